@@ -1,0 +1,4 @@
+//! Business hours in local time.
+
+#[derive(Debug)]
+pub struct Calendar;

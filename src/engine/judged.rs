@@ -1,0 +1,64 @@
+//! What the engine says of a batch.
+
+use crate::clock::Timestamp;
+use crate::event::{Batch, CustomerId};
+use crate::policy::{Action, Cause, Severity};
+
+/// A batch with everything that was decided about it.
+#[derive(Debug, Default)]
+pub struct Judged {
+    pub batch: Batch,
+    /// One an event.
+    pub verdicts: Vec<Verdict>,
+    /// `(event, firewall rule)` of each `flag` rule that matched, in order of events.
+    pub flags: Vec<(u32, u16)>,
+    /// By event, then rule order.
+    pub violations: Vec<Violation>,
+    /// Episodes that closed, by events of this batch or by a tick.
+    pub closed: Vec<Closed>,
+    /// Events no rule saw because they came before.
+    pub duplicates: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    pub action: Action,
+    pub cause: Cause,
+    pub rule: RuleRef,
+}
+
+/// Which rule decided or was violated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RuleRef {
+    #[default]
+    Default,
+    Emergency,
+    /// Index into [`crate::policy::Policy::firewall`].
+    Firewall(u16),
+    /// Index into [`crate::policy::Policy::thresholds`].
+    Threshold(u16),
+}
+
+/// One crossing of one threshold by one key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Violation {
+    /// Index of the event into its batch.
+    pub event: u32,
+    pub rule: RuleRef,
+    pub level: Severity,
+    pub time: Timestamp,
+    pub value: f64,
+    /// Found by an event older than the key's newest.
+    pub late: bool,
+}
+
+/// An episode that has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Closed {
+    pub rule: RuleRef,
+    pub customer: CustomerId,
+    /// `per` entry and value, as in the violation that opened it.
+    pub key: Vec<(String, String)>,
+    /// The instant from which it counts as closed.
+    pub time: Timestamp,
+}

@@ -1,0 +1,1 @@
+//! From what a gateway writes to what it means: dial plans.

@@ -1,0 +1,85 @@
+//! Customers and gateways by small integer: names are learned once and kept for the life of the process.
+
+use std::collections::HashMap;
+use std::sync::RwLock;
+
+use super::{CustomerId, GatewayId};
+use crate::limits::NAMES_MAX;
+
+/// The names of customers and gateways. Shared by all connections; each caches the names it uses, so
+/// the lock is taken once a name and connection, not once an event.
+#[derive(Debug)]
+pub struct Names {
+    customers: Table,
+    gateways: Table,
+}
+
+#[derive(Debug, Default)]
+struct Table(RwLock<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    ids: HashMap<Box<str>, u32>,
+    names: Vec<Box<str>>,
+}
+
+impl Default for Names {
+    /// Customer 0 is `default`, gateway 0 is `file`.
+    fn default() -> Names {
+        let names = Names { customers: Table::default(), gateways: Table::default() };
+        names.customers.id("default");
+        names.gateways.id("file");
+        names
+    }
+}
+
+impl Names {
+    pub fn new() -> Names {
+        Names::default()
+    }
+
+    /// `None` when [`NAMES_MAX`] other names came before.
+    pub fn customer(&self, name: &str) -> Option<CustomerId> {
+        self.customers.id(name).map(CustomerId)
+    }
+
+    /// `None` when [`NAMES_MAX`] other names came before.
+    pub fn gateway(&self, name: &str) -> Option<GatewayId> {
+        self.gateways.id(name).map(GatewayId)
+    }
+
+    pub fn customer_name(&self, id: CustomerId) -> String {
+        self.customers.name(id.0)
+    }
+
+    pub fn gateway_name(&self, id: GatewayId) -> String {
+        self.gateways.name(id.0)
+    }
+}
+
+impl Table {
+    fn id(&self, name: &str) -> Option<u32> {
+        if let Some(id) = self.read().ids.get(name) {
+            return Some(*id);
+        }
+        let mut inner = self.0.write().unwrap_or_else(|e| e.into_inner());
+        if let Some(id) = inner.ids.get(name) {
+            return Some(*id);
+        }
+        if inner.names.len() >= NAMES_MAX {
+            return None;
+        }
+        let id = inner.names.len() as u32;
+        inner.names.push(name.into());
+        inner.ids.insert(name.into(), id);
+        Some(id)
+    }
+
+    fn name(&self, id: u32) -> String {
+        self.read().names.get(id as usize).map_or_else(String::new, |n| n.to_string())
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
+        self.0.read().unwrap_or_else(|e| e.into_inner())
+    }
+}

@@ -1,0 +1,240 @@
+//! Telephone numbers: E.164 digits and other dialled forms, held as one integer where they fit.
+//!
+//! A [`Number`] is equal to another iff they are the same number; matching never looks at text.
+//! Normalising what a gateway writes is the dial plan's work, see [`super::dialplan`].
+
+use std::fmt;
+
+use crate::limits::E164_DIGITS_MAX;
+
+/// A normalised number, or the kind of what is no number.
+///
+/// The top four bits tell the form. E.164: value and count of digits. Short and national forms of up to
+/// 13 symbols of `0-9*#`: a nibble each. Everything else is told apart by its text in
+/// [`super::Party::text`]; then [`Number::is_text`] is true.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Number(u64);
+
+/// `caller.kind` and `callee.kind` of the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum NumberKind {
+    E164,
+    Short,
+    National,
+    Anonymous,
+    Invalid,
+}
+
+impl NumberKind {
+    pub const ALL: &'static [NumberKind] =
+        &[NumberKind::E164, NumberKind::Short, NumberKind::National, NumberKind::Anonymous, NumberKind::Invalid];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NumberKind::E164 => "e164",
+            NumberKind::Short => "short",
+            NumberKind::National => "national",
+            NumberKind::Anonymous => "anonymous",
+            NumberKind::Invalid => "invalid",
+        }
+    }
+}
+
+const E164: u64 = 1 << 60;
+const SHORT: u64 = 2 << 60;
+const NATIONAL: u64 = 3 << 60;
+const ANONYMOUS: u64 = 4 << 60;
+const INVALID: u64 = 5 << 60;
+const SHORT_TEXT: u64 = 6 << 60;
+const NATIONAL_TEXT: u64 = 7 << 60;
+const FORM: u64 = 15 << 60;
+/// Symbols of a short or national form that fit beside the form and the count.
+const SYMBOLS_MAX: usize = 13;
+
+pub(crate) const POWERS: [u64; 16] = {
+    let mut table = [1u64; 16];
+    let mut i = 1;
+    while i < 16 {
+        table[i] = table[i - 1] * 10;
+        i += 1;
+    }
+    table
+};
+
+impl Number {
+    pub const ABSENT: Number = Number(0);
+    pub const ANONYMOUS: Number = Number(ANONYMOUS);
+    pub const INVALID: Number = Number(INVALID);
+
+    /// From the digits after the `+`: 3 to 15 of them, the first not 0; `None` otherwise.
+    pub fn e164(digits: &[u8]) -> Option<Number> {
+        if digits.len() < 3 || digits.len() > E164_DIGITS_MAX || digits[0] == b'0' {
+            return None;
+        }
+        let mut value = 0u64;
+        for d in digits {
+            if !d.is_ascii_digit() {
+                return None;
+            }
+            value = value * 10 + u64::from(d - b'0');
+        }
+        Some(Number(E164 | value << 4 | digits.len() as u64))
+    }
+
+    /// From value and count of digits; the caller vouches that they agree.
+    pub(crate) fn e164_from_value(value: u64, digits: u32) -> Number {
+        debug_assert!(digits <= 15 && value < POWERS[digits as usize]);
+        Number(E164 | value << 4 | u64::from(digits))
+    }
+
+    /// A short code, extension or star code; `None` where a symbol is not one of `0-9*#`.
+    pub fn short(symbols: &[u8]) -> Option<Number> {
+        Self::symbols(symbols, SHORT, SHORT_TEXT)
+    }
+
+    /// A national form that no dial plan has mapped.
+    pub fn national(symbols: &[u8]) -> Option<Number> {
+        Self::symbols(symbols, NATIONAL, NATIONAL_TEXT)
+    }
+
+    fn symbols(symbols: &[u8], packed: u64, text: u64) -> Option<Number> {
+        let mut nibbles = 0u64;
+        for s in symbols {
+            let nibble = match s {
+                b'0'..=b'9' => s - b'0',
+                b'*' => 10,
+                b'#' => 11,
+                _ => return None,
+            };
+            nibbles = nibbles << 4 | u64::from(nibble);
+        }
+        match symbols.len() {
+            0 => None,
+            n if n <= SYMBOLS_MAX => Some(Number(packed | nibbles << 4 | n as u64)),
+            _ => Some(Number(text)),
+        }
+    }
+
+    pub fn is_absent(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Not told apart by this integer alone but by the party's text.
+    pub fn is_text(self) -> bool {
+        self.0 & FORM >= ANONYMOUS
+    }
+
+    pub fn is_e164(self) -> bool {
+        self.0 & FORM == E164
+    }
+
+    /// `None` where the number is absent.
+    pub fn kind(self) -> Option<NumberKind> {
+        Some(match self.0 & FORM {
+            E164 => NumberKind::E164,
+            SHORT | SHORT_TEXT => NumberKind::Short,
+            NATIONAL | NATIONAL_TEXT => NumberKind::National,
+            ANONYMOUS => NumberKind::Anonymous,
+            INVALID => NumberKind::Invalid,
+            _ => return None,
+        })
+    }
+
+    /// Digits of an E.164 number as an integer, and how many; `None` for other kinds.
+    pub fn digits(self) -> Option<(u64, u32)> {
+        self.is_e164().then_some(((self.0 & !FORM) >> 4, (self.0 & 15) as u32))
+    }
+
+    /// The first `n` digits, or the whole number where it is not longer; `None` for what is no E.164 number.
+    pub fn prefix(self, n: u32) -> Option<Number> {
+        let (value, len) = self.digits()?;
+        if len <= n {
+            return Some(self);
+        }
+        Some(Number(E164 | value / POWERS[(len - n) as usize] << 4 | u64::from(n)))
+    }
+
+    /// The integer itself, for keys and tables: injective for what is not [`Number::is_text`].
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// For `run`: the digits as an integer, of E.164 numbers and of packed forms without `*` and `#`.
+    pub fn ordinal(self) -> Option<u64> {
+        match self.0 & FORM {
+            E164 => Some((self.0 & !FORM) >> 4),
+            SHORT | NATIONAL => {
+                let mut value = 0u64;
+                for i in (0..self.symbol_count()).rev() {
+                    let nibble = self.symbol(i);
+                    if nibble > 9 {
+                        return None;
+                    }
+                    value = value * 10 + nibble;
+                }
+                Some(value)
+            }
+            _ => None,
+        }
+    }
+
+    fn symbol_count(self) -> u32 {
+        (self.0 & 15) as u32
+    }
+
+    /// Counted from the right.
+    fn symbol(self, i: u32) -> u64 {
+        self.0 >> (4 + 4 * i) & 15
+    }
+}
+
+/// E.164 with its `+`; packed forms as dialled; nothing for what only the text tells.
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 & FORM {
+            E164 => {
+                let (value, len) = self.digits().unwrap_or((0, 0));
+                write!(f, "+{value:0width$}", width = len as usize)
+            }
+            SHORT | NATIONAL => (0..self.symbol_count()).rev().try_for_each(|i| {
+                f.write_str(
+                    ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#"]
+                        .get(self.symbol(i) as usize)
+                        .copied()
+                        .unwrap_or(""),
+                )
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn e164_numbers_print_as_they_came_and_cut_to_prefixes() {
+        let n = Number::e164(b"46701234567").unwrap();
+        assert_eq!(n.to_string(), "+46701234567");
+        assert_eq!(n.prefix(4).unwrap().to_string(), "+4670");
+        assert_eq!(n.prefix(11), Some(n));
+        assert_eq!(n.kind(), Some(NumberKind::E164));
+        assert_eq!(Number::e164(b"999999999999999").unwrap().to_string(), "+999999999999999");
+        assert_eq!(Number::e164(b"1234567890123456"), None);
+        assert_eq!(Number::e164(b"12"), None);
+    }
+
+    #[test]
+    fn short_and_national_forms_keep_their_zeros_and_differ_from_each_other() {
+        let (s, n) = (Number::short(b"0701").unwrap(), Number::national(b"0701").unwrap());
+        assert_eq!((s.to_string(), n.to_string()), ("0701".into(), "0701".into()));
+        assert_ne!(s, n);
+        assert_ne!(s, Number::short(b"701").unwrap());
+        assert_eq!(Number::short(b"*21#").unwrap().to_string(), "*21#");
+        assert_eq!(s.ordinal(), Some(701));
+        assert_eq!(Number::short(b"*21#").unwrap().ordinal(), None);
+        assert!(Number::national(b"01234567890123").unwrap().is_text());
+    }
+}

@@ -1,0 +1,68 @@
+//! Every bound in the system, each with its reason. Reaching one is counted, never a crash.
+
+/// Longest NDJSON or CSV line accepted. A call record is under 2 KiB; the rest is room for vendor
+/// fields and bounds what one connection can make us buffer.
+pub const LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// One read of a file or a busy connection. Large enough that per-batch costs vanish, small enough
+/// that a batch of decoded events stays in the second-level cache (measured: 128-512 KiB are alike).
+pub const BLOCK_BYTES: usize = 256 * 1024;
+const _: () = assert!(LINE_BYTES_MAX < BLOCK_BYTES);
+
+/// Longest text a field may carry (Call-ID, trunk, user agent, ...). Longer is rejected as
+/// `field_too_long`; RFC 3261 names no limit, and no gateway seen writes a tenth of it.
+pub const TEXT_BYTES_MAX: usize = 1024;
+
+/// Longest `call_id`, `leg`, `customer` and `gateway`.
+pub const ID_BYTES_MAX: usize = 255;
+
+/// Digits of the longest international number (ITU-T E.164).
+pub const E164_DIGITS_MAX: usize = 15;
+
+/// Customers and gateways one process knows by name. Ids are kept for the life of the process, so a
+/// feed that may name its own customer could otherwise grow them without end.
+pub const NAMES_MAX: usize = 1 << 20;
+
+/// Fixed number of partitions a rule's keys are spread over. Shards own whole partitions, so the
+/// number of shards never changes a result.
+pub const PARTITIONS: usize = 64;
+
+/// Keys a rule may hold unless it says otherwise.
+pub const MAX_KEYS_DEFAULT: u64 = 1_000_000;
+
+/// Bytes a rule may hold unless it says otherwise.
+pub const MAX_BYTES_DEFAULT: u64 = 1 << 30;
+
+/// Values a key keeps exactly for `distinct`, `sum`, `avg` and `share`; past it, panes or a sketch.
+pub const EXACT_ITEMS_MAX: usize = 65_536;
+
+/// Numbers one key of a `run` rule keeps.
+pub const RUN_NUMBERS_MAX: usize = 4096;
+
+/// Longest window. Times inside a window are held as 32 bits of milliseconds.
+pub const WINDOW_MS_MAX: i64 = 49 * 86_400_000;
+const _: () = assert!(WINDOW_MS_MAX < u32::MAX as i64);
+
+/// How long an emergency call keeps the way open for the call-back, unless set otherwise.
+pub const EMERGENCY_CALLBACK_MS: i64 = 30 * 60_000;
+
+/// Age at which a call that never ended is taken for over.
+pub const CALL_AGE_MS_MAX: i64 = 12 * 3_600_000;
+
+/// How long an ended call is remembered, so that a late copy of it is known.
+pub const CALL_LINGER_MS: i64 = 2 * 60_000;
+
+/// How long a repeated verdict request of a feed that does not merge gets the same answer: twice the
+/// 32 s of RFC 3261 timer B/F would outlive the transaction, so exactly those 32 s.
+pub const VERDICT_REPEAT_MS: i64 = 32_000;
+
+/// Calls the call table holds at once.
+pub const CALLS_MAX: usize = 1_000_000;
+
+/// De-duplication: entries a gateway, and how far back in event time.
+pub const DEDUP_ENTRIES_MAX: usize = 1_000_000;
+/// See [`DEDUP_ENTRIES_MAX`].
+pub const DEDUP_SPAN_MS: i64 = 10 * 60_000;
+
+/// An event later than its arrival by more than this is clamped to arrival.
+pub const FUTURE_MS_MAX: i64 = 5_000;

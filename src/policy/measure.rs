@@ -1,0 +1,114 @@
+//! What a threshold measures, and the levels it is held against.
+
+use super::predicate::{Operand, Predicate};
+use crate::event::Field;
+
+/// `measure`, compiled.
+#[derive(Debug)]
+pub enum Measure {
+    Count,
+    Distinct(Operand),
+    /// Of `duration`, `ring`, `setup` (ms) or `cost` (1/10,000).
+    Sum(Field),
+    Avg(Field),
+    Share(Predicate),
+    /// `run(field, step)`: the longest chain of numbers at most `step` apart.
+    Run(Operand, u64),
+    Concurrent,
+}
+
+impl Measure {
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Measure::Count => "count",
+            Measure::Distinct(_) => "distinct",
+            Measure::Sum(_) => "sum",
+            Measure::Avg(_) => "avg",
+            Measure::Share(_) => "share",
+            Measure::Run(..) => "run",
+            Measure::Concurrent => "concurrent",
+        }
+    }
+
+    /// How values and limits are held and shown.
+    pub fn unit(&self) -> Unit {
+        match self {
+            Measure::Sum(Field::Cost) | Measure::Avg(Field::Cost) => Unit::Money,
+            Measure::Sum(_) | Measure::Avg(_) => Unit::Milliseconds,
+            Measure::Share(_) => Unit::Percent,
+            _ => Unit::Count,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    Count,
+    /// Shown as seconds.
+    Milliseconds,
+    /// Held as 1/10,000, shown with its decimals.
+    Money,
+    /// Held as parts of [`Level::SHARE_SCALE`], shown as percent.
+    Percent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    AtLeast,
+    Above,
+    AtMost,
+    Below,
+}
+
+/// `>= 30`, `> 1h`, `>= 99.95%`: compiled to one integer comparison.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Level {
+    pub operator: Operator,
+    /// In the unit of its measure: items, ms, 1/10,000, or parts of [`Level::SHARE_SCALE`].
+    pub limit: i128,
+    /// As written.
+    pub text: String,
+}
+
+impl Level {
+    /// A share is held against its level as `hits * SCALE` to `limit * items`; six decimals of a percent.
+    pub const SHARE_SCALE: i128 = 100_000_000;
+
+    /// Does `value` meet the level? `value` is a fraction `numerator / denominator`, denominator > 0.
+    pub fn holds(&self, numerator: i128, denominator: i128) -> bool {
+        let limit = self.limit * denominator;
+        match self.operator {
+            Operator::AtLeast => numerator >= limit,
+            Operator::Above => numerator > limit,
+            Operator::AtMost => numerator <= limit,
+            Operator::Below => numerator < limit,
+        }
+    }
+
+    /// The smallest integer that meets an upward level.
+    pub fn smallest(&self) -> i128 {
+        match self.operator {
+            Operator::AtLeast => self.limit,
+            _ => self.limit + 1,
+        }
+    }
+}
+
+/// The levels of a rule; at least one of warning and critical is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Levels {
+    pub warning: Option<Level>,
+    pub critical: Option<Level>,
+    /// `None`: clear when the lowest level no longer holds.
+    pub clear: Option<Level>,
+}
+
+impl Levels {
+    pub fn lowest(&self) -> Option<&Level> {
+        self.warning.as_ref().or(self.critical.as_ref())
+    }
+
+    pub fn strictest(&self) -> Option<&Level> {
+        self.critical.as_ref().or(self.warning.as_ref())
+    }
+}

@@ -1,0 +1,256 @@
+//! One immutable, compiled set of rules, and how it is loaded from text.
+//!
+//! Rule files say what analysts want ([`syntax`] reads them, [`load`](load()) checks them all and reports every
+//! mistake at once); a [`Policy`] is what the engine runs. Nothing here reads a clock or a socket.
+
+pub mod dynamic;
+pub mod measure;
+pub mod number_set;
+pub mod predicate;
+pub mod problem;
+
+use std::sync::Arc;
+
+pub use dynamic::DynamicLists;
+pub use measure::{Level, Levels, Measure, Operator};
+pub use predicate::{Operand, Predicate, View};
+pub use problem::Problem;
+
+use crate::calendar::Calendar;
+use crate::event::numbering::Numbering;
+
+/// What the firewall says of an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Action {
+    #[default]
+    Allow,
+    Block,
+    Divert,
+    /// Marks and goes on; never a final verdict.
+    Flag,
+}
+
+impl Action {
+    pub const ALL: &'static [Action] = &[Action::Allow, Action::Block, Action::Divert, Action::Flag];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Allow => "allow",
+            Action::Block => "block",
+            Action::Divert => "divert",
+            Action::Flag => "flag",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mode {
+    #[default]
+    Enforce,
+    /// Evaluated, counted, recorded; tells nobody, blocks nothing.
+    Monitor,
+    Off,
+}
+
+impl Mode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Enforce => "enforce",
+            Mode::Monitor => "monitor",
+            Mode::Off => "off",
+        }
+    }
+}
+
+/// When a rule runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum On {
+    Attempt,
+    Answer,
+    End,
+    /// The life of a call: `concurrent` only.
+    Call,
+    Register,
+    /// Any SIP request: attempt, register, options, message.
+    Request,
+}
+
+/// How loud a violation is. `Warning < Critical`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Severity {
+    Warning,
+    Critical,
+}
+
+impl Severity {
+    pub const ALL: &'static [Severity] = &[Severity::Warning, Severity::Critical];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Warning => "warning",
+            Severity::Critical => "critical",
+        }
+    }
+}
+
+/// Everything the engine needs of a rule folder.
+#[derive(Debug)]
+pub struct Policy {
+    /// First 7 hex digits of the hash over every file that was read.
+    pub version: String,
+    pub default_action: Action,
+    pub time_zone: jiff::tz::TimeZone,
+    /// What counts as "late" for ticks of live feeds, ms (`lateness`).
+    pub lateness_ms: i64,
+    /// In evaluation order; rules of mode `off` are not here.
+    pub firewall: Vec<FirewallRule>,
+    /// In evaluation order; rules of mode `off` are not here.
+    pub thresholds: Vec<ThresholdRule>,
+    /// Distinct `per` lists, each computed once an event whatever the number of rules that use it.
+    pub keys: Vec<KeySpec>,
+    pub lists: Vec<List>,
+    pub calendars: Vec<Calendar>,
+    pub numbering: Arc<Numbering>,
+    /// Index into `lists` of `own_numbers`, where there is one: nothing puts these on a dynamic list.
+    pub own_numbers: Option<usize>,
+}
+
+#[derive(Debug)]
+pub struct FirewallRule {
+    pub id: String,
+    /// Place among all rules of the set, firewall and threshold alike, in written order.
+    pub position: u32,
+    pub on: On,
+    pub mode: Mode,
+    pub action: Action,
+    /// `when`, and `during(active)` where `active` is set.
+    pub when: Predicate,
+    pub sip_code: Option<u16>,
+    pub divert_to: Option<String>,
+    pub flag: Option<String>,
+    /// `track = ["alert:..."]`: a violation of measure `match` each time the rule starts to match for a caller.
+    pub track: Option<Severity>,
+    pub message: Option<String>,
+    pub cause: Cause,
+}
+
+/// Why a verdict is what it is; the FCC's and RFC 8688's answer to the caller depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Cause {
+    /// The default action.
+    #[default]
+    None,
+    Policy,
+    /// Matched through a list of a file or of the rules.
+    List,
+    /// Matched through a dynamic list or a threshold.
+    Analytics,
+}
+
+impl Cause {
+    pub const ALL: &'static [Cause] = &[Cause::None, Cause::Policy, Cause::List, Cause::Analytics];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Cause::None => "none",
+            Cause::Policy => "policy",
+            Cause::List => "list",
+            Cause::Analytics => "analytics",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct ThresholdRule {
+    pub id: String,
+    /// See [`FirewallRule::position`].
+    pub position: u32,
+    pub on: On,
+    pub mode: Mode,
+    /// `where`, and `during(active)` where `active` is set; `None` passes every event.
+    pub condition: Option<Predicate>,
+    pub measure: Measure,
+    /// Index into [`Policy::keys`].
+    pub key: usize,
+    /// 0 for `concurrent`.
+    pub window_ms: i64,
+    /// As written; `0s` for `concurrent`.
+    pub window_text: String,
+    pub levels: Levels,
+    pub cooldown_ms: i64,
+    /// `share` and `avg` say nothing below it.
+    pub min_count: u32,
+    pub count_blocked: bool,
+    pub max_keys: u64,
+    pub max_bytes: u64,
+    pub on_warning: Reaction,
+    pub on_critical: Reaction,
+    pub message: Option<String>,
+    pub description: Option<String>,
+    pub owner: Option<String>,
+    pub ticket: Option<String>,
+    pub references: Vec<String>,
+}
+
+/// `on_warning`, `on_critical`.
+#[derive(Clone, Debug, Default)]
+pub struct Reaction {
+    /// `do = ["alert"]`; the default where nothing is written.
+    pub alert: bool,
+    /// `do = ["webhook:NAME"]`.
+    pub webhooks: Vec<String>,
+    pub block: Option<Block>,
+}
+
+/// `block = { list, ttl, field }`.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// Index into [`Policy::lists`]; dynamic.
+    pub list: usize,
+    /// How long the entry outlives the episode that made it.
+    pub ttl_ms: i64,
+    pub field: Operand,
+}
+
+/// A `per` list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeySpec {
+    pub parts: Vec<KeyPart>,
+    /// `missing_key = "merge"`: an absent part counts as its own value instead of skipping the event.
+    pub merge_missing: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyPart {
+    /// As written, for the `key` of a violation: `prefix(caller, 6)`.
+    pub name: String,
+    pub operand: Operand,
+}
+
+#[derive(Debug)]
+pub struct List {
+    pub name: String,
+    pub content: ListContent,
+    /// Largest number of entries.
+    pub max_entries: Option<usize>,
+}
+
+#[derive(Debug)]
+pub enum ListContent {
+    Numbers(number_set::NumberSet),
+    Texts(predicate::TextSet),
+    Addresses(predicate::AddressSet),
+    Countries(predicate::CountrySet),
+    /// Filled by `block`; what it holds lives in the engine.
+    Dynamic(DynamicKind),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DynamicKind {
+    Numbers,
+    Texts,
+    Addresses,
+}
