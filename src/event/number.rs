@@ -179,7 +179,7 @@ impl Number {
         }
     }
 
-    fn symbol_count(self) -> u32 {
+    pub(crate) fn symbol_count(self) -> u32 {
         (self.0 & 15) as u32
     }
 
