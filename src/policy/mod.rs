@@ -3,11 +3,15 @@
 //! Rule files say what analysts want ([`syntax`] reads them, [`load`](load()) checks them all and reports every
 //! mistake at once); a [`Policy`] is what the engine runs. Nothing here reads a clock or a socket.
 
+pub mod codes;
+mod document;
 pub mod dynamic;
 pub mod measure;
 pub mod number_set;
 pub mod predicate;
 pub mod problem;
+pub mod render;
+pub mod source;
 
 use std::sync::Arc;
 
@@ -15,6 +19,7 @@ pub use dynamic::DynamicLists;
 pub use measure::{Level, Levels, Measure, Operator};
 pub use predicate::{Operand, Predicate, View};
 pub use problem::Problem;
+pub use source::RuleSource;
 
 use crate::calendar::Calendar;
 use crate::event::numbering::Numbering;
