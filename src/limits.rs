@@ -66,3 +66,15 @@ pub const DEDUP_SPAN_MS: i64 = 10 * 60_000;
 
 /// An event later than its arrival by more than this is clamped to arrival.
 pub const FUTURE_MS_MAX: i64 = 5_000;
+
+/// Longest expression of a rule. The longest seen is under 1 KiB; longer sets belong into lists.
+pub const EXPRESSION_BYTES_MAX: usize = 64 * 1024;
+
+/// Parentheses and `not`s within each other. Parser, checker and evaluation recurse, so it bounds the stack.
+pub const EXPRESSION_DEPTH_MAX: usize = 64;
+
+/// Macros within macros.
+pub const MACRO_DEPTH_MAX: usize = 8;
+
+/// Tests of one condition once its macros are filled in: macros that use macros grow like powers.
+pub const EXPRESSION_TESTS_MAX: usize = 10_000;

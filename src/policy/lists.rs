@@ -7,16 +7,16 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::ListContent;
 use super::address_set::{AddressRange, AddressSet};
 use super::country_set::CountrySet;
 use super::document::short;
+use super::number_set::{EntryNote, NumberSetBuilder};
 use super::problem::{Problem, suggest};
 use super::text_set::TextSet;
-use super::number_set::{EntryNote, NumberSetBuilder};
-use super::ListContent;
 use crate::calendar::parse_date;
 use crate::clock::Timestamp;
-use crate::event::numbering::Country;
+use crate::event::Country;
 use crate::event::{NumberPattern, NumberRange};
 use crate::limits::TEXT_BYTES_MAX;
 
@@ -35,12 +35,8 @@ pub(crate) enum ListType {
 }
 
 impl ListType {
-    pub(crate) const WORDS: [(&'static str, ListType); 4] = [
-        ("number", ListType::Number),
-        ("text", ListType::Text),
-        ("ip", ListType::Ip),
-        ("country", ListType::Country),
-    ];
+    pub(crate) const WORDS: [(&'static str, ListType); 4] =
+        [("number", ListType::Number), ("text", ListType::Text), ("ip", ListType::Ip), ("country", ListType::Country)];
 
     pub(crate) fn as_str(self) -> &'static str {
         Self::WORDS.iter().find(|(_, t)| *t == self).map_or("", |(word, _)| word)
@@ -141,8 +137,9 @@ impl Entries {
 fn address(value: &str) -> Result<AddressRange, BadEntry> {
     let range = match value.split_once("..") {
         None => AddressRange::parse(value),
-        Some((low, high)) => AddressRange::parse(low.trim())
-            .and_then(|low| AddressRange::span(low, AddressRange::parse(high.trim())?)),
+        Some((low, high)) => {
+            AddressRange::parse(low.trim()).and_then(|low| AddressRange::span(low, AddressRange::parse(high.trim())?))
+        }
     };
     range.map_err(BadEntry::new)
 }
@@ -152,7 +149,9 @@ fn country(value: &str) -> Result<Country, BadEntry> {
         return Ok(country);
     }
     let bad = BadEntry::new(format!("`{}` is no country code of ISO 3166", short(value)));
-    let by_name = Country::ALL.iter().find(|(c, name)| name.eq_ignore_ascii_case(value) || c.as_str().eq_ignore_ascii_case(value));
+    let by_name = Country::ALL
+        .iter()
+        .find(|(c, name)| name.eq_ignore_ascii_case(value) || c.as_str().eq_ignore_ascii_case(value));
     Err(match by_name {
         Some((code, name)) => bad.help(format!("write {} ({name})", code.as_str())),
         None => bad,
@@ -163,8 +162,13 @@ fn country(value: &str) -> Result<Country, BadEntry> {
 fn bad_number(value: &str, reason: &str) -> BadEntry {
     let shown = short(value);
     if is_spreadsheet_figure(value) {
-        return BadEntry { code: Some("E013"), ..BadEntry::new(format!("`{shown}` is a phone number that a spreadsheet has rounded")) }
-            .help("the digits are lost: format the column as text in the spreadsheet, paste the numbers again, and export");
+        return BadEntry {
+            code: Some("E013"),
+            ..BadEntry::new(format!("`{shown}` is a phone number that a spreadsheet has rounded"))
+        }
+        .help(
+            "the digits are lost: format the column as text in the spreadsheet, paste the numbers again, and export",
+        );
     }
     let digits: String = value.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')' | '/' | '\'')).collect();
     let bad = BadEntry::new(format!("`{shown}`: {reason}"));
@@ -351,7 +355,11 @@ impl<'f, 'p> FileReader<'f, 'p> {
                 Ok(expires) => note.expires = Some(expires),
                 Err(message) => {
                     let span = self.within(at, text);
-                    return self.bad(BadEntry::new(message).help("write `2027-01-31` or `2027-01-31T18:00:00Z`"), span, line);
+                    return self.bad(
+                        BadEntry::new(message).help("write `2027-01-31` or `2027-01-31T18:00:00Z`"),
+                        span,
+                        line,
+                    );
                 }
             }
         }

@@ -3,15 +3,27 @@
 //! Rule files say what analysts want ([`syntax`] reads them, [`load`](load()) checks them all and reports every
 //! mistake at once); a [`Policy`] is what the engine runs. Nothing here reads a clock or a socket.
 
+mod address_set;
+mod ast;
 pub mod codes;
+mod country_set;
 mod document;
 pub mod dynamic;
+pub mod field;
+mod lists;
+mod literal;
 pub mod measure;
 pub mod number_set;
+mod operand;
+mod origin;
 pub mod predicate;
 pub mod problem;
 pub mod render;
 pub mod source;
+mod syntax;
+mod tables;
+mod text_set;
+mod token;
 
 use std::sync::Arc;
 
