@@ -43,6 +43,7 @@ impl CountrySet {
 }
 
 fn place(country: Country) -> (usize, u64) {
-    let place = country.as_str().bytes().fold(0, |at, c| at * 26 + usize::from(c.wrapping_sub(b'A').min(25)));
+    let place =
+        country.as_str().bytes().fold(0, |place, letter| place * 26 + usize::from(letter.wrapping_sub(b'A').min(25)));
     (place / 64, 1 << (place % 64))
 }

@@ -6,8 +6,7 @@ use super::field::Type;
 use super::operand::WEEKDAYS;
 use super::problem::{Problem, suggest};
 use crate::calendar;
-use crate::event::Country;
-use crate::event::NumberPattern;
+use crate::event::{Country, NumberPattern};
 
 /// Why a literal is not what its place wants: the problem, without its place.
 pub(super) type Fault = Box<Problem>;
@@ -105,11 +104,12 @@ pub(super) fn country(literal: &Literal, field: &str) -> Result<Country, Fault> 
 pub(crate) fn near_country(word: &str) -> String {
     let upper = word.to_ascii_uppercase();
     let by_code = Country::parse(upper.as_bytes());
-    let by_name = || Country::ALL.iter().map(|(c, _)| *c).find(|c| c.name().eq_ignore_ascii_case(word));
+    let named = |is: &dyn Fn(&str) -> bool| Country::ALL.iter().find(|(_, name)| is(name)).map(|(country, _)| *country);
+    let by_name = || named(&|name| name.eq_ignore_ascii_case(word));
     let by_start = || upper.get(..2).and_then(|two| Country::parse(two.as_bytes()));
     let by_spelling = || {
-        let name = suggest(word, Country::ALL.iter().map(|(_, name)| *name))?;
-        Country::ALL.iter().map(|(c, _)| *c).find(|c| c.name() == name)
+        let meant = suggest(word, Country::ALL.iter().map(|(_, name)| *name))?;
+        named(&|name| name == meant)
     };
     let short = word.len() <= 3;
     let near = by_code.or_else(by_name).or_else(|| if short { by_start() } else { by_spelling() });

@@ -7,8 +7,7 @@ use super::field::{Type, Vocabulary};
 use super::predicate::{Flag, View};
 use crate::calendar::LocalClock;
 use crate::clock::{Timestamp, civil_from_days};
-use crate::event::Country;
-use crate::event::{CallEvent, Class, Field, Flags, Number, Text, Which};
+use crate::event::{CallEvent, Class, Country, Field, Flags, Number, Text, Which};
 
 /// A field, or a function of one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

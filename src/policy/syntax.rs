@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::ast::{Affix, Comparison, Expr, Function, Item, Literal, Node, Spanned, Term};
+use super::ast::{Affix, Expr, Function, Item, Literal, Node, Spanned, Term};
 use super::origin::Reporter;
 use super::problem::Problem;
 use super::token::{Placed, Token, tokens};
@@ -48,6 +48,35 @@ pub(super) fn parse_term(text: &str, reporter: &mut Reporter<'_>) -> Option<Span
         return None;
     }
     Some(term)
+}
+
+/// `measure`, as written.
+#[derive(Debug)]
+pub(super) enum MeasureTree {
+    /// `count`, `concurrent`, ...
+    Plain(Spanned<String>),
+    /// `distinct(field)`, `sum(field)`, `avg(field)`, ...
+    Of(Spanned<String>, Spanned<Term>),
+    Share(Node),
+    /// `run(field, step)`
+    Run(Spanned<Term>, Spanned<String>),
+}
+
+/// Reads a measure.
+pub(super) fn parse_measure(text: &str, reporter: &mut Reporter<'_>) -> Option<MeasureTree> {
+    if text.len() > EXPRESSION_BYTES_MAX {
+        reporter.report(Problem::error("E054", "text is too long for a measure"), 0..0);
+        return None;
+    }
+    let tokens = tokens(text, reporter)?;
+    let mut parser = Parser { tokens: &tokens, at: 0, depth: 0, end: text.len(), reporter };
+    let measure = parser.measure().ok()?;
+    if parser.at < parser.tokens.len() {
+        let (extra, problem) = (parser.here(), parser.unexpected("the end"));
+        parser.reporter.report(problem, extra);
+        return None;
+    }
+    Some(measure)
 }
 
 /// A mistake that is reported already.
@@ -329,6 +358,27 @@ impl<'p> Parser<'p, '_> {
             _ => Term::Literal(self.literal("a field")?.node),
         };
         Ok(Spanned { node, span: start..self.read_to() })
+    }
+
+    fn measure(&mut self) -> Result<MeasureTree, Told> {
+        let name = self.name("a measure")?;
+        if !self.take(&Token::Open) {
+            return Ok(MeasureTree::Plain(name));
+        }
+        let measure = match name.node.as_str() {
+            "share" => MeasureTree::Share(self.expr()),
+            "run" => {
+                let field = self.term()?;
+                self.expect(&Token::Comma, "`,` and the largest step between neighbours")?;
+                let span = self.here();
+                let Some(Token::Figure(step)) = self.peek() else { return self.fail("the largest step") };
+                self.at += 1;
+                MeasureTree::Run(field, Spanned { node: (*step).to_owned(), span })
+            }
+            _ => MeasureTree::Of(name, self.term()?),
+        };
+        self.expect(&Token::Close, "`)`")?;
+        Ok(measure)
     }
 
     fn call(&mut self, name: &str, start: usize) -> Result<Term, Told> {
