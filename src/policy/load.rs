@@ -189,11 +189,10 @@ fn gather(source: &RuleSource, problems: &mut Vec<Problem>) -> Vec<RuleFile> {
         if let Some(header) = files.iter().position(|f| has_header(&f.text)) {
             files[header].is_ruleset = true;
             files.swap(0, header);
-        } else if files.is_empty() {
-            let what = source.only().unwrap_or("this folder");
-            let problem = Problem::error("E028", format!("there are no rules in {what}"));
+        } else if paths.is_empty() {
+            let problem = Problem::error("E028", "there are no rules in this folder").at("", 0..0);
             problems.push(problem.help("a rule folder holds ruleset.toml, firewall/*.toml and ips/*.toml"));
-        } else {
+        } else if !files.is_empty() {
             let message =
                 format!("no {RULESET} here: {} read with defaults, calls are allowed", rule_files(files.len()));
             problems.push(Problem::warning("W104", message).help("ruleset.toml begins with: ringfence = 1"));
@@ -461,18 +460,75 @@ mod tests {
     use super::super::check::{ReportFormat, check_report};
     use super::*;
 
-    /// Report of a rule set of one file, and of files beside it.
-    fn report(ruleset: &str, others: &[(&str, &str)]) -> String {
-        let files = others.iter().copied().chain([(RULESET, ruleset)]);
-        check_report(&load(&RuleSource::memory(files), LoadOptions::default()), ReportFormat::Text { colour: false })
+    /// The report of a folder under `tests/data/rules`; tests run in the folder of the crate.
+    fn report(folder: &str) -> (Loaded, String) {
+        let source = RuleSource::at(format!("tests/data/rules/{folder}"));
+        let loaded = load(&source, LoadOptions::default());
+        let report = check_report(&loaded, ReportFormat::Text { colour: false });
+        (loaded, report)
+    }
+
+    fn folders(parent: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(format!("tests/data/rules/{parent}")).unwrap();
+        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert!(!names.is_empty());
+        names.into_iter().map(|name| format!("{parent}/{name}")).collect()
+    }
+
+    fn golden(folder: &str, report: &str) {
+        let path = format!("{}/tests/data/rules/{folder}/report.txt", env!("CARGO_MANIFEST_DIR"));
+        expect_test::expect_file![path].assert_eq(report);
     }
 
     #[test]
-    fn try_out() {
-        let path = std::env::var("TRY_RULES").unwrap_or_default();
-        let loaded = load(&RuleSource::at(path), LoadOptions::default());
-        println!("{}", check_report(&loaded, ReportFormat::Text { colour: false }));
-        println!("{:?}", loaded.policy.map(|p| (p.version, p.firewall.len(), p.thresholds.len())));
-        report("", &[]);
+    fn every_kind_of_mistake_is_told_at_its_place_with_advice() {
+        for folder in folders("invalid") {
+            let (loaded, report) = report(&folder);
+            assert!(loaded.policy.is_none() && loaded.n_errors() > 0, "{folder} loads: {report}");
+            golden(&folder, &report);
+        }
+    }
+
+    #[test]
+    fn what_is_only_odd_is_warned_of_and_works() {
+        for folder in folders("odd") {
+            let (loaded, report) = report(&folder);
+            assert!(loaded.policy.is_some() && loaded.n_warnings() > 0, "{folder}: {report}");
+            golden(&folder, &report);
+        }
+    }
+
+    #[test]
+    fn valid_rule_sets_load_without_a_word() {
+        for folder in folders("valid") {
+            let (loaded, report) = report(&folder);
+            assert!(loaded.policy.is_some() && loaded.problems.is_empty(), "{folder}: {report}");
+        }
+    }
+
+    #[test]
+    fn fourteen_different_mistakes_are_told_at_once() {
+        let (loaded, _) = report("invalid/fourteen");
+        let codes: BTreeSet<_> = loaded.problems.iter().filter(|p| p.is_error).map(|p| p.code).collect();
+        assert!(codes.len() >= 14, "{codes:?}");
+    }
+
+    #[test]
+    #[expect(clippy::print_stdout)]
+    fn the_rules_of_workload_w1_load() {
+        let shared = std::env::var("RINGFENCE_SHARED").unwrap_or_else(|_| "../shared".to_owned());
+        let Ok(text) = std::fs::read_to_string(format!("{shared}/bench/w1-rules/ruleset.toml")) else {
+            println!("did not run: there is no {shared}/bench/w1-rules");
+            return;
+        };
+        let files = [(RULESET, text.as_str()), ("lists/blocked.csv", "value,comment\n+12120000000,calls\n")];
+        let loaded = load(&RuleSource::memory(files), LoadOptions::default());
+        let policy = loaded.policy.unwrap();
+        assert_eq!((policy.firewall.len(), policy.thresholds.len()), (1, 4));
+        assert_eq!(policy.firewall[0].cause, crate::policy::Cause::List);
+        assert_eq!(policy.thresholds[0].max_keys, 2_000_000);
+        assert_eq!((policy.thresholds[2].window_ms, policy.thresholds[2].cooldown_ms), (3_600_000, 3_600_000));
+        assert_eq!(policy.keys.len(), 3, "caller, trunk, callee");
     }
 }
