@@ -9,4 +9,6 @@ pub mod event;
 
 pub mod policy;
 
+mod window;
+
 pub mod engine;

@@ -69,4 +69,27 @@ impl DynamicLists {
     pub fn holds(&self, list: usize, value: Probe<'_>, at: Timestamp) -> bool {
         self.lists.get(list).is_some_and(|l| l.get(&value).is_some_and(|until| at < *until))
     }
+
+    /// Entries of a list, ended ones included until [`DynamicLists::retain`].
+    pub fn len(&self, list: usize) -> usize {
+        self.lists.get(list).map_or(0, HashMap::len)
+    }
+
+    /// Puts a value on a list, or moves its end.
+    pub(crate) fn set(&mut self, list: usize, value: &Listed, until: Timestamp) {
+        let Some(entries) = self.lists.get_mut(list) else { return };
+        match entries.get_mut(value) {
+            Some(end) => *end = until,
+            None => {
+                entries.insert(value.clone(), until);
+            }
+        }
+    }
+
+    /// Forgets what ended by `now`.
+    pub(crate) fn retain(&mut self, list: usize, now: Timestamp) {
+        if let Some(entries) = self.lists.get_mut(list) {
+            entries.retain(|_, until| *until > now);
+        }
+    }
 }
