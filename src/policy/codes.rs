@@ -139,9 +139,117 @@ pub const FILES: &[Code] = &[
     code("W111", "list is never used", "No rule, macro or block names the list."),
 ];
 
+/// The rule language.
+pub const LANGUAGE: &[Code] = &[
+    code(
+        "E014",
+        "phone number written as an integer",
+        "A number is text with its country code: +46701234567 in an expression, \"+46701234567\" in a list. As an integer the + is lost, and with it what makes the number mean one subscriber.",
+    ),
+    code(
+        "E023",
+        "no such word",
+        "The field takes one of a few words, or an ISO 3166 country code, and this is none of them. Words are case-sensitive.",
+    ),
+    code(
+        "E040",
+        "field not known when the rule runs",
+        "A rule runs at the point that its `on` names. What the network has not told by then (the duration, at call start) cannot be asked.",
+    ),
+    code(
+        "E041",
+        "expression cannot be read",
+        "The text breaks the grammar of the rule language. The message says what could have stood there.",
+    ),
+    code(
+        "E042",
+        "`and` and `or` without parentheses",
+        "Which of the two binds first is remembered differently by different people, so the rule language asks for parentheses.",
+    ),
+    code(
+        "E043",
+        "unknown field",
+        "No event has a field of this name. A misspelt field would otherwise be absent for ever.",
+    ),
+    code(
+        "E044",
+        "operator does not work on this type",
+        "Every operator takes some types only. Numbers in particular are matched by digits from the left, never by regular expressions.",
+    ),
+    code(
+        "E045",
+        "value of another type",
+        "What stands here cannot be compared with its field: texts stand in quotes, durations have a unit, words are bare.",
+    ),
+    code(
+        "E046",
+        "duration without a unit",
+        "Write 6s, 250ms or 1h30m: a bare 6 could be any of seconds, minutes or milliseconds.",
+    ),
+    code("E047", "unknown list", "`$name` is a list of the [lists] table; there is none of that name."),
+    code(
+        "E048",
+        "list of another type",
+        "A list holds numbers, texts, addresses or countries, and fields of that type are looked up in it.",
+    ),
+    code("E049", "unknown macro", "`@name` is an entry of the [macros] table; there is none of that name."),
+    code(
+        "E051",
+        "unknown calendar",
+        "`during(name)` and `outside(name)` name an entry of the [calendars] table; there is none of that name.",
+    ),
+    code(
+        "E052",
+        "bad number or range",
+        "A number has 3 to 15 digits, a pattern at most four `?`, and the two ends of a range are of one kind and length, the lower one first.",
+    ),
+    code(
+        "E053",
+        "bad regular expression",
+        "The syntax is that of the Rust regex crate: linear time, so without look-around and back-references.",
+    ),
+    code(
+        "E054",
+        "expression too large",
+        "A bound on length, depth or size that keeps one rule from costing every call. Lists have no such bound.",
+    ),
+    code(
+        "E056",
+        "bad level",
+        "A level is an operator and a value in the unit of its measure: \">= 30\", \">= 300m\", \">= 70%\".",
+    ),
+    code(
+        "E057",
+        "critical weaker than warning",
+        "The critical level would hold before the warning does, so there would never be a warning.",
+    ),
+    code("E058", "clear overlaps a level", "An episode would be over and going on at the same value."),
+    code(
+        "E059",
+        "bad measure",
+        "Measures are count, concurrent, distinct(field), sum(field), avg(field), share(condition) and run(field, step).",
+    ),
+    code(
+        "E060",
+        "macro uses itself",
+        "Macros are trees that are filled in where they are used; one that contains itself has no end.",
+    ),
+    code("E061", "test that always holds", "The field is present in every event, so the test says nothing."),
+    code(
+        "E062",
+        "field is no condition by itself",
+        "Only fields that are yes or no (answered, anonymous, auth_failed) may stand alone.",
+    ),
+    code(
+        "W110",
+        "negated test of a field that may be absent",
+        "With an absent field every positive test is false and so its negation true: `caller.country != SE` also means callers without a country. Say `is present` beside it where that is not meant.",
+    ),
+];
+
 /// Every code there is.
 pub fn all() -> impl Iterator<Item = &'static Code> {
-    FILES.iter()
+    FILES.iter().chain(LANGUAGE)
 }
 
 /// What a code means, in any case.

@@ -1,7 +1,7 @@
 //! A set of ISO 3166 countries.
 
 use crate::clock::Timestamp;
-use crate::event::numbering::Country;
+use crate::event::Country;
 
 /// A bit for each pair of letters, and beside them the few that expire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,8 +42,8 @@ impl CountrySet {
     }
 }
 
-fn place(Country([a, b]): Country) -> (usize, u64) {
-    let letter = |c: u8| usize::from(c.wrapping_sub(b'A').min(25));
-    let place = letter(a) * 26 + letter(b);
+fn place(country: Country) -> (usize, u64) {
+    let place =
+        country.as_str().bytes().fold(0, |place, letter| place * 26 + usize::from(letter.wrapping_sub(b'A').min(25)));
     (place / 64, 1 << (place % 64))
 }

@@ -1,8 +1,6 @@
 //! What a rule may name of an event: each field's name, type, and when it is known.
 
-use crate::event::{
-    Attestation, CallType, Class, Direction, Field, HangupBy, NumberKind, Status, Which,
-};
+use crate::event::{Attestation, CallType, Class, Direction, Field, HangupBy, NumberKind, Status, Which};
 
 use super::On;
 

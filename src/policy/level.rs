@@ -52,7 +52,8 @@ fn read(text: &str, key: LevelKey, measure: &Measure) -> Result<Level, Fault> {
     let is_upward = matches!(operator, Operator::AtLeast | Operator::Above);
     match (key, is_upward) {
         (LevelKey::Clear, true) => {
-            let problem = Problem::error("E056", "`clear` is a level to come down to").help(format!("write \"< {value}\""));
+            let problem =
+                Problem::error("E056", "`clear` is a level to come down to").help(format!("write \"< {value}\""));
             return Err(fault(problem, sign_span));
         }
         (LevelKey::Warning | LevelKey::Critical, false) => {
@@ -124,9 +125,11 @@ pub fn check_levels(levels: &Levels, measure: &Measure, places: &LevelPlaces, pr
     if let (Some(warning), Some(critical)) = (&levels.warning, &levels.critical)
         && floor(critical, is_whole) < floor(warning, is_whole)
     {
-        let mut problem =
-            Problem::error("E057", format!("critical level `{}` is weaker than warning `{}`", critical.text, warning.text))
-                .help("swap them, or raise `critical`");
+        let mut problem = Problem::error(
+            "E057",
+            format!("critical level `{}` is weaker than warning `{}`", critical.text, warning.text),
+        )
+        .help("swap them, or raise `critical`");
         problem.place = places.critical.clone();
         problem.context = places.warning.clone().map(|place| (place, "the warning".to_owned()));
         problems.push(problem);
@@ -208,9 +211,18 @@ mod tests {
             wrong(">= 300", Warning, &Measure::Sum(Field::Duration)),
             "E056@3..6 level `300` without its unit: `sum` is a duration"
         );
-        assert_eq!(wrong(">= 70", Warning, &share()), "E056@3..5 level `70` without its unit: `share` is a percentage up to 100%");
-        assert_eq!(wrong(">= 5m", Warning, &Measure::Count), "E056@3..5 `5m` is no level of `count`, which is a whole number");
-        assert_eq!(wrong(">= 101%", Warning, &share()), "E056@3..7 `101%` is no level of `share`, which is a percentage up to 100%");
+        assert_eq!(
+            wrong(">= 70", Warning, &share()),
+            "E056@3..5 level `70` without its unit: `share` is a percentage up to 100%"
+        );
+        assert_eq!(
+            wrong(">= 5m", Warning, &Measure::Count),
+            "E056@3..5 `5m` is no level of `count`, which is a whole number"
+        );
+        assert_eq!(
+            wrong(">= 101%", Warning, &share()),
+            "E056@3..7 `101%` is no level of `share`, which is a percentage up to 100%"
+        );
         assert_eq!(wrong("> 100%", Warning, &share()), "E056@2..6 `> 100%` never holds");
         assert_eq!(wrong(">= 0", Warning, &Measure::Count), "E056@3..4 `>= 0` always holds");
         assert_eq!(wrong("< 40%", Warning, &share()), "E090@0..1 a level with `<` or `<=` is not supported yet");

@@ -6,8 +6,7 @@ use super::field::Type;
 use super::operand::WEEKDAYS;
 use super::problem::{Problem, suggest};
 use crate::calendar;
-use crate::event::NumberPattern;
-use crate::event::numbering::Country;
+use crate::event::{Country, NumberPattern};
 
 /// Why a literal is not what its place wants: the problem, without its place.
 pub(super) type Fault = Box<Problem>;
@@ -49,7 +48,9 @@ pub(super) fn number(literal: &Literal) -> Result<NumberPattern, Fault> {
     };
     NumberPattern::parse(text.as_bytes()).map_err(|why| {
         let advice = match literal {
-            Literal::Text(_) if !text.starts_with('+') => "to compare with what the gateway wrote, use the field's `.raw`",
+            Literal::Text(_) if !text.starts_with('+') => {
+                "to compare with what the gateway wrote, use the field's `.raw`"
+            }
             _ => "",
         };
         let problem = Problem::error("E052", format!("`{text}`: {why}"));
@@ -103,11 +104,12 @@ pub(super) fn country(literal: &Literal, field: &str) -> Result<Country, Fault> 
 pub(crate) fn near_country(word: &str) -> String {
     let upper = word.to_ascii_uppercase();
     let by_code = Country::parse(upper.as_bytes());
-    let by_name = || Country::ALL.iter().copied().find(|c| c.name().eq_ignore_ascii_case(word));
+    let named = |is: &dyn Fn(&str) -> bool| Country::ALL.iter().find(|(_, name)| is(name)).map(|(country, _)| *country);
+    let by_name = || named(&|name| name.eq_ignore_ascii_case(word));
     let by_start = || upper.get(..2).and_then(|two| Country::parse(two.as_bytes()));
     let by_spelling = || {
-        let name = suggest(word, Country::ALL.iter().map(|c| c.name()))?;
-        Country::ALL.iter().copied().find(|c| c.name() == name)
+        let meant = suggest(word, Country::ALL.iter().map(|(_, name)| *name))?;
+        named(&|name| name == meant)
     };
     let short = word.len() <= 3;
     let near = by_code.or_else(by_name).or_else(|| if short { by_start() } else { by_spelling() });
@@ -158,12 +160,9 @@ pub(super) fn integer(literal: &Literal, ty: Type) -> Result<i64, Fault> {
         (Type::Date, Literal::Figure(text) | Literal::Text(text)) => {
             calendar::parse_date(text).map_err(|_| mismatch(literal, ty.describe(), "write it as 2026-12-24"))
         }
-        (Type::Duration, Literal::Figure(text)) => {
-            duration(text).map_err(|why| Box::new(why.problem(text)))
-        }
-        (Type::Money, Literal::Figure(text)) => {
-            decimal(text, 4).ok_or_else(|| mismatch(literal, ty.describe(), "write it as 1.25; at most 4 decimals count"))
-        }
+        (Type::Duration, Literal::Figure(text)) => duration(text).map_err(|why| Box::new(why.problem(text))),
+        (Type::Money, Literal::Figure(text)) => decimal(text, 4)
+            .ok_or_else(|| mismatch(literal, ty.describe(), "write it as 1.25; at most 4 decimals count")),
         (Type::Int, Literal::Figure(text)) => text.parse().map_err(|_| mismatch(literal, ty.describe(), "")),
         _ => Err(mismatch(literal, ty.describe(), "")),
     }
@@ -180,7 +179,8 @@ fn weekday(literal: &Literal) -> Result<i64, Fault> {
 
 fn minute(text: &str) -> Option<i64> {
     let (hours, minutes) = text.split_once(':')?;
-    let two = |t: &str| (t.len() == 2 && t.bytes().all(|b| b.is_ascii_digit())).then(|| t.parse::<i64>().ok()).flatten();
+    let two =
+        |t: &str| (t.len() == 2 && t.bytes().all(|b| b.is_ascii_digit())).then(|| t.parse::<i64>().ok()).flatten();
     let (hours, minutes) = (two(hours)?, two(minutes)?);
     (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
 }

@@ -252,7 +252,8 @@ fn text_affix(typer: &mut Typer<'_>, left: &Typed, affix: Affix, items: &[Item])
 fn settle_text<'l>(typer: &mut Typer<'_>, literal: &'l Spanned<Literal>) -> Option<&'l str> {
     let text = typer.settle(literal::text(&literal.node), &literal.span)?;
     if text.is_empty() {
-        let problem = Problem::error("E045", "every text contains the empty text").help("to ask for any text, use `is present`");
+        let problem =
+            Problem::error("E045", "every text contains the empty text").help("to ask for any text, use `is present`");
         return typer.report(problem, literal.span.clone());
     }
     Some(text)

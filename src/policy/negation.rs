@@ -87,7 +87,9 @@ impl Walk<'_, '_> {
         match &part.node {
             Expr::Not(inner) => self.guard(inner, !positive, is_conjunction),
             Expr::Present { left, .. } => self.guards.extend(field(left).map(|s| s.name)),
-            Expr::All(parts) | Expr::Any(parts) if is_conjunction == (matches!(part.node, Expr::All(_)) == positive) => {
+            Expr::All(parts) | Expr::Any(parts)
+                if is_conjunction == (matches!(part.node, Expr::All(_)) == positive) =>
+            {
                 parts.iter().for_each(|p| self.guard(p, positive, is_conjunction));
             }
             _ if is_conjunction => {

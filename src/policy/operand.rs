@@ -7,8 +7,7 @@ use super::field::{Type, Vocabulary};
 use super::predicate::{Flag, View};
 use crate::calendar::LocalClock;
 use crate::clock::{Timestamp, civil_from_days};
-use crate::event::numbering::Country;
-use crate::event::{CallEvent, Class, Field, Flags, Number, Text, Which};
+use crate::event::{CallEvent, Class, Country, Field, Flags, Number, Text, Which};
 
 /// A field, or a function of one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -235,9 +234,7 @@ fn value<'a>(field: Field, view: &View<'a>) -> Option<Value<'a>> {
         Field::Country(which) => country(which, view).map(Value::Country),
         Field::Anonymous | Field::Answered | Field::AuthFailed => Flag::of(field).map(|f| Value::Bool(f.get(event))),
         Field::SourceIp => event.source_ip.map(Value::Ip),
-        Field::Duration | Field::Ring | Field::Setup => {
-            Operand::Field(field).integer(view, None).map(Value::Duration)
-        }
+        Field::Duration | Field::Ring | Field::Setup => Operand::Field(field).integer(view, None).map(Value::Duration),
         Field::Cost => Operand::Field(field).integer(view, None).map(Value::Money),
         Field::SipCode | Field::Q850 => Operand::Field(field).integer(view, None).map(Value::Int),
         Field::Time | Field::Weekday | Field::Date => local(field, view),

@@ -141,19 +141,17 @@ impl Predicate {
             }
             Predicate::List(operand, list) => listed(operand, *list, view),
             Predicate::ListAffix(operand, affix, list) => match view.policy.lists.get(*list).map(|l| &l.content) {
-                Some(ListContent::Texts(set)) => operand
-                    .with_text(view, |text| set.matches(*affix, text, view.event.time))
-                    .unwrap_or(false),
+                Some(ListContent::Texts(set)) => {
+                    operand.with_text(view, |text| set.matches(*affix, text, view.event.time)).unwrap_or(false)
+                }
                 _ => false,
             },
             Predicate::Compare { left, operator, right, clock } => {
                 compare(left, *operator, right, clock.as_deref(), view)
             }
-            Predicate::Schedule { calendar, inside } => view
-                .policy
-                .calendars
-                .get(*calendar)
-                .is_some_and(|c| c.is_open(view.event.call_start()) == *inside),
+            Predicate::Schedule { calendar, inside } => {
+                view.policy.calendars.get(*calendar).is_some_and(|c| c.is_open(view.event.call_start()) == *inside)
+            }
         }
     }
 
@@ -243,4 +241,3 @@ fn compare(left: &Operand, operator: Comparison, right: &Operand, clock: Option<
         Comparison::AtLeast => ordered(i64::ge),
     }
 }
-

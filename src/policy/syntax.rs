@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::ast::{Affix, Comparison, Expr, Function, Item, Literal, Node, Spanned, Term};
+use super::ast::{Affix, Expr, Function, Item, Literal, Node, Spanned, Term};
 use super::origin::Reporter;
 use super::problem::Problem;
 use super::token::{Placed, Token, tokens};
@@ -159,7 +159,9 @@ impl<'p> Parser<'p, '_> {
         }
         let span = start..self.read_to().max(start);
         let expr = match joint {
-            _ if mixed => Expr::All(parts.into_iter().chain([Spanned { node: Expr::Broken, span: span.clone() }]).collect()),
+            _ if mixed => {
+                Expr::All(parts.into_iter().chain([Spanned { node: Expr::Broken, span: span.clone() }]).collect())
+            }
             "and" => Expr::All(parts),
             _ => Expr::Any(parts),
         };

@@ -167,7 +167,8 @@ impl<'t> Typer<'t> {
         let typed = self.field(term)?;
         let may_be_unknown = matches!(typed.ty, Type::Word(v) if v != Vocabulary::Bool);
         if !typed.spec.may_be_absent && !may_be_unknown {
-            let problem = Problem::error("E061", format!("`{}` is always present", typed.spec.name)).help("remove the test");
+            let problem =
+                Problem::error("E061", format!("`{}` is always present", typed.spec.name)).help("remove the test");
             return self.report(problem, term.span.clone());
         }
         Some(Predicate::Present(typed.operand))
@@ -230,7 +231,8 @@ impl<'t> Typer<'t> {
             return self.report(Problem::error("E045", message), left.span.start..right.span.end);
         }
         let clock = self.clock_for(left.spec.field).or_else(|| self.clock_for(other.spec.field));
-        let compare = |operator| Predicate::Compare { left: left.operand.clone(), operator, right: other.operand, clock };
+        let compare =
+            |operator| Predicate::Compare { left: left.operand.clone(), operator, right: other.operand, clock };
         Some(match operator {
             Comparison::NotEqual => not(compare(Comparison::Equal)),
             operator => compare(operator),
@@ -286,8 +288,12 @@ impl<'t> Typer<'t> {
             }
             Term::Call(function, name, n) => self.call(*function, name, n.as_ref(), &term.span),
             Term::Literal(literal) => {
-                let message = format!("`{}` is no field: a test asks about a field of the event", literal::written(literal));
-                self.report(Problem::error("E041", message).help("write the field first: `caller == +46...`"), term.span.clone())
+                let message =
+                    format!("`{}` is no field: a test asks about a field of the event", literal::written(literal));
+                self.report(
+                    Problem::error("E041", message).help("write the field first: `caller == +46...`"),
+                    term.span.clone(),
+                )
             }
         }
     }
@@ -305,11 +311,10 @@ impl<'t> Typer<'t> {
             Problem::error("E044", message)
         };
         let operand = match (function, spec.ty, n) {
-            (Function::Prefix, Type::Number, Some(n)) => {
-                Operand::Prefix(spec.field, self.count_of_digits(n)?)
-            }
+            (Function::Prefix, Type::Number, Some(n)) => Operand::Prefix(spec.field, self.count_of_digits(n)?),
             (Function::Prefix, Type::Number, None) => {
-                let problem = Problem::error("E041", "`prefix` needs a count of digits").help(format!("write prefix({}, 7)", spec.name));
+                let problem = Problem::error("E041", "`prefix` needs a count of digits")
+                    .help(format!("write prefix({}, 7)", spec.name));
                 return self.report(problem, span.clone());
             }
             (Function::Len | Function::Lower, _, Some(n)) => {
@@ -374,7 +379,8 @@ impl<'t> Typer<'t> {
             MeasureTree::Run(term, step) => {
                 let typed = self.field(term)?;
                 if !matches!((&typed.operand, typed.ty), (Operand::Field(_), Type::Number)) {
-                    let message = format!("`run` takes a phone number; `{}` is {}", typed.spec.name, typed.ty.describe());
+                    let message =
+                        format!("`run` takes a phone number; `{}` is {}", typed.spec.name, typed.ty.describe());
                     return self.report(Problem::error("E059", message), term.span.clone());
                 }
                 match step.node.parse() {
@@ -460,7 +466,13 @@ impl<'t> Typer<'t> {
     }
 
     /// Compiles what `contains` and its like look for.
-    pub(super) fn search(&mut self, left: &Typed, affix: Affix, texts: &[&str], span: &Range<usize>) -> Option<Predicate> {
+    pub(super) fn search(
+        &mut self,
+        left: &Typed,
+        affix: Affix,
+        texts: &[&str],
+        span: &Range<usize>,
+    ) -> Option<Predicate> {
         if let ([text], true) = (texts, affix != Affix::Contains)
             && text.is_ascii()
         {
@@ -470,7 +482,8 @@ impl<'t> Typer<'t> {
         let bytes: Vec<&[u8]> = texts.iter().map(|t| t.as_bytes()).collect();
         match search(affix, &bytes) {
             Some(regex) => Some(Predicate::Matches(left.operand.clone(), regex)),
-            None => self.report(Problem::error("E054", "too much text to look for").help("put it into a list"), span.clone()),
+            None => self
+                .report(Problem::error("E054", "too much text to look for").help("put it into a list"), span.clone()),
         }
     }
 }
@@ -481,7 +494,8 @@ enum Side {
     Literal(Literal),
 }
 
-const MEASURES: &str = "there are count, concurrent, distinct(field), sum(field), avg(field), share(condition) and run(field, step)";
+const MEASURES: &str =
+    "there are count, concurrent, distinct(field), sum(field), avg(field), share(condition) and run(field, step)";
 
 fn is_field(term: &Spanned<Term>) -> bool {
     match &term.node {
