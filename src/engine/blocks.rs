@@ -148,7 +148,8 @@ impl Blocks {
 
     fn publish_all(&mut self, number: u64) {
         let Some(made) = self.made.get(&number) else { return };
-        let entries: Vec<(usize, Listed)> = made.entries.iter().map(|(list, value, _)| (*list, value.clone())).collect();
+        let entries: Vec<(usize, Listed)> =
+            made.entries.iter().map(|(list, value, _)| (*list, value.clone())).collect();
         entries.iter().for_each(|(list, value)| self.publish(*list, value));
     }
 

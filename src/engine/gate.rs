@@ -11,8 +11,8 @@ use super::prepare;
 use super::table::{Act, Hit};
 use super::work::Work;
 use crate::event::{Batch, CallEvent, Direction, Flags, Kind, Number};
-use crate::policy::DynamicLists;
 use crate::limits::{CALL_AGE_MS_MAX, CALL_LINGER_MS, CALLS_MAX, DEDUP_ENTRIES_MAX, DEDUP_SPAN_MS, VERDICT_REPEAT_MS};
+use crate::policy::DynamicLists;
 
 /// Numbers that made an emergency call and may be called back. More than can be real; the oldest goes.
 const CALLBACKS_MAX: usize = 65_536;
@@ -176,9 +176,7 @@ impl Gate {
             Kind::Attempt => Flags::ATTEMPT_SEEN,
             Kind::Answer => Flags::ANSWER_SEEN,
             Kind::End => Flags::END_SEEN,
-            Kind::Cdr if event.answered() => {
-                Flags(Flags::ATTEMPT_SEEN.0 | Flags::ANSWER_SEEN.0 | Flags::END_SEEN.0)
-            }
+            Kind::Cdr if event.answered() => Flags(Flags::ATTEMPT_SEEN.0 | Flags::ANSWER_SEEN.0 | Flags::END_SEEN.0),
             Kind::Cdr => Flags(Flags::ATTEMPT_SEEN.0 | Flags::END_SEEN.0),
             Kind::Interim => Flags(0),
             Kind::Register | Kind::Options | Kind::Message => return Work::NO_SLOT,

@@ -78,7 +78,14 @@ pub fn shown(policy: &Policy, violation: &Violation) -> Option<(f64, f64)> {
 }
 
 /// One line of `--output violations`, without the line's end. `id` is what a sink tells repeats by.
-pub fn violation_line(out: &mut Vec<u8>, judged: &Judged, violation: &Violation, policy: &Policy, names: &Names, id: Option<&str>) {
+pub fn violation_line(
+    out: &mut Vec<u8>,
+    judged: &Judged,
+    violation: &Violation,
+    policy: &Policy,
+    names: &Names,
+    id: Option<&str>,
+) {
     let Some(told) = told(policy, violation.rule, violation.level) else { return };
     let (value, threshold) = shown(policy, violation).unwrap_or_default();
     out.extend_from_slice(b"{");
@@ -118,14 +125,26 @@ pub fn violation_line(out: &mut Vec<u8>, judged: &Judged, violation: &Violation,
 
 /// The answer to one event, without the line's end. `with_time` for `--output verdicts`, `is_late` where the deadline
 /// was missed and `verdict` is the default.
-pub fn verdict_line(out: &mut Vec<u8>, judged: &Judged, index: usize, verdict: Verdict, policy: &Policy, with_time: bool, is_late: bool) {
+pub fn verdict_line(
+    out: &mut Vec<u8>,
+    judged: &Judged,
+    index: usize,
+    verdict: Verdict,
+    policy: &Policy,
+    with_time: bool,
+    is_late: bool,
+) {
     let Some(event) = judged.batch.events.get(index) else { return };
     out.push(b'{');
     if with_time {
         put(out, format_args!("\"time\":\"{}\",", event.time));
     }
     out.extend_from_slice(b"\"seq\":");
-    if event.seq == 0 { out.extend_from_slice(b"null") } else { put(out, format_args!("{}", event.seq)) }
+    if event.seq == 0 {
+        out.extend_from_slice(b"null")
+    } else {
+        put(out, format_args!("{}", event.seq))
+    }
     out.extend_from_slice(b",\"call_id\":");
     text_or_null(out, judged.batch.text(event.call_id));
     put(out, format_args!(",\"action\":\"{}\",\"rule\":", verdict.action.as_str()));

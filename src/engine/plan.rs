@@ -186,9 +186,10 @@ fn reads_dynamic(policy: &Policy) -> bool {
     let is_dynamic = |list: usize| matches!(policy.lists.get(list).map(|l| &l.content), Some(ListContent::Dynamic(_)));
     let reads = |p: &Predicate| p.uses_dynamic(&is_dynamic);
     policy.firewall.iter().any(|r| reads(&r.when))
-        || policy.thresholds.iter().any(|r| {
-            r.condition.as_ref().is_some_and(reads) || matches!(&r.measure, Measure::Share(p) if reads(p))
-        })
+        || policy
+            .thresholds
+            .iter()
+            .any(|r| r.condition.as_ref().is_some_and(reads) || matches!(&r.measure, Measure::Share(p) if reads(p)))
 }
 
 fn threshold(index: usize, rule: &ThresholdRule) -> Counter {

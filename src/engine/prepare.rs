@@ -8,7 +8,7 @@ use super::plan::{Counter, KeyChoice, MeterKind, Phases, Plan};
 use super::table::{Act, Hit, partition_of};
 use super::work::{Decided, Work};
 use crate::event::{Batch, CallEvent, Field, Flags, NumberKind, Which};
-use crate::policy::operand::{Value, write_value};
+use crate::policy::predicate::{Value, write_value};
 use crate::policy::{Action, Cause, DynamicLists, KeySpec, Measure, Mode, Operand, View};
 use crate::window::NOTHING;
 
@@ -65,11 +65,8 @@ pub(crate) fn judge(
         return default;
     }
     let phases = Phases::of(event);
-    let stages = [
-        (Phases::ATTEMPT, &plan.attempt_rules),
-        (Phases::ANSWER, &plan.answer_rules),
-        (Phases::END, &plan.end_rules),
-    ];
+    let stages =
+        [(Phases::ATTEMPT, &plan.attempt_rules), (Phases::ANSWER, &plan.answer_rules), (Phases::END, &plan.end_rules)];
     let is_call = stages.iter().any(|(phase, _)| phases.meets(*phase));
     let request = (!is_call && phases.meets(Phases::REQUEST)).then_some(&plan.request_rules);
     let met = stages.iter().filter(|(phase, _)| phases.meets(*phase)).map(|(_, rules)| *rules).chain(request);

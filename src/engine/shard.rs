@@ -16,7 +16,7 @@ use crate::clock::Timestamp;
 use crate::event::CustomerId;
 use crate::limits::PARTITIONS;
 use crate::policy::dynamic::{Listed, Probe};
-use crate::policy::operand::Value;
+use crate::policy::predicate::Value;
 use crate::policy::{Action, Block, DynamicKind, ListContent, Mode, Severity, View};
 use crate::window::{Concurrent, Count, Distinct, Ratio, Run, Sum};
 
@@ -224,9 +224,10 @@ impl Shard {
 
     fn settle(&mut self, now: i64) {
         let tables = &mut self.tables;
-        self.blocks.settle(now, |origin| {
-            each_table!(&mut tables[origin.counter as usize], t => t.closes_at(origin.episode, origin.slot))
-        });
+        self.blocks.settle(
+            now,
+            |origin| each_table!(&mut tables[origin.counter as usize], t => t.closes_at(origin.episode, origin.slot)),
+        );
     }
 
     /// Turns what a table found into violations, closed episodes and list entries. True where an entry was added.

@@ -73,7 +73,7 @@ pub(crate) trait Meter: Sized + std::fmt::Debug {
     fn insert(&mut self, pool: &mut Self::Pool, width: &Width, at: i64, value: u64);
     fn reading(&self, pool: &Self::Pool, width: &Width) -> Reading;
     /// Takes back a value before its time (a call that ended).
-    pub(crate) fn remove(&mut self, _pool: &mut Self::Pool, _value: u64) {}
+    fn remove(&mut self, _pool: &mut Self::Pool, _value: u64) {}
     /// Frees what the pool holds for this key.
     fn release(&mut self, pool: &mut Self::Pool);
     /// A copy that lives in another pool.

@@ -115,9 +115,7 @@ impl Meter for Ratio {
 
     fn reading(&self, _pool: &(), _width: &Width) -> Reading {
         match &self.state {
-            Some(s) => {
-                Reading { top: s.total, bottom: i128::from(s.known.max(1)), items: s.n, known: s.known > 0 }
-            }
+            Some(s) => Reading { top: s.total, bottom: i128::from(s.known.max(1)), items: s.n, known: s.known > 0 },
             None => Reading { top: 0, bottom: 1, items: 0, known: false },
         }
     }
