@@ -9,4 +9,6 @@ pub mod event;
 
 pub mod policy;
 
+pub mod ingest;
+
 pub mod engine;
