@@ -3,15 +3,19 @@
 //! A [`CallEvent`] is plain old data: enums, integers and [`Text`] spans into the batch's own bytes.
 //! Decoding one allocates nothing. What a rule may name of it stands in [`Field`].
 
+pub mod country;
 pub mod dialplan;
 pub mod names;
 pub mod number;
+pub mod number_pattern;
 pub mod numbering;
 
 use std::net::IpAddr;
 
+pub use country::Country;
 pub use names::Names;
 pub use number::{Number, NumberKind};
+pub use number_pattern::{NumberPattern, NumberRange, PatternError};
 
 use crate::clock::Timestamp;
 
