@@ -82,3 +82,27 @@ pub const MACRO_DEPTH_MAX: usize = 8;
 
 /// Tests of one condition once its macros are filled in: macros that use macros grow like powers.
 pub const EXPRESSION_TESTS_MAX: usize = 10_000;
+
+/// Longest rule file, and numbering table. A thousand rules are under 1 MiB.
+pub const RULE_FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// Rule files of one set.
+pub const RULE_FILES_MAX: usize = 10_000;
+
+/// Longest list file: tens of millions of entries with comments.
+pub const LIST_FILE_BYTES_MAX: u64 = 4 << 30;
+
+/// Rules of one kind, so that 16 bits name one.
+pub const RULES_MAX: usize = u16::MAX as usize;
+
+/// Entries of a `per` list. More than eight fields name a call, not a key.
+pub const KEY_PARTS_MAX: usize = 8;
+
+/// Problems of one rule set that are shown.
+pub const PROBLEMS_MAX: usize = 1000;
+
+/// How far event time may lag behind the clock on a live feed before a tick closes what is idle, unless set otherwise.
+pub const LATENESS_MS_DEFAULT: i64 = 5_000;
+
+/// Entries of a dynamic list, unless it says otherwise.
+pub const DYNAMIC_ENTRIES_DEFAULT: usize = 100_000;

@@ -344,7 +344,7 @@ impl Core {
     fn finish(&self, mut work: Work) {
         let outcomes = std::mem::take(work.outcomes.get_mut().unwrap_or_else(|e| e.into_inner()));
         let judged = self.gather(&mut work, outcomes);
-        let (sequence, done, slots) = (work.sequence, work.done.take(), std::mem::take(&mut work.slots));
+        let (sequence, done, slots) = (work.sequence, enter(&work.done).take(), std::mem::take(&mut work.slots));
         self.keep_lists(work);
         let mut emission = enter(&self.emission);
         emission.waiting.insert(sequence, (judged, done, slots));

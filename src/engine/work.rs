@@ -13,7 +13,8 @@ pub(crate) struct Work {
     pub(crate) sequence: u64,
     pub(crate) options: LaneOptions,
     pub(crate) batch: Batch,
-    pub(crate) done: Option<Done>,
+    /// In a mutex only because works are shared; taken once, by the thread that finishes.
+    pub(crate) done: Mutex<Option<Done>>,
     /// Event time that passes for idle keys; such work has no events.
     pub(crate) tick: Option<i64>,
     pub(crate) has_emergency: bool,
@@ -75,7 +76,7 @@ impl Work {
             sequence: 0,
             options,
             batch,
-            done,
+            done: Mutex::new(done),
             tick: None,
             has_emergency: false,
             slots: Vec::new(),

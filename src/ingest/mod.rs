@@ -5,6 +5,7 @@
 
 pub mod framing;
 pub mod ndjson;
+pub mod source;
 
 mod origin;
 mod value;
