@@ -6,6 +6,11 @@
 pub mod csv;
 pub mod framing;
 pub mod ndjson;
+pub mod source;
+
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod property;
 
 mod origin;
 mod value;
@@ -15,6 +20,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use framing::{Framer, Style};
+pub use source::{Source, SourceError};
 pub use wire::WireField;
 
 use crate::clock::Timestamp;
