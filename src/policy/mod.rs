@@ -27,6 +27,7 @@ pub mod predicate;
 pub mod problem;
 pub mod render;
 mod rules;
+mod shipped;
 pub mod source;
 mod syntax;
 mod tables;
