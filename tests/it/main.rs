@@ -1,0 +1,8 @@
+//! The integration tests: the built program against models, real tools and the house rules.
+
+mod brute;
+mod cases;
+mod expression;
+mod oracle;
+mod support;
+mod tidy;
