@@ -244,7 +244,9 @@ impl Threshold {
         for part in &self.per {
             let mut value = part.value(event);
             let withheld = ["anonymous", "restricted", "unavailable"];
-            if *part == Operand::Field(Field::Caller) && matches!(&value, Some(Value::Text(t)) if withheld.contains(&t.as_str())) {
+            if *part == Operand::Field(Field::Caller)
+                && matches!(&value, Some(Value::Text(t)) if withheld.contains(&t.as_str()))
+            {
                 value = None;
             }
             if value.is_none() && !self.merge_missing {
@@ -433,13 +435,21 @@ struct Model<'a> {
     entries: Vec<Entry>,
     /// Customer and number of those who called for help, and when.
     helped: Vec<(String, String, i64)>,
+    /// Rule, customer and id of each call that has begun.
+    told: BTreeSet<(usize, String, Value)>,
     outcome: Outcome,
 }
 
 /// Judges the events in the order they came.
 pub fn judge(rules: &Rules, events: &[Event]) -> Outcome {
-    let mut model =
-        Model { rules, episodes: BTreeMap::new(), entries: Vec::new(), helped: Vec::new(), outcome: Outcome::default() };
+    let mut model = Model {
+        rules,
+        episodes: BTreeMap::new(),
+        entries: Vec::new(),
+        helped: Vec::new(),
+        told: BTreeSet::new(),
+        outcome: Outcome::default(),
+    };
     for event in events {
         model.event(event);
     }
@@ -557,13 +567,14 @@ impl Model<'_> {
         self.hold_against_levels(key, event, late);
     }
 
-    /// A set of call ids: an attempt adds its own, its end takes it away wherever it is.
+    /// A set of call ids: the first sign of a call adds its own, its end takes it away wherever it is.
     fn concurrent(&mut self, index: usize, event: &Event) {
         let rule = &self.rules.thresholds[index];
         let (Some(id), customer) = (event.call_id.clone().map(Value::Text), event.customer()) else { return };
         if event.kind() == "end" {
             for (key, episode) in &mut self.episodes {
-                if key.0 == customer && key.1 == index && episode.samples.iter().any(|s| s.value.as_ref() == Some(&id)) {
+                if key.0 == customer && key.1 == index && episode.samples.iter().any(|s| s.value.as_ref() == Some(&id))
+                {
                     if event.time_ms > episode.clock {
                         episode.advance(rule, event.time_ms);
                     }
@@ -571,7 +582,11 @@ impl Model<'_> {
                 }
             }
         }
-        if event.kind() != "attempt" || !rule.condition.as_ref().is_none_or(|c| c.holds(event, &|_, _| false)) {
+        let begins = ["attempt", "answer"].contains(&event.kind());
+        if !begins
+            || !self.told.insert((index, customer.to_owned(), id.clone()))
+            || !rule.condition.as_ref().is_none_or(|c| c.holds(event, &|_, _| false))
+        {
             return;
         }
         let Some(parts) = rule.key(event) else { return };
@@ -583,10 +598,8 @@ impl Model<'_> {
         } else if event.time_ms > episode.clock {
             episode.advance(rule, event.time_ms);
         }
-        if !episode.samples.iter().any(|s| s.value.as_ref() == Some(&id)) {
-            episode.samples.push(Sample { time: event.time_ms, value: Some(id) });
-            self.hold_against_levels(key, event, false);
-        }
+        episode.samples.push(Sample { time: event.time_ms, value: Some(id) });
+        self.hold_against_levels(key, event, false);
     }
 
     fn hold_against_levels(&mut self, key: Key, event: &Event, late: bool) {

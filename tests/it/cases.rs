@@ -29,7 +29,7 @@ impl Case {
         let blocks = reach == Reach::Beyond && r.chance(60);
         let calls = reach == Reach::Beyond && !blocks && r.chance(60);
         let mut rules = Rules::default();
-        for n in 0..r.between(1, 5) {
+        for n in 0..r.between(2, 6) {
             let rule = if calls && n < 2 { concurrent(r, n, unit_ms) } else { threshold(r, n, unit_ms, reach, blocks) };
             rules.thresholds.push(rule);
         }
@@ -37,7 +37,9 @@ impl Case {
             add_firewall(r, &mut rules, unit_ms);
         }
         let windows: Vec<i64> = rules.thresholds.iter().map(|t| t.window_ms).filter(|w| *w > 0).collect();
-        let stream = Stream { unit_ms, windows, blocks, calls, in_order: calls || r.chance(20) };
+        let requests = rules.thresholds.iter().filter(|t| ["register", "request"].contains(&t.on)).count() * 2;
+        let requests = requests > rules.thresholds.len();
+        let stream = Stream { unit_ms, windows, blocks, calls, requests, in_order: calls || r.chance(20) };
         let events = stream.events(r);
         Case { seed, rules, events }
     }
@@ -67,12 +69,16 @@ fn is_number(field: Field) -> bool {
 
 fn operand(r: &mut Random, on: &str) -> Operand {
     let field = r.pick(fields(on));
-    if is_number(field) && r.chance(35) { Operand::Prefix(field, r.between(4, 8) as usize) } else { Operand::Field(field) }
+    if is_number(field) && r.chance(35) {
+        Operand::Prefix(field, r.between(4, 8) as usize)
+    } else {
+        Operand::Field(field)
+    }
 }
 
 fn threshold(r: &mut Random, n: i64, unit_ms: i64, reach: Reach, blocks: bool) -> Threshold {
     let calls = ["attempt", "end", "end", "answer"];
-    let on = if blocks || r.chance(80) { r.pick(&calls) } else { r.pick(&["register", "request"]) };
+    let on = if blocks || r.chance(85) { r.pick(&calls) } else { r.pick(&["register", "request"]) };
     let mut per = vec![operand(r, on)];
     if blocks {
         per = vec![r.pick(&[
@@ -94,7 +100,7 @@ fn threshold(r: &mut Random, n: i64, unit_ms: i64, reach: Reach, blocks: bool) -
     let mut rule = Threshold {
         id: format!("t{n}"),
         on,
-        condition: r.chance(45).then(|| condition(r, on, 2)),
+        condition: r.chance(35).then(|| condition(r, on, 2)),
         measure,
         per,
         window_ms,
@@ -160,7 +166,7 @@ fn measure(r: &mut Random, on: &str) -> Measure {
 fn levels(r: &mut Random, measure: &Measure, unit_ms: i64) -> (Option<Level>, Option<Level>, Option<Level>) {
     let unit = measure.unit();
     let (low, step) = match unit {
-        Unit::Count => (r.between(1, 5), r.between(1, 4)),
+        Unit::Count => (r.between(1, 4), r.between(1, 4)),
         Unit::Ms => {
             let grain = unit_ms.max(1_000) / 4;
             let typical = if matches!(measure, Measure::Sum(_)) { r.between(2, 24) } else { r.between(1, 8) };
@@ -290,11 +296,20 @@ fn add_firewall(r: &mut Random, rules: &mut Rules, unit_ms: i64) {
     }
 }
 
-const CALLERS: [&str; 9] = [
-    "+46700001", "+46700002", "+46700101", "+2235550001", "+2235550002", "100", "alice", "anonymous", "unavailable",
-];
+const CALLERS: [&str; 9] =
+    ["+46700001", "+46700002", "+46700101", "+2235550001", "+2235550002", "100", "alice", "anonymous", "unavailable"];
 const CALLEES: [&str; 12] = [
-    "+46850000", "+46850001", "+46850002", "+46850003", "+46850005", "+46850007", "+46850012", "100", "101", "103", "bob",
+    "+46850000",
+    "+46850001",
+    "+46850002",
+    "+46850003",
+    "+46850005",
+    "+46850007",
+    "+46850012",
+    "100",
+    "101",
+    "103",
+    "bob",
     "+46850013",
 ];
 const TRUNKS: [&str; 3] = ["t1", "t2", "trunk-3"];
@@ -309,21 +324,25 @@ struct Stream {
     windows: Vec<i64>,
     blocks: bool,
     calls: bool,
+    requests: bool,
     in_order: bool,
 }
 
 impl Stream {
     fn events(&self, r: &mut Random) -> Vec<Event> {
-        let n_events = r.between(20, 220);
+        let n_events = r.between(30, 260);
         // How much of the pools this stream uses: one caller and one callee, or all of them.
-        let (n_callers, n_callees) = (r.between(1, CALLERS.len() as i64), r.between(1, CALLEES.len() as i64));
+        let part = |r: &mut Random, all: usize| if r.chance(60) { r.between(1, 3) } else { r.between(1, all as i64) };
+        let (n_callers, n_callees) = (part(r, CALLERS.len()), r.between(1, CALLEES.len() as i64));
         let (callers, callees) = (&CALLERS[..n_callers as usize], &CALLEES[..n_callees as usize]);
         let kinds: &[&str] = match r.between(0, 4) {
             _ if self.calls => &["attempt", "attempt", "answer", "end", "end"],
             _ if self.blocks => &["cdr", "attempt", "attempt"],
+            _ if self.requests && r.chance(75) => {
+                &["register", "register", "register", "options", "message", "attempt"]
+            }
             0 => &["attempt", "answer", "end"],
-            1 => &["register", "register", "register", "options", "message", "attempt"],
-            2 => &["cdr", "attempt", "answer", "end", "register", "interim"],
+            1 => &["cdr", "attempt", "answer", "end", "register", "interim"],
             _ => &["cdr"],
         };
         let padding = if r.chance(12) { r.between(2_000, 9_000) as usize } else { 0 };
@@ -363,7 +382,7 @@ impl Stream {
             0..=3 => newest,
             4..=9 => newest + r.between(1, self.unit_ms),
             10 => newest + window + r.between(-1, 1),
-            11 => newest + window * r.between(1, 3) + r.between(0, self.unit_ms),
+            11 if r.chance(40) => newest + window * r.between(1, 3) + r.between(0, self.unit_ms),
             12..=14 => edge.max(newest),
             15 if !self.in_order => newest - window + r.between(-1, 1),
             16 if !self.in_order => newest - r.between(0, window * 2),
@@ -377,11 +396,11 @@ impl Stream {
     fn follow(&self, r: &mut Random, event: &mut Event, before: &[Event]) {
         let ended = |id: &Option<String>| before.iter().any(|e| e.kind() == "end" && e.call_id == *id);
         let begun: Vec<&Event> = before.iter().filter(|e| e.kind() == "attempt" && e.call_id.is_some()).collect();
-        if begun.is_empty() || (event.kind() == "attempt" && !r.chance(10)) || r.chance(8) {
+        if begun.is_empty() || (event.kind() == "attempt" && !r.chance(10)) || (event.kind() == "end" && r.chance(8)) {
             return;
         }
         let call = r.pick(&begun);
-        if event.kind() == "attempt" && ended(&call.call_id) {
+        if event.kind() != "end" && ended(&call.call_id) {
             return;
         }
         let kind = event.kind;
@@ -406,7 +425,7 @@ fn event(r: &mut Random, n: i64, callers: &[&str], callees: &[&str], kind: &'sta
     let whole_call = kind == "cdr" && r.chance(20);
     Event {
         kind: (!whole_call).then_some(kind),
-        customer: r.pick(&[None, None, None, Some("acme"), Some("default"), Some("")]),
+        customer: r.pick(&[None, None, None, None, None, Some("acme"), Some("acme"), Some("default"), Some("")]),
         call_id: r.chance(93).then(|| format!("c{n}@sbc")),
         caller: number(r, callers),
         callee: number(r, callees),

@@ -328,10 +328,12 @@ impl Expr {
                 let found = matches!(operand.value(event), Some(Value::Text(v)) if items.iter().any(|i| i.matches(&v)));
                 found != *not
             }
-            Expr::Time(operand, compare, limit) | Expr::Integer(operand, compare, limit) => match operand.value(event) {
-                Some(Value::Int(v)) => compare.holds(v, *limit),
-                _ => *compare == Compare::Unequal,
-            },
+            Expr::Time(operand, compare, limit) | Expr::Integer(operand, compare, limit) => {
+                match operand.value(event) {
+                    Some(Value::Int(v)) => compare.holds(v, *limit),
+                    _ => *compare == Compare::Unequal,
+                }
+            }
             Expr::Listed(operand, list) => operand.value(event).is_some_and(|v| lists(list, &v)),
         }
     }

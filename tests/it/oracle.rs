@@ -163,7 +163,10 @@ fn the_brute_force_model_equals_the_oracle() {
         n_too_late += outcome.too_late;
         n_silent += usize::from(outcome.violations.is_empty());
     }
-    println!("{} cases, {n_silent} of them silent: {n_violations} violations, {n_late} late, {n_too_late} events too late", cases.len());
+    println!(
+        "{} cases, {n_silent} of them silent: {n_violations} violations, {n_late} late, {n_too_late} events too late",
+        cases.len()
+    );
     if cases.len() >= 100 {
         assert!(n_violations > cases.len() * 5 && n_late > 20 && n_too_late > 100 && n_silent < cases.len() / 4);
     }

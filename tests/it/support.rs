@@ -25,7 +25,8 @@ pub fn ringfence<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Output {
 
 /// Runs `replay` and gives its standard output; any exit code but 0 fails the test with what it said.
 pub fn replay(rules: &Path, events: &Path, output: &str, more: &[&str]) -> String {
-    let mut args = vec!["replay".into(), "--rules".into(), rules.as_os_str().to_owned(), "--output".into(), output.into()];
+    let mut args =
+        vec!["replay".into(), "--rules".into(), rules.as_os_str().to_owned(), "--output".into(), output.into()];
     args.extend(more.iter().map(Into::into));
     args.push(events.as_os_str().to_owned());
     let out = ringfence(&args);

@@ -114,7 +114,8 @@ fn imports(line: &str) -> Vec<String> {
             Some(group) => group.split(',').collect(),
             None => vec![rest],
         };
-        let word = |n: &str| n.trim().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
+        let word =
+            |n: &str| n.trim().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
         found.extend(names.into_iter().map(word).filter(|w| w.starts_with(|c: char| c.is_ascii_lowercase())));
     }
     found
@@ -191,7 +192,8 @@ fn functions(text: &str) -> Vec<(usize, usize, bool)> {
     let lines: Vec<&str> = text.lines().collect();
     let indent = |line: &str| line.len() - line.trim_start().len();
     let is_head = |line: &str| {
-        let words = line.trim_start().trim_start_matches("pub").trim_start_matches("(crate)").trim_start_matches("(super)");
+        let words =
+            line.trim_start().trim_start_matches("pub").trim_start_matches("(crate)").trim_start_matches("(super)");
         let words = words.trim_start().trim_start_matches("const ").trim_start_matches("async ");
         words.starts_with("fn ")
     };
@@ -210,7 +212,8 @@ fn functions(text: &str) -> Vec<(usize, usize, bool)> {
 
 #[test]
 fn the_length_of_a_function_is_from_its_head_to_its_brace() {
-    let text = "impl X {\n    // long: a table\n    pub fn a(\n    ) {\n        {\n        }\n    }\n    fn b() {}\n}\n";
+    let text =
+        "impl X {\n    // long: a table\n    pub fn a(\n    ) {\n        {\n        }\n    }\n    fn b() {}\n}\n";
     assert_eq!(functions(text), [(3, 5, true)]);
 }
 
