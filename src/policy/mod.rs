@@ -148,6 +148,25 @@ pub struct Policy {
     pub own_numbers: Option<usize>,
 }
 
+impl Policy {
+    /// Without a rule or a list; every call is allowed. What tests and benches start from.
+    pub fn empty(time_zone: jiff::tz::TimeZone) -> Policy {
+        Policy {
+            version: String::new(),
+            default_action: Action::Allow,
+            time_zone,
+            lateness_ms: 5_000,
+            firewall: Vec::new(),
+            thresholds: Vec::new(),
+            keys: Vec::new(),
+            lists: Vec::new(),
+            calendars: Vec::new(),
+            numbering: Numbering::builtin(),
+            own_numbers: None,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct FirewallRule {
     pub id: String,
