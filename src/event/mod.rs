@@ -3,6 +3,7 @@
 //! A [`CallEvent`] is plain old data: enums, integers and [`Text`] spans into the batch's own bytes.
 //! Decoding one allocates nothing. What a rule may name of it stands in [`Field`].
 
+mod address;
 pub mod country;
 pub mod dialplan;
 pub mod names;

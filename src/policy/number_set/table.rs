@@ -58,10 +58,6 @@ impl Table {
         table
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
     pub(super) fn len(&self) -> usize {
         self.values.len()
     }
