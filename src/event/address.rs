@@ -128,7 +128,7 @@ mod tests {
     /// `scheme user host context`
     fn parts(raw: &str) -> String {
         let a = Address::parse(raw.as_bytes());
-        let text = |range: Range<usize>| &raw[range];
+        let text = |range: Range<usize>| raw.get(range).unwrap();
         format!("{:?} [{}] [{}] [{}]", a.scheme, text(a.user), text(a.host), text(a.context))
     }
 

@@ -576,7 +576,7 @@ mod tests {
         let n = plan.normalise(raw.as_bytes(), &mut scratch);
         let text = match n.wording {
             Wording::Absent => String::new(),
-            Wording::Raw(range) => format!(" [{}]", &raw[range]),
+            Wording::Raw(range) => format!(" [{}]", raw.get(range).unwrap()),
             Wording::Built => format!(" built [{}]", std::str::from_utf8(scratch.built()).unwrap()),
         };
         let kind = n.number.kind().map_or("absent", |kind| kind.as_str());

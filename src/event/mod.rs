@@ -99,7 +99,7 @@ pub struct Party {
     pub number: Number,
     /// As the gateway wrote it.
     pub raw: Text,
-    /// The normalised text of what is no E.164 number (extension, short code, SIP user).
+    /// The normalised text of what is no E.164 number (extension, short code, SIP user); `anonymous` of a withheld one.
     pub text: Text,
 }
 

@@ -19,10 +19,10 @@ use crate::event::{Number, NumberPattern, NumberRange};
 #[derive(Clone, Debug, Default)]
 pub struct NumberSet {
     exact: Table,
-    prefixes: Prefixes,
+    prefixes: Box<Prefixes>,
     patterns: Vec<(Shape, Table)>,
-    ranges: Ranges,
-    notes: Notes,
+    ranges: Box<Ranges>,
+    notes: Box<Notes>,
     len: usize,
 }
 
@@ -137,18 +137,18 @@ impl NumberSetBuilder {
         };
         let ranges: Vec<_> = self.ranges.iter().map(|(range, line)| (*range, *line, notes.expires(*line))).collect();
         let mut set = NumberSet {
-            prefixes: Prefixes::new(&self.prefixes, by_expiry(self.prefixes.clone())),
+            prefixes: Box::new(Prefixes::new(&self.prefixes, by_expiry(self.prefixes.clone()))),
             exact: by_expiry(self.exact),
             patterns: self.patterns.into_iter().map(|(shape, keys)| (shape, by_expiry(keys))).collect(),
-            ranges: Ranges::new(&ranges),
-            notes: Notes::default(),
+            ranges: Box::new(Ranges::new(&ranges)),
+            notes: Box::default(),
             len: 0,
         };
         set.len = set.exact.len()
             + set.prefixes.table.len()
             + set.patterns.iter().map(|(_, table)| table.len()).sum::<usize>()
             + ranges.len();
-        set.notes = notes;
+        set.notes = Box::new(notes);
         set
     }
 }

@@ -119,7 +119,7 @@ impl Table {
     }
 
     fn home(&self, h: u64) -> usize {
-        (u128::from(h) * u128::from(self.n_homes) >> 64) as usize
+        ((u128::from(h) * u128::from(self.n_homes)) >> 64) as usize
     }
 }
 
