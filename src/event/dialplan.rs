@@ -272,6 +272,7 @@ impl DialPlan {
         let is_host = address.scheme == Scheme::Sip && address.host.is_empty() && user.contains(&b'.');
         let symbols = if is_host { None } else { Symbols::read(user) };
         let meaning = symbols.as_ref().and_then(|symbols| match address.scheme {
+            Scheme::Short if symbols.plus => None,
             Scheme::Short => self.short(symbols.as_slice()),
             _ => self.meaning(symbols, raw.get(address.context.clone()).unwrap_or(&[])),
         });
@@ -344,7 +345,9 @@ impl DialPlan {
             let short = self.short(digits).filter(|meaning| meaning.emergency);
             short.or_else(|| {
                 let own = self.international.iter().map(|prefix| &**prefix);
-                let mut rests = own.chain(INTERNATIONAL_EVERYWHERE).filter_map(|prefix| digits.strip_prefix(prefix));
+                let rests = own.chain(INTERNATIONAL_EVERYWHERE).filter_map(|prefix| digits.strip_prefix(prefix));
+                // At least a country code and a number: 00112 is an extension.
+                let mut rests = rests.filter(|rest| rest.len() > 3);
                 let number = rests.find_map(|rest| Number::e164(rest).filter(|n| self.is_emergency_e164(*n)));
                 number.map(|number| self.e164(number))
             })
@@ -762,6 +765,7 @@ mod tests {
                 ("01146112", "e164 +46112 !"),
                 ("+49110", "e164 +49110 !"),
                 ("9112", "short [9112]"),
+                ("00112", "short [00112]"),
                 ("999", "short [999]"),
             ],
         );
