@@ -374,7 +374,10 @@ impl DialPlan {
             return Number::e164(rest);
         }
         let fits = |lengths: u32, digits: &[u8]| lengths >> digits.len().min(31) & 1 == 1;
-        let is_national = |digits: &[u8]| self.national_lengths == 0 || fits(self.national_lengths, digits);
+        // No area code of North America begins with 0 or 1; elsewhere the length is all that is sure.
+        let is_area = |digits: &[u8]| *self.country_code != *b"1" || matches!(digits.first(), Some(b'2'..=b'9'));
+        let is_national =
+            |digits: &[u8]| (self.national_lengths == 0 || fits(self.national_lengths, digits)) && is_area(digits);
         let trunk = (!self.trunk.is_empty()).then(|| digits.strip_prefix(&*self.trunk)).flatten();
         if let Some(rest) = trunk.filter(|rest| is_national(rest) && !(*self.trunk == *b"0" && rest.starts_with(b"0")))
         {
@@ -700,6 +703,7 @@ mod tests {
                 ("9011442079460000", "e164 +442079460000"),
                 ("914155550100", "e164 +14155550100"),
                 ("5550100", "national [5550100]"),
+                ("0155550100", "national [0155550100]"),
                 ("9911", "short [911] !"),
             ],
         );
