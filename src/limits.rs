@@ -4,6 +4,10 @@
 /// fields and bounds what one connection can make us buffer.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
+/// Lines a quoted CSV record may go on over. Real free-text fields hold a few line breaks; the bound keeps a
+/// stray quote from being looked for again and again through 64 KiB.
+pub const RECORD_LINES_MAX: usize = 32;
+
 /// One read of a file or a busy connection. Large enough that per-batch costs vanish, small enough
 /// that a batch of decoded events stays in the second-level cache (measured: 128-512 KiB are alike).
 pub const BLOCK_BYTES: usize = 256 * 1024;
