@@ -7,8 +7,14 @@ pub mod calendar;
 
 pub mod event;
 
-pub mod policy;
-
 pub mod ingest;
 
+pub mod policy;
+
+mod window;
+
 pub mod engine;
+
+pub mod replay;
+
+pub mod cli;

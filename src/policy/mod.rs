@@ -3,18 +3,46 @@
 //! Rule files say what analysts want ([`syntax`] reads them, [`load`](load()) checks them all and reports every
 //! mistake at once); a [`Policy`] is what the engine runs. Nothing here reads a clock or a socket.
 
+mod address_set;
+mod ast;
+pub mod check;
+pub mod codes;
+mod country_set;
+mod declared;
+mod document;
 pub mod dynamic;
+pub mod expression;
+pub mod field;
+pub mod level;
+mod lists;
+mod literal;
+pub mod load;
 pub mod measure;
+mod membership;
+mod negation;
 pub mod number_set;
+mod operand;
+pub mod origin;
 pub mod predicate;
 pub mod problem;
+pub mod render;
+mod rules;
+pub mod source;
+mod syntax;
+mod tables;
+mod text_set;
+mod thresholds;
+mod token;
+mod typing;
 
 use std::sync::Arc;
 
 pub use dynamic::DynamicLists;
+pub use load::{Counts, LoadOptions, Loaded, load};
 pub use measure::{Level, Levels, Measure, Operator};
 pub use predicate::{Operand, Predicate, View};
 pub use problem::Problem;
+pub use source::RuleSource;
 
 use crate::calendar::Calendar;
 use crate::event::numbering::Numbering;
