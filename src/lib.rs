@@ -2,6 +2,8 @@
 
 pub mod clock;
 pub mod limits;
+pub mod metrics;
+pub mod storage;
 
 pub mod calendar;
 
@@ -12,3 +14,10 @@ pub mod policy;
 pub mod ingest;
 
 pub mod engine;
+
+pub mod notify;
+
+pub mod config;
+pub mod logging;
+pub mod portal;
+pub mod service;
