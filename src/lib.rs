@@ -9,9 +9,11 @@ pub mod calendar;
 
 pub mod event;
 
+pub mod ingest;
+
 pub mod policy;
 
-pub mod ingest;
+mod window;
 
 pub mod engine;
 
@@ -20,4 +22,5 @@ pub mod notify;
 pub mod config;
 pub mod logging;
 pub mod portal;
+// pub mod replay;
 pub mod service;

@@ -200,7 +200,7 @@ impl Number {
         Some((self.0 & (FORM | 15), self.ordinal()?))
     }
 
-    fn symbol_count(self) -> u32 {
+    pub(crate) fn symbol_count(self) -> u32 {
         (self.0 & 15) as u32
     }
 

@@ -506,7 +506,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                     while let Some(r) = rejects.next_if(|r| r.before as usize <= index) {
                         reply::reject(out, r.seq, r.reason.as_str());
                     }
-                    output::verdict_line(out, judged, index, &self.feed.policy);
+                    let verdict = judged.verdicts.get(index).copied().unwrap_or_default();
+                    output::verdict_line(out, judged, index, verdict, &self.feed.policy, false, false);
+                    out.push(b'\n');
                 }
             }
             rejects.for_each(|r| reply::reject(out, r.seq, r.reason.as_str()));

@@ -23,8 +23,9 @@ pub use lines::Output;
 use lines::Lines;
 use webhook::Webhook;
 
+use crate::clock::Clock;
 use crate::engine::{Judged, RuleRef, Violation, output};
-use crate::event::Names;
+use crate::event::{CustomerId, Names};
 use crate::metrics::{Metrics, RuleMetrics};
 use crate::policy::{Action, Cause, Mode, Policy, Severity};
 
@@ -66,6 +67,8 @@ pub struct Notifier {
     alertmanagers: Vec<Arc<Alertmanager>>,
     webhooks: BTreeMap<String, Webhook>,
     observer: Option<Observer>,
+    /// Tells the ids of this run from those of others: when it started.
+    run: i64,
     tally: Mutex<Tally>,
 }
 
@@ -125,8 +128,8 @@ impl Notifier {
             webhooks.insert(name.clone(), webhook);
             tasks.push(task);
         }
-        let tally = Mutex::default();
-        Ok((Notifier { policy, names, metrics, lines, alertmanagers, webhooks, observer, tally }, Workers { tasks }))
+        let (run, tally) = (Clock.now().0, Mutex::default());
+        Ok((Notifier { policy, names, metrics, lines, alertmanagers, webhooks, observer, run, tally }, Workers { tasks }))
     }
 
     /// Takes note of a judged batch. The engine calls it for one batch at a time.
@@ -136,11 +139,8 @@ impl Notifier {
             self.tell(judged);
         }
         for closed in &judged.closed {
-            if let Some(rule) = self.rule_id(closed.rule) {
-                let customer = self.names.customer_name(closed.customer);
-                let id = Id { rule: rule.to_owned(), customer, key: flat(&closed.key) };
-                self.alertmanagers.iter().for_each(|a| a.resolve(&id));
-            }
+            let id = self.alert_id(closed.rule, closed.customer, &closed.key);
+            self.alertmanagers.iter().for_each(|a| a.resolve(&id));
         }
         if let Some(observer) = &self.observer {
             observer(judged);
@@ -199,7 +199,11 @@ impl Notifier {
                 metrics.violation(violation.level as usize);
             }
             let from = piece.len();
-            output::violation_line(&mut piece, judged, violation, &self.policy, &self.names);
+            let (sequence, event) = (judged.sequence, violation.event);
+            let (rule, level) = (output::rule_id(&self.policy, violation.rule), violation.level.as_str());
+            let id = format!("{:x}-{sequence}.{event}/{rule}/{level}", self.run);
+            output::violation_line(&mut piece, judged, violation, &self.policy, &self.names, Some(&id));
+            piece.push(b'\n');
             let line = piece.get(from..).unwrap_or_default();
             self.tell_one(violation, line);
         }
@@ -234,18 +238,21 @@ impl Notifier {
     }
 
     fn alert(&self, violation: &Violation) {
-        let Some(rule) = self.rule_id(violation.rule) else { return };
-        let customer = self.names.customer_name(violation.customer);
-        let id = Id { rule: rule.to_owned(), customer, key: flat(&violation.key) };
+        let id = self.alert_id(violation.rule, violation.customer, &violation.key);
         let facts = self.facts(violation, &id);
         for alertmanager in &self.alertmanagers {
             alertmanager.fire(id.clone(), violation.level, facts.clone());
         }
     }
 
+    fn alert_id(&self, rule: RuleRef, customer: CustomerId, key: &[(String, String)]) -> Id {
+        let rule = output::rule_id(&self.policy, rule).to_owned();
+        Id { rule, customer: self.names.customer_name(customer), key: flat(key) }
+    }
+
     fn facts(&self, violation: &Violation, id: &Id) -> Facts {
         let mut facts = Facts { starts: violation.time, ..Facts::default() };
-        let value = violation.value;
+        let value = output::shown(&self.policy, violation).unwrap_or_default().0;
         facts.annotations.push(("value", value.to_string()));
         let firewall = |rule: u16| self.policy.firewall.get(usize::from(rule));
         let RuleRef::Threshold(rule) = violation.rule else {
@@ -277,14 +284,6 @@ impl Notifier {
         facts
     }
 
-    fn rule_id(&self, rule: RuleRef) -> Option<&str> {
-        match rule {
-            RuleRef::Firewall(i) => self.policy.firewall.get(usize::from(i)).map(|r| r.id.as_str()),
-            RuleRef::Threshold(i) => self.policy.thresholds.get(usize::from(i)).map(|r| r.id.as_str()),
-            RuleRef::Default | RuleRef::Emergency => None,
-        }
-    }
-
     /// Sets the age of the oldest undelivered message; called now and then.
     pub fn measure(&self) {
         let lines = self.lines.iter().filter_map(|l| l.queue.oldest());
@@ -310,7 +309,7 @@ impl Notifier {
 impl Workers {
     /// Waits until everything is delivered, or as long as `within`; says whether it was.
     pub async fn finish(self, within: Duration) -> bool {
-        let deadline = tokio::time::Instant::from_std(crate::clock::Clock.monotonic() + within);
+        let deadline = tokio::time::Instant::from_std(Clock.monotonic() + within);
         let mut all = true;
         for mut task in self.tasks {
             if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
