@@ -22,5 +22,5 @@ pub mod notify;
 pub mod config;
 pub mod logging;
 pub mod portal;
-// pub mod replay;
+pub mod replay;
 pub mod service;

@@ -10,6 +10,7 @@ pub mod listener;
 pub mod ndjson;
 pub mod sequence;
 pub mod tls;
+pub mod source;
 
 mod connection;
 mod feed;

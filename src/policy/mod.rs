@@ -12,6 +12,7 @@ pub mod dynamic;
 pub mod expression;
 pub mod field;
 pub mod level;
+mod lists;
 mod literal;
 pub mod measure;
 mod membership;
@@ -27,6 +28,7 @@ mod syntax;
 mod text_set;
 mod token;
 mod typing;
+mod tables;
 
 use std::sync::Arc;
 
