@@ -49,6 +49,16 @@ pub struct Loaded {
     pub counts: Counts,
 }
 
+impl Loaded {
+    pub fn n_errors(&self) -> usize {
+        self.problems.iter().filter(|p| p.is_error).count()
+    }
+
+    pub fn n_warnings(&self) -> usize {
+        self.problems.len() - self.n_errors()
+    }
+}
+
 /// What was checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -179,12 +189,12 @@ fn gather(source: &RuleSource, problems: &mut Vec<Problem>) -> Vec<RuleFile> {
         if let Some(header) = files.iter().position(|f| has_header(&f.text)) {
             files[header].is_ruleset = true;
             files.swap(0, header);
-        } else if files.is_empty() {
-            let what = source.only().unwrap_or("this folder");
-            let problem = Problem::error("E028", format!("there are no rules in {what}"));
+        } else if paths.is_empty() {
+            let problem = Problem::error("E028", "there are no rules in this folder").at("", 0..0);
             problems.push(problem.help("a rule folder holds ruleset.toml, firewall/*.toml and ips/*.toml"));
-        } else {
-            let message = format!("no {RULESET} here: {} read with defaults, calls are allowed", rule_files(files.len()));
+        } else if !files.is_empty() {
+            let message =
+                format!("no {RULESET} here: {} read with defaults, calls are allowed", rule_files(files.len()));
             problems.push(Problem::warning("W104", message).help("ruleset.toml begins with: ringfence = 1"));
         }
     }
@@ -241,11 +251,14 @@ fn included(source: &RuleSource, ruleset: &RuleFile, problems: &mut Vec<Problem>
         let at = |p: Problem| p.at(&ruleset.path, place.clone().unwrap_or(0..0));
         match source.glob(pattern) {
             Ok(found) if found.is_empty() && !pattern.contains('*') => {
-                problems.push(at(Problem::error("E010", format!("`{}` cannot be read: there is no such file", short(pattern))))
-                    .help("paths are relative to ruleset.toml"));
+                problems.push(
+                    at(Problem::error("E010", format!("`{}` cannot be read: there is no such file", short(pattern))))
+                        .help("paths are relative to ruleset.toml"),
+                );
             }
             Ok(found) => paths.extend(found),
-            Err(e) => problems.push(at(Problem::error("E010", format!("`{}` cannot be read: {}", short(pattern), reason(&e))))),
+            Err(e) => problems
+                .push(at(Problem::error("E010", format!("`{}` cannot be read: {}", short(pattern), reason(&e))))),
         }
     };
     match top.texts(&tables::INCLUDE, &mut told_later) {
@@ -280,7 +293,7 @@ fn settings(documents: &[Document<'_>], files: &[RuleFile], problems: &mut Vec<P
 
 fn read_settings(top: &Section<'_, '_>, problems: &mut Vec<Problem>) -> Settings {
     let mut settings = Settings::default();
-    let start = Section { span: 0..0, ..top.clone() };
+    let start = top.clone().at(0..0);
     for key in [&tables::RINGFENCE, &tables::DEFAULT_ACTION].into_iter().filter(|key| !top.has(key.name)) {
         problems.push(start.missing(key));
     }
@@ -322,7 +335,8 @@ fn check_tables(document: &Document<'_>, problems: &mut Vec<Problem>) {
             problems.push(top.problem("E090", format!("`{name}` is not supported yet"), span));
             continue;
         }
-        let is_table = value.get_ref().is_table() || value.get_ref().as_array().is_some_and(|a| a.iter().any(|v| v.get_ref().is_table()));
+        let is_table = value.get_ref().is_table()
+            || value.get_ref().as_array().is_some_and(|a| a.iter().any(|v| v.get_ref().is_table()));
         let (code, what) = if is_table { ("E003", "table") } else { ("E002", "key") };
         let names = || tables::TABLES.iter().chain(tables::SETTINGS).map(|k| k.name);
         let problem = match suggest(name, names()) {
@@ -350,7 +364,8 @@ fn numbering(source: &RuleSource, hash: &mut Sha256, problems: &mut Vec<Problem>
                 digest(hash, &path, &file.bytes);
                 *text = Some(utf8(&path, &file.bytes, problems).into_owned());
             }
-            Err(e) => problems.push(Problem::error("E010", format!("`{path}` cannot be read: {}", reason(&e))).at(&path, 0..0)),
+            Err(e) => problems
+                .push(Problem::error("E010", format!("`{path}` cannot be read: {}", reason(&e))).at(&path, 0..0)),
         }
     }
     if texts.iter().all(Option::is_none) {
@@ -426,7 +441,8 @@ fn arrange(problems: &mut Vec<Problem>, order: &HashMap<&str, usize>, only: Opti
     if let Some(only) = only {
         problems.retain(|p| p.is_error || p.place.as_ref().is_none_or(|place| place.path == only));
     }
-    let rank = |p: &Problem| p.place.as_ref().map(|place| order.get(place.path.as_str()).copied().unwrap_or(order.len()));
+    let rank =
+        |p: &Problem| p.place.as_ref().map(|place| order.get(place.path.as_str()).copied().unwrap_or(order.len()));
     problems.sort_by(|a, b| {
         let place = |p: &Problem| p.place.as_ref().map(|place| (place.path.clone(), place.span.start));
         rank(a).cmp(&rank(b)).then_with(|| place(a).cmp(&place(b)))
@@ -436,5 +452,83 @@ fn arrange(problems: &mut Vec<Problem>, order: &HashMap<&str, usize>, only: Opti
         let more = problems.len() - PROBLEMS_MAX;
         problems.truncate(PROBLEMS_MAX);
         problems.push(Problem::error("E027", format!("{more} more problems are not shown")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check::{ReportFormat, check_report};
+    use super::*;
+
+    /// The report of a folder under `tests/data/rules`; tests run in the folder of the crate.
+    fn report(folder: &str) -> (Loaded, String) {
+        let source = RuleSource::at(format!("tests/data/rules/{folder}"));
+        let loaded = load(&source, LoadOptions::default());
+        let report = check_report(&loaded, ReportFormat::Text { colour: false });
+        (loaded, report)
+    }
+
+    fn folders(parent: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(format!("tests/data/rules/{parent}")).unwrap();
+        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert!(!names.is_empty());
+        names.into_iter().map(|name| format!("{parent}/{name}")).collect()
+    }
+
+    fn golden(folder: &str, report: &str) {
+        let path = format!("{}/tests/data/rules/{folder}/report.txt", env!("CARGO_MANIFEST_DIR"));
+        expect_test::expect_file![path].assert_eq(report);
+    }
+
+    #[test]
+    fn every_kind_of_mistake_is_told_at_its_place_with_advice() {
+        for folder in folders("invalid") {
+            let (loaded, report) = report(&folder);
+            assert!(loaded.policy.is_none() && loaded.n_errors() > 0, "{folder} loads: {report}");
+            golden(&folder, &report);
+        }
+    }
+
+    #[test]
+    fn what_is_only_odd_is_warned_of_and_works() {
+        for folder in folders("odd") {
+            let (loaded, report) = report(&folder);
+            assert!(loaded.policy.is_some() && loaded.n_warnings() > 0, "{folder}: {report}");
+            golden(&folder, &report);
+        }
+    }
+
+    #[test]
+    fn valid_rule_sets_load_without_a_word() {
+        for folder in folders("valid") {
+            let (loaded, report) = report(&folder);
+            assert!(loaded.policy.is_some() && loaded.problems.is_empty(), "{folder}: {report}");
+        }
+    }
+
+    #[test]
+    fn fourteen_different_mistakes_are_told_at_once() {
+        let (loaded, _) = report("invalid/fourteen");
+        let codes: BTreeSet<_> = loaded.problems.iter().filter(|p| p.is_error).map(|p| p.code).collect();
+        assert!(codes.len() >= 14, "{codes:?}");
+    }
+
+    #[test]
+    #[expect(clippy::print_stdout)]
+    fn the_rules_of_workload_w1_load() {
+        let shared = std::env::var("RINGFENCE_SHARED").unwrap_or_else(|_| "../shared".to_owned());
+        let Ok(text) = std::fs::read_to_string(format!("{shared}/bench/w1-rules/ruleset.toml")) else {
+            println!("did not run: there is no {shared}/bench/w1-rules");
+            return;
+        };
+        let files = [(RULESET, text.as_str()), ("lists/blocked.csv", "value,comment\n+12120000000,calls\n")];
+        let loaded = load(&RuleSource::memory(files), LoadOptions::default());
+        let policy = loaded.policy.unwrap();
+        assert_eq!((policy.firewall.len(), policy.thresholds.len()), (1, 4));
+        assert_eq!(policy.firewall[0].cause, crate::policy::Cause::List);
+        assert_eq!(policy.thresholds[0].max_keys, 2_000_000);
+        assert_eq!((policy.thresholds[2].window_ms, policy.thresholds[2].cooldown_ms), (3_600_000, 3_600_000));
+        assert_eq!(policy.keys.len(), 3, "caller, trunk, callee");
     }
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use ringfence::config::{self, Config};
 use ringfence::event::Names;
-use ringfence::policy::RuleSource;
-use ringfence::policy::load::{LoadOptions, load};
+use ringfence::notify::Observer;
+use ringfence::policy::{LoadOptions, RuleSource, load};
 use ringfence::service::{self, Running, Setup};
 use serde_json::{Value, json};
 
@@ -41,12 +41,21 @@ struct Fixture {
 }
 
 impl Fixture {
+    /// [`Fixture::start`] with somebody who looks on.
+    fn watched(feed: &str, observer: Observer) -> Fixture {
+        Fixture::build(tempfile::tempdir().expect("a temporary folder"), feed, "", Some(observer))
+    }
+
     /// `feed` and `rest` are lines of the settings; `FOLDER` in them is a temporary folder.
     fn start(feed: &str, rest: &str) -> Fixture {
         Fixture::in_folder(tempfile::tempdir().expect("a temporary folder"), feed, rest)
     }
 
     fn in_folder(folder: tempfile::TempDir, feed: &str, rest: &str) -> Fixture {
+        Fixture::build(folder, feed, rest, None)
+    }
+
+    fn build(folder: tempfile::TempDir, feed: &str, rest: &str, observer: Option<Observer>) -> Fixture {
         let text = format!(
             "[http]\nlisten = \"127.0.0.1:0\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n\
              [output]\nviolations = \"FOLDER/violations.jsonl\"\n{rest}\n[[feed]]\nlisten = \"127.0.0.1:0\"\n{feed}\n"
@@ -56,7 +65,7 @@ impl Fixture {
         let config = config.unwrap_or_else(|| panic!("{problems:?}"));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.expect("threads");
-        let running = runtime.block_on(start(config)).expect("starts");
+        let running = runtime.block_on(start(config, observer)).expect("starts");
         Fixture { runtime, running: Some(running), folder }
     }
 
@@ -103,10 +112,10 @@ impl Fixture {
     }
 }
 
-async fn start(config: Config) -> anyhow::Result<Running> {
+async fn start(config: Config, observer: Option<Observer>) -> anyhow::Result<Running> {
     let loaded = load(&RuleSource::memory([("ruleset.toml", RULES)]), LoadOptions::default());
     let policy = Arc::new(loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.problems)));
-    service::start(Setup { config, policy, names: Arc::new(Names::new()), observer: None }).await
+    service::start(Setup { config, policy, names: Arc::new(Names::new()), observer }).await
 }
 
 /// The other end.
@@ -339,8 +348,9 @@ fn long_lines_and_noise_cost_only_themselves() {
     let lines = gateway.until_ack(3);
     let verdicts: Vec<_> = lines.iter().filter_map(|l| l.get("seq").and_then(Value::as_u64)).collect();
     assert_eq!(verdicts, [1, 2, 3]);
-    assert!(lines.contains(&json!({ "reject": { "seq": null, "reason": "line_too_long" } })), "{lines:?}");
-    assert!(lines.len() > 10, "noise was not rejected line by line");
+    let n_rejects = |reason| lines.iter().filter(|l| l["reject"]["reason"] == json!(reason)).count();
+    assert_eq!(n_rejects("line_too_long"), 1);
+    assert!(n_rejects("not_utf8") > 10, "noise was not rejected line by line");
     fixture.stop();
 }
 
@@ -439,5 +449,167 @@ fn health_readiness_and_metrics_are_served_each_at_its_address() {
     assert!(fixture.get(http, "/readyz").ends_with("ready\n"));
     assert!(fixture.get(http, "/metrics").starts_with("HTTP/1.1 404"));
     assert!(fixture.metrics().starts_with("HTTP/1.1 200"));
+    fixture.stop();
+}
+
+#[test]
+fn a_verdict_that_misses_its_deadline_is_the_default_and_says_so() {
+    let held = std::sync::atomic::AtomicBool::new(false);
+    let hold_the_first = move |_: &ringfence::engine::Judged| {
+        if !held.swap(true, std::sync::atomic::Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    };
+    let mut fixture = Fixture::watched("", Box::new(hold_the_first));
+    let mut gateway = fixture.connect();
+    gateway.hello(&json!({ "gateway": "sbc", "reply": "verdict" }));
+    let mut other = fixture.connect();
+    other.hello(&json!({ "gateway": "other" }));
+    other.send(&attempt(1, "+46700000001"));
+    std::thread::sleep(Duration::from_millis(100));
+    let begun = Instant::now();
+    gateway.send(&attempt(7, "+46700000666"));
+    let late = json!({ "seq": 7, "call_id": "c7", "action": "allow", "rule": "default", "cause": "none", "late": true });
+    assert_eq!(gateway.line(), Some(late));
+    assert!(begun.elapsed() < Duration::from_millis(300), "answered after {:?}", begun.elapsed());
+    // The event is judged all the same, and acknowledged; its own verdict is not told any more.
+    assert_eq!(gateway.until_ack(7), [json!(null); 0]);
+    gateway.send(&attempt(8, "+46700000666"));
+    assert_eq!(gateway.until_ack(8)[0]["action"], json!("block"));
+    fixture.wait_for_metric("ringfence_verdicts_late_total{feed=\"ndjson\"} 1");
+    fixture.stop();
+}
+
+/// An authority, a server's and a client's certificate of it, as files in a folder.
+fn certificates() -> tempfile::TempDir {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("writes");
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let authority = params.self_signed(&key).expect("signs");
+    write("ca.pem", &authority.pem());
+    let issuer = Issuer::new(params, key);
+    for name in ["server", "client"] {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        write(&format!("{name}.pem"), &params.signed_by(&key, &issuer).expect("signs").pem());
+        write(&format!("{name}.key"), &key.serialize_pem());
+    }
+    folder
+}
+
+type Tls = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
+
+fn tls(fixture: &Fixture, with_certificate: bool) -> Gateway<Tls> {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+    let file = |name: &str| fixture.folder.path().join(name);
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(file("ca.pem")).expect("reads")).expect("an authority");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.expect("versions").with_root_certificates(roots);
+    let config = if with_certificate {
+        let certificate = CertificateDer::from_pem_file(file("client.pem")).expect("reads");
+        let key = PrivateKeyDer::from_pem_file(file("client.key")).expect("reads");
+        builder.with_client_auth_cert(vec![certificate], key).expect("fits")
+    } else {
+        builder.with_no_client_auth()
+    };
+    let name = ServerName::try_from("localhost").expect("a name");
+    let client = rustls::ClientConnection::new(Arc::new(config), name).expect("a client");
+    Gateway::new(rustls::StreamOwned::new(client, fixture.tcp()))
+}
+
+#[test]
+fn mutual_tls_lets_in_whom_the_authority_knows_and_nobody_else() {
+    let files = "tls.cert_file = \"FOLDER/server.pem\"\ntls.key_file = \"FOLDER/server.key\"\n\
+                 tls.client_ca_file = \"FOLDER/ca.pem\"\nhandshake_timeout_s = 1";
+    let mut fixture = Fixture::in_folder(certificates(), files, "");
+    let mut known = tls(&fixture, true);
+    assert!(known.hello(&json!({ "gateway": "sbc", "reply": "verdict" })).get("welcome").is_some());
+    let lines: String = (1..=2000).map(|seq| attempt(seq, &format!("+4670{seq:07}"))).collect();
+    known.send(&lines);
+    assert_eq!(known.until_ack(2000).len(), 2000);
+
+    let mut unknown = tls(&fixture, false);
+    let hello = unknown.stream.get_mut().write_all(b"{\"hello\":{}}\n");
+    let answer = unknown.stream.read_line(&mut String::new());
+    assert!(hello.is_err() || answer.is_err() || matches!(answer, Ok(0)), "let in without a certificate");
+    let mut plain = fixture.connect();
+    plain.send(&attempt(1, "+46700000001"));
+    // Whatever the server says is an alert, and no line of ours.
+    plain.stream.read_to_end(&mut Vec::new()).unwrap_or_default();
+    let mut silent = fixture.connect();
+    assert_eq!(silent.line(), None);
+    fixture.wait_for_metric("ringfence_ingest_connections_closed_total{feed=\"ndjson\",reason=\"tls\"} 2");
+    fixture.wait_for_metric("ringfence_ingest_connections_closed_total{feed=\"ndjson\",reason=\"handshake_timeout\"} 1");
+    fixture.stop();
+}
+
+/// Answers every POST with the next of `statuses` (then 200) and hands the bodies out.
+fn web_server(statuses: &'static [&'static str]) -> (SocketAddr, std::sync::mpsc::Receiver<(String, Value)>) {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let address = socket.local_addr().expect("an address");
+    let (send, bodies) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut statuses = statuses.iter();
+        for stream in socket.incoming() {
+            let mut stream = BufReader::new(stream.expect("accepts"));
+            let (mut head, mut length) = (String::new(), 0);
+            while !head.ends_with("\r\n\r\n") {
+                if stream.read_line(&mut head).unwrap_or(0) == 0 {
+                    break;
+                }
+            }
+            for line in head.lines() {
+                if let Some(n) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = n.trim().parse().expect("a number");
+                }
+            }
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).expect("a body");
+            let status = statuses.next().unwrap_or(&"200 OK");
+            write!(stream.get_mut(), "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                .expect("answers");
+            if status.starts_with('2') {
+                let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+                let body = serde_json::from_slice(&body).expect("JSON");
+                if send.send((path, body)).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    (address, bodies)
+}
+
+#[test]
+fn alertmanager_hears_of_the_warning_its_end_and_the_critical_after_trouble() {
+    let (address, bodies) = web_server(&["503 Service Unavailable"]);
+    let mut fixture = Fixture::start("", &format!("[alertmanager]\nurls = [\"http://{address}\"]"));
+    let mut gateway = fixture.connect();
+    gateway.hello(&json!({ "gateway": "sbc", "reply": "ack" }));
+    let next = || bodies.recv_timeout(Duration::from_secs(10)).expect("a POST");
+    (1..=3).for_each(|seq| gateway.send(&attempt(seq, "+46700000001")));
+    let (path, alerts) = next();
+    assert_eq!(path, "/api/v2/alerts");
+    let labels = json!({ "alertname": "ips-many", "customer": "default", "key": "caller=+46700000001", "severity": "warning" });
+    assert_eq!(alerts[0]["labels"], labels);
+    assert_eq!(alerts[0]["annotations"]["value"], json!("3"));
+    gateway.until_ack(3);
+    (4..=5).for_each(|seq| gateway.send(&attempt(seq, "+46700000001")));
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        let (_, alerts) = next();
+        for alert in alerts.as_array().expect("an array") {
+            let ends_later = alert["endsAt"].as_str() > Some(&ringfence::clock::Clock.now().to_string());
+            told.push((alert["labels"]["severity"].clone(), ends_later));
+        }
+    }
+    assert_eq!(told, [(json!("warning"), false), (json!("critical"), true)]);
+    fixture.wait_for_metric("ringfence_deliveries_total{channel=\"alertmanager\",outcome=\"retried\"} 1");
     fixture.stop();
 }
