@@ -111,8 +111,8 @@ pub fn load(source: &RuleSource, options: LoadOptions) -> Loaded {
     declared::check_use(&documents, &declared, &rules, &mut problems);
     not_included(source, &files, &mut problems);
 
-    if documents.iter().any(|d| d.is_broken) {
-        keep_root_causes(&mut problems);
+    if documents.iter().any(|d| !d.broken.is_empty()) {
+        keep_root_causes(&documents, &mut problems);
     }
     let counts = Counts {
         firewall: rules.n_firewall,
@@ -195,7 +195,8 @@ fn gather(source: &RuleSource, problems: &mut Vec<Problem>) -> Vec<RuleFile> {
         } else if !files.is_empty() {
             let message =
                 format!("no {RULESET} here: {} read with defaults, calls are allowed", rule_files(files.len()));
-            problems.push(Problem::warning("W104", message).help("ruleset.toml begins with: ringfence = 1"));
+            problems
+                .push(Problem::warning("W104", message).at("", 0..0).help("ruleset.toml begins with: ringfence = 1"));
         }
     }
     files
@@ -279,7 +280,7 @@ fn settings(documents: &[Document<'_>], files: &[RuleFile], problems: &mut Vec<P
     for (document, file) in documents.iter().zip(files) {
         let top = document.table();
         if file.is_ruleset {
-            let top = top.named("ruleset.toml");
+            let top = top.named(RULESET).keyed(tables::SETTINGS);
             settings = read_settings(&top, problems);
             continue;
         }
@@ -294,7 +295,7 @@ fn settings(documents: &[Document<'_>], files: &[RuleFile], problems: &mut Vec<P
 fn read_settings(top: &Section<'_, '_>, problems: &mut Vec<Problem>) -> Settings {
     let mut settings = Settings::default();
     let start = top.clone().at(0..0);
-    for key in [&tables::RINGFENCE, &tables::DEFAULT_ACTION].into_iter().filter(|key| !top.has(key.name)) {
+    for key in [&tables::RINGFENCE, &tables::DEFAULT_ACTION].into_iter().filter(|key| top.lacks(key)) {
         problems.push(start.missing(key));
     }
     if let Some(version) = top.integer(&tables::RINGFENCE, 0..u64::MAX, problems)
@@ -430,10 +431,15 @@ fn not_included(source: &RuleSource, files: &[RuleFile], problems: &mut Vec<Prob
     }
 }
 
-/// A broken file lacks what could not be read of it: that is no mistake of its own.
-fn keep_root_causes(problems: &mut Vec<Problem>) {
-    const FOLLOW: [&str; 6] = ["E005", "E016", "E019", "E020", "E043", "W111"];
-    problems.retain(|p| !FOLLOW.contains(&p.code));
+/// A broken file lacks what could not be read of it, and its broken lines read as something else: neither is a
+/// mistake of its own.
+fn keep_root_causes(documents: &[Document<'_>], problems: &mut Vec<Problem>) {
+    const FOLLOW: [&str; 8] = ["E005", "E016", "E019", "E020", "E047", "E050", "E051", "W111"];
+    let is_on_broken_line = |p: &Problem| {
+        let place = p.place.as_ref();
+        place.is_some_and(|at| documents.iter().any(|d| d.path == at.path && d.is_broken_at(at.span.start)))
+    };
+    problems.retain(|p| matches!(p.code, "E001" | "E007") || !FOLLOW.contains(&p.code) && !is_on_broken_line(p));
 }
 
 /// By file and place, each once; of one file, where one was asked for.
