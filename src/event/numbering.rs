@@ -3,6 +3,7 @@
 //! Four CSV files make a [`Numbering`]: prefixes of countries, prefixes of classes, emergency numbers and dial
 //! plans by country. They are compiled in, and a rules folder may replace any of them.
 
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
 use super::Class;
@@ -22,6 +23,7 @@ pub struct Numbering {
     countries: Vec<Row<Country>>,
     classes: Vec<Row<Class>>,
     emergency: Vec<(Country, Box<str>)>,
+    emergency_e164: Vec<Number>,
     plans: Vec<CountryPlan>,
 }
 
@@ -93,23 +95,24 @@ impl Numbering {
     /// From the four texts, or every mistake in them: `classes.csv:12: unknown class `premum``.
     pub fn parse(files: NumberingFiles<'_>) -> Result<Numbering, Vec<String>> {
         let mut problems = Vec::new();
-        let mut countries = Vec::new();
-        table("countries.csv", files.countries, 2, &mut problems, |cells| {
-            countries.push(row(cells, country_of(cells.get(1))?)?);
+        let (mut countries, mut seen) = (Vec::new(), HashSet::new());
+        table("countries.csv", "prefix,country", files.countries, &mut problems, |cells| {
+            countries.push(row(cells, country_of(cells.get(1))?, &mut seen)?);
             Ok(())
         });
-        let mut classes = Vec::new();
-        table("classes.csv", files.classes, 2, &mut problems, |cells| {
-            classes.push(row(cells, class_of(cells.get(1))?)?);
+        let (mut classes, mut seen) = (Vec::new(), HashSet::new());
+        table("classes.csv", "prefix,class,source", files.classes, &mut problems, |cells| {
+            classes.push(row(cells, class_of(cells.get(1))?, &mut seen)?);
             Ok(())
         });
         let mut emergency = Vec::new();
-        table("emergency.csv", files.emergency, 2, &mut problems, |cells| {
+        table("emergency.csv", "country,number", files.emergency, &mut problems, |cells| {
             emergency.push(emergency_of(cells)?);
             Ok(())
         });
         let mut plans = Vec::new();
-        table("dialplans.csv", files.dial_plans, 6, &mut problems, |cells| {
+        let header = "country,country_code,international_prefixes,trunk_prefix,national_lengths,bare";
+        table("dialplans.csv", header, files.dial_plans, &mut problems, |cells| {
             plans.push(plan_of(cells)?);
             Ok(())
         });
@@ -137,7 +140,7 @@ impl Numbering {
             let is_emergency = number.kind() == Some(NumberKind::Short) && is_emergency_everywhere(number);
             return if is_emergency { Class::Emergency } else { Class::Unknown };
         };
-        if len <= EMERGENCY_E164_DIGITS_MAX && self.is_emergency(number) {
+        if len <= EMERGENCY_E164_DIGITS_MAX && self.emergency_e164.binary_search(&number).is_ok() {
             return Class::Emergency;
         }
         let Some(cell) = self.cell(value, len) else { return Class::Unknown };
@@ -152,18 +155,13 @@ impl Numbering {
     }
 
     /// A country code and right behind it 112, 911 or one of that country's emergency numbers. No subscriber has
-    /// so short a number, so nothing else is meant.
-    pub fn is_emergency(&self, number: Number) -> bool {
-        let Some((value, len)) = number.digits() else { return false };
-        (1..=3u32).any(|code_digits| {
-            let Some(rest_digits) = len.checked_sub(code_digits).filter(|n| (2..=6).contains(n)) else { return false };
-            let power = POWERS[rest_digits as usize];
-            let (code, rest) = (value / power, format!("{:0width$}", value % power, width = rest_digits as usize));
-            let mut plans = self.plans.iter().filter(|plan| plan.country_code.parse() == Ok(code));
-            plans.any(|plan| {
-                EMERGENCY_ALWAYS.contains(&&*rest) || self.emergency_numbers(plan.country).any(|number| number == rest)
-            })
-        })
+    /// so short a number, so nothing else is meant. Sorted.
+    pub(super) fn emergency_e164(&self) -> &[Number] {
+        &self.emergency_e164
+    }
+
+    pub(super) fn plans(&self) -> impl Iterator<Item = &CountryPlan> {
+        self.plans.iter()
     }
 
     /// The country's own, besides [`EMERGENCY_ALWAYS`].
@@ -173,11 +171,6 @@ impl Numbering {
 
     pub fn plan(&self, country: Country) -> Option<&CountryPlan> {
         self.plans.iter().find(|plan| plan.country == country)
-    }
-
-    /// The plans of the countries that share the code.
-    pub fn plans_of_code<'a>(&'a self, country_code: &'a str) -> impl Iterator<Item = &'a CountryPlan> {
-        self.plans.iter().filter(move |plan| &*plan.country_code == country_code)
     }
 
     fn build(
@@ -208,7 +201,8 @@ impl Numbering {
         }
         let lead = |digits: u64| starts.partition_point(|start| *start < digits * LEAD) as u32;
         let leads = (0..=1000).map(lead).collect();
-        Numbering { starts, cells, leads, countries, classes, emergency, plans }
+        let emergency_e164 = emergency_behind_codes(&emergency, &plans);
+        Numbering { starts, cells, leads, countries, classes, emergency, emergency_e164, plans }
     }
 
     fn cell(&self, value: u64, len: u32) -> Option<&Cell> {
@@ -227,6 +221,22 @@ pub(super) const EMERGENCY_E164_DIGITS_MAX: u32 = 9;
 
 fn is_emergency_everywhere(number: Number) -> bool {
     EMERGENCY_ALWAYS.iter().any(|digits| Number::short(digits.as_bytes()) == Some(number))
+}
+
+/// See [`Numbering::emergency_e164`]; with `+112` and `+911` themselves, which are nothing else either.
+fn emergency_behind_codes(emergency: &[(Country, Box<str>)], plans: &[CountryPlan]) -> Vec<Number> {
+    let mut numbers: Vec<Number> = EMERGENCY_ALWAYS.iter().filter_map(|n| Number::e164(n.as_bytes())).collect();
+    for plan in plans {
+        let own = emergency.iter().filter(|(country, _)| *country == plan.country).map(|(_, number)| &**number);
+        numbers.extend(
+            EMERGENCY_ALWAYS.into_iter().chain(own).filter_map(|number| {
+                Number::e164([plan.country_code.as_bytes(), number.as_bytes()].concat().as_slice())
+            }),
+        );
+    }
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
 }
 
 /// Filled with zeros to 15 digits.
@@ -274,19 +284,24 @@ fn longest<T: Copy>(rows: &[Row<T>], value: u64, len: u32) -> Option<T> {
 /// Reads a CSV without quotes: `#` lines are comments, the first other line is the header.
 fn table<'a>(
     name: &str,
+    header: &str,
     text: &'a str,
-    columns: usize,
     problems: &mut Vec<String>,
     mut take: impl FnMut(&[&'a str]) -> Result<(), String>,
 ) {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+    let columns = header.split(',').count();
+    let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+    let first = lines.next().map(|(i, line)| (i + 1, line.trim().trim_start_matches('\u{feff}')));
+    if let Some((line, _)) = first.filter(|(_, found)| *found != header) {
+        problems.push(format!("{name}:{line}: expected the header `{header}`"));
+    }
     let mut cells = Vec::new();
-    for (i, line) in lines.skip(1) {
+    for (i, line) in lines {
         cells.clear();
         cells.extend(line.split(',').map(str::trim));
-        let taken = match cells.len() < columns {
-            true => Err(format!("expected {columns} columns, found {}", cells.len())),
-            false => take(&cells),
+        let taken = match cells.len() {
+            n if n == columns => take(&cells),
+            n => Err(format!("expected {columns} columns, found {n}")),
         };
         if let Err(problem) = taken {
             problems.push(format!("{name}:{}: {problem}", i + 1));
@@ -294,14 +309,17 @@ fn table<'a>(
     }
 }
 
-fn row<T>(cells: &[&str], value: T) -> Result<Row<T>, String> {
+fn row<T>(cells: &[&str], value: T, seen: &mut HashSet<(u64, u8)>) -> Result<Row<T>, String> {
     let prefix = cells.first().copied().unwrap_or("");
     let number = Number::e164_prefix(prefix.as_bytes()).and_then(Number::digits);
     let Some((digits, len)) = number else {
         return Err(format!("`{prefix}` is no prefix of international numbers: 1 to 15 digits, the first not 0"));
     };
     let start = aligned(digits, len).ok_or("prefix too long")?;
-    Ok(Row { start, digits: len as u8, value })
+    match seen.insert((start, len as u8)) {
+        true => Ok(Row { start, digits: len as u8, value }),
+        false => Err(format!("prefix `{prefix}` stands in an earlier line too")),
+    }
 }
 
 fn country_of(cell: Option<&&str>) -> Result<Country, String> {
@@ -365,4 +383,201 @@ fn lengths_of(text: &str) -> Result<u32, String> {
         }
     }
     Ok(bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn number(digits: &str) -> Number {
+        Number::e164(digits.as_bytes()).unwrap()
+    }
+
+    fn country(digits: &str) -> &'static str {
+        let country = Numbering::builtin().country(number(digits));
+        country.map_or("", |c| Country::ALL[c.index()].0.as_str())
+    }
+
+    #[test]
+    fn countries_are_told_by_the_longest_prefix() {
+        for (digits, code) in [
+            ("46701234567", "SE"),
+            ("14155550100", "US"),
+            ("14165550100", "CA"),
+            ("18095550100", "DO"),
+            ("18765550100", "JM"),
+            ("16715550100", "GU"),
+            ("18005550100", "US"),
+            ("79161234567", "RU"),
+            ("77011234567", "KZ"),
+            ("442079460000", "GB"),
+            ("441534123456", "JE"),
+            ("441481123456", "GG"),
+            ("441624123456", "IM"),
+            ("393331234567", "IT"),
+            ("390669812345", "VA"),
+            ("358181234567", "AX"),
+            ("4779123456", "SJ"),
+            ("5999123456", "CW"),
+            ("5993123456", "BQ"),
+            ("262269123456", "YT"),
+            ("61891641234", "CX"),
+            ("61891621234", "CC"),
+            ("38344123456", "XK"),
+            ("24740000", "SH"),
+            ("999123456", ""),
+            ("881612345678", ""),
+            ("870123456789", ""),
+            ("80012345678", ""),
+            ("210123456", ""),
+        ] {
+            assert_eq!(country(digits), code, "+{digits}");
+        }
+    }
+
+    #[test]
+    fn classes_are_told_by_the_longest_prefix_and_default_to_geographic() {
+        let numbering = Numbering::builtin();
+        for (digits, class) in [
+            ("46701234567", Class::Mobile),
+            ("4684000000", Class::Geographic),
+            ("46200123456", Class::Tollfree),
+            ("469001234567", Class::Premium),
+            ("447400123456", Class::Mobile),
+            ("442079460000", Class::Geographic),
+            ("449012345678", Class::Premium),
+            ("18005550100", Class::Tollfree),
+            ("19005550100", Class::Premium),
+            ("14155550100", Class::Geographic),
+            ("870123456789", Class::Satellite),
+            ("881612345678", Class::Satellite),
+            ("881812345678", Class::Satellite),
+            ("882161234567", Class::Satellite),
+            ("882991234567", Class::International),
+            ("80012345678", Class::Tollfree),
+            ("979123456789", Class::Premium),
+            ("878101234567", Class::International),
+            ("5352345678", Class::Highcost),
+            ("252612345678", Class::Highcost),
+            ("22320201234", Class::Geographic),
+            ("22355501234", Class::Mobile),
+            ("999123456", Class::Unknown),
+            ("46112", Class::Emergency),
+            ("1911", Class::Emergency),
+            ("44999", Class::Emergency),
+            ("46110", Class::Geographic),
+        ] {
+            assert_eq!(numbering.class(number(digits)), class, "+{digits}");
+        }
+        assert_eq!(numbering.class(Number::short(b"112").unwrap()), Class::Emergency);
+        assert_eq!(numbering.class(Number::short(b"2001").unwrap()), Class::Unknown);
+        assert_eq!(numbering.class(Number::national(b"0701234567").unwrap()), Class::Unknown);
+        assert_eq!(numbering.class(Number::ANONYMOUS), Class::Unknown);
+        assert_eq!(numbering.class(Number::ABSENT), Class::Unknown);
+    }
+
+    #[test]
+    fn dial_plans_and_emergency_numbers_are_there_for_most_countries() {
+        let numbering = Numbering::builtin();
+        let plan = numbering.plan(Country::parse(b"SE").unwrap()).unwrap();
+        assert_eq!((&*plan.country_code, &*plan.trunk_prefix, plan.is_bare_national), ("46", "0", false));
+        assert_eq!(plan.international_prefixes, ["00".into()]);
+        assert!(numbering.plans.len() > 220);
+        let of = |code: &[u8]| numbering.emergency_numbers(Country::parse(code).unwrap()).collect::<Vec<_>>();
+        assert_eq!(of(b"DE"), ["110"]);
+        assert!(of(b"GB").contains(&"999") && of(b"AU").contains(&"000") && of(b"FR").contains(&"15"));
+    }
+
+    #[test]
+    fn every_mistake_in_a_table_is_told_with_its_line() {
+        let header = "country,country_code,international_prefixes,trunk_prefix,national_lengths,bare";
+        let plans = ["SE,046,00,0,7,keep", "SE,46,00,0,7-x,keep", "SE,46,+,0,7,keep", "SE,46,00,0,7,maybe"];
+        let files = NumberingFiles {
+            countries: "# c\nprefix,country\n46,SE\n0,SE\n47,NOR\n48\n46,NO\n",
+            classes: "46,mobile,x\n46,premum,x\n,mobile,x\n46,unknown,x\n",
+            emergency: "country,number\nSE,1\n",
+            dial_plans: &format!("{header}\n{}", plans.join("\n")),
+        };
+        let problems = Numbering::parse(files).unwrap_err();
+        let places: Vec<_> = problems.iter().filter_map(|p| p.split_once(": ")).map(|(place, _)| place).collect();
+        let expected = "countries.csv:4 countries.csv:5 countries.csv:6 countries.csv:7 classes.csv:1 classes.csv:2 \
+            classes.csv:3 classes.csv:4 emergency.csv:2 dialplans.csv:2 dialplans.csv:3 dialplans.csv:4 dialplans.csv:5";
+        assert_eq!(places.join(" "), expected, "{problems:#?}");
+    }
+
+    /// libphonenumber's own example numbers, one a country and type.
+    #[test]
+    fn example_numbers_of_libphonenumber_get_their_country_and_class() {
+        let shared = std::env::var("RINGFENCE_SHARED").unwrap_or_else(|_| "../shared".into());
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(shared);
+        let Ok(text) = std::fs::read_to_string(root.join("data/numbering/example_numbers_by_type.csv")) else {
+            eprintln!("did not run: no example_numbers_by_type.csv under {}", root.display());
+            return;
+        };
+        let numbering = Numbering::builtin();
+        let (mut n, mut countries, mut classes) = (0, 0, 0);
+        for line in text.lines().skip(1) {
+            let cells: Vec<_> = line.split(',').collect();
+            let [code, region, kind, national] = cells[..] else { panic!("{line}") };
+            let number = number(&format!("{code}{national}"));
+            let expected = match kind {
+                "MOBILE" => Class::Mobile,
+                "TOLL_FREE" => Class::Tollfree,
+                "PREMIUM_RATE" => Class::Premium,
+                _ => Class::Geographic,
+            };
+            let class = numbering.class(number);
+            n += 1;
+            // Service numbers of shared codes belong to all; a code's own fixed lines to one.
+            let found = numbering.country(number);
+            let is_country = match kind {
+                "FIXED_LINE" => found.is_some_and(|c| c.as_str() == region.replace("AC", "SH").replace("TA", "SH")),
+                _ => found.is_some() || region == "001",
+            };
+            countries += u32::from(is_country);
+            let is_class =
+                class == expected || matches!(class, Class::Highcost | Class::Satellite | Class::International);
+            classes += u32::from(is_class);
+            if !is_country || !is_class {
+                eprintln!("{line}: {found:?} {class:?}");
+            }
+        }
+        assert!(n > 700 && countries + 3 >= n && classes * 100 >= n * 98, "{n} {countries} {classes}");
+    }
+
+    fn linear<T: Copy>(rows: &[(String, T)], digits: &str) -> Option<T> {
+        rows.iter().filter(|(p, _)| digits.starts_with(p.as_str())).max_by_key(|(p, _)| p.len()).map(|(_, v)| *v)
+    }
+
+    proptest! {
+        #[test]
+        fn look_ups_equal_a_linear_scan(
+            prefixes in proptest::collection::btree_map("[1-3][0-3]{0,5}", 0usize..4, 0..40),
+            kinds in proptest::collection::btree_map("[1-3][0-3]{0,5}", 0usize..4, 0..40),
+            digits in proptest::collection::vec("[1-4][0-4]{2,14}", 1..20),
+        ) {
+            let (codes, words) = (["SE", "NO", "DK", "FI"], ["mobile", "premium", "tollfree", "satellite"]);
+            let lines = |header: &str, map: &std::collections::BTreeMap<String, usize>, words: [&str; 4]| {
+                let more = if header.ends_with("source") { ",x" } else { "" };
+                map.iter().fold(header.to_string(), |text, (p, v)| format!("{text}\n{p},{}{more}", words[*v]))
+            };
+            let (countries, classes) = (lines("prefix,country", &prefixes, codes), lines("prefix,class,source", &kinds, words));
+            let files = NumberingFiles { countries: &countries, classes: &classes, emergency: "", dial_plans: "" };
+            let numbering = Numbering::parse(files).unwrap();
+            let prefixes: Vec<_> = prefixes.into_iter().collect();
+            let kinds: Vec<_> = kinds.into_iter().collect();
+            for digits in digits {
+                let country = linear(&prefixes, &digits).map(|v| codes[v]);
+                let found = numbering.country(number(&digits));
+                prop_assert_eq!(found.as_ref().map(Country::as_str), country);
+                let class = linear(&kinds, &digits).map(|v| words[v]);
+                let default = if country.is_some() { "geographic" } else { "unknown" };
+                if number(&digits).digits() != number("112").digits() {
+                    prop_assert_eq!(numbering.class(number(&digits)).as_str(), class.unwrap_or(default));
+                }
+            }
+        }
+    }
 }
