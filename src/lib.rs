@@ -10,3 +10,7 @@ pub mod event;
 pub mod policy;
 
 pub mod engine;
+
+pub mod simulate;
+
+pub mod send;
