@@ -32,12 +32,13 @@ pub(crate) struct Profile {
 }
 
 impl Profile {
-    pub(crate) fn new(start_ms: i64, duration_ms: i64, zone: &TimeZone) -> Profile {
+    /// Office hours of a zone; without one, every minute is alike.
+    pub(crate) fn new(start_ms: i64, duration_ms: i64, zone: Option<&TimeZone>) -> Profile {
         let minutes = ((duration_ms + MINUTE_MS - 1) / MINUTE_MS).max(1);
         let (mut up_to, mut office, mut sum) = (Vec::new(), Vec::new(), 0.0);
         for minute in 0..minutes {
             let at = start_ms + minute * MINUTE_MS;
-            let (hour, weekend) = local_hour(at, zone);
+            let (hour, weekend) = zone.map_or((9, false), |zone| local_hour(at, zone));
             let last = (duration_ms - minute * MINUTE_MS).min(MINUTE_MS) as f64 / MINUTE_MS as f64;
             sum += WORKDAY[hour % 24] * if weekend { WEEKEND } else { 1.0 } * last;
             up_to.push(sum);
@@ -283,7 +284,7 @@ mod tests {
 
     fn hour(calls: u64) -> Vec<Call> {
         // Monday 2026-03-02 09:00Z.
-        let profile = Profile::new(1_772_442_000_000, 3_600_000, &TimeZone::UTC);
+        let profile = Profile::new(1_772_442_000_000, 3_600_000, Some(&TimeZone::UTC));
         Clean::new(calls, 3, profile, People::for_rate(calls as f64, 1), false).collect()
     }
 
@@ -315,7 +316,7 @@ mod tests {
     fn nights_are_quiet_and_after_hours_is_found() {
         // A whole Monday.
         let start = 1_772_409_600_000;
-        let profile = Profile::new(start, 24 * 3_600_000, &TimeZone::UTC);
+        let profile = Profile::new(start, 24 * 3_600_000, Some(&TimeZone::UTC));
         let calls: Vec<Call> = Clean::new(10_000, 3, profile.clone(), People::for_rate(1_000.0, 1), false).collect();
         let hour = |h: i64| calls.iter().filter(|c| (c.start_ms - start) / 3_600_000 == h).count();
         assert!(hour(10) > 20 * hour(3), "{} {}", hour(10), hour(3));

@@ -6,7 +6,7 @@
 
 mod attack;
 pub(crate) mod call;
-mod chance;
+pub(crate) mod chance;
 mod clean;
 mod people;
 
@@ -131,6 +131,8 @@ pub(crate) struct Plan {
     pub zone: TimeZone,
     pub customers: Vec<String>,
     pub registers: bool,
+    /// Calls come evenly, whatever the hour.
+    pub even: bool,
     pub attacks: Vec<Planned>,
 }
 
@@ -141,6 +143,8 @@ pub(crate) struct Planned {
     pub intensity: Intensity,
     /// After the start of the run; `None`: spread evenly, or when offices close.
     pub offset_ms: Option<i64>,
+    /// Cut off after so long; `None`: when the attack or the run is over.
+    pub length_ms: Option<i64>,
 }
 
 impl Plan {
@@ -167,6 +171,7 @@ impl Plan {
             zone,
             customers: args.customer.clone(),
             registers: args.kind == Records::Events,
+            even: false,
             attacks,
         })
     }
@@ -193,13 +198,13 @@ impl Planned {
             Some(offset) => Some(parse_span_ms(offset).with_context(|| format!("attack `{name}`"))?),
             None => None,
         };
-        Ok(Planned { attack: attack.clone(), intensity, offset_ms })
+        Ok(Planned { attack: attack.clone(), intensity, offset_ms, length_ms: None })
     }
 
-    /// A shipped attack by name, beginning then: for the demo.
-    pub(crate) fn shipped(name: &str, intensity: Intensity, offset_ms: i64) -> Result<Planned> {
+    /// A shipped attack by name, for a while: for the demo.
+    pub(crate) fn shipped(name: &str, intensity: Intensity, offset_ms: i64, length_ms: i64) -> Result<Planned> {
         let planned = Planned::parse(name, intensity, &attack::load(None)?)?;
-        Ok(Planned { offset_ms: Some(offset_ms), ..planned })
+        Ok(Planned { offset_ms: Some(offset_ms), length_ms: Some(length_ms), ..planned })
     }
 }
 
@@ -252,7 +257,8 @@ enum Calls {
 
 impl Traffic {
     pub(crate) fn new(plan: &Plan) -> Result<Traffic> {
-        let profile = Profile::new(plan.start_ms, plan.duration_ms, &plan.zone);
+        let zone = (!plan.even).then_some(&plan.zone);
+        let profile = Profile::new(plan.start_ms, plan.duration_ms, zone);
         let busy_hours = (profile.busy_minutes() / 60.0).max(1.0 / 60.0);
         let people = People::for_rate(plan.calls as f64 / busy_hours, plan.customers.len().max(1));
         let end_ms = plan.start_ms + plan.duration_ms;
@@ -262,6 +268,7 @@ impl Traffic {
             let begin_ms = plan.start_ms + planned.offset_ms.unwrap_or(slot);
             let waits = planned.attack.is_after_hours() && planned.offset_ms.is_none();
             let begin_ms = if waits { profile.after_hours(begin_ms) } else { begin_ms };
+            let end_ms = planned.length_ms.map_or(end_ms, |length| end_ms.min(begin_ms + length));
             let stage = Stage { seed: plan.seed, people, begin_ms, end_ms, intensity: planned.intensity };
             let calls = AttackCalls::new(&planned.attack, i as u16, stage)?;
             // Leaked once an attack and run, so that a call stays plain old data.
