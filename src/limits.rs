@@ -4,6 +4,10 @@
 /// fields and bounds what one connection can make us buffer.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
+/// Lines a quoted CSV record may go on over. Real free-text fields hold a few line breaks; the bound keeps a
+/// stray quote from being looked for again and again through 64 KiB.
+pub const RECORD_LINES_MAX: usize = 32;
+
 /// One read of a file or a busy connection. Large enough that per-batch costs vanish, small enough
 /// that a batch of decoded events stays in the second-level cache (measured: 128-512 KiB are alike).
 pub const BLOCK_BYTES: usize = 256 * 1024;
@@ -66,3 +70,39 @@ pub const DEDUP_SPAN_MS: i64 = 10 * 60_000;
 
 /// An event later than its arrival by more than this is clamped to arrival.
 pub const FUTURE_MS_MAX: i64 = 5_000;
+
+/// Longest expression of a rule. The longest seen is under 1 KiB; longer sets belong into lists.
+pub const EXPRESSION_BYTES_MAX: usize = 64 * 1024;
+
+/// Parentheses and `not`s within each other. Parser, checker and evaluation recurse, so it bounds the stack.
+pub const EXPRESSION_DEPTH_MAX: usize = 64;
+
+/// Macros within macros.
+pub const MACRO_DEPTH_MAX: usize = 8;
+
+/// Tests of one condition once its macros are filled in: macros that use macros grow like powers.
+pub const EXPRESSION_TESTS_MAX: usize = 10_000;
+
+/// Longest rule file, and numbering table. A thousand rules are under 1 MiB.
+pub const RULE_FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// Rule files of one set.
+pub const RULE_FILES_MAX: usize = 10_000;
+
+/// Longest list file: tens of millions of entries with comments.
+pub const LIST_FILE_BYTES_MAX: u64 = 4 << 30;
+
+/// Rules of one kind, so that 16 bits name one.
+pub const RULES_MAX: usize = u16::MAX as usize;
+
+/// Entries of a `per` list. More than eight fields name a call, not a key.
+pub const KEY_PARTS_MAX: usize = 8;
+
+/// Problems of one rule set that are shown.
+pub const PROBLEMS_MAX: usize = 1000;
+
+/// How far event time may lag behind the clock on a live feed before a tick closes what is idle, unless set otherwise.
+pub const LATENESS_MS_DEFAULT: i64 = 5_000;
+
+/// Entries of a dynamic list, unless it says otherwise.
+pub const DYNAMIC_ENTRIES_DEFAULT: usize = 100_000;

@@ -1,5 +1,7 @@
 //! What the engine says of a batch.
 
+use std::sync::Arc;
+
 use crate::clock::Timestamp;
 use crate::event::{Batch, CustomerId};
 use crate::policy::{Action, Cause, Severity};
@@ -18,6 +20,33 @@ pub struct Judged {
     pub closed: Vec<Closed>,
     /// Events no rule saw because they came before.
     pub duplicates: u32,
+    /// What the rules counted.
+    pub counts: Counts,
+    /// Its place in the engine's order.
+    pub sequence: u64,
+}
+
+/// How often rules were met by the events of a batch.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// By firewall rule: events that it decided, flagged, or would have.
+    pub firewall: Vec<u32>,
+    /// Of the rules that counted anything.
+    pub rules: Vec<RuleCounts>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct RuleCounts {
+    pub rule: RuleRef,
+    pub counted: u64,
+    pub late: u64,
+    pub too_late: u64,
+    pub evicted: u64,
+    /// Blocks that a full or forbidden list refused.
+    pub refused: u64,
+    /// How many more keys, and bytes, the rule holds after the batch than before.
+    pub keys: i64,
+    pub bytes: i64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +79,9 @@ pub struct Violation {
     pub value: f64,
     /// Found by an event older than the key's newest.
     pub late: bool,
+    pub customer: CustomerId,
+    /// `per` entry and value.
+    pub key: Arc<[(String, String)]>,
 }
 
 /// An episode that has ended.
@@ -58,7 +90,7 @@ pub struct Closed {
     pub rule: RuleRef,
     pub customer: CustomerId,
     /// `per` entry and value, as in the violation that opened it.
-    pub key: Vec<(String, String)>,
+    pub key: Arc<[(String, String)]>,
     /// The instant from which it counts as closed.
     pub time: Timestamp,
 }

@@ -1,17 +1,48 @@
 //! How batches of events meet the state they count in, on any number of threads, as if on one.
 //!
-//! Sources submit batches through a [`Lane`], in their own order; the engine judges every event, counts it, and
-//! hands the batch back [`Judged`], in one order for all lanes.
+//! Sources submit batches through a [`Lane`], each in its own order. Every batch takes these steps:
+//!
+//! 1. **Gate**: batches pass one at a time, which fixes the engine's order; duplicates, repeated calls and emergency
+//!    call-backs are marked ([`gate`]).
+//! 2. **Prepare**: the rules that need nothing but the event are decided, and what they count is listed by shard
+//!    ([`prepare`]). Any thread, in parallel.
+//! 3. **Admission**: in the engine's order, the batch is queued at every shard it has work for.
+//! 4. **Shards** ([`shard`]): whoever finds a shard free runs what is queued there, for everybody. Nobody waits.
+//! 5. **Emission**: in the engine's order, results are handed out.
+//!
+//! There are no threads here: those that submit do the work. A shard sees its batches in the engine's order, a key
+//! lives in one shard, and shards own whole partitions of the keys, so neither the number of threads nor of shards
+//! changes a result. A policy in which a rule reads what thresholds write (a dynamic list) is *coupled*: it has one
+//! shard, which judges and counts event by event.
 
+mod blocks;
+mod episode;
+mod expiring;
+mod gate;
 pub mod judged;
+mod key;
+pub mod output;
+mod plan;
+mod prepare;
+mod shard;
+mod table;
+mod work;
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-pub use judged::{Closed, Judged, RuleRef, Verdict, Violation};
+pub use judged::{Closed, Counts, Judged, RuleCounts, RuleRef, Verdict, Violation};
 
+use self::gate::Gate;
+use self::key::KeyHasher;
+use self::plan::Plan;
+use self::shard::Shard;
+use self::work::{Answers, Lists, Outcome, Tally, Work};
 use crate::clock::Timestamp;
-use crate::event::{Batch, Names};
-use crate::policy::Policy;
+use crate::event::{Batch, Flags, Names};
+use crate::policy::{DynamicLists, Policy};
 
 /// How an engine is laid out.
 #[derive(Clone, Copy, Debug)]
@@ -43,41 +74,364 @@ pub type Emit = Box<dyn Fn(&Judged) + Send + Sync>;
 pub type Done = Box<dyn FnOnce(Judged) + Send>;
 
 /// The engine. Cheap to clone; threads that submit batches do its work.
-#[derive(Clone, Debug)]
-pub struct Engine {}
+#[derive(Clone)]
+pub struct Engine(Arc<Core>);
+
+struct Core {
+    plan: Arc<Plan>,
+    turnstile: Mutex<Turnstile>,
+    admission: Mutex<Admission>,
+    shards: Vec<Seat>,
+    emission: Mutex<Emission>,
+    emit: Emit,
+    /// What dynamic lists hold where nothing writes to them.
+    nothing: DynamicLists,
+    /// Buffers of works that are done.
+    lists: Mutex<Vec<Lists>>,
+}
+
+/// Buffers kept for the next works; more are in flight only in bursts.
+const LISTS_KEPT: usize = 64;
+
+/// Where batches get their place in the engine's order.
+struct Turnstile {
+    gate: Gate,
+    lanes: HashMap<u64, LaneState>,
+    next_lane: u64,
+    next_sequence: u64,
+}
+
+/// Batches of a lane that came before their turn.
+#[derive(Default)]
+struct LaneState {
+    next: u64,
+    /// The number behind which nothing comes.
+    last: Option<u64>,
+    waiting: BTreeMap<u64, Box<Work>>,
+}
+
+/// Lets prepared batches on to the shards in order.
+#[derive(Default)]
+struct Admission {
+    next: u64,
+    waiting: BTreeMap<u64, Box<Work>>,
+}
+
+/// One shard, its queue, and whether somebody is at work there.
+struct Seat {
+    queue: Mutex<VecDeque<Arc<Work>>>,
+    is_taken: AtomicBool,
+    shard: Mutex<Shard>,
+}
+
+/// Hands results out in order.
+#[derive(Default)]
+struct Emission {
+    next: u64,
+    waiting: BTreeMap<u64, (Judged, Option<Done>, Vec<u32>)>,
+    answers: Answers,
+}
+
+/// A lock whose holder panicked is entered all the same: a panic is a bug that is reported by itself, and the calls
+/// behind it still want their verdicts.
+fn enter<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
 
 impl Engine {
-    pub fn new(_policy: Arc<Policy>, _names: Arc<Names>, _settings: Settings, _emit: Emit) -> Engine {
-        Engine {}
+    pub fn new(policy: Arc<Policy>, names: Arc<Names>, settings: Settings, emit: Emit) -> Engine {
+        let hasher = KeyHasher::new(settings.hash_seed);
+        let plan = Arc::new(Plan::new(policy, names, hasher, settings.n_threads));
+        let seat = |number| Seat {
+            queue: Mutex::default(),
+            is_taken: AtomicBool::new(false),
+            shard: Mutex::new(Shard::new(Arc::clone(&plan), number)),
+        };
+        Engine(Arc::new(Core {
+            turnstile: Mutex::new(Turnstile {
+                gate: Gate::new(hasher, settings.emergency_callback_ms),
+                lanes: HashMap::new(),
+                next_lane: 0,
+                next_sequence: 0,
+            }),
+            admission: Mutex::default(),
+            shards: (0..plan.n_shards).map(seat).collect(),
+            emission: Mutex::default(),
+            emit,
+            nothing: DynamicLists::default(),
+            lists: Mutex::default(),
+            plan,
+        }))
     }
 
     /// A new ordered source of batches.
-    pub fn lane(&self, _options: LaneOptions) -> Lane {
-        Lane {}
+    pub fn lane(&self, options: LaneOptions) -> Lane {
+        let mut turnstile = enter(&self.0.turnstile);
+        let id = turnstile.next_lane;
+        turnstile.next_lane += 1;
+        turnstile.lanes.insert(id, LaneState::default());
+        Lane { engine: self.clone(), id, options, next: 0 }
     }
 
     /// Lets event time pass for keys that are idle: closes the episodes that end by `at`.
-    pub fn tick(&self, _at: Timestamp) {}
+    pub fn tick(&self, at: Timestamp) {
+        let mut work = Box::new(self.0.work(LaneOptions::default(), Batch::default(), None));
+        work.tick = Some(at.0);
+        work.shards = u64::MAX >> (64 - self.0.plan.n_shards);
+        {
+            let mut turnstile = enter(&self.0.turnstile);
+            work.sequence = turnstile.next_sequence;
+            turnstile.next_sequence += 1;
+        }
+        self.0.admit(work);
+        self.0.run_shards();
+    }
+
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.0.plan.policy
+    }
+
+    pub fn names(&self) -> &Arc<Names> {
+        &self.0.plan.names
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Engine({} shards)", self.0.shards.len())
+    }
 }
 
 /// One ordered source: a connection or a file.
 #[derive(Debug)]
-pub struct Lane {}
+pub struct Lane {
+    engine: Engine,
+    id: u64,
+    options: LaneOptions,
+    next: u64,
+}
 
 impl Lane {
     /// The place of the next block in this lane's order. Taken when the block is read; the block may be decoded
     /// on any thread. Every ticket must be submitted, an unreadable block as an empty batch.
     pub fn ticket(&mut self) -> Ticket {
-        Ticket {}
+        let number = self.next;
+        self.next += 1;
+        Ticket { engine: self.engine.clone(), lane: self.id, options: self.options, number, is_last: false }
+    }
+
+    /// What the source promises changes with its greeting; for the tickets that follow.
+    pub fn set_options(&mut self, options: LaneOptions) {
+        self.options = options;
+    }
+}
+
+impl Drop for Lane {
+    /// The lane ends after the tickets it has given out.
+    fn drop(&mut self) {
+        let mut last = self.ticket();
+        last.is_last = true;
+        last.submit(Batch::default(), None);
     }
 }
 
 /// See [`Lane::ticket`].
 #[derive(Debug)]
-pub struct Ticket {}
+pub struct Ticket {
+    engine: Engine,
+    lane: u64,
+    options: LaneOptions,
+    number: u64,
+    is_last: bool,
+}
 
 impl Ticket {
     /// Judges the batch, now or when the batches before it have come. The calling thread does whatever work is
     /// ready, its own or others'; it never waits.
-    pub fn submit(self, _batch: Batch, _done: Option<Done>) {}
+    pub fn submit(self, batch: Batch, done: Option<Done>) {
+        let core = &self.engine.0;
+        let mut work = Box::new(core.work(self.options, batch, done));
+        work.has_emergency = work.batch.events.iter().any(|e| e.flags.has(Flags::EMERGENCY));
+        let ready = core.pass(self.lane, self.number, self.is_last, work);
+        if ready.is_empty() {
+            return;
+        }
+        for mut work in ready {
+            if !core.plan.is_coupled {
+                prepare::prepare(&mut work, &core.plan, &core.nothing);
+            } else if !work.batch.events.is_empty() {
+                work.shards = 1;
+            }
+            core.admit(work);
+        }
+        core.run_shards();
+    }
+}
+
+impl Core {
+    fn work(&self, options: LaneOptions, batch: Batch, done: Option<Done>) -> Work {
+        let lists = enter(&self.lists).pop().unwrap_or_default();
+        Work::new(options, batch, done, lists)
+    }
+
+    /// Gives the batches of a lane whose turn it is their place in the engine's order.
+    #[allow(clippy::vec_box, reason = "a work is moved between queues; moving a pointer is cheaper")]
+    fn pass(&self, lane: u64, number: u64, is_last: bool, work: Box<Work>) -> Vec<Box<Work>> {
+        let mut turnstile = enter(&self.turnstile);
+        let Turnstile { gate, lanes, next_sequence, .. } = &mut *turnstile;
+        let Some(state) = lanes.get_mut(&lane) else { return Vec::new() };
+        state.waiting.insert(number, work);
+        let mut ready = Vec::new();
+        while let Some(mut work) = state.waiting.remove(&state.next) {
+            gate.pass(&mut work, &self.plan);
+            work.sequence = *next_sequence;
+            *next_sequence += 1;
+            state.next += 1;
+            ready.push(work);
+        }
+        state.last = state.last.or(is_last.then_some(number));
+        if state.last.is_some_and(|last| state.next > last) {
+            lanes.remove(&lane);
+        }
+        ready
+    }
+
+    fn admit(&self, work: Box<Work>) {
+        let mut admission = enter(&self.admission);
+        admission.waiting.insert(work.sequence, work);
+        let mut idle = Vec::new();
+        loop {
+            let next = admission.next;
+            let Some(work) = admission.waiting.remove(&next) else { break };
+            admission.next += 1;
+            let work: Arc<Work> = Arc::from(work);
+            for (number, seat) in self.shards.iter().enumerate() {
+                if work.shards >> number & 1 != 0 {
+                    enter(&seat.queue).push_back(Arc::clone(&work));
+                }
+            }
+            idle.push(work);
+        }
+        drop(admission);
+        // Whoever lets go of a work last finishes it; that is here where no shard had anything to do.
+        idle.into_iter().filter_map(Arc::into_inner).for_each(|work| self.finish(work));
+    }
+
+    /// Runs every shard that has work and nobody at it.
+    fn run_shards(&self) {
+        for seat in &self.shards {
+            self.run_seat(seat);
+        }
+    }
+
+    fn run_seat(&self, seat: &Seat) {
+        // Whoever has queued work either takes the seat or leaves it to the one who has it and will look again.
+        while !enter(&seat.queue).is_empty() && !seat.is_taken.swap(true, Ordering::SeqCst) {
+            loop {
+                let Some(work) = enter(&seat.queue).pop_front() else { break };
+                let outcome = enter(&seat.shard).apply(&work);
+                enter(&work.outcomes).push(outcome);
+                if let Some(work) = Arc::into_inner(work) {
+                    self.finish(work);
+                }
+            }
+            seat.is_taken.store(false, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// Every shard is done with it: gathers what they found and hands it out when its turn has come.
+    fn finish(&self, mut work: Work) {
+        let outcomes = std::mem::take(work.outcomes.get_mut().unwrap_or_else(|e| e.into_inner()));
+        let judged = self.gather(&mut work, outcomes);
+        let (sequence, done, slots) = (work.sequence, enter(&work.done).take(), std::mem::take(&mut work.slots));
+        self.keep_lists(work);
+        let mut emission = enter(&self.emission);
+        emission.waiting.insert(sequence, (judged, done, slots));
+        loop {
+            let next = emission.next;
+            let Some((mut judged, done, slots)) = emission.waiting.remove(&next) else { break };
+            emission.next += 1;
+            answer(&mut judged, &slots, &mut emission.answers);
+            (self.emit)(&judged);
+            if let Some(done) = done {
+                done(judged);
+            }
+        }
+    }
+
+    fn gather(&self, work: &mut Work, outcomes: Vec<Outcome>) -> Judged {
+        let mut decided = std::mem::take(&mut work.decided);
+        let mut violations = Vec::new();
+        let mut closed = Vec::new();
+        let mut tallies: BTreeMap<u16, Tally> = BTreeMap::new();
+        for outcome in outcomes {
+            violations.extend(outcome.violations);
+            closed.extend(outcome.closed);
+            if let Some(by_shard) = outcome.decided {
+                decided = by_shard;
+            }
+            for (counter, tally) in outcome.tallies {
+                tallies.entry(counter).or_default().add(&tally);
+            }
+        }
+        violations.sort_by_key(|(position, v): &(u32, Violation)| (v.event, *position, v.level));
+        closed.sort_by(|a: &Closed, b: &Closed| (a.time, a.rule, &a.key).cmp(&(b.time, b.rule, &b.key)));
+        let rules = tallies.into_iter().map(|(counter, t)| t.told(self.plan.counters[counter as usize].rule));
+        Judged {
+            batch: std::mem::take(&mut work.batch),
+            verdicts: decided.verdicts,
+            flags: decided.flags,
+            violations: violations.into_iter().map(|(_, violation)| violation).collect(),
+            closed,
+            duplicates: work.duplicates,
+            counts: Counts { firewall: decided.matched, rules: rules.collect() },
+            sequence: work.sequence,
+        }
+    }
+
+    fn keep_lists(&self, mut work: Work) {
+        for list in work.touched.drain(..) {
+            work.hits[list as usize].clear();
+        }
+        work.key_bytes.0.clear();
+        let lists = Lists {
+            hits: std::mem::take(&mut work.hits),
+            touched: std::mem::take(&mut work.touched),
+            key_bytes: std::mem::take(&mut work.key_bytes),
+        };
+        let mut kept = enter(&self.lists);
+        if kept.len() < LISTS_KEPT {
+            kept.push(lists);
+        }
+    }
+}
+
+/// Gives events of a call that was judged before the verdict of then, unless a rule of their own decided.
+fn answer(judged: &mut Judged, slots: &[u32], answers: &mut Answers) {
+    for (i, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != Work::NO_SLOT) {
+        let (event, verdict) = (&judged.batch.events[i], &mut judged.verdicts[i]);
+        if !event.flags.has(Flags::REPEATED) {
+            answers.set(*slot, *verdict);
+        } else if verdict.rule == RuleRef::Default {
+            *verdict = answers.get(*slot);
+        }
+    }
+}
+
+impl Tally {
+    fn add(&mut self, other: &Tally) {
+        self.counted += other.counted;
+        self.late += other.late;
+        self.too_late += other.too_late;
+        self.evicted += other.evicted;
+        self.refused += other.refused;
+        self.keys += other.keys;
+        self.bytes += other.bytes;
+    }
+
+    fn told(&self, rule: RuleRef) -> RuleCounts {
+        let Tally { counted, late, too_late, evicted, refused, keys, bytes } = *self;
+        RuleCounts { rule, counted, late, too_late, evicted, refused, keys, bytes }
+    }
 }

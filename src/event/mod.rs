@@ -3,15 +3,19 @@
 //! A [`CallEvent`] is plain old data: enums, integers and [`Text`] spans into the batch's own bytes.
 //! Decoding one allocates nothing. What a rule may name of it stands in [`Field`].
 
+pub mod country;
 pub mod dialplan;
 pub mod names;
 pub mod number;
+pub mod number_pattern;
 pub mod numbering;
 
 use std::net::IpAddr;
 
+pub use country::Country;
 pub use names::Names;
 pub use number::{Number, NumberKind};
+pub use number_pattern::{NumberPattern, NumberRange, PatternError};
 
 use crate::clock::Timestamp;
 
@@ -259,6 +263,15 @@ impl Batch {
         from.get(at..at + text.len as usize).unwrap_or(&[])
     }
 
+    /// Takes over an event of another batch, with its texts.
+    pub fn adopt(&mut self, from: &Batch, event: &CallEvent) {
+        let mut event = *event;
+        for text in event.texts_mut() {
+            *text = self.keep(from.text(*text));
+        }
+        self.events.push(event);
+    }
+
     /// Keeps a text that does not stand in the block.
     pub fn keep(&mut self, text: &[u8]) -> Text {
         if text.is_empty() {
@@ -350,6 +363,30 @@ pub enum Which {
 }
 
 impl CallEvent {
+    /// Every text of the event, to be moved with it.
+    fn texts_mut(&mut self) -> [&mut Text; 17] {
+        let CallEvent { caller, callee, asserted, diverting, .. } = self;
+        [
+            &mut caller.raw,
+            &mut caller.text,
+            &mut callee.raw,
+            &mut callee.text,
+            &mut asserted.raw,
+            &mut asserted.text,
+            &mut diverting.raw,
+            &mut diverting.text,
+            &mut self.call_id,
+            &mut self.leg,
+            &mut self.trunk,
+            &mut self.account,
+            &mut self.extension,
+            &mut self.caller_name,
+            &mut self.domain,
+            &mut self.user_agent,
+            &mut self.method,
+        ]
+    }
+
     pub fn party(&self, which: Which) -> &Party {
         match which {
             Which::Caller => &self.caller,

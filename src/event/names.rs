@@ -19,8 +19,9 @@ struct Table(RwLock<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    ids: HashMap<Box<str>, u32>,
-    names: Vec<Box<str>>,
+    ids: HashMap<&'static str, u32>,
+    /// Leaked: ids and names are kept for the life of the process, and predicates read them without a copy.
+    names: Vec<&'static str>,
 }
 
 impl Default for Names {
@@ -49,11 +50,19 @@ impl Names {
     }
 
     pub fn customer_name(&self, id: CustomerId) -> String {
-        self.customers.name(id.0)
+        self.customers.text(id.0).to_owned()
     }
 
     pub fn gateway_name(&self, id: GatewayId) -> String {
-        self.gateways.name(id.0)
+        self.gateways.text(id.0).to_owned()
+    }
+
+    pub fn customer_text(&self, id: CustomerId) -> &'static str {
+        self.customers.text(id.0)
+    }
+
+    pub fn gateway_text(&self, id: GatewayId) -> &'static str {
+        self.gateways.text(id.0)
     }
 }
 
@@ -70,13 +79,14 @@ impl Table {
             return None;
         }
         let id = inner.names.len() as u32;
-        inner.names.push(name.into());
-        inner.ids.insert(name.into(), id);
+        let name: &'static str = Box::leak(name.into());
+        inner.names.push(name);
+        inner.ids.insert(name, id);
         Some(id)
     }
 
-    fn name(&self, id: u32) -> String {
-        self.read().names.get(id as usize).map_or_else(String::new, |n| n.to_string())
+    fn text(&self, id: u32) -> &'static str {
+        self.read().names.get(id as usize).copied().unwrap_or_default()
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {

@@ -82,6 +82,16 @@ impl Number {
         Some(Number(E164 | value << 4 | digits.len() as u64))
     }
 
+    /// Like [`Number::e164`], but of 1 to 15 digits: what numbers may begin with.
+    pub fn e164_prefix(digits: &[u8]) -> Option<Number> {
+        let is_prefix = (1..=E164_DIGITS_MAX).contains(&digits.len()) && digits.first() != Some(&b'0');
+        if !is_prefix || !digits.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        let value = digits.iter().fold(0, |value, d| value * 10 + u64::from(d - b'0'));
+        Some(Self::e164_from_value(value, digits.len() as u32))
+    }
+
     /// From value and count of digits; the caller vouches that they agree.
     pub(crate) fn e164_from_value(value: u64, digits: u32) -> Number {
         debug_assert!(digits <= 15 && value < POWERS[digits as usize]);
@@ -160,6 +170,11 @@ impl Number {
         self.0
     }
 
+    /// The number whose [`Number::bits`] these are.
+    pub(crate) fn from_bits(bits: u64) -> Number {
+        Number(bits)
+    }
+
     /// For `run`: the digits as an integer, of E.164 numbers and of packed forms without `*` and `#`.
     pub fn ordinal(self) -> Option<u64> {
         match self.0 & FORM {
@@ -179,7 +194,13 @@ impl Number {
         }
     }
 
-    fn symbol_count(self) -> u32 {
+    /// What a number shares with its neighbours in a range (kind and length), and its place among them; `None`
+    /// where it has none: `*`, `#`, texts.
+    pub(crate) fn place(self) -> Option<(u64, u64)> {
+        Some((self.0 & (FORM | 15), self.ordinal()?))
+    }
+
+    pub(crate) fn symbol_count(self) -> u32 {
         (self.0 & 15) as u32
     }
 

@@ -1,4 +1,368 @@
 //! Country and class of a number, by longest prefix of the tables that ship under `rules/numbering`.
+//!
+//! Four CSV files make a [`Numbering`]: prefixes of countries, prefixes of classes, emergency numbers and dial
+//! plans by country. They are compiled in, and a rules folder may replace any of them.
 
-#[derive(Debug, Default)]
-pub struct Numbering;
+use std::sync::{Arc, OnceLock};
+
+use super::Class;
+use super::country::Country;
+use super::number::{Number, NumberKind, POWERS};
+use crate::limits::E164_DIGITS_MAX;
+
+/// The tables, ready for look-ups.
+#[derive(Debug)]
+pub struct Numbering {
+    /// Where the answer changes: first number of each piece, filled with zeros to 15 digits.
+    starts: Vec<u64>,
+    /// What holds from there to the next.
+    cells: Vec<Cell>,
+    /// Of each three leading digits, how many pieces start below.
+    leads: Box<[u32]>,
+    countries: Vec<Row<Country>>,
+    classes: Vec<Row<Class>>,
+    emergency: Vec<(Country, Box<str>)>,
+    plans: Vec<CountryPlan>,
+}
+
+/// The texts of the four files, in the format of those that ship.
+#[derive(Clone, Copy, Debug)]
+pub struct NumberingFiles<'a> {
+    /// `prefix,country`
+    pub countries: &'a str,
+    /// `prefix,class,source`
+    pub classes: &'a str,
+    /// `country,number`
+    pub emergency: &'a str,
+    /// `country,country_code,international_prefixes,trunk_prefix,national_lengths,bare`
+    pub dial_plans: &'a str,
+}
+
+/// How numbers are dialled in a country.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CountryPlan {
+    pub country: Country,
+    pub country_code: Box<str>,
+    pub international_prefixes: Vec<Box<str>>,
+    /// Empty where there is none.
+    pub trunk_prefix: Box<str>,
+    /// Bit n: national numbers, without the trunk prefix, may have n digits.
+    pub national_lengths: u32,
+    /// Whether digits without any prefix are a whole national number.
+    pub is_bare_national: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cell {
+    country: Option<Country>,
+    class: Option<Class>,
+    /// Digits of the prefixes that say so; a shorter number is not theirs.
+    country_digits: u8,
+    class_digits: u8,
+}
+
+/// A prefix and what it stands for, ordered by `start`, then `digits`.
+#[derive(Clone, Copy, Debug)]
+struct Row<T> {
+    start: u64,
+    digits: u8,
+    value: T,
+}
+
+impl NumberingFiles<'static> {
+    /// What ships with this build.
+    pub const BUILTIN: NumberingFiles<'static> = NumberingFiles {
+        countries: include_str!("../../rules/numbering/countries.csv"),
+        classes: include_str!("../../rules/numbering/classes.csv"),
+        emergency: include_str!("../../rules/numbering/emergency.csv"),
+        dial_plans: include_str!("../../rules/numbering/dialplans.csv"),
+    };
+}
+
+/// Emergency numbers everywhere: 3GPP TS 22.101 has every mobile phone know these two.
+pub const EMERGENCY_ALWAYS: [&str; 2] = ["112", "911"];
+
+impl Numbering {
+    /// The tables that ship.
+    pub fn builtin() -> Arc<Numbering> {
+        static BUILTIN: OnceLock<Arc<Numbering>> = OnceLock::new();
+        let build = || Numbering::parse(NumberingFiles::BUILTIN).expect("the tables that ship are tested to parse");
+        BUILTIN.get_or_init(|| Arc::new(build())).clone()
+    }
+
+    /// From the four texts, or every mistake in them: `classes.csv:12: unknown class `premum``.
+    pub fn parse(files: NumberingFiles<'_>) -> Result<Numbering, Vec<String>> {
+        let mut problems = Vec::new();
+        let mut countries = Vec::new();
+        table("countries.csv", files.countries, 2, &mut problems, |cells| {
+            countries.push(row(cells, country_of(cells.get(1))?)?);
+            Ok(())
+        });
+        let mut classes = Vec::new();
+        table("classes.csv", files.classes, 2, &mut problems, |cells| {
+            classes.push(row(cells, class_of(cells.get(1))?)?);
+            Ok(())
+        });
+        let mut emergency = Vec::new();
+        table("emergency.csv", files.emergency, 2, &mut problems, |cells| {
+            emergency.push(emergency_of(cells)?);
+            Ok(())
+        });
+        let mut plans = Vec::new();
+        table("dialplans.csv", files.dial_plans, 6, &mut problems, |cells| {
+            plans.push(plan_of(cells)?);
+            Ok(())
+        });
+        match problems.is_empty() {
+            true => Ok(Numbering::build(countries, classes, emergency, plans)),
+            false => Err(problems),
+        }
+    }
+
+    /// `None` for what is no E.164 number, for unassigned and for shared country codes.
+    pub fn country(&self, number: Number) -> Option<Country> {
+        let (value, len) = number.digits()?;
+        let cell = self.cell(value, len)?;
+        match u32::from(cell.country_digits) <= len {
+            true => cell.country,
+            false => longest(&self.countries, value, len),
+        }
+    }
+
+    /// E.164 numbers: as the longest prefix says; `emergency` where a country code stands before one of its
+    /// emergency numbers; else `geographic` in a known country. 112 and 911 as short codes are `emergency` too.
+    /// All else is `unknown`.
+    pub fn class(&self, number: Number) -> Class {
+        let Some((value, len)) = number.digits() else {
+            let is_emergency = number.kind() == Some(NumberKind::Short) && is_emergency_everywhere(number);
+            return if is_emergency { Class::Emergency } else { Class::Unknown };
+        };
+        if len <= EMERGENCY_E164_DIGITS_MAX && self.is_emergency(number) {
+            return Class::Emergency;
+        }
+        let Some(cell) = self.cell(value, len) else { return Class::Unknown };
+        let class = match u32::from(cell.class_digits) <= len {
+            true => cell.class,
+            false => longest(&self.classes, value, len),
+        };
+        class.unwrap_or(match self.country(number) {
+            Some(_) => Class::Geographic,
+            None => Class::Unknown,
+        })
+    }
+
+    /// A country code and right behind it 112, 911 or one of that country's emergency numbers. No subscriber has
+    /// so short a number, so nothing else is meant.
+    pub fn is_emergency(&self, number: Number) -> bool {
+        let Some((value, len)) = number.digits() else { return false };
+        (1..=3u32).any(|code_digits| {
+            let Some(rest_digits) = len.checked_sub(code_digits).filter(|n| (2..=6).contains(n)) else { return false };
+            let power = POWERS[rest_digits as usize];
+            let (code, rest) = (value / power, format!("{:0width$}", value % power, width = rest_digits as usize));
+            let mut plans = self.plans.iter().filter(|plan| plan.country_code.parse() == Ok(code));
+            plans.any(|plan| {
+                EMERGENCY_ALWAYS.contains(&&*rest) || self.emergency_numbers(plan.country).any(|number| number == rest)
+            })
+        })
+    }
+
+    /// The country's own, besides [`EMERGENCY_ALWAYS`].
+    pub fn emergency_numbers(&self, country: Country) -> impl Iterator<Item = &str> {
+        self.emergency.iter().filter(move |(c, _)| *c == country).map(|(_, number)| &**number)
+    }
+
+    pub fn plan(&self, country: Country) -> Option<&CountryPlan> {
+        self.plans.iter().find(|plan| plan.country == country)
+    }
+
+    /// The plans of the countries that share the code.
+    pub fn plans_of_code<'a>(&'a self, country_code: &'a str) -> impl Iterator<Item = &'a CountryPlan> {
+        self.plans.iter().filter(move |plan| &*plan.country_code == country_code)
+    }
+
+    fn build(
+        mut countries: Vec<Row<Country>>,
+        mut classes: Vec<Row<Class>>,
+        emergency: Vec<(Country, Box<str>)>,
+        plans: Vec<CountryPlan>,
+    ) -> Numbering {
+        countries.sort_by_key(|row| (row.start, row.digits));
+        classes.sort_by_key(|row| (row.start, row.digits));
+        let (by_country, by_class) = (changes(&countries), changes(&classes));
+        let (mut starts, mut cells) = (Vec::new(), Vec::new());
+        let mut cell = Cell { country: None, class: None, country_digits: 0, class_digits: 0 };
+        let (mut i, mut j) = (0, 0);
+        loop {
+            let (a, b) = (by_country.get(i), by_class.get(j));
+            let Some(start) = a.map(|c| c.0).into_iter().chain(b.map(|c| c.0)).min() else { break };
+            if let Some((_, value, digits)) = a.filter(|c| c.0 == start) {
+                (cell.country, cell.country_digits) = (*value, *digits);
+                i += 1;
+            }
+            if let Some((_, value, digits)) = b.filter(|c| c.0 == start) {
+                (cell.class, cell.class_digits) = (*value, *digits);
+                j += 1;
+            }
+            starts.push(start);
+            cells.push(cell);
+        }
+        let lead = |digits: u64| starts.partition_point(|start| *start < digits * LEAD) as u32;
+        let leads = (0..=1000).map(lead).collect();
+        Numbering { starts, cells, leads, countries, classes, emergency, plans }
+    }
+
+    fn cell(&self, value: u64, len: u32) -> Option<&Cell> {
+        let full = aligned(value, len)?;
+        let lead = (full / LEAD) as usize;
+        let (from, to) = (*self.leads.get(lead)? as usize, *self.leads.get(lead + 1)? as usize);
+        let at = from + self.starts.get(from..to)?.partition_point(|start| *start <= full);
+        self.cells.get(at.checked_sub(1)?)
+    }
+}
+
+/// Digits behind the first three of a number filled to 15.
+const LEAD: u64 = POWERS[E164_DIGITS_MAX - 3];
+/// A country code and an emergency number.
+pub(super) const EMERGENCY_E164_DIGITS_MAX: u32 = 9;
+
+fn is_emergency_everywhere(number: Number) -> bool {
+    EMERGENCY_ALWAYS.iter().any(|digits| Number::short(digits.as_bytes()) == Some(number))
+}
+
+/// Filled with zeros to 15 digits.
+fn aligned(value: u64, len: u32) -> Option<u64> {
+    value.checked_mul(*POWERS.get(E164_DIGITS_MAX.checked_sub(len as usize)?)?)
+}
+
+/// `(from where, what, digits of the prefix)`, in rising order: prefixes nest, so a stack tells what holds after
+/// one ends.
+fn changes<T: Copy>(rows: &[Row<T>]) -> Vec<(u64, Option<T>, u8)> {
+    let mut changes: Vec<(u64, Option<T>, u8)> = Vec::with_capacity(rows.len() * 2);
+    let mut open: Vec<(u64, T, u8)> = Vec::new();
+    let put = |changes: &mut Vec<(u64, Option<T>, u8)>, change: (u64, Option<T>, u8)| match changes
+        .last_mut()
+        .filter(|last| last.0 == change.0)
+    {
+        Some(last) => *last = change,
+        None => changes.push(change),
+    };
+    let close = |changes: &mut Vec<_>, open: &mut Vec<(u64, T, u8)>, until: u64| {
+        while let Some((end, _, _)) = open.last().copied().filter(|top| top.0 <= until) {
+            open.pop();
+            put(changes, open.last().map_or((end, None, 0), |(_, value, digits)| (end, Some(*value), *digits)));
+        }
+    };
+    for row in rows {
+        close(&mut changes, &mut open, row.start);
+        put(&mut changes, (row.start, Some(row.value), row.digits));
+        let end = row.start + POWERS[E164_DIGITS_MAX - usize::from(row.digits).min(E164_DIGITS_MAX)];
+        open.push((end, row.value, row.digits));
+    }
+    close(&mut changes, &mut open, u64::MAX);
+    changes
+}
+
+/// The value of the longest prefix that is not longer than the number.
+fn longest<T: Copy>(rows: &[Row<T>], value: u64, len: u32) -> Option<T> {
+    (1..=len).rev().find_map(|digits| {
+        let start = aligned(value / POWERS[(len - digits) as usize], digits)?;
+        let at = rows.binary_search_by_key(&(start, digits as u8), |row| (row.start, row.digits)).ok()?;
+        rows.get(at).map(|row| row.value)
+    })
+}
+
+/// Reads a CSV without quotes: `#` lines are comments, the first other line is the header.
+fn table<'a>(
+    name: &str,
+    text: &'a str,
+    columns: usize,
+    problems: &mut Vec<String>,
+    mut take: impl FnMut(&[&'a str]) -> Result<(), String>,
+) {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+    let mut cells = Vec::new();
+    for (i, line) in lines.skip(1) {
+        cells.clear();
+        cells.extend(line.split(',').map(str::trim));
+        let taken = match cells.len() < columns {
+            true => Err(format!("expected {columns} columns, found {}", cells.len())),
+            false => take(&cells),
+        };
+        if let Err(problem) = taken {
+            problems.push(format!("{name}:{}: {problem}", i + 1));
+        }
+    }
+}
+
+fn row<T>(cells: &[&str], value: T) -> Result<Row<T>, String> {
+    let prefix = cells.first().copied().unwrap_or("");
+    let number = Number::e164_prefix(prefix.as_bytes()).and_then(Number::digits);
+    let Some((digits, len)) = number else {
+        return Err(format!("`{prefix}` is no prefix of international numbers: 1 to 15 digits, the first not 0"));
+    };
+    let start = aligned(digits, len).ok_or("prefix too long")?;
+    Ok(Row { start, digits: len as u8, value })
+}
+
+fn country_of(cell: Option<&&str>) -> Result<Country, String> {
+    let code = cell.copied().unwrap_or("");
+    Country::parse(code.as_bytes()).ok_or_else(|| format!("unknown country `{code}`; write its ISO 3166 code, as SE"))
+}
+
+fn class_of(cell: Option<&&str>) -> Result<Class, String> {
+    let word = cell.copied().unwrap_or("");
+    let class = Class::parse(word.as_bytes()).filter(|class| !matches!(class, Class::Unknown | Class::Emergency));
+    class.ok_or_else(|| {
+        let words: Vec<_> =
+            Class::ALL.iter().map(|c| c.as_str()).filter(|w| !matches!(*w, "unknown" | "emergency")).collect();
+        format!("unknown class `{word}`; the classes are {}", words.join(", "))
+    })
+}
+
+fn emergency_of(cells: &[&str]) -> Result<(Country, Box<str>), String> {
+    let (country, number) = (country_of(cells.first())?, cells.get(1).copied().unwrap_or(""));
+    match (2..=6).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()) {
+        true => Ok((country, number.into())),
+        false => Err(format!("emergency number `{number}` is not 2 to 6 digits")),
+    }
+}
+
+fn plan_of(cells: &[&str]) -> Result<CountryPlan, String> {
+    let [country, code, international, trunk, lengths, bare, ..] = cells else {
+        return Err("too few columns".into());
+    };
+    let is_digits = |text: &str, max: usize| text.len() <= max && text.bytes().all(|b| b.is_ascii_digit());
+    if code.is_empty() || !is_digits(code, 3) || code.starts_with('0') {
+        return Err(format!("country code `{code}` is not 1 to 3 digits, the first not 0"));
+    }
+    if let Some(prefix) = international.split_whitespace().chain([*trunk]).find(|p| !is_digits(p, 8)) {
+        return Err(format!("dialling prefix `{prefix}` is not up to 8 digits"));
+    }
+    Ok(CountryPlan {
+        country: country_of(Some(country))?,
+        country_code: (*code).into(),
+        international_prefixes: international.split_whitespace().map(Into::into).collect(),
+        trunk_prefix: (*trunk).into(),
+        national_lengths: lengths_of(lengths)?,
+        is_bare_national: match *bare {
+            "national" => true,
+            "keep" => false,
+            other => return Err(format!("`{other}` is neither `keep` nor `national`")),
+        },
+    })
+}
+
+/// `7-9 11` as bits.
+fn lengths_of(text: &str) -> Result<u32, String> {
+    let mut bits = 0;
+    for part in text.split_whitespace() {
+        let (low, high) = part.split_once('-').unwrap_or((part, part));
+        match (low.parse::<u32>(), high.parse::<u32>()) {
+            (Ok(low), Ok(high)) if 1 <= low && low <= high && high <= E164_DIGITS_MAX as u32 => {
+                bits |= (low..=high).fold(0, |bits, n| bits | 1 << n);
+            }
+            _ => return Err(format!("`{part}` is no length of a number; write 9 or 7-9")),
+        }
+    }
+    Ok(bits)
+}

@@ -3,11 +3,32 @@
 //! Rule files say what analysts want ([`syntax`] reads them, [`load`](load()) checks them all and reports every
 //! mistake at once); a [`Policy`] is what the engine runs. Nothing here reads a clock or a socket.
 
+mod address_set;
+mod ast;
+pub mod codes;
+mod country_set;
+mod document;
 pub mod dynamic;
+pub mod expression;
+pub mod field;
+pub mod level;
+mod lists;
+mod literal;
 pub mod measure;
+mod membership;
+mod negation;
 pub mod number_set;
+mod operand;
+pub mod origin;
 pub mod predicate;
 pub mod problem;
+pub mod render;
+pub mod source;
+mod syntax;
+mod text_set;
+mod token;
+mod typing;
+mod tables;
 
 use std::sync::Arc;
 
@@ -15,6 +36,7 @@ pub use dynamic::DynamicLists;
 pub use measure::{Level, Levels, Measure, Operator};
 pub use predicate::{Operand, Predicate, View};
 pub use problem::Problem;
+pub use source::RuleSource;
 
 use crate::calendar::Calendar;
 use crate::event::numbering::Numbering;

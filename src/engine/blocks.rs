@@ -1,0 +1,167 @@
+//! What thresholds put on dynamic lists, and until when (2-rules 2.9 point 17).
+//!
+//! An entry holds while the episode that made it is open and for `ttl` after it closed, where an episode counts as
+//! closed from the instant at which it would close without a further event. Working that out costs a walk over the
+//! window, so it is put off: as long as event time has not passed the earliest instant at which the entry could end,
+//! it holds; only then is the exact end computed, once per change of the key.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use super::table::EpisodeId;
+use crate::clock::Timestamp;
+use crate::policy::DynamicLists;
+use crate::policy::dynamic::Listed;
+
+/// Entries of a list that names no `max_entries`.
+const ENTRIES_MAX_DEFAULT: usize = 1_000_000;
+
+/// An episode of one counter's table, and the slot it is found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Origin {
+    pub(crate) counter: u16,
+    pub(crate) episode: EpisodeId,
+    pub(crate) slot: u32,
+}
+
+/// See the module. The lists themselves are what predicates look into.
+#[derive(Debug, Default)]
+pub(crate) struct Blocks {
+    pub(crate) lists: DynamicLists,
+    numbers: HashMap<Origin, u64>,
+    made: HashMap<u64, Made>,
+    /// Who holds an entry, and until when closed episodes do.
+    holders: HashMap<(usize, Listed), Holders>,
+    /// Origins whose entries may end, by the earliest instant.
+    ends: BinaryHeap<Reverse<(i64, u64)>>,
+    next: u64,
+}
+
+#[derive(Debug, Default)]
+struct Holders {
+    open: Vec<u64>,
+    until: i64,
+}
+
+/// What one open episode has put on lists.
+#[derive(Debug)]
+struct Made {
+    origin: Origin,
+    entries: Vec<(usize, Listed, i64)>,
+    /// Earliest instant at which the episode may count as closed.
+    bound: i64,
+    /// The instant at which it counts as closed, where it was worked out since the key last changed.
+    closes_at: Option<i64>,
+}
+
+impl Blocks {
+    pub(crate) fn new(n_lists: usize) -> Blocks {
+        Blocks { lists: DynamicLists::new(n_lists), ..Blocks::default() }
+    }
+
+    pub(crate) fn is_origin(&self, origin: &Origin) -> bool {
+        self.numbers.contains_key(origin)
+    }
+
+    /// Puts a value on a list for as long as `origin` is open and `ttl_ms` more. False where the list is full.
+    pub(crate) fn add(
+        &mut self,
+        (list, value, ttl_ms): (usize, Listed, i64),
+        origin: Origin,
+        now: i64,
+        entries_max: Option<usize>,
+    ) -> bool {
+        if !self.make_room(list, &value, now, entries_max.unwrap_or(ENTRIES_MAX_DEFAULT)) {
+            return false;
+        }
+        let number = *self.numbers.entry(origin).or_insert_with(|| {
+            self.next += 1;
+            self.next
+        });
+        let made = self.made.entry(number).or_insert_with(|| Made {
+            origin,
+            entries: Vec::new(),
+            bound: i64::MAX,
+            closes_at: Some(i64::MAX),
+        });
+        let holders = self.holders.entry((list, value.clone())).or_default();
+        if !holders.open.contains(&number) {
+            holders.open.push(number);
+            made.entries.push((list, value.clone(), ttl_ms));
+        }
+        self.publish(list, &value);
+        true
+    }
+
+    fn make_room(&mut self, list: usize, value: &Listed, now: i64, entries_max: usize) -> bool {
+        if self.lists.len(list) < entries_max || self.holders.contains_key(&(list, value.clone())) {
+            return true;
+        }
+        self.holders.retain(|(l, _), h| *l != list || !h.open.is_empty() || h.until > now);
+        self.lists.retain(list, Timestamp(now));
+        self.lists.len(list) < entries_max
+    }
+
+    /// The key of an open episode has counted: it closes at `bound` at the earliest.
+    pub(crate) fn counted(&mut self, origin: &Origin, bound: i64) {
+        let Some(number) = self.numbers.get(origin).copied() else { return };
+        let Some(made) = self.made.get_mut(&number) else { return };
+        made.bound = bound;
+        if made.closes_at.take().is_some() {
+            self.ends.push(Reverse((bound, number)));
+            self.publish_all(number);
+        }
+    }
+
+    /// Before an event of time `now` is judged: makes exact what may have ended by then.
+    pub(crate) fn settle(&mut self, now: i64, mut closes_at: impl FnMut(&Origin) -> Option<i64>) {
+        while let Some(Reverse((bound, number))) = self.ends.peek().copied()
+            && bound <= now
+        {
+            self.ends.pop();
+            let Some(made) = self.made.get_mut(&number) else { continue };
+            if made.bound > now {
+                self.ends.push(Reverse((made.bound, number)));
+                continue;
+            }
+            made.closes_at = closes_at(&made.origin);
+            self.publish_all(number);
+        }
+    }
+
+    /// An episode has closed: its entries end `ttl` later, unless another episode holds them longer.
+    pub(crate) fn closed(&mut self, origin: &Origin, closed_at: i64) {
+        let Some(made) = self.numbers.remove(origin).and_then(|number| {
+            let made = self.made.remove(&number)?;
+            Some((number, made))
+        }) else {
+            return;
+        };
+        let (number, made) = made;
+        for (list, value, ttl_ms) in made.entries {
+            let holders = self.holders.entry((list, value.clone())).or_default();
+            holders.open.retain(|n| *n != number);
+            holders.until = holders.until.max(closed_at.saturating_add(ttl_ms));
+            self.publish(list, &value);
+        }
+    }
+
+    fn publish_all(&mut self, number: u64) {
+        let Some(made) = self.made.get(&number) else { return };
+        let entries: Vec<(usize, Listed)> =
+            made.entries.iter().map(|(list, value, _)| (*list, value.clone())).collect();
+        entries.iter().for_each(|(list, value)| self.publish(*list, value));
+    }
+
+    /// Writes the end of an entry into the list: the latest of those who hold it.
+    fn publish(&mut self, list: usize, value: &Listed) {
+        let Some(holders) = self.holders.get(&(list, value.clone())) else { return };
+        let mut until = holders.until;
+        for number in &holders.open {
+            let Some(made) = self.made.get(number) else { continue };
+            let ttl_ms = made.entries.iter().find(|(l, v, _)| *l == list && v == value).map_or(0, |e| e.2);
+            until = until.max(made.closes_at.map_or(i64::MAX, |at| at.saturating_add(ttl_ms)));
+        }
+        self.lists.set(list, value, Timestamp(until));
+    }
+}

@@ -1,0 +1,109 @@
+//! Episodes: from the first crossing of a level until it has been clear for long enough (2-rules 2.9 point 8).
+
+use crate::policy::{Level, Severity};
+use crate::window::{Meter, Reading, Width};
+
+/// Everything a table needs to know of its rule.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) width: Width,
+    pub(crate) warning: Option<Level>,
+    pub(crate) critical: Option<Level>,
+    pub(crate) clear: Option<Level>,
+    pub(crate) cooldown_ms: i64,
+    /// 0 but for `share` and `avg`.
+    pub(crate) min_count: u64,
+    /// What a reading is multiplied with before it is held against a level: [`Level::SHARE_SCALE`] for shares.
+    pub(crate) scale: i128,
+    /// Keys and bytes a partition may hold.
+    pub(crate) keys_max: usize,
+    pub(crate) bytes_max: usize,
+}
+
+impl Terms {
+    fn meets(&self, level: &Level, reading: &Reading) -> bool {
+        reading.known && reading.items >= self.min_count && level.holds(reading.top * self.scale, reading.bottom)
+    }
+
+    /// The highest level that holds.
+    pub(crate) fn reached(&self, reading: &Reading) -> Option<Severity> {
+        let meets = |level: &Option<Level>| level.as_ref().is_some_and(|l| self.meets(l, reading));
+        if meets(&self.critical) {
+            Some(Severity::Critical)
+        } else if meets(&self.warning) {
+            Some(Severity::Warning)
+        } else {
+            None
+        }
+    }
+
+    /// Is a window that is not empty clear? Below `min_count` it neither fires nor clears.
+    fn is_clear(&self, reading: &Reading) -> bool {
+        if !reading.known || reading.items < self.min_count {
+            return false;
+        }
+        match (&self.clear, self.warning.as_ref().or(self.critical.as_ref())) {
+            (Some(clear), _) => self.meets(clear, reading),
+            (None, Some(lowest)) => !self.meets(lowest, reading),
+            (None, None) => true,
+        }
+    }
+}
+
+/// How far an open episode has got on its way to being closed. Times in ms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Clearing {
+    /// Clear without a break from this instant on.
+    pub(crate) since: Option<i64>,
+    /// Closed from this instant on.
+    pub(crate) closed_at: Option<i64>,
+}
+
+impl Clearing {
+    fn close_if_due(&mut self, terms: &Terms, now: i64) {
+        if self.closed_at.is_none()
+            && let Some(since) = self.since
+            && since.saturating_add(terms.cooldown_ms) <= now
+        {
+            self.closed_at = Some(since.saturating_add(terms.cooldown_ms));
+        }
+    }
+
+    /// Nothing more happens at `instant`: is the key clear there, and has it been for long enough?
+    fn settle<M: Meter>(&mut self, terms: &Terms, meter: &M, pool: &M::Pool, instant: i64) {
+        self.close_if_due(terms, instant);
+        let clear = meter.oldest(pool).is_none() || terms.is_clear(&meter.reading(pool, &terms.width));
+        self.since = if clear { self.since.or(Some(instant)) } else { None };
+        self.close_if_due(terms, instant);
+    }
+
+    /// Lets event time pass from the key's clock to `now`, instant by instant as items leave, until the episode is
+    /// closed. What leaves at `now` itself is dropped without judgement: an event of that instant makes no dip.
+    pub(crate) fn advance<M: Meter>(&mut self, terms: &Terms, meter: &mut M, pool: &mut M::Pool, now: i64) {
+        let window = terms.width.window_ms;
+        let clock = meter.head().clock();
+        // Nothing but a window of no width (`match`) has items this old.
+        meter.expire(pool, clock - window);
+        self.settle(terms, meter, pool, clock);
+        while self.closed_at.is_none() {
+            match meter.oldest(pool) {
+                Some(oldest) if oldest + window < now => {
+                    meter.expire(pool, oldest);
+                    self.settle(terms, meter, pool, oldest + window);
+                }
+                _ => break,
+            }
+        }
+        self.close_if_due(terms, now);
+        meter.expire(pool, now - window);
+    }
+
+    /// The instant at which the episode closes if nothing more is counted.
+    pub(crate) fn closes_at<M: Meter>(&self, terms: &Terms, meter: &M, pool: &M::Pool) -> i64 {
+        let mut elsewhere = M::Pool::default();
+        let mut copy = meter.copy(pool, &mut elsewhere);
+        let mut ahead = *self;
+        ahead.advance(terms, &mut copy, &mut elsewhere, i64::MAX / 2);
+        ahead.closed_at.unwrap_or(i64::MAX / 2)
+    }
+}

@@ -1,0 +1,292 @@
+//! What has to be known in arrival order before any rule sees an event: was it seen before, is it part of a call that
+//! another feed has told of, does an emergency call keep the way open for it, which calls are up.
+//!
+//! One gate serves all lanes. Batches pass it one at a time, in the order that becomes the engine's; those that have
+//! nothing to ask pass without a look at their events.
+
+use super::expiring::Expiring;
+use super::key::{Key, KeyHasher};
+use super::plan::Plan;
+use super::prepare;
+use super::table::{Act, Hit};
+use super::work::Work;
+use crate::event::{Batch, CallEvent, Direction, Flags, Kind, Number};
+use crate::limits::{CALL_AGE_MS_MAX, CALL_LINGER_MS, CALLS_MAX, DEDUP_ENTRIES_MAX, DEDUP_SPAN_MS, VERDICT_REPEAT_MS};
+use crate::policy::DynamicLists;
+
+/// Numbers that made an emergency call and may be called back. More than can be real; the oldest goes.
+const CALLBACKS_MAX: usize = 65_536;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    hasher: KeyHasher,
+    callback_ms: i64,
+    /// By customer and number, as two words.
+    callbacks: Expiring<(u32, u64), ()>,
+    /// Events seen, per gateway, by 128 bits of hash.
+    seen: Vec<Option<Expiring<u128, ()>>>,
+    calls: Expiring<u128, Call>,
+    /// Calls of verdict feeds that do not merge, for as long as a request may be repeated.
+    asked: Expiring<u128, Call>,
+    /// Calls that are up, with the keys they hold of `concurrent` rules.
+    up: Expiring<u128, Up>,
+    free_slots: Vec<u32>,
+    slots: u32,
+    nothing: DynamicLists,
+    scratch: Vec<u8>,
+}
+
+/// What is known of a call that several feeds may tell of.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    /// Where its verdict is kept, see [`super::work::Answers`].
+    slot: u32,
+    phases: Flags,
+    /// The diverting number of its attempt: another one makes a new attempt (302, REFER).
+    diverting: Number,
+    started: i64,
+}
+
+#[derive(Debug, Default)]
+struct Up {
+    ended: bool,
+    keys: Vec<UpKey>,
+}
+
+#[derive(Debug)]
+struct UpKey {
+    counter: u16,
+    hash: u64,
+    key: Key,
+    long: Box<[u8]>,
+}
+
+impl Gate {
+    pub(crate) fn new(hasher: KeyHasher, callback_ms: i64) -> Gate {
+        Gate {
+            hasher,
+            callback_ms,
+            callbacks: Expiring::new(CALLBACKS_MAX),
+            seen: Vec::new(),
+            calls: Expiring::new(CALLS_MAX),
+            asked: Expiring::new(CALLS_MAX),
+            up: Expiring::new(CALLS_MAX),
+            free_slots: Vec::new(),
+            slots: 0,
+            nothing: DynamicLists::default(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Marks the events of a batch.
+    pub(crate) fn pass(&mut self, work: &mut Work, plan: &Plan) {
+        let options = work.options;
+        let asks = options.merge || options.dedup || options.verdict || plan.has_call_rules;
+        if !asks && !work.has_emergency && self.callbacks.is_empty() {
+            return;
+        }
+        let mut events = std::mem::take(&mut work.batch.events);
+        if options.merge || options.verdict {
+            work.slots.resize(events.len(), Work::NO_SLOT);
+        }
+        for (i, event) in events.iter_mut().enumerate() {
+            if options.dedup && self.is_duplicate(event, &work.batch) {
+                event.flags.set(Flags::DUPLICATE);
+                work.duplicates += 1;
+                continue;
+            }
+            self.emergency(event, &work.batch);
+            if options.merge {
+                work.slots[i] = self.merge(event, &work.batch, options.both_legs);
+            } else if options.verdict && event.kind == Kind::Attempt {
+                work.slots[i] = self.ask_again(event, &work.batch);
+            }
+            if plan.has_call_rules {
+                self.follow(event, i as u32, work, plan);
+            }
+        }
+        work.batch.events = events;
+    }
+
+    fn id(&mut self, words: [u64; 2], texts: [&[u8]; 2]) -> u128 {
+        self.scratch.clear();
+        for text in texts {
+            self.scratch.extend_from_slice(text);
+            self.scratch.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        }
+        words.iter().for_each(|w| self.scratch.extend_from_slice(&w.to_le_bytes()));
+        self.hasher.hash_wide(&self.scratch)
+    }
+
+    fn call_id(&mut self, event: &CallEvent, batch: &Batch, b_leg: bool) -> Option<u128> {
+        let id = batch.text(event.call_id);
+        (!id.is_empty()).then(|| self.id([u64::from(event.customer.0), u64::from(b_leg)], [id, &[]]))
+    }
+
+    fn is_duplicate(&mut self, event: &CallEvent, batch: &Batch) -> bool {
+        let call_id = batch.text(event.call_id);
+        if call_id.is_empty() {
+            return false;
+        }
+        let print = self.id([event.time.0 as u64, event.kind as u64], [call_id, batch.text(event.leg)]);
+        let gateway = event.gateway.0 as usize;
+        if self.seen.len() <= gateway {
+            self.seen.resize_with(gateway + 1, || None);
+        }
+        let seen = self.seen[gateway].get_or_insert_with(|| Expiring::new(DEDUP_ENTRIES_MAX));
+        let at = event.time.0;
+        if seen.get_mut(&print, at).is_some() {
+            return true;
+        }
+        seen.insert(print, (), at, at + DEDUP_SPAN_MS, |()| {});
+        false
+    }
+
+    fn emergency(&mut self, event: &mut CallEvent, batch: &Batch) {
+        let at = event.time.0;
+        let word = |hasher: &KeyHasher, party: &crate::event::Party| {
+            let text = if party.number.is_text() { batch.text(party.text) } else { &[] };
+            if text.is_empty() { party.number.bits() } else { hasher.hash_bytes(text) }
+        };
+        if event.flags.has(Flags::EMERGENCY) {
+            if !event.caller.number.is_absent() {
+                let who = (event.customer.0, word(&self.hasher, &event.caller));
+                self.callbacks.insert(who, (), at, at + self.callback_ms, |()| {});
+            }
+        } else if !self.callbacks.is_empty() && event.direction == Direction::Inbound {
+            let who = (event.customer.0, word(&self.hasher, &event.callee));
+            if self.callbacks.get_mut(&who, at).is_some() {
+                event.flags.set(Flags::EMERGENCY_CALLBACK);
+            }
+        }
+    }
+
+    fn take_slot(&mut self) -> u32 {
+        self.free_slots.pop().unwrap_or_else(|| {
+            self.slots += 1;
+            self.slots - 1
+        })
+    }
+
+    /// 2.9 point 15: at most one attempt, one answer and one end a call, whatever feeds told of it.
+    fn merge(&mut self, event: &mut CallEvent, batch: &Batch, both_legs: bool) -> u32 {
+        let b_leg = batch.text(event.leg) == b"b";
+        let counted = match event.kind {
+            Kind::Attempt => Flags::ATTEMPT_SEEN,
+            Kind::Answer => Flags::ANSWER_SEEN,
+            Kind::End => Flags::END_SEEN,
+            Kind::Cdr if event.answered() => Flags(Flags::ATTEMPT_SEEN.0 | Flags::ANSWER_SEEN.0 | Flags::END_SEEN.0),
+            Kind::Cdr => Flags(Flags::ATTEMPT_SEEN.0 | Flags::END_SEEN.0),
+            Kind::Interim => Flags(0),
+            Kind::Register | Kind::Options | Kind::Message => return Work::NO_SLOT,
+        };
+        if b_leg && !both_legs {
+            event.flags.set(counted);
+            return Work::NO_SLOT;
+        }
+        let Some(id) = self.call_id(event, batch, b_leg) else { return Work::NO_SLOT };
+        let at = event.time.0;
+        let over = counted.has(Flags::END_SEEN);
+        let Some(call) = self.calls.get_mut(&id, at) else {
+            if event.kind == Kind::Interim {
+                return Work::NO_SLOT;
+            }
+            let slot = self.take_slot();
+            let call = Call { slot, phases: counted, diverting: event.diverting.number, started: at };
+            let ends = at + if over { CALL_LINGER_MS } else { CALL_AGE_MS_MAX };
+            let free = &mut self.free_slots;
+            self.calls.insert(id, call, at, ends, |gone| free.push(gone.slot));
+            return slot;
+        };
+        let diverted = event.kind == Kind::Attempt
+            && !event.diverting.number.is_absent()
+            && event.diverting.number != call.diverting
+            && call.phases.has(Flags::ATTEMPT_SEEN);
+        if diverted {
+            call.diverting = event.diverting.number;
+        } else {
+            event.flags.set(Flags(call.phases.0 & counted.0));
+            if call.phases.has(Flags::ATTEMPT_SEEN) {
+                event.flags.set(Flags::REPEATED);
+            }
+        }
+        let ended_before = call.phases.has(Flags::END_SEEN);
+        call.phases.set(counted);
+        let (slot, started) = (call.slot, call.started);
+        if over && !ended_before {
+            self.calls.set_end(&id, at + CALL_LINGER_MS);
+        } else if event.kind == Kind::Interim && !ended_before {
+            self.calls.set_end(&id, at.max(started) + CALL_AGE_MS_MAX);
+        }
+        slot
+    }
+
+    /// 2.9 point 16: the same question again, on a feed that does not merge.
+    fn ask_again(&mut self, event: &mut CallEvent, batch: &Batch) -> u32 {
+        let Some(id) = self.call_id(event, batch, false) else { return Work::NO_SLOT };
+        let at = event.time.0;
+        if let Some(call) = self.asked.get_mut(&id, at) {
+            event.flags.set(Flags::ATTEMPT_SEEN);
+            event.flags.set(Flags::REPEATED);
+            return call.slot;
+        }
+        let slot = self.take_slot();
+        let call = Call { slot, phases: Flags::ATTEMPT_SEEN, diverting: Number::ABSENT, started: at };
+        let free = &mut self.free_slots;
+        self.asked.insert(id, call, at, at + VERDICT_REPEAT_MS, |gone| free.push(gone.slot));
+        slot
+    }
+
+    /// Which calls are up, for `concurrent`: a set of call ids, never a counter. The keys a call was counted under are
+    /// kept, since its end may not repeat the fields they come from.
+    fn follow(&mut self, event: &CallEvent, index: u32, work: &mut Work, plan: &Plan) {
+        let Some(id) = self.call_id(event, &work.batch, false) else { return };
+        let at = event.time.0;
+        let seen = |phase| event.flags.has(phase);
+        match event.kind {
+            Kind::Attempt | Kind::Answer => {
+                if seen(Flags::END_SEEN) || seen(Flags::ATTEMPT_SEEN) && event.kind == Kind::Attempt {
+                    return;
+                }
+                if self.up.get_mut(&id, at).is_some() {
+                    return;
+                }
+                let mut up = Up::default();
+                let call = self.hasher.hash_bytes(&id.to_le_bytes()) >> 1;
+                for counter in &plan.call_counters {
+                    let keyed =
+                        prepare::call_key(event, &work.batch, &mut work.key_bytes, plan, *counter, &self.nothing);
+                    let Some((hash, key)) = keyed else { continue };
+                    let hit = Hit { hash, key, value: call, time: at, event: index, act: Act::Count };
+                    work.call_hits.push((*counter, hit));
+                    up.keys.push(UpKey { counter: *counter, hash, key, long: key.long_bytes(&work.key_bytes) });
+                }
+                self.up.insert(id, up, at, at + CALL_AGE_MS_MAX, |_| {});
+            }
+            Kind::End | Kind::Interim => {
+                let act = if event.kind == Kind::End { Act::Remove } else { Act::Refresh };
+                let call = self.hasher.hash_bytes(&id.to_le_bytes()) >> 1;
+                let Some(up) = self.up.get_mut(&id, at) else {
+                    if act == Act::Remove {
+                        // Its attempt may still come, and must not count for twelve hours.
+                        self.up.insert(id, Up { ended: true, keys: Vec::new() }, at, at + CALL_LINGER_MS, |_| {});
+                    }
+                    return;
+                };
+                for up_key in &up.keys {
+                    let key = up_key.key.restore(&up_key.long, &mut work.key_bytes);
+                    let hit = Hit { hash: up_key.hash, key, value: call, time: at, event: index, act };
+                    work.call_hits.push((up_key.counter, hit));
+                }
+                if act == Act::Remove && !up.ended {
+                    *up = Up { ended: true, keys: Vec::new() };
+                    self.up.set_end(&id, at + CALL_LINGER_MS);
+                } else if act == Act::Refresh {
+                    self.up.set_end(&id, at + CALL_AGE_MS_MAX);
+                }
+            }
+            Kind::Cdr | Kind::Register | Kind::Options | Kind::Message => {}
+        }
+    }
+}

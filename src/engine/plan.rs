@@ -1,0 +1,264 @@
+//! A policy laid out for the engine: which rules an event of each kind meets, and what each of them counts.
+
+use std::sync::Arc;
+
+use super::episode::Terms;
+use super::judged::RuleRef;
+use super::key::KeyHasher;
+use crate::event::{CallEvent, Flags, Kind, Names};
+use crate::limits::{CALL_AGE_MS_MAX, CALLS_MAX, MAX_BYTES_DEFAULT, MAX_KEYS_DEFAULT, PARTITIONS};
+use crate::policy::{Level, ListContent, Measure, Mode, On, Operator, Policy, Predicate, ThresholdRule};
+use crate::window::Width;
+
+/// What an event is at once: a `cdr` is a whole call in one record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Phases(u8);
+
+impl Phases {
+    pub(crate) const ATTEMPT: Phases = Phases(1);
+    pub(crate) const ANSWER: Phases = Phases(2);
+    pub(crate) const END: Phases = Phases(4);
+    pub(crate) const REGISTER: Phases = Phases(8);
+    pub(crate) const REQUEST: Phases = Phases(16);
+
+    pub(crate) fn meets(self, other: Phases) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    fn with(self, other: Phases, unless: bool) -> Phases {
+        if unless { self } else { Phases(self.0 | other.0) }
+    }
+
+    /// The phases of an event that were not counted before.
+    pub(crate) fn of(event: &CallEvent) -> Phases {
+        let seen = |flag| event.flags.has(flag);
+        let attempt = Phases(Phases::ATTEMPT.0 | Phases::REQUEST.0);
+        match event.kind {
+            Kind::Attempt => Phases(0).with(attempt, seen(Flags::ATTEMPT_SEEN)),
+            Kind::Answer => Phases(0).with(Phases::ANSWER, seen(Flags::ANSWER_SEEN)),
+            Kind::End => Phases(0).with(Phases::END, seen(Flags::END_SEEN)),
+            Kind::Cdr => Phases(0)
+                .with(attempt, seen(Flags::ATTEMPT_SEEN))
+                .with(Phases::ANSWER, seen(Flags::ANSWER_SEEN) || !event.answered())
+                .with(Phases::END, seen(Flags::END_SEEN)),
+            Kind::Register => Phases(Phases::REGISTER.0 | Phases::REQUEST.0),
+            Kind::Options | Kind::Message => Phases::REQUEST,
+            Kind::Interim => Phases(0),
+        }
+    }
+
+    fn of_rule(on: On) -> Phases {
+        match on {
+            On::Attempt => Phases::ATTEMPT,
+            On::Answer => Phases::ANSWER,
+            On::End => Phases::END,
+            On::Register => Phases::REGISTER,
+            On::Request => Phases::REQUEST,
+            On::Call => Phases(0),
+        }
+    }
+}
+
+/// Which meter a rule's keys have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MeterKind {
+    Count,
+    Distinct,
+    Sum,
+    Ratio,
+    Run,
+    Concurrent,
+}
+
+/// One rule that counts: a threshold, or a firewall rule that is tracked.
+#[derive(Debug)]
+pub(crate) struct Counter {
+    pub(crate) rule: RuleRef,
+    pub(crate) position: u32,
+    pub(crate) phases: Phases,
+    pub(crate) meter: MeterKind,
+    pub(crate) terms: Terms,
+    pub(crate) key: KeyChoice,
+    pub(crate) count_blocked: bool,
+    pub(crate) mode: Mode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyChoice {
+    /// Index into [`Policy::keys`].
+    Spec(usize),
+    /// Of tracked firewall rules: the caller, else the source address.
+    CallerElseAddress,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) names: Arc<Names>,
+    pub(crate) hasher: KeyHasher,
+    pub(crate) n_shards: u32,
+    pub(crate) counters: Vec<Counter>,
+    /// Counters of thresholds an event of each kind may meet; index `Kind as usize`.
+    pub(crate) by_kind: Vec<Vec<u16>>,
+    /// Counters of `concurrent` rules; the gate feeds them.
+    pub(crate) call_counters: Vec<u16>,
+    pub(crate) has_call_rules: bool,
+    /// Firewall rules by the phase they run in, in written order.
+    pub(crate) attempt_rules: Vec<u16>,
+    pub(crate) answer_rules: Vec<u16>,
+    pub(crate) end_rules: Vec<u16>,
+    pub(crate) request_rules: Vec<u16>,
+    /// Counter of each firewall rule that is tracked.
+    pub(crate) tracked: Vec<Option<u16>>,
+    /// Some rule reads what thresholds write to: events are judged one after the other, on one shard.
+    pub(crate) is_coupled: bool,
+}
+
+impl Plan {
+    pub(crate) fn new(policy: Arc<Policy>, names: Arc<Names>, hasher: KeyHasher, n_threads: usize) -> Plan {
+        let mut counters: Vec<Counter> = policy.thresholds.iter().enumerate().map(|(i, r)| threshold(i, r)).collect();
+        let mut tracked = vec![None; policy.firewall.len()];
+        for (i, rule) in policy.firewall.iter().enumerate() {
+            if rule.track.is_some() {
+                tracked[i] = Some(counters.len() as u16);
+                counters.push(tracked_counter(i, &policy));
+            }
+        }
+        let kinds = Kind::ALL.iter().map(|kind| {
+            let event = CallEvent { kind: *kind, status: crate::event::Status::Answered, ..CallEvent::BLANK };
+            let phases = Phases::of(&event);
+            let meets = |c: &u16| counters[*c as usize].phases.meets(phases);
+            let mut rules: Vec<u16> = (0..policy.thresholds.len() as u16).filter(meets).collect();
+            rules.shrink_to_fit();
+            (*kind as usize, rules)
+        });
+        let mut by_kind = vec![Vec::new(); Kind::ALL.len()];
+        kinds.for_each(|(kind, rules)| by_kind[kind] = rules);
+        let rules_of = |on: &[On]| {
+            let rules = policy.firewall.iter().enumerate().filter(|(_, r)| on.contains(&r.on));
+            rules.map(|(i, _)| i as u16).collect::<Vec<u16>>()
+        };
+        let call_counters: Vec<u16> =
+            (0..counters.len() as u16).filter(|c| counters[*c as usize].meter == MeterKind::Concurrent).collect();
+        let blocks = policy.thresholds.iter().any(|r| r.mode == Mode::Enforce && has_block(r));
+        let is_coupled = blocks && reads_dynamic(&policy);
+        let n_shards = match n_threads {
+            _ if is_coupled => 1,
+            0 | 1 => 1,
+            n => (n * 4).next_power_of_two().min(PARTITIONS) as u32,
+        };
+        Plan {
+            hasher,
+            n_shards,
+            has_call_rules: !call_counters.is_empty(),
+            call_counters,
+            by_kind,
+            attempt_rules: rules_of(&[On::Attempt, On::Request]),
+            answer_rules: rules_of(&[On::Answer]),
+            end_rules: rules_of(&[On::End]),
+            request_rules: rules_of(&[On::Request]),
+            tracked,
+            is_coupled,
+            counters,
+            policy,
+            names,
+        }
+    }
+
+    pub(crate) fn condition(&self, counter: &Counter) -> Option<&Predicate> {
+        match counter.rule {
+            RuleRef::Threshold(i) => self.policy.thresholds[i as usize].condition.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+fn has_block(rule: &ThresholdRule) -> bool {
+    rule.on_warning.block.is_some() || rule.on_critical.block.is_some()
+}
+
+fn reads_dynamic(policy: &Policy) -> bool {
+    let is_dynamic = |list: usize| matches!(policy.lists.get(list).map(|l| &l.content), Some(ListContent::Dynamic(_)));
+    let reads = |p: &Predicate| p.uses_dynamic(&is_dynamic);
+    policy.firewall.iter().any(|r| reads(&r.when))
+        || policy
+            .thresholds
+            .iter()
+            .any(|r| r.condition.as_ref().is_some_and(reads) || matches!(&r.measure, Measure::Share(p) if reads(p)))
+}
+
+fn threshold(index: usize, rule: &ThresholdRule) -> Counter {
+    let (meter, scale) = match &rule.measure {
+        Measure::Count => (MeterKind::Count, 1),
+        Measure::Distinct(_) => (MeterKind::Distinct, 1),
+        Measure::Sum(_) => (MeterKind::Sum, 1),
+        Measure::Avg(_) => (MeterKind::Ratio, 1),
+        Measure::Share(_) => (MeterKind::Ratio, Level::SHARE_SCALE),
+        Measure::Run(..) => (MeterKind::Run, 1),
+        Measure::Concurrent => (MeterKind::Concurrent, 1),
+    };
+    let strictest = rule.levels.strictest().map_or(1, Level::smallest).clamp(1, i128::from(u64::MAX)) as u64;
+    let (window_ms, enough) = match meter {
+        MeterKind::Concurrent => (CALL_AGE_MS_MAX, CALLS_MAX as u64),
+        _ => (rule.window_ms, strictest),
+    };
+    let step = if let Measure::Run(_, step) = rule.measure { step } else { 0 };
+    let min_count = if meter == MeterKind::Ratio { u64::from(rule.min_count) } else { 0 };
+    Counter {
+        rule: RuleRef::Threshold(index as u16),
+        position: rule.position,
+        phases: Phases::of_rule(rule.on),
+        meter,
+        terms: Terms {
+            width: Width { window_ms, enough, step },
+            warning: rule.levels.warning.clone(),
+            critical: rule.levels.critical.clone(),
+            clear: rule.levels.clear.clone(),
+            cooldown_ms: rule.cooldown_ms,
+            min_count,
+            scale,
+            keys_max: rule.max_keys.div_ceil(PARTITIONS as u64) as usize,
+            bytes_max: rule.max_bytes.div_ceil(PARTITIONS as u64) as usize,
+        },
+        key: KeyChoice::Spec(rule.key),
+        count_blocked: rule.count_blocked,
+        mode: rule.mode,
+    }
+}
+
+/// How long a tracked firewall rule stays quiet about a caller after it last matched.
+const MATCH_COOLDOWN_MS: i64 = 5 * 60_000;
+
+/// `track = ["alert:..."]`: a count of one in a window of no width, so that each match is an episode's beginning or
+/// its going on.
+fn tracked_counter(index: usize, policy: &Policy) -> Counter {
+    let rule = &policy.firewall[index];
+    let level = Some(Level { operator: Operator::AtLeast, limit: 1, text: ">= 1".to_owned() });
+    let is_critical = rule.track == Some(crate::policy::Severity::Critical);
+    let (warning, critical) = if is_critical { (None, level) } else { (level, None) };
+    Counter {
+        rule: RuleRef::Firewall(index as u16),
+        position: rule.position,
+        phases: Phases::default(),
+        meter: MeterKind::Count,
+        terms: Terms {
+            width: Width { window_ms: 0, enough: 1, step: 0 },
+            warning,
+            critical,
+            clear: None,
+            cooldown_ms: MATCH_COOLDOWN_MS,
+            min_count: 0,
+            scale: 1,
+            keys_max: MAX_KEYS_DEFAULT.div_ceil(PARTITIONS as u64) as usize,
+            bytes_max: MAX_BYTES_DEFAULT.div_ceil(PARTITIONS as u64) as usize,
+        },
+        key: KeyChoice::CallerElseAddress,
+        count_blocked: true,
+        mode: rule.mode,
+    }
+}

@@ -1,0 +1,352 @@
+//! One shard of the engine: the windows of the keys whose partitions it owns.
+//!
+//! A shard never reads the clock and never blocks; time is the events' own, and the ticks that come as input. The
+//! same inputs give the same outputs, which `replay` and recovery rely on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::blocks::{Blocks, Origin};
+use super::judged::{Closed, RuleRef, Verdict, Violation};
+use super::plan::{Counter, MeterKind, Plan};
+use super::prepare;
+use super::table::{Crossing, EpisodeId, Hit, Table, Yield};
+use super::work::{Decided, Outcome, Tally, Work};
+use crate::clock::Timestamp;
+use crate::event::CustomerId;
+use crate::limits::PARTITIONS;
+use crate::policy::dynamic::{Listed, Probe};
+use crate::policy::predicate::Value;
+use crate::policy::{Action, Block, DynamicKind, ListContent, Mode, Severity, View};
+use crate::window::{Concurrent, Count, Distinct, Ratio, Run, Sum};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    plan: Arc<Plan>,
+    number: u32,
+    tables: Vec<AnyTable>,
+    /// Who the open episodes are about, by counter.
+    open: Vec<HashMap<EpisodeId, Subject>>,
+    blocks: Blocks,
+    /// Keys and bytes of each table as last told.
+    told: Vec<(i64, i64)>,
+    found: Yield,
+    /// Hits of the event a coupled shard is at.
+    pending: Vec<(u16, Hit)>,
+}
+
+#[derive(Clone, Debug)]
+struct Subject {
+    customer: CustomerId,
+    key: Arc<[(String, String)]>,
+    slot: u32,
+}
+
+/// The table of a rule, by what it measures. Match on it outside the loop over hits.
+#[derive(Debug)]
+enum AnyTable {
+    Count(Table<Count>),
+    Distinct(Table<Distinct>),
+    Sum(Table<Sum>),
+    Ratio(Table<Ratio>),
+    Run(Table<Run>),
+    Concurrent(Table<Concurrent>),
+}
+
+macro_rules! each_table {
+    ($any:expr, $table:ident => $do:expr) => {
+        match $any {
+            AnyTable::Count($table) => $do,
+            AnyTable::Distinct($table) => $do,
+            AnyTable::Sum($table) => $do,
+            AnyTable::Ratio($table) => $do,
+            AnyTable::Run($table) => $do,
+            AnyTable::Concurrent($table) => $do,
+        }
+    };
+}
+
+impl AnyTable {
+    fn new(counter: &Counter, plan: &Plan, n_partitions: usize) -> AnyTable {
+        let (terms, hasher, n) = (counter.terms.clone(), plan.hasher, plan.n_shards);
+        match counter.meter {
+            MeterKind::Count => AnyTable::Count(Table::new(terms, hasher, n_partitions, n)),
+            MeterKind::Distinct => AnyTable::Distinct(Table::new(terms, hasher, n_partitions, n)),
+            MeterKind::Sum => AnyTable::Sum(Table::new(terms, hasher, n_partitions, n)),
+            MeterKind::Ratio => AnyTable::Ratio(Table::new(terms, hasher, n_partitions, n)),
+            MeterKind::Run => AnyTable::Run(Table::new(terms, hasher, n_partitions, n)),
+            MeterKind::Concurrent => AnyTable::Concurrent(Table::new(terms, hasher, n_partitions, n)),
+        }
+    }
+}
+
+impl Shard {
+    pub(crate) fn new(plan: Arc<Plan>, number: u32) -> Shard {
+        let n_partitions = PARTITIONS / plan.n_shards as usize;
+        Shard {
+            tables: plan.counters.iter().map(|c| AnyTable::new(c, &plan, n_partitions)).collect(),
+            open: plan.counters.iter().map(|_| HashMap::new()).collect(),
+            blocks: Blocks::new(plan.policy.lists.len()),
+            told: vec![(0, 0); plan.counters.len()],
+            found: Yield::default(),
+            pending: Vec::new(),
+            number,
+            plan,
+        }
+    }
+
+    /// Counts this shard's part of a batch.
+    pub(crate) fn apply(&mut self, work: &Work) -> Outcome {
+        let mut out = Outcome::default();
+        if let Some(at) = work.tick {
+            self.tick(at, work, &mut out);
+        } else if self.plan.is_coupled {
+            self.judge_and_count(work, &mut out);
+        } else {
+            let n_shards = self.plan.n_shards;
+            let mut lists: Vec<u32> =
+                work.touched.iter().copied().filter(|list| list % n_shards == self.number).collect();
+            lists.sort_unstable();
+            for list in lists {
+                let counter = (list / n_shards) as u16;
+                let hits = &work.hits[list as usize];
+                let found = &mut self.found;
+                each_table!(&mut self.tables[counter as usize], t => t.run(hits, &work.key_bytes, found));
+                self.collect(counter, hits.len() as u64, work, &mut out);
+            }
+        }
+        out
+    }
+
+    fn tick(&mut self, at: i64, work: &Work, out: &mut Outcome) {
+        for counter in 0..self.tables.len() as u16 {
+            let (found, shard) = (&mut self.found, self.number);
+            each_table!(&mut self.tables[counter as usize], t => t.tick(shard, at, found));
+            if !self.found.closed.is_empty() {
+                self.collect(counter, 0, work, out);
+            }
+        }
+    }
+
+    /// One event after the other, since each may put on a list what the next one is judged by.
+    fn judge_and_count(&mut self, work: &Work, out: &mut Outcome) {
+        let plan = Arc::clone(&self.plan);
+        let mut decided = Decided { matched: vec![0; plan.policy.firewall.len()], ..Decided::default() };
+        let mut key_bytes = super::key::KeyBytes(work.key_bytes.0.clone());
+        let mut calls = work.call_hits.iter().peekable();
+        let mut counted = vec![0u64; plan.counters.len()];
+        for (i, event) in work.batch.events.iter().enumerate() {
+            let index = i as u32;
+            self.settle(event.time.0);
+            let mut pending = std::mem::take(&mut self.pending);
+            let view = View {
+                event,
+                batch: &work.batch,
+                policy: &plan.policy,
+                names: &plan.names,
+                dynamic: &self.blocks.lists,
+            };
+            let mut put = |counter: u16, hit: Hit| pending.push((counter, hit));
+            let mut verdict = prepare::judge(&view, &plan, index, &mut decided, &mut key_bytes, &mut put);
+            prepare::count(&view, &plan, index, verdict, &mut key_bytes, &mut put);
+            while let Some((counter, hit)) = calls.next_if(|(_, hit)| hit.event == index) {
+                if prepare::is_up(verdict, hit.act) {
+                    pending.push((*counter, *hit));
+                }
+            }
+            let mut added = false;
+            for (counter, hit) in pending.drain(..) {
+                added |= self.observe(counter, &hit, &key_bytes, work, out);
+                counted[counter as usize] += 1;
+            }
+            if added && verdict.action != Action::Block {
+                verdict = self.judge_again(work, index, &mut decided, &mut key_bytes, &mut pending);
+                for (counter, hit) in pending.drain(..) {
+                    self.observe(counter, &hit, &key_bytes, work, out);
+                    counted[counter as usize] += 1;
+                }
+            }
+            self.pending = pending;
+            decided.verdicts.push(verdict);
+        }
+        for (counter, n) in counted.into_iter().enumerate().filter(|(_, n)| *n > 0) {
+            self.tally(counter as u16, Tally { counted: n, ..Tally::default() }, out);
+        }
+        out.decided = Some(decided);
+    }
+
+    /// The event's own crossing put it on a list: what the firewall says now is the answer.
+    fn judge_again(
+        &mut self,
+        work: &Work,
+        index: u32,
+        decided: &mut Decided,
+        key_bytes: &mut super::key::KeyBytes,
+        pending: &mut Vec<(u16, Hit)>,
+    ) -> Verdict {
+        let plan = Arc::clone(&self.plan);
+        let event = &work.batch.events[index as usize];
+        let view =
+            View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists };
+        decided.flags.retain(|(event, _)| *event != index);
+        let before = decided.matched.clone();
+        let verdict = prepare::judge(&view, &plan, index, decided, key_bytes, &mut |c, hit| pending.push((c, hit)));
+        // A rule that matched the first time too was met once.
+        if let RuleRef::Firewall(rule) = verdict.rule {
+            let now = decided.matched[rule as usize];
+            decided.matched = before;
+            decided.matched[rule as usize] = now;
+        } else {
+            decided.matched = before;
+        }
+        pending.retain(|(c, _)| plan.counters[*c as usize].rule == verdict.rule);
+        verdict
+    }
+
+    fn observe(
+        &mut self,
+        counter: u16,
+        hit: &Hit,
+        key_bytes: &super::key::KeyBytes,
+        work: &Work,
+        out: &mut Outcome,
+    ) -> bool {
+        let found = &mut self.found;
+        let open = each_table!(&mut self.tables[counter as usize], t => t.observe(hit, key_bytes, found));
+        let added = self.collect(counter, 0, work, out);
+        if let Some((episode, slot, bound)) = open {
+            // What this episode has put on lists holds a while longer.
+            self.blocks.counted(&Origin { counter, episode, slot }, bound);
+        }
+        added
+    }
+
+    fn settle(&mut self, now: i64) {
+        let tables = &mut self.tables;
+        self.blocks.settle(
+            now,
+            |origin| each_table!(&mut tables[origin.counter as usize], t => t.closes_at(origin.episode, origin.slot)),
+        );
+    }
+
+    /// Turns what a table found into violations, closed episodes and list entries. True where an entry was added.
+    fn collect(&mut self, counter: u16, counted: u64, work: &Work, out: &mut Outcome) -> bool {
+        let plan = Arc::clone(&self.plan);
+        let rule = &plan.counters[counter as usize];
+        let mut found = std::mem::take(&mut self.found);
+        let mut tally = Tally {
+            counted,
+            late: std::mem::take(&mut found.late),
+            too_late: std::mem::take(&mut found.too_late),
+            evicted: std::mem::take(&mut found.evicted),
+            ..Tally::default()
+        };
+        let mut added = false;
+        for (id, closed_at) in found.closed.drain(..) {
+            if let Some(subject) = self.open[counter as usize].remove(&id) {
+                self.blocks.closed(&Origin { counter, episode: id, slot: subject.slot }, closed_at);
+                let Subject { customer, key, .. } = subject;
+                out.closed.push(Closed { rule: rule.rule, customer, key, time: Timestamp(closed_at) });
+            }
+        }
+        for crossing in found.crossings.drain(..) {
+            let violation = self.violation(counter, &crossing, work);
+            if let Some(block) = reaction_block(&plan, rule, crossing.level)
+                && rule.mode == Mode::Enforce
+            {
+                match self.block(counter, block, &crossing, work) {
+                    Ok(()) => added = true,
+                    Err(Refused) => tally.refused += 1,
+                }
+            }
+            out.violations.push((rule.position, violation));
+        }
+        self.found = found;
+        if tally != Tally::default() {
+            self.tally(counter, tally, out);
+        }
+        added
+    }
+
+    fn tally(&mut self, counter: u16, mut tally: Tally, out: &mut Outcome) {
+        let (keys, bytes) = each_table!(&self.tables[counter as usize], t => (t.keys() as i64, t.bytes() as i64));
+        let told = std::mem::replace(&mut self.told[counter as usize], (keys, bytes));
+        (tally.keys, tally.bytes) = (keys - told.0, bytes - told.1);
+        out.tallies.push((counter, tally));
+    }
+
+    fn violation(&mut self, counter: u16, crossing: &Crossing, work: &Work) -> Violation {
+        let plan = Arc::clone(&self.plan);
+        let rule = &plan.counters[counter as usize];
+        let event = &work.batch.events[crossing.event as usize];
+        let view =
+            View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists };
+        let key: Arc<[(String, String)]> = prepare::key_text(&view, &plan, rule, crossing.other).into();
+        let episode = each_table!(&self.tables[counter as usize], t => t.episode(crossing.partition, crossing.slot));
+        if let Some(id) = episode {
+            let subject = Subject { customer: event.customer, key: Arc::clone(&key), slot: crossing.slot };
+            self.open[counter as usize].entry(id).or_insert(subject);
+        }
+        Violation {
+            event: crossing.event,
+            rule: rule.rule,
+            level: crossing.level,
+            time: Timestamp(crossing.time),
+            value: crossing.top as f64 / crossing.bottom as f64,
+            late: crossing.late,
+            customer: event.customer,
+            key,
+        }
+    }
+
+    /// Puts the value of the block's field on its list, unless it is one that never may be there.
+    fn block(&mut self, counter: u16, block: &Block, crossing: &Crossing, work: &Work) -> Result<(), Refused> {
+        let plan = Arc::clone(&self.plan);
+        let event = &work.batch.events[crossing.event as usize];
+        let view =
+            View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists };
+        let list = plan.policy.lists.get(block.list).ok_or(Refused)?;
+        let ListContent::Dynamic(kind) = list.content else { return Err(Refused) };
+        let value = listed(block.field.value(&view).ok_or(Refused)?, kind).ok_or(Refused)?;
+        if is_own(&plan, &value, event.time) {
+            return Err(Refused);
+        }
+        let episode = each_table!(&self.tables[counter as usize], t => t.episode(crossing.partition, crossing.slot));
+        let origin = Origin { counter, episode: episode.ok_or(Refused)?, slot: crossing.slot };
+        let entry = (block.list, value, block.ttl_ms);
+        if self.blocks.add(entry, origin, event.time.0, list.max_entries) { Ok(()) } else { Err(Refused) }
+    }
+}
+
+/// A value that was not put on a list: full, of another type, or an own number.
+#[derive(Debug)]
+struct Refused;
+
+fn reaction_block<'a>(plan: &'a Plan, counter: &Counter, level: Severity) -> Option<&'a Block> {
+    let RuleRef::Threshold(i) = counter.rule else { return None };
+    let rule = &plan.policy.thresholds[i as usize];
+    match level {
+        Severity::Warning => rule.on_warning.block.as_ref(),
+        Severity::Critical => rule.on_critical.block.as_ref(),
+    }
+}
+
+fn listed(value: Value<'_>, kind: DynamicKind) -> Option<Listed> {
+    match (value, kind) {
+        (Value::Number(number, text), DynamicKind::Numbers) if number.is_text() => Some(Listed::Text(text.into())),
+        (Value::Number(number, _) | Value::Prefix(number), DynamicKind::Numbers) => Some(Listed::Number(number)),
+        (Value::Ip(ip), DynamicKind::Addresses) => Some(Listed::Address(ip)),
+        (Value::Text(text), DynamicKind::Texts) => Some(Listed::Text(text.into())),
+        _ => None,
+    }
+}
+
+/// The organisation's own numbers are never blocked by counting.
+fn is_own(plan: &Plan, value: &Listed, at: Timestamp) -> bool {
+    let own = plan.policy.own_numbers.and_then(|i| plan.policy.lists.get(i)).map(|l| &l.content);
+    match (own, value.probe()) {
+        (Some(ListContent::Numbers(set)), Probe::Number(number)) => set.contains(number, at),
+        _ => false,
+    }
+}

@@ -1,0 +1,540 @@
+//! The keys of one rule that one shard owns: an index, slots, and what happens when there is no more room.
+//!
+//! Every rule has its own keys, spread over [`PARTITIONS`] by their hash, so that limits and evictions are the same
+//! whatever the number of shards. A look-up is one probe of an index of 8-byte entries (32 bits of hash, slot) and
+//! one access to the slot, which holds the key and the window of quiet keys.
+
+use std::collections::HashMap;
+
+use super::episode::{Clearing, Terms};
+use super::key::{Key, KeyBytes, KeyHasher};
+use crate::policy::Severity;
+use crate::window::{Meter, Slab};
+
+/// One event that one rule counts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hit {
+    pub(crate) hash: u64,
+    pub(crate) key: Key,
+    /// What the measure takes of it; `window::NOTHING` where it is absent.
+    pub(crate) value: u64,
+    /// Event time, ms.
+    pub(crate) time: i64,
+    pub(crate) event: u32,
+    pub(crate) act: Act,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    Count,
+    /// `concurrent`: the call is over.
+    Remove,
+    /// `concurrent`: the call is still up.
+    Refresh,
+}
+
+/// What one hit did besides being counted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Crossing {
+    pub(crate) event: u32,
+    pub(crate) level: Severity,
+    pub(crate) time: i64,
+    pub(crate) top: i128,
+    pub(crate) bottom: i128,
+    pub(crate) late: bool,
+    /// Counted under `(other)` for want of room.
+    pub(crate) other: bool,
+    pub(crate) partition: u32,
+    pub(crate) slot: u32,
+}
+
+/// What one visit to a table brought.
+#[derive(Debug, Default)]
+pub(crate) struct Yield {
+    pub(crate) crossings: Vec<Crossing>,
+    /// Slot, its partition, and the instant from which its episode counts as closed.
+    pub(crate) closed: Vec<(EpisodeId, i64)>,
+    pub(crate) late: u64,
+    pub(crate) too_late: u64,
+    pub(crate) evicted: u64,
+}
+
+/// Names an episode for its life: no two of a table have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct EpisodeId {
+    pub(crate) partition: u32,
+    pub(crate) number: u64,
+}
+
+#[derive(Debug)]
+struct Slot<M> {
+    key: Key,
+    meter: M,
+}
+
+#[derive(Debug)]
+struct Partition<M: Meter> {
+    /// Low half: slot + 1, 0 for a free place; high half: the low 32 bits of the hash. Linear probing.
+    index: Vec<u64>,
+    slots: Vec<Slot<M>>,
+    /// Slots of keys that went to make room for bytes, not for another key.
+    vacant: Vec<u32>,
+    /// Where the next search for a key that may go begins.
+    hand: u32,
+    other: Option<u32>,
+    pool: M::Pool,
+    keys: Slab<Box<[u8]>>,
+    episodes: HashMap<u32, Episode>,
+    episodes_opened: u64,
+    /// Outside of slots and index.
+    heap_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Episode {
+    number: u64,
+    clearing: Clearing,
+    /// Kept until the key changes; an answer costs a walk over its window.
+    closes_at: Option<i64>,
+}
+
+/// Keys a search for one that may go looks at.
+const SEARCH: usize = 16;
+const INDEX_MIN: usize = 8;
+
+/// The keys of one rule in one shard.
+#[derive(Debug)]
+pub(crate) struct Table<M: Meter> {
+    partitions: Vec<Partition<M>>,
+    n_shards: u32,
+    terms: Terms,
+    hasher: KeyHasher,
+}
+
+/// A partition is the top six bits of a key's hash.
+pub(crate) fn partition_of(hash: u64) -> u32 {
+    (hash >> 58) as u32
+}
+
+impl<M: Meter> Table<M> {
+    /// The partitions p with `p % n_shards` = the shard.
+    pub(crate) fn new(terms: Terms, hasher: KeyHasher, n_partitions: usize, n_shards: u32) -> Table<M> {
+        Table { partitions: (0..n_partitions).map(|_| Partition::new()).collect(), n_shards, terms, hasher }
+    }
+
+    /// Counts hits in order. Hits of other partitions than this shard's are the caller's mistake.
+    pub(crate) fn run(&mut self, hits: &[Hit], bytes: &KeyBytes, out: &mut Yield) {
+        for chunk in hits.chunks(32) {
+            self.warm(chunk);
+            for hit in chunk {
+                self.observe(hit, bytes, out);
+            }
+        }
+    }
+
+    /// Touches index and slots of a chunk, so that their cache misses overlap.
+    fn warm(&self, chunk: &[Hit]) {
+        let mut slots = [(0u32, 0u32); 32];
+        for (place, hit) in slots.iter_mut().zip(chunk) {
+            let p = partition_of(hit.hash) / self.n_shards;
+            let part = &self.partitions[p as usize];
+            let mask = part.index.len().wrapping_sub(1);
+            let entry = part.index.get(hit.hash as u32 as usize & mask).copied().unwrap_or(0);
+            *place = (p, entry as u32);
+        }
+        let mut touched = 0u64;
+        for (p, slot) in slots.into_iter().take(chunk.len()) {
+            if slot != 0
+                && let Some(s) = self.partitions[p as usize].slots.get(slot as usize - 1)
+            {
+                touched ^= s.key.bits();
+            }
+        }
+        std::hint::black_box(touched);
+    }
+
+    /// Counts one hit; a level that now holds and did not before is a crossing. Where the key's episode is open, its id,
+    /// its slot and the earliest instant at which it may close.
+    pub(crate) fn observe(&mut self, hit: &Hit, bytes: &KeyBytes, out: &mut Yield) -> Option<(EpisodeId, u32, i64)> {
+        let global = partition_of(hit.hash);
+        let part = &mut self.partitions[(global / self.n_shards) as usize];
+        if hit.act == Act::Remove {
+            return part.remove(hit, bytes, &self.terms, out, global);
+        }
+        let slot = part.find(hit, bytes).or_else(|| {
+            (hit.act == Act::Count).then(|| part.insert(hit, bytes, &self.terms, &self.hasher, out, global))
+        })?;
+        part.count(slot, hit, &self.terms, &self.hasher, out, global);
+        part.open_at(slot, &self.terms, global)
+    }
+
+    /// Lets event time pass for idle keys: closes the episodes that end by `at`.
+    pub(crate) fn tick(&mut self, shard: u32, at: i64, out: &mut Yield) {
+        for (i, part) in self.partitions.iter_mut().enumerate() {
+            if part.episodes.is_empty() {
+                continue;
+            }
+            let global = i as u32 * self.n_shards + shard;
+            let mut due: Vec<(u64, u32)> = Vec::new();
+            let mut open: Vec<u32> = part.episodes.keys().copied().collect();
+            open.sort_unstable();
+            for slot in open {
+                if part.closes_at(slot, &self.terms) <= at
+                    && let Some(episode) = part.episodes.get(&slot)
+                {
+                    due.push((episode.number, slot));
+                }
+            }
+            due.sort_unstable();
+            for (_, slot) in due {
+                let closed_at = part.closes_at(slot, &self.terms);
+                part.close(slot, closed_at, out, global);
+            }
+        }
+    }
+
+    /// When the episode closes if its key has no further event; `None` where it is closed.
+    pub(crate) fn closes_at(&mut self, id: EpisodeId, slot: u32) -> Option<i64> {
+        let part = &mut self.partitions[(id.partition / self.n_shards) as usize];
+        let number = part.episodes.get(&slot)?.number;
+        (number == id.number).then(|| part.closes_at(slot, &self.terms))
+    }
+
+    /// The open episode of a slot.
+    pub(crate) fn episode(&self, partition: u32, slot: u32) -> Option<EpisodeId> {
+        let part = &self.partitions[(partition / self.n_shards) as usize];
+        part.episodes.get(&slot).map(|e| EpisodeId { partition, number: e.number })
+    }
+
+    pub(crate) fn keys(&self) -> u64 {
+        self.partitions.iter().map(|p| (p.slots.len() - p.vacant.len()) as u64).sum()
+    }
+
+    /// Bytes held, of all partitions.
+    pub(crate) fn bytes(&self) -> usize {
+        self.partitions.iter().map(Partition::bytes).sum()
+    }
+}
+
+impl<M: Meter> Partition<M> {
+    fn new() -> Partition<M> {
+        Partition {
+            index: Vec::new(),
+            slots: Vec::new(),
+            vacant: Vec::new(),
+            hand: 0,
+            other: None,
+            pool: M::Pool::default(),
+            keys: Slab::default(),
+            episodes: HashMap::new(),
+            episodes_opened: 0,
+            heap_bytes: 0,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.slots.len() * size_of::<Slot<M>>() + self.index.len() * 8 + self.heap_bytes
+    }
+
+    fn find(&self, hit: &Hit, bytes: &KeyBytes) -> Option<u32> {
+        let mask = self.index.len().checked_sub(1)?;
+        let hash = hit.hash as u32;
+        let mut at = hash as usize & mask;
+        loop {
+            let entry = self.index[at];
+            if entry == 0 {
+                return None;
+            }
+            if (entry >> 32) as u32 == hash {
+                let slot = entry as u32 - 1;
+                if hit.key.is_same(bytes, self.slots[slot as usize].key, &self.keys) {
+                    return Some(slot);
+                }
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// A slot for a new key: a fresh one, that of a key which may go, or that of `(other)`.
+    fn insert(
+        &mut self,
+        hit: &Hit,
+        bytes: &KeyBytes,
+        terms: &Terms,
+        hasher: &KeyHasher,
+        out: &mut Yield,
+        global: u32,
+    ) -> u32 {
+        let held = self.slots.len() - self.vacant.len() - usize::from(self.other.is_some());
+        let full = held >= terms.keys_max || held > 0 && self.bytes() + size_of::<Slot<M>>() > terms.bytes_max;
+        if full && !self.evict(hit.time, None, terms, hasher, out, global) {
+            return self.other(hit.time);
+        }
+        let (key, kept) = hit.key.keep(bytes, &mut self.keys);
+        self.heap_bytes += kept;
+        let slot = Slot { key, meter: M::empty(hit.time) };
+        let place = match self.vacant.pop() {
+            Some(place) => {
+                self.slots[place as usize] = slot;
+                place
+            }
+            None => {
+                if self.slots.len() == self.slots.capacity() {
+                    // Eighths, not doubling: at millions of keys the slack would be the largest part.
+                    self.slots.reserve_exact((self.slots.len() / 8).max(4));
+                }
+                self.slots.push(slot);
+                (self.slots.len() - 1) as u32
+            }
+        };
+        self.index_add(hit.hash as u32, place);
+        place
+    }
+
+    fn index_add(&mut self, hash: u32, slot: u32) {
+        let used = self.slots.len() - self.vacant.len();
+        if (used + 1) * 5 > self.index.len() * 4 {
+            let size = (self.index.len() * 2).max(INDEX_MIN);
+            let old = std::mem::replace(&mut self.index, vec![0; size]);
+            for entry in old.into_iter().filter(|e| *e != 0) {
+                self.index_place(entry);
+            }
+        }
+        self.index_place(u64::from(hash) << 32 | u64::from(slot + 1));
+    }
+
+    fn index_place(&mut self, entry: u64) {
+        let mask = self.index.len() - 1;
+        let mut at = (entry >> 32) as usize & mask;
+        while self.index[at] != 0 {
+            at = (at + 1) & mask;
+        }
+        self.index[at] = entry;
+    }
+
+    /// Takes an entry out and closes the gap, so that no search ends early.
+    fn index_remove(&mut self, hash: u32, slot: u32) {
+        let mask = self.index.len() - 1;
+        let entry = u64::from(hash) << 32 | u64::from(slot + 1);
+        let mut gap = hash as usize & mask;
+        while self.index[gap] != entry {
+            if self.index[gap] == 0 {
+                return;
+            }
+            gap = (gap + 1) & mask;
+        }
+        let mut at = gap;
+        loop {
+            at = (at + 1) & mask;
+            let moved = self.index[at];
+            if moved == 0 {
+                break;
+            }
+            let home = (moved >> 32) as usize & mask;
+            // Does the entry's home lie cyclically at or before the gap?
+            if (at.wrapping_sub(home) & mask) >= (at.wrapping_sub(gap) & mask) {
+                self.index[gap] = moved;
+                gap = at;
+            }
+        }
+        self.index[gap] = 0;
+    }
+
+    /// Makes one slot vacant, by the rule of 2-rules 2.9 point 19. `keep` is never the one that goes.
+    fn evict(
+        &mut self,
+        now: i64,
+        keep: Option<u32>,
+        terms: &Terms,
+        hasher: &KeyHasher,
+        out: &mut Yield,
+        global: u32,
+    ) -> bool {
+        let n = self.slots.len();
+        let (mut looked, mut steps) = (0, 0);
+        let mut lowest: Option<(u32, i128, i128)> = None;
+        let mut goes = None;
+        while looked < SEARCH && steps < n {
+            let slot = (self.hand as usize + steps) as u32 % n as u32;
+            steps += 1;
+            if self.other == Some(slot) || keep == Some(slot) {
+                continue;
+            }
+            if self.slots[slot as usize].key == Key::VACANT {
+                continue;
+            }
+            looked += 1;
+            let head = self.slots[slot as usize].meter.head();
+            if head.is_open() {
+                let closes_at = self.closes_at(slot, terms);
+                if closes_at > now {
+                    continue;
+                }
+                self.close(slot, closes_at, out, global);
+            }
+            let meter = &self.slots[slot as usize].meter;
+            if head.clock() <= now - terms.width.window_ms || meter.oldest(&self.pool).is_none() {
+                goes = Some(slot);
+                break;
+            }
+            let reading = meter.reading(&self.pool, &terms.width);
+            let lower = lowest.is_none_or(|(_, top, bottom)| reading.top * bottom < top * reading.bottom);
+            if lower {
+                lowest = Some((slot, reading.top, reading.bottom));
+            }
+        }
+        let Some(slot) = goes.or(lowest.map(|(slot, ..)| slot)) else { return false };
+        self.hand = (slot + 1) % n as u32;
+        let gone = &mut self.slots[slot as usize];
+        self.heap_bytes -= gone.meter.heap_bytes(&self.pool);
+        gone.meter.release(&mut self.pool);
+        let key = std::mem::replace(&mut gone.key, Key::VACANT);
+        self.index_remove(hasher.hash_kept(key, &self.keys) as u32, slot);
+        self.heap_bytes -= key.discard(&mut self.keys);
+        self.vacant.push(slot);
+        out.evicted += 1;
+        true
+    }
+
+    fn other(&mut self, now: i64) -> u32 {
+        *self.other.get_or_insert_with(|| {
+            self.slots.push(Slot { key: Key::OTHER, meter: M::empty(now) });
+            (self.slots.len() - 1) as u32
+        })
+    }
+
+    fn count(&mut self, slot: u32, hit: &Hit, terms: &Terms, hasher: &KeyHasher, out: &mut Yield, global: u32) {
+        let meter = &mut self.slots[slot as usize].meter;
+        let head = meter.head();
+        let (clock, now) = (head.clock(), hit.time);
+        let late = now < clock;
+        if late && now <= clock - terms.width.window_ms {
+            out.too_late += 1;
+            return;
+        }
+        out.late += u64::from(late);
+        let before = meter.heap_bytes(&self.pool);
+        if now > clock {
+            if head.is_open() {
+                self.advance_open(slot, terms, now, out, global);
+            } else {
+                meter.expire(&mut self.pool, now - terms.width.window_ms);
+            }
+        }
+        let meter = &mut self.slots[slot as usize].meter;
+        if hit.act == Act::Refresh {
+            meter.remove(&mut self.pool, hit.value);
+        }
+        meter.insert(&mut self.pool, &terms.width, now, hit.value);
+        let after = meter.heap_bytes(&self.pool);
+        self.heap_bytes = self.heap_bytes + after - before;
+        let head = meter.head();
+        let reading = meter.reading(&self.pool, &terms.width);
+        if let Some(level) = terms.reached(&reading) {
+            let above = !head.is_open() || level == Severity::Critical && !head.is_critical();
+            if above {
+                meter.head_mut().set_episode(true, level == Severity::Critical);
+                let time = head.clock();
+                if !head.is_open() {
+                    self.episodes_opened += 1;
+                    let number = self.episodes_opened;
+                    self.episodes.insert(slot, Episode { number, clearing: Clearing::default(), closes_at: None });
+                }
+                out.crossings.push(Crossing {
+                    event: hit.event,
+                    level,
+                    time,
+                    top: reading.top,
+                    bottom: reading.bottom,
+                    late,
+                    other: self.other == Some(slot),
+                    partition: global,
+                    slot,
+                });
+            }
+        }
+        if head.is_open()
+            && let Some(episode) = self.episodes.get_mut(&slot)
+        {
+            episode.closes_at = None;
+        }
+        if after > before && self.bytes() > terms.bytes_max && !self.evict(now, Some(slot), terms, hasher, out, global)
+        {
+            self.shorten(slot);
+        }
+    }
+
+    /// No other key may go: this one forgets its oldest item and under-counts.
+    fn shorten(&mut self, slot: u32) {
+        let meter = &mut self.slots[slot as usize].meter;
+        if let Some(oldest) = meter.oldest(&self.pool) {
+            let before = meter.heap_bytes(&self.pool);
+            meter.expire(&mut self.pool, oldest);
+            self.heap_bytes = self.heap_bytes + meter.heap_bytes(&self.pool) - before;
+        }
+    }
+
+    fn advance_open(&mut self, slot: u32, terms: &Terms, now: i64, out: &mut Yield, global: u32) {
+        let Some(episode) = self.episodes.get_mut(&slot) else { return };
+        let meter = &mut self.slots[slot as usize].meter;
+        episode.clearing.advance(terms, meter, &mut self.pool, now);
+        episode.closes_at = None;
+        if let Some(closed_at) = episode.clearing.closed_at {
+            self.close(slot, closed_at, out, global);
+        }
+    }
+
+    fn closes_at(&mut self, slot: u32, terms: &Terms) -> i64 {
+        let Some(episode) = self.episodes.get_mut(&slot) else { return i64::MIN };
+        let meter = &self.slots[slot as usize].meter;
+        let pool = &self.pool;
+        *episode.closes_at.get_or_insert_with(|| episode.clearing.closes_at(terms, meter, pool))
+    }
+
+    fn close(&mut self, slot: u32, closed_at: i64, out: &mut Yield, global: u32) {
+        self.slots[slot as usize].meter.head_mut().set_episode(false, false);
+        if let Some(episode) = self.episodes.remove(&slot) {
+            out.closed.push((EpisodeId { partition: global, number: episode.number }, closed_at));
+        }
+    }
+
+    /// A call is over: event time passes up to its end, then it is up no more.
+    fn remove(
+        &mut self,
+        hit: &Hit,
+        bytes: &KeyBytes,
+        terms: &Terms,
+        out: &mut Yield,
+        global: u32,
+    ) -> Option<(EpisodeId, u32, i64)> {
+        let slot = self.find(hit, bytes)?;
+        let meter = &mut self.slots[slot as usize].meter;
+        let head = meter.head();
+        let before = meter.heap_bytes(&self.pool);
+        if hit.time > head.clock() {
+            if head.is_open() {
+                self.advance_open(slot, terms, hit.time, out, global);
+            } else {
+                meter.expire(&mut self.pool, hit.time - terms.width.window_ms);
+            }
+            self.slots[slot as usize].meter.head_mut().advance(hit.time);
+        }
+        let meter = &mut self.slots[slot as usize].meter;
+        meter.remove(&mut self.pool, hit.value);
+        self.heap_bytes = self.heap_bytes + meter.heap_bytes(&self.pool) - before;
+        if let Some(episode) = self.episodes.get_mut(&slot) {
+            episode.closes_at = None;
+        }
+        self.open_at(slot, terms, global)
+    }
+
+    fn open_at(&self, slot: u32, terms: &Terms, global: u32) -> Option<(EpisodeId, u32, i64)> {
+        let head = self.slots[slot as usize].meter.head();
+        if !head.is_open() {
+            return None;
+        }
+        let episode = self.episodes.get(&slot)?;
+        let bound = episode.clearing.since.unwrap_or(head.clock()).saturating_add(terms.cooldown_ms);
+        Some((EpisodeId { partition: global, number: episode.number }, slot, bound))
+    }
+}

@@ -1,0 +1,120 @@
+//! One batch on its way through the engine.
+
+use std::sync::Mutex;
+
+use super::judged::{Closed, Verdict, Violation};
+use super::key::KeyBytes;
+use super::table::Hit;
+use super::{Done, LaneOptions};
+use crate::event::Batch;
+
+/// See the module. Built by the thread that submits, then shared read-only by the threads that run its shards.
+pub(crate) struct Work {
+    pub(crate) sequence: u64,
+    pub(crate) options: LaneOptions,
+    pub(crate) batch: Batch,
+    /// In a mutex only because works are shared; taken once, by the thread that finishes.
+    pub(crate) done: Mutex<Option<Done>>,
+    /// Event time that passes for idle keys; such work has no events.
+    pub(crate) tick: Option<i64>,
+    pub(crate) has_emergency: bool,
+    /// Per event, where the verdict of its call is kept; empty on lanes that neither merge nor ask.
+    pub(crate) slots: Vec<u32>,
+    pub(crate) duplicates: u32,
+    /// What the gate found `concurrent` rules to count, by counter.
+    pub(crate) call_hits: Vec<(u16, Hit)>,
+    pub(crate) decided: Decided,
+    pub(crate) key_bytes: KeyBytes,
+    /// Hits by counter and shard: `counter * n_shards + shard`.
+    pub(crate) hits: Vec<Vec<Hit>>,
+    /// Indices of `hits` that are not empty.
+    pub(crate) touched: Vec<u32>,
+    /// Shards that have something to do, a bit each.
+    pub(crate) shards: u64,
+    pub(crate) outcomes: Mutex<Vec<Outcome>>,
+}
+
+/// What the firewall said of a batch, and how often each rule was met.
+#[derive(Debug, Default)]
+pub(crate) struct Decided {
+    pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) flags: Vec<(u32, u16)>,
+    /// By firewall rule: events that it decided, flagged or would have.
+    pub(crate) matched: Vec<u32>,
+}
+
+/// What one shard made of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// With the rule's position and the order in which they were found, to be sorted by.
+    pub(crate) violations: Vec<(u32, Violation)>,
+    pub(crate) closed: Vec<Closed>,
+    /// A coupled shard judges events itself.
+    pub(crate) decided: Option<Decided>,
+    pub(crate) tallies: Vec<(u16, Tally)>,
+}
+
+/// What a batch did to one rule's counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) counted: u64,
+    pub(crate) late: u64,
+    pub(crate) too_late: u64,
+    pub(crate) evicted: u64,
+    /// Blocks that a full or forbidden list refused.
+    pub(crate) refused: u64,
+    /// How many more keys and bytes the shard holds after the batch than before.
+    pub(crate) keys: i64,
+    pub(crate) bytes: i64,
+}
+
+impl Work {
+    pub(crate) const NO_SLOT: u32 = u32::MAX;
+
+    pub(crate) fn new(options: LaneOptions, batch: Batch, done: Option<Done>, lists: Lists) -> Work {
+        Work {
+            sequence: 0,
+            options,
+            batch,
+            done: Mutex::new(done),
+            tick: None,
+            has_emergency: false,
+            slots: Vec::new(),
+            duplicates: 0,
+            call_hits: Vec::new(),
+            decided: Decided::default(),
+            key_bytes: lists.key_bytes,
+            hits: lists.hits,
+            touched: lists.touched,
+            shards: 0,
+            outcomes: Mutex::default(),
+        }
+    }
+}
+
+/// The buffers of a [`Work`] that outlive it.
+#[derive(Debug, Default)]
+pub(crate) struct Lists {
+    pub(crate) hits: Vec<Vec<Hit>>,
+    pub(crate) touched: Vec<u32>,
+    pub(crate) key_bytes: KeyBytes,
+}
+
+/// Verdicts of calls that may be asked for again, by the slot the gate gave them. Read and written in the engine's
+/// order, as batches are emitted.
+#[derive(Debug, Default)]
+pub(crate) struct Answers(Vec<Verdict>);
+
+impl Answers {
+    pub(crate) fn get(&self, slot: u32) -> Verdict {
+        self.0.get(slot as usize).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn set(&mut self, slot: u32, verdict: Verdict) {
+        let slot = slot as usize;
+        if self.0.len() <= slot {
+            self.0.resize(slot + 1, Verdict::default());
+        }
+        self.0[slot] = verdict;
+    }
+}

@@ -1,0 +1,113 @@
+//! Bytes become call events: frames, formats, and what a feed knows about its gateway.
+//!
+//! A [`Framer`] cuts a stream into blocks of whole records, a [`Decoder`] makes a [`Batch`] of each block.
+//! Neither reads a clock or a socket.
+
+pub mod framing;
+pub mod ndjson;
+pub mod source;
+
+mod origin;
+mod value;
+mod wire;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub use framing::Framer;
+pub use wire::WireField;
+
+use crate::clock::Timestamp;
+use crate::event::{Batch, CustomerId, GatewayId, Names};
+use origin::Attribution;
+
+/// What a feed or a file reader knows beside the bytes. Immutable and shared by its connections.
+#[derive(Debug)]
+pub struct FeedContext {
+    pub names: Arc<Names>,
+    /// The event's own `customer` counts where it has one.
+    pub customer_from_event: bool,
+    /// Every other event of this feed belongs to it.
+    pub customer: Option<CustomerId>,
+    /// Consulted where neither event nor feed names a customer.
+    pub trunks: HashMap<Box<[u8]>, CustomerId>,
+    /// The event's own `gateway` counts where it has one: files, never connections.
+    pub gateway_from_event: bool,
+    pub gateway: GatewayId,
+    /// An event without `seq` is rejected.
+    pub seq_required: bool,
+}
+
+impl FeedContext {
+    /// What a file reader knows: the event tells its customer and its gateway.
+    pub fn file(names: Arc<Names>) -> FeedContext {
+        FeedContext {
+            names,
+            customer_from_event: true,
+            customer: None,
+            trunks: HashMap::new(),
+            gateway_from_event: true,
+            gateway: GatewayId::default(),
+            seq_required: false,
+        }
+    }
+}
+
+/// What the bytes of a feed or file are.
+#[derive(Clone, Debug)]
+pub enum Format {
+    Ndjson,
+}
+
+/// What decoding met beside events and rejects. Added up until [`Decoder::take_counts`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events with at least one field that spec 1.2 does not name.
+    pub unknown_fields: u64,
+    /// Words outside the closed vocabulary of their field, read as `unknown`.
+    pub unknown_words: u64,
+    /// Events clamped to their arrival.
+    pub future: u64,
+}
+
+/// Makes events of blocks. One a connection; a clone may decode other blocks of the same stream.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    codec: Codec,
+    attribution: Attribution,
+    counts: Counts,
+}
+
+#[derive(Clone, Debug)]
+enum Codec {
+    Ndjson(ndjson::Reader),
+}
+
+impl Decoder {
+    pub fn new(format: &Format, context: Arc<FeedContext>) -> Decoder {
+        let codec = match format {
+            Format::Ndjson => Codec::Ndjson(ndjson::Reader::default()),
+        };
+        Decoder { codec, attribution: Attribution::new(context), counts: Counts::default() }
+    }
+
+    /// What a hello says of all events of its connection.
+    pub fn greet(&mut self, gateway: GatewayId, seq_required: bool) {
+        self.attribution.greet(gateway, seq_required);
+    }
+
+    /// Decodes a block of whole records into `out`, which is emptied first and takes the block.
+    /// `arrival` is when the block came, `None` for files.
+    pub fn decode(&mut self, block: Vec<u8>, arrival: Option<Timestamp>, out: &mut Batch) {
+        out.clear();
+        match &mut self.codec {
+            Codec::Ndjson(reader) => reader.decode(&block, arrival, &mut self.attribution, &mut self.counts, out),
+        }
+        out.block = block;
+    }
+
+    /// The counts since the last call.
+    pub fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.counts)
+    }
+}

@@ -1,0 +1,269 @@
+//! A flat scanner of one line of JSON: tokens in place, nothing built, nothing copied but escapes.
+//!
+//! It works on the whole block and never passes a newline, which JSON allows nowhere inside a token and NDJSON
+//! nowhere inside a value; so lines need not be found before they are read.
+
+use crate::event::{Reject, Text};
+
+/// Deepest nesting of a value that is skipped. No gateway nests a tenth of it.
+const DEPTH_MAX: u32 = 64;
+
+/// Everything that is no JSON is this.
+const BAD: Reject = Reject::Malformed;
+
+pub(crate) struct Scanner<'a> {
+    pub(crate) block: &'a [u8],
+    pub(crate) at: usize,
+}
+
+impl Scanner<'_> {
+    #[inline]
+    pub(crate) fn peek(&self) -> u8 {
+        // A block that ends without a newline reads as if it had one.
+        self.block.get(self.at).copied().unwrap_or(b'\n')
+    }
+
+    #[inline]
+    pub(crate) fn skip_space(&mut self) {
+        while matches!(self.peek(), b' ' | b'\t' | b'\r') {
+            self.at += 1;
+        }
+    }
+
+    /// The text of a string whose opening quote is next; escapes are decoded into `side`.
+    #[inline]
+    pub(crate) fn string(&mut self, side: &mut Vec<u8>) -> Result<Text, Reject> {
+        let first = self.at + 1;
+        let end = plain_end(self.block, first);
+        match self.block.get(end) {
+            Some(b'"') => {
+                self.at = end + 1;
+                Ok(Text { at: first as u32, len: (end - first) as u32 })
+            }
+            Some(b'\\') => self.escaped(first, end, side),
+            _ => Err(BAD),
+        }
+    }
+
+    /// A string with escapes, the first of which stands at `escape`.
+    #[cold]
+    fn escaped(&mut self, first: usize, mut escape: usize, side: &mut Vec<u8>) -> Result<Text, Reject> {
+        let kept = side.len();
+        let mut from = first;
+        loop {
+            side.extend_from_slice(self.block.get(from..escape).unwrap_or(&[]));
+            match self.block.get(escape) {
+                Some(b'"') => break,
+                Some(b'\\') => {}
+                _ => {
+                    side.truncate(kept);
+                    return Err(BAD);
+                }
+            }
+            let Some((symbol, len)) = unescape(self.block.get(escape..).unwrap_or(&[])) else {
+                side.truncate(kept);
+                return Err(BAD);
+            };
+            side.extend_from_slice(symbol.encode_utf8(&mut [0; 4]).as_bytes());
+            from = escape + len;
+            escape = plain_end(self.block, from);
+        }
+        self.at = escape + 1;
+        let len = (side.len() - kept) as u32;
+        Ok(if len == 0 { Text::ABSENT } else { Text { at: kept as u32 | Text::SIDE, len } })
+    }
+
+    /// Takes `word` if it is next.
+    pub(crate) fn word(&mut self, word: &[u8]) -> Result<(), Reject> {
+        let end = self.at + word.len();
+        if self.block.get(self.at..end) != Some(word) {
+            return Err(BAD);
+        }
+        self.at = end;
+        Ok(())
+    }
+
+    /// Passes over one value of any type.
+    pub(crate) fn skip_value(&mut self) -> Result<(), Reject> {
+        // One bit a level: 1 in an object.
+        let (mut levels, mut depth) = (0u64, 0u32);
+        loop {
+            self.skip_space();
+            match self.peek() {
+                open @ (b'{' | b'[') => {
+                    if depth == DEPTH_MAX {
+                        return Err(BAD);
+                    }
+                    self.at += 1;
+                    self.skip_space();
+                    let close = if open == b'{' { b'}' } else { b']' };
+                    if self.peek() != close {
+                        depth += 1;
+                        levels = levels << 1 | u64::from(open == b'{');
+                        if open == b'{' {
+                            self.skip_key()?;
+                        }
+                        continue;
+                    }
+                    self.at += 1;
+                }
+                _ => self.skip_scalar()?,
+            }
+            // After a value: close what ends here, or go on to the next member.
+            loop {
+                if depth == 0 {
+                    return Ok(());
+                }
+                self.skip_space();
+                let in_object = levels & 1 == 1;
+                match self.peek() {
+                    b',' => {
+                        self.at += 1;
+                        if in_object {
+                            self.skip_space();
+                            self.skip_key()?;
+                        }
+                        break;
+                    }
+                    b'}' if in_object => {}
+                    b']' if !in_object => {}
+                    _ => return Err(BAD),
+                }
+                self.at += 1;
+                levels >>= 1;
+                depth -= 1;
+            }
+        }
+    }
+
+    fn skip_key(&mut self) -> Result<(), Reject> {
+        self.skip_string()?;
+        self.skip_space();
+        self.word(b":")
+    }
+
+    fn skip_scalar(&mut self) -> Result<(), Reject> {
+        match self.peek() {
+            b'"' => self.skip_string(),
+            b't' => self.word(b"true"),
+            b'f' => self.word(b"false"),
+            b'n' => self.word(b"null"),
+            _ => {
+                let rest = self.block.get(self.at..).unwrap_or(&[]);
+                let (_, len) = crate::ingest::value::Decimal::scan(rest).ok_or(BAD)?;
+                self.at += len;
+                Ok(())
+            }
+        }
+    }
+
+    fn skip_string(&mut self) -> Result<(), Reject> {
+        if self.peek() != b'"' {
+            return Err(BAD);
+        }
+        let mut at = self.at + 1;
+        loop {
+            at = plain_end(self.block, at);
+            match self.block.get(at) {
+                Some(b'"') => break,
+                Some(b'\\') => at += unescape(self.block.get(at..).unwrap_or(&[])).ok_or(BAD)?.1,
+                _ => return Err(BAD),
+            }
+        }
+        self.at = at + 1;
+        Ok(())
+    }
+}
+
+/// Where a run of plain string bytes ends: at a quote, a backslash, a control byte, or the end of the block.
+#[inline]
+fn plain_end(block: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const TOPS: u64 = ONES << 7;
+    // A byte that is zero after the exclusive or; bits above the lowest hit may lie, the lowest never does.
+    let hits = |word: u64, byte: u8| {
+        let x = word ^ (ONES * u64::from(byte));
+        x.wrapping_sub(ONES) & !x
+    };
+    while let Some(chunk) = block.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*chunk);
+        let below_space = word.wrapping_sub(ONES * 0x20) & !word;
+        let found = (hits(word, b'"') | hits(word, b'\\') | below_space) & TOPS;
+        if found != 0 {
+            return at + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    while block.get(at).is_some_and(|b| !matches!(b, b'"' | b'\\' | 0..0x20)) {
+        at += 1;
+    }
+    at
+}
+
+/// The character an escape stands for, and its length in bytes.
+fn unescape(bytes: &[u8]) -> Option<(char, usize)> {
+    let simple = |c| Some((c, 2));
+    match bytes.get(1)? {
+        b'"' => simple('"'),
+        b'\\' => simple('\\'),
+        b'/' => simple('/'),
+        b'b' => simple('\u{8}'),
+        b'f' => simple('\u{c}'),
+        b'n' => simple('\n'),
+        b'r' => simple('\r'),
+        b't' => simple('\t'),
+        b'u' => {
+            let high = hex4(bytes.get(2..6)?)?;
+            if !(0xd800..0xdc00).contains(&high) {
+                // A low half without its high half is no character.
+                return Some((char::from_u32(high)?, 6));
+            }
+            if bytes.get(6..8)? != b"\\u" {
+                return None;
+            }
+            let low = hex4(bytes.get(8..12)?)?;
+            if !(0xdc00..0xe000).contains(&low) {
+                return None;
+            }
+            Some((char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00))?, 12))
+        }
+        _ => None,
+    }
+}
+
+fn hex4(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |value, b| Some(value << 4 | char::from(*b).to_digit(16)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_end_at_their_quote_wherever_it_falls() {
+        for len in 0..40 {
+            let text = format!("\"{}\"rest of the line", "å".repeat(len / 2) + &"x".repeat(len % 2));
+            let mut scanner = Scanner { block: text.as_bytes(), at: 0 };
+            let span = scanner.string(&mut Vec::new()).unwrap();
+            assert_eq!(&text[span.at as usize..][..span.len as usize], &text[1..scanner.at - 1]);
+            assert!(text[scanner.at..].starts_with("rest"));
+        }
+    }
+
+    #[test]
+    fn control_bytes_end_no_string() {
+        for b in 0..0x20u8 {
+            let text = [b"\"abcdefghijk".as_slice(), &[b], b"lmn\""].concat();
+            assert_eq!(Scanner { block: &text, at: 0 }.string(&mut Vec::new()), Err(BAD), "{b}");
+        }
+    }
+
+    #[test]
+    fn nesting_is_skipped_to_its_limit_and_refused_past_it() {
+        for (depth, fine) in [(1, true), (DEPTH_MAX as usize, true), (DEPTH_MAX as usize + 1, false)] {
+            let text = "[".repeat(depth) + &"]".repeat(depth);
+            let mut scanner = Scanner { block: text.as_bytes(), at: 0 };
+            assert_eq!(scanner.skip_value().is_ok() && scanner.at == text.len(), fine, "{depth}");
+        }
+    }
+}

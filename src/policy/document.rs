@@ -1,0 +1,301 @@
+//! A TOML file with its places, and tables read key by key, every mistake noted where it stands.
+
+use std::ops::Range;
+
+use serde_spanned::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+use super::problem::{Problem, suggest};
+
+/// A parsed file. What could be read of a broken one is there too, and `is_broken` says that it is not all.
+pub(crate) struct Document<'t> {
+    pub(crate) path: &'t str,
+    pub(crate) text: &'t str,
+    pub(crate) root: Spanned<DeTable<'t>>,
+    pub(crate) is_broken: bool,
+}
+
+/// A text value and where it stands, quotes included.
+#[derive(Clone, Debug)]
+pub(crate) struct TextValue<'d> {
+    pub(crate) value: &'d str,
+    pub(crate) span: Range<usize>,
+}
+
+/// One key a table may have.
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    /// What to write, for advice: `window = "10m"`.
+    pub(crate) example: &'static str,
+    pub(crate) is_supported: bool,
+}
+
+pub(crate) const fn key(name: &'static str, example: &'static str) -> Key {
+    Key { name, example, is_supported: true }
+}
+
+/// A key of the language that this version refuses.
+pub(crate) const fn later(name: &'static str) -> Key {
+    Key { name, example: "", is_supported: false }
+}
+
+impl<'t> Document<'t> {
+    /// Every error of syntax is noted; what stands between them is read all the same.
+    pub(crate) fn parse(path: &'t str, text: &'t str, problems: &mut Vec<Problem>) -> Document<'t> {
+        let (root, errors) = DeTable::parse_recoverable(text);
+        let is_broken = !errors.is_empty();
+        for error in errors {
+            let span = error.span().unwrap_or(0..0);
+            let is_duplicate = error.message().starts_with("duplicate key");
+            let problem = Problem::error(if is_duplicate { "E007" } else { "E001" }, error.message().trim_end());
+            let problem = problem.at(path, span.clone());
+            problems.push(match unquoted(text, span.start) {
+                Some(line) if !is_duplicate => problem.help(format!("text stands in quotes: {line}")),
+                _ => problem,
+            });
+        }
+        Document { path, text, root, is_broken }
+    }
+
+    pub(crate) fn table(&self) -> Section<'_, 't> {
+        let named = "this file".to_owned();
+        Section { document: self, table: self.root.get_ref(), span: self.root.span(), named }
+    }
+}
+
+/// For a line such as `where = direction == inbound`: the same line with its quotes.
+fn unquoted(text: &str, at: usize) -> Option<String> {
+    let start = text.get(..at)?.rfind('\n').map_or(0, |n| n + 1);
+    let line = text.get(start..)?.lines().next()?;
+    let (key, value) = line.split_once('=')?;
+    let value = value.trim();
+    let is_bare = value.starts_with(|c: char| c.is_alphabetic() || c == '@' || c == '>' || c == '<' || c == '$');
+    let is_word = key.trim().chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let fits = is_bare && is_word && !value.contains('\'') && value.len() < 100;
+    fits.then(|| format!("{} = '{value}'", key.trim()))
+}
+
+/// A table of a document.
+#[derive(Clone)]
+pub(crate) struct Section<'d, 't> {
+    pub(crate) document: &'d Document<'t>,
+    table: &'d DeTable<'t>,
+    /// The header, or the whole of an inline table.
+    pub(crate) span: Range<usize>,
+    /// `[[threshold]] ips-wangiri`, for messages.
+    pub(crate) named: String,
+}
+
+impl<'d, 't> Section<'d, 't> {
+    /// The same table, called otherwise.
+    pub(crate) fn named(self, named: impl Into<String>) -> Section<'d, 't> {
+        Section { named: named.into(), ..self }
+    }
+
+    pub(crate) fn problem(&self, code: &'static str, message: impl Into<String>, span: Range<usize>) -> Problem {
+        Problem::error(code, message).at(self.document.path, span)
+    }
+
+    /// Keys in the order they are written.
+    pub(crate) fn keys(&self) -> Vec<(&'d str, Range<usize>, &'d Spanned<DeValue<'t>>)> {
+        let mut keys: Vec<_> = self.table.iter().map(|(k, v)| (k.get_ref().as_ref(), k.span(), v)).collect();
+        keys.sort_by_key(|(_, span, _)| span.start);
+        keys
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.table.contains_key(name)
+    }
+
+    pub(crate) fn value(&self, name: &str) -> Option<&'d Spanned<DeValue<'t>>> {
+        self.table.get(name)
+    }
+
+    /// Where the key of that name stands.
+    pub(crate) fn key_span(&self, name: &str) -> Range<usize> {
+        self.table.get_key_value(name).map_or(self.span.clone(), |(k, _)| k.span())
+    }
+
+    /// Notes every key that is not in `keys`, or not yet.
+    pub(crate) fn check_keys(&self, keys: &[Key], problems: &mut Vec<Problem>) {
+        for (name, span, _) in self.keys() {
+            match keys.iter().find(|k| k.name == name) {
+                Some(key) if key.is_supported => {}
+                Some(_) => {
+                    problems.push(self.problem("E090", format!("`{name}` is not supported yet"), span).help(format!(
+                        "take `{name}` out of {} for now; it is refused rather than ignored",
+                        self.named
+                    )))
+                }
+                None => problems.push(self.unknown_key(name, span, keys)),
+            }
+        }
+    }
+
+    fn unknown_key(&self, name: &str, span: Range<usize>, keys: &[Key]) -> Problem {
+        let names = || keys.iter().filter(|k| k.is_supported).map(|k| k.name);
+        let message = match suggest(name, names()) {
+            Some(near) => format!("unknown key `{}`; did you mean `{near}`?", short(name)),
+            None => format!("unknown key `{}`", short(name)),
+        };
+        let problem = self.problem("E002", message, span);
+        match suggest(name, names()) {
+            Some(_) => problem,
+            None => problem.help(format!("{} takes: {}", self.named, names().collect::<Vec<_>>().join(", "))),
+        }
+    }
+
+    pub(crate) fn missing(&self, key: &Key) -> Problem {
+        self.problem("E005", format!("{} has no `{}`", self.named, key.name), self.span.clone())
+            .help(format!("add a line such as: {}", key.example))
+    }
+
+    pub(crate) fn wrong_type(&self, name: &str, value: &Spanned<DeValue<'_>>, wanted: &str, example: &str) -> Problem {
+        let found = article(value.get_ref().type_str());
+        let problem = self.problem("E004", format!("`{name}` is {wanted}, not {found}"), value.span());
+        if example.is_empty() { problem } else { problem.help(format!("write: {example}")) }
+    }
+
+    pub(crate) fn text(&self, key: &Key, problems: &mut Vec<Problem>) -> Option<TextValue<'d>> {
+        let value = self.value(key.name)?;
+        match value.get_ref().as_str() {
+            Some(text) => Some(TextValue { value: text, span: value.span() }),
+            None => {
+                problems.push(self.wrong_type(key.name, value, "text", key.example));
+                None
+            }
+        }
+    }
+
+    /// As [`Section::text`], and noted where it is not there.
+    pub(crate) fn required_text(&self, key: &Key, problems: &mut Vec<Problem>) -> Option<TextValue<'d>> {
+        if !self.has(key.name) {
+            problems.push(self.missing(key));
+        }
+        self.text(key, problems)
+    }
+
+    pub(crate) fn boolean(&self, key: &Key, problems: &mut Vec<Problem>) -> Option<bool> {
+        let value = self.value(key.name)?;
+        let answer = value.get_ref().as_bool();
+        if answer.is_none() {
+            problems.push(self.wrong_type(key.name, value, "true or false", key.example));
+        }
+        answer
+    }
+
+    /// An integer inside `bounds`.
+    pub(crate) fn integer(&self, key: &Key, bounds: Range<u64>, problems: &mut Vec<Problem>) -> Option<u64> {
+        let value = self.value(key.name)?;
+        let Some(integer) = value.get_ref().as_integer() else {
+            problems.push(self.wrong_type(key.name, value, "an integer", key.example));
+            return None;
+        };
+        let number = i128::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let number = number.and_then(|n| u64::try_from(n).ok()).filter(|n| bounds.contains(n));
+        if number.is_none() {
+            let message = format!("`{}` lies between {} and {}, not {integer}", key.name, bounds.start, bounds.end - 1);
+            problems.push(self.problem("E006", message, value.span()));
+        }
+        number
+    }
+
+    /// One of a few words.
+    pub(crate) fn word<T: Copy>(&self, key: &Key, words: &[(&str, T)], problems: &mut Vec<Problem>) -> Option<T> {
+        let text = self.text(key, problems)?;
+        let found = words.iter().find(|(word, _)| *word == text.value).map(|(_, meaning)| *meaning);
+        if found.is_none() {
+            problems.push(self.not_a_word(key.name, &text, words.iter().map(|(word, _)| *word)));
+        }
+        found
+    }
+
+    pub(crate) fn not_a_word<'w>(
+        &self,
+        name: &str,
+        text: &TextValue<'_>,
+        words: impl Iterator<Item = &'w str> + Clone,
+    ) -> Problem {
+        let near = suggest(text.value, words.clone());
+        let message = match near {
+            Some(near) => format!("`{}` is not a value of `{name}`; did you mean `{near}`?", short(text.value)),
+            None => format!("`{}` is not a value of `{name}`", short(text.value)),
+        };
+        let problem = self.problem("E006", message, text.span.clone());
+        if near.is_some() { problem } else { problem.help(format!("one of: {}", words.collect::<Vec<_>>().join(", "))) }
+    }
+
+    pub(crate) fn array(&self, key: &Key, problems: &mut Vec<Problem>) -> Option<&'d DeArray<'t>> {
+        let value = self.value(key.name)?;
+        let array = value.get_ref().as_array();
+        if array.is_none() {
+            problems.push(self.wrong_type(key.name, value, "an array", key.example));
+        }
+        array
+    }
+
+    /// An array of texts; what is no text is noted and left out.
+    pub(crate) fn texts(&self, key: &Key, problems: &mut Vec<Problem>) -> Option<Vec<TextValue<'d>>> {
+        let mut texts = Vec::new();
+        for item in self.array(key, problems)?.iter() {
+            match item.get_ref().as_str() {
+                Some(value) => texts.push(TextValue { value, span: item.span() }),
+                None => problems.push(self.wrong_type(key.name, item, "an array of texts", key.example)),
+            }
+        }
+        Some(texts)
+    }
+
+    /// A table that is the value of a key: `[lists]`, `on_warning = { ... }`.
+    pub(crate) fn section(&self, key: &Key, problems: &mut Vec<Problem>) -> Option<Section<'d, 't>> {
+        let value = self.value(key.name)?;
+        let Some(table) = value.get_ref().as_table() else {
+            problems.push(self.wrong_type(key.name, value, "a table", key.example));
+            return None;
+        };
+        Some(self.inner(table, value.span(), key.name))
+    }
+
+    pub(crate) fn inner(&self, table: &'d DeTable<'t>, span: Range<usize>, named: &str) -> Section<'d, 't> {
+        Section { document: self.document, table, span, named: format!("`{named}`") }
+    }
+
+    /// The tables of an array of tables, in the order they are written.
+    pub(crate) fn sections(&self, key: &Key, problems: &mut Vec<Problem>) -> Vec<Section<'d, 't>> {
+        let Some(value) = self.value(key.name) else { return Vec::new() };
+        let Some(array) = value.get_ref().as_array() else {
+            let header = format!("[[{}]], in double brackets", key.name);
+            problems.push(self.wrong_type(key.name, value, "an array of tables", &header));
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
+        for item in array.iter() {
+            match item.get_ref().as_table() {
+                Some(table) => {
+                    sections.push(self.inner(table, item.span(), key.name).named(format!("[[{}]]", key.name)))
+                }
+                None => problems.push(self.wrong_type(key.name, item, "a table", key.example)),
+            }
+        }
+        sections
+    }
+}
+
+fn article(type_name: &str) -> String {
+    match type_name {
+        "string" => "text".to_owned(),
+        "boolean" => "true or false".to_owned(),
+        "integer" | "array" => format!("an {type_name}"),
+        other => format!("a {other}"),
+    }
+}
+
+/// At most 64 characters of what an operator wrote, for a message of one line.
+pub(crate) fn short(text: &str) -> String {
+    const CHARS_MAX: usize = 64;
+    let mut shown: String = text.chars().take(CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(CHARS_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
+}

@@ -1,0 +1,264 @@
+//! Levels of thresholds: `">= 30"`, `"> 1h"`, `">= 99.95%"`, held in the unit of their measure.
+
+use std::ops::Range;
+
+use super::literal;
+use super::measure::{Level, Levels, Measure, Operator, Unit};
+use super::origin::{Origin, Reporter};
+use super::problem::{Place, Problem};
+use super::typing::not_yet;
+
+/// Which key a level stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LevelKey {
+    Warning,
+    Critical,
+    Clear,
+}
+
+/// Reads a level against the measure of its rule. `None`: what is wrong is reported.
+pub fn compile_level(
+    text: &str,
+    origin: &Origin,
+    key: LevelKey,
+    measure: &Measure,
+    problems: &mut Vec<Problem>,
+) -> Option<Level> {
+    match read(text, key, measure) {
+        Ok(level) => Some(level),
+        Err((problem, span)) => {
+            Reporter::new(origin, problems).report(*problem, span);
+            None
+        }
+    }
+}
+
+type Fault = (Box<Problem>, Range<usize>);
+
+fn read(text: &str, key: LevelKey, measure: &Measure) -> Result<Level, Fault> {
+    let fault = |problem: Problem, span: Range<usize>| (Box::new(problem), span);
+    let start = text.len() - text.trim_start().len();
+    let rest = text.trim();
+    let signs = [(">=", Operator::AtLeast), ("<=", Operator::AtMost), (">", Operator::Above), ("<", Operator::Below)];
+    let Some((sign, operator, value)) =
+        signs.into_iter().find_map(|(sign, operator)| Some((sign, operator, rest.strip_prefix(sign)?)))
+    else {
+        let problem = Problem::error("E056", "a level begins with its operator").help(format!("write \">= {rest}\""));
+        return Err(fault(problem, start..start + rest.len()));
+    };
+    let value_at = start + rest.len() - value.trim_start().len();
+    let (sign_span, value) = (start..start + sign.len(), value.trim());
+    let value_span = value_at..value_at + value.len();
+    let is_upward = matches!(operator, Operator::AtLeast | Operator::Above);
+    match (key, is_upward) {
+        (LevelKey::Clear, true) => {
+            let problem =
+                Problem::error("E056", "`clear` is a level to come down to").help(format!("write \"< {value}\""));
+            return Err(fault(problem, sign_span));
+        }
+        (LevelKey::Warning | LevelKey::Critical, false) => {
+            return Err(fault(not_yet("a level with `<` or `<=`"), sign_span));
+        }
+        _ => {}
+    }
+    let limit = limit(value, measure).map_err(|problem| fault(*problem, value_span.clone()))?;
+    let level = Level { operator, limit, text: rest.to_owned() };
+    if is_upward && level.smallest() <= 0 {
+        return Err(fault(Problem::error("E056", format!("`{rest}` always holds")), value_span));
+    }
+    if measure.unit() == Unit::Percent && operator == Operator::Above && limit >= Level::SHARE_SCALE {
+        return Err(fault(Problem::error("E056", format!("`{rest}` never holds")), value_span));
+    }
+    if key == LevelKey::Clear && operator == Operator::Below && limit == 0 {
+        return Err(fault(Problem::error("E056", format!("`{rest}` never holds")), value_span));
+    }
+    Ok(level)
+}
+
+/// A level's value in the unit of its measure.
+fn limit(value: &str, measure: &Measure) -> Result<i128, Box<Problem>> {
+    let unit = measure.unit();
+    let spike = value.strip_suffix('x').is_some_and(|n| literal::decimal(n, 4).is_some());
+    if spike {
+        return Err(Box::new(not_yet("a level against the key's own history (`3x`)")));
+    }
+    let found = match unit {
+        Unit::Count => value.bytes().all(|b| b.is_ascii_digit()).then(|| value.parse::<i64>().ok()).flatten(),
+        Unit::Milliseconds => literal::duration(value).ok(),
+        Unit::Money => literal::decimal(value, 4),
+        Unit::Percent => value
+            .strip_suffix('%')
+            .and_then(|n| literal::decimal(n.trim_end(), 6))
+            .filter(|limit| i128::from(*limit) <= Level::SHARE_SCALE),
+    };
+    found.map(i128::from).ok_or_else(|| Box::new(misfit(value, measure)))
+}
+
+/// Why a value is none of its measure.
+fn misfit(value: &str, measure: &Measure) -> Problem {
+    let name = measure.as_str();
+    let is_bare = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+    let (wants, example) = match measure.unit() {
+        Unit::Count => ("a whole number", "30".to_owned()),
+        Unit::Milliseconds => ("a duration", if is_bare { format!("{value}s") } else { "300m".to_owned() }),
+        Unit::Money => ("an amount with at most 4 decimals", "12.50".to_owned()),
+        Unit::Percent => ("a percentage up to 100%", if is_bare { format!("{value}%") } else { "70%".to_owned() }),
+    };
+    let message = match (is_bare, measure.unit()) {
+        (true, Unit::Milliseconds | Unit::Percent) => format!("level `{value}` without its unit: `{name}` is {wants}"),
+        _ => format!("`{value}` is no level of `{name}`, which is {wants}"),
+    };
+    Problem::error("E056", message).help(format!("write \">= {example}\""))
+}
+
+/// Where the levels of a rule stand.
+#[derive(Clone, Debug, Default)]
+pub struct LevelPlaces {
+    pub warning: Option<Place>,
+    pub critical: Option<Place>,
+    pub clear: Option<Place>,
+}
+
+/// Levels against each other: a critical one weaker than the warning, a `clear` that holds where a level does.
+pub fn check_levels(levels: &Levels, measure: &Measure, places: &LevelPlaces, problems: &mut Vec<Problem>) {
+    let is_whole = !matches!(measure, Measure::Avg(_) | Measure::Share(_));
+    if let (Some(warning), Some(critical)) = (&levels.warning, &levels.critical)
+        && floor(critical, is_whole) < floor(warning, is_whole)
+    {
+        let mut problem = Problem::error(
+            "E057",
+            format!("critical level `{}` is weaker than warning `{}`", critical.text, warning.text),
+        )
+        .help("swap them, or raise `critical`");
+        problem.place = places.critical.clone();
+        problem.context = places.warning.clone().map(|place| (place, "the warning".to_owned()));
+        problems.push(problem);
+    }
+    let lowest = match (&levels.warning, &levels.critical) {
+        (Some(warning), Some(critical)) if floor(critical, is_whole) < floor(warning, is_whole) => Some(critical),
+        _ => levels.lowest(),
+    };
+    if let (Some(clear), Some(lowest)) = (&levels.clear, lowest)
+        && overlaps(clear, lowest, is_whole)
+    {
+        let mut problem = Problem::error("E058", format!("clear `{}` holds while `{}` does", clear.text, lowest.text))
+            .help("an episode ends below its lowest level: lower `clear`");
+        problem.place = places.clear.clone();
+        let place = if levels.warning.is_some() { places.warning.clone() } else { places.critical.clone() };
+        problem.context = place.map(|place| (place, "the lowest level".to_owned()));
+        problems.push(problem);
+    }
+}
+
+/// Levels in the order of how much they ask. Whole measures have a next value, fractions have none.
+fn floor(level: &Level, is_whole: bool) -> (i128, bool) {
+    match level.operator {
+        _ if is_whole => (level.smallest(), false),
+        operator => (level.limit, operator == Operator::Above),
+    }
+}
+
+/// Is there a value that is both clear and at the level?
+fn overlaps(clear: &Level, lowest: &Level, is_whole: bool) -> bool {
+    let inclusive = clear.operator == Operator::AtMost;
+    if is_whole {
+        let highest_clear = if inclusive { clear.limit } else { clear.limit - 1 };
+        return highest_clear >= lowest.smallest();
+    }
+    let meet = inclusive && lowest.operator == Operator::AtLeast;
+    if meet { clear.limit >= lowest.limit } else { clear.limit > lowest.limit }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::predicate::Predicate;
+    use super::*;
+    use crate::event::Field;
+
+    fn level(text: &str, key: LevelKey, measure: &Measure) -> Result<(i128, Operator), String> {
+        let mut problems = Vec::new();
+        let found = compile_level(text, &Origin::at("f", 0), key, measure, &mut problems);
+        match (found, problems.as_slice()) {
+            (Some(level), []) => Ok((level.limit, level.operator)),
+            (None, [problem]) => {
+                Err(format!("{}@{:?} {}", problem.code, problem.place.as_ref().unwrap().span, problem.message))
+            }
+            other => panic!("one or the other: {other:?}"),
+        }
+    }
+
+    fn share() -> Measure {
+        Measure::Share(Predicate::Always)
+    }
+
+    #[test]
+    fn levels_are_held_in_the_unit_of_their_measure() {
+        use LevelKey::*;
+        assert_eq!(level(">= 30", Warning, &Measure::Count), Ok((30, Operator::AtLeast)));
+        assert_eq!(level(" >30 ", Critical, &Measure::Count), Ok((30, Operator::Above)));
+        assert_eq!(level(">= 300m", Warning, &Measure::Sum(Field::Duration)), Ok((18_000_000, Operator::AtLeast)));
+        assert_eq!(level(">= 12.5", Warning, &Measure::Sum(Field::Cost)), Ok((125_000, Operator::AtLeast)));
+        assert_eq!(level(">= 99.95%", Warning, &share()), Ok((99_950_000, Operator::AtLeast)));
+        assert_eq!(level("< 20", Clear, &Measure::Count), Ok((20, Operator::Below)));
+    }
+
+    #[test]
+    fn a_level_that_does_not_fit_is_refused_where_it_stands() {
+        use LevelKey::*;
+        let wrong = |text, key, measure: &Measure| level(text, key, measure).unwrap_err();
+        assert_eq!(wrong("30", Warning, &Measure::Count), "E056@0..2 a level begins with its operator");
+        assert_eq!(
+            wrong(">= 300", Warning, &Measure::Sum(Field::Duration)),
+            "E056@3..6 level `300` without its unit: `sum` is a duration"
+        );
+        assert_eq!(
+            wrong(">= 70", Warning, &share()),
+            "E056@3..5 level `70` without its unit: `share` is a percentage up to 100%"
+        );
+        assert_eq!(
+            wrong(">= 5m", Warning, &Measure::Count),
+            "E056@3..5 `5m` is no level of `count`, which is a whole number"
+        );
+        assert_eq!(
+            wrong(">= 101%", Warning, &share()),
+            "E056@3..7 `101%` is no level of `share`, which is a percentage up to 100%"
+        );
+        assert_eq!(wrong("> 100%", Warning, &share()), "E056@2..6 `> 100%` never holds");
+        assert_eq!(wrong(">= 0", Warning, &Measure::Count), "E056@3..4 `>= 0` always holds");
+        assert_eq!(wrong("< 40%", Warning, &share()), "E090@0..1 a level with `<` or `<=` is not supported yet");
+        assert_eq!(
+            wrong(">= 3x", Critical, &Measure::Count),
+            "E090@3..5 a level against the key's own history (`3x`) is not supported yet"
+        );
+        assert_eq!(wrong(">= 3", Clear, &Measure::Count), "E056@0..2 `clear` is a level to come down to");
+        for text in ["", ">=", ">= ", ">= -1", ">= 1e9", "≥ 3", ">= 99999999999999999999"] {
+            assert!(level(text, Warning, &Measure::Count).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn critical_is_not_weaker_and_clear_does_not_overlap() {
+        let codes = |warning: Option<&str>, critical: Option<&str>, clear: Option<&str>, measure: &Measure| {
+            let read = |text: Option<&str>, key| text.map(|t| read(t, key, measure).unwrap());
+            let levels = Levels {
+                warning: read(warning, LevelKey::Warning),
+                critical: read(critical, LevelKey::Critical),
+                clear: read(clear, LevelKey::Clear),
+            };
+            let mut problems = Vec::new();
+            check_levels(&levels, measure, &LevelPlaces::default(), &mut problems);
+            problems.into_iter().map(|p| p.code).collect::<Vec<_>>()
+        };
+        let count = Measure::Count;
+        assert_eq!(codes(Some(">= 30"), Some(">= 80"), Some("< 20"), &count), Vec::<&str>::new());
+        assert_eq!(codes(Some(">= 30"), Some(">= 29"), None, &count), ["E057"]);
+        assert_eq!(codes(Some(">= 30"), Some("> 29"), None, &count), Vec::<&str>::new());
+        assert_eq!(codes(Some(">= 30"), None, Some("< 30"), &count), Vec::<&str>::new());
+        assert_eq!(codes(Some(">= 30"), None, Some("<= 30"), &count), ["E058"]);
+        assert_eq!(codes(None, Some("> 30"), Some("<= 30"), &count), Vec::<&str>::new());
+        assert_eq!(codes(None, Some("> 30"), Some("< 32"), &count), ["E058"]);
+        assert_eq!(codes(Some(">= 70%"), None, Some("<= 70%"), &share()), ["E058"]);
+        assert_eq!(codes(Some("> 70%"), None, Some("<= 70%"), &share()), Vec::<&str>::new());
+        assert_eq!(codes(Some("> 70%"), Some(">= 70%"), None, &share()), ["E057"]);
+    }
+}

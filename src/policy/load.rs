@@ -1,0 +1,440 @@
+//! From the files of a rule set to one [`Policy`], or to every mistake in them at once.
+//!
+//! Files are read in the order of `include`, then lists, calendars and macros are gathered from all of them, then
+//! rules are compiled against these. Nothing stops at the first mistake, and a mistake is told once, where it
+//! stands: what only follows from it is kept back.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use serde_spanned::Spanned;
+use sha2::{Digest, Sha256};
+use toml::de::DeTable;
+
+use super::declared::{self, Declared};
+use super::document::{Document, Section, short};
+use super::lists::utf8;
+use super::problem::{Problem, suggest};
+use super::render::Texts;
+use super::rules::{self, Rules};
+use super::source::{RULESET, RuleSource};
+use super::{Action, Policy, tables};
+use crate::clock::Timestamp;
+use crate::event::numbering::{Numbering, NumberingFiles};
+use crate::limits::{LATENESS_MS_DEFAULT, MAX_KEYS_DEFAULT, PROBLEMS_MAX, RULE_FILE_BYTES_MAX, RULE_FILES_MAX};
+
+/// Version of the rule language that this build reads.
+const LANGUAGE_VERSION: u64 = 1;
+/// `include`, unless `ruleset.toml` says otherwise.
+const INCLUDE_DEFAULT: [&str; 2] = ["firewall/*.toml", "ips/*.toml"];
+
+/// What loading depends on beside the files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoadOptions {
+    /// To tell how old a list file is; nothing is called old without it.
+    pub now: Option<Timestamp>,
+}
+
+/// What came of a rule set.
+#[derive(Debug)]
+pub struct Loaded {
+    /// There if nothing in `problems` is an error.
+    pub policy: Option<Policy>,
+    /// In the order of files and places.
+    pub problems: Vec<Problem>,
+    /// What the problems point into.
+    pub texts: Texts,
+    pub counts: Counts,
+}
+
+/// What was checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub firewall: usize,
+    pub thresholds: usize,
+    pub lists: usize,
+    pub entries: usize,
+}
+
+/// The top of `ruleset.toml`.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) default_action: Action,
+    pub(crate) time_zone: TimeZone,
+    pub(crate) lateness_ms: i64,
+    pub(crate) max_keys: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            default_action: Action::Allow,
+            time_zone: TimeZone::UTC,
+            lateness_ms: LATENESS_MS_DEFAULT,
+            max_keys: MAX_KEYS_DEFAULT,
+        }
+    }
+}
+
+/// Reads, checks and compiles a rule set.
+pub fn load(source: &RuleSource, options: LoadOptions) -> Loaded {
+    let mut problems = Vec::new();
+    let files = gather(source, &mut problems);
+    let documents: Vec<Document<'_>> =
+        files.iter().map(|file| Document::parse(&file.path, &file.text, &mut problems)).collect();
+
+    let settings = settings(&documents, &files, &mut problems);
+    for document in &documents {
+        check_tables(document, &mut problems);
+    }
+    let mut texts = Texts::new(source.prefix());
+    let mut hash = Sha256::new();
+    for file in &files {
+        digest(&mut hash, &file.path, file.text.as_bytes());
+    }
+    let mut read = ListReads { source, options, hash: &mut hash, texts: &mut texts };
+    let declared = declared::declare(&documents, &settings, &mut read, &mut problems);
+    let numbering = numbering(source, &mut hash, &mut problems);
+    let rules = rules::compile(&documents, &settings, &declared, &mut problems);
+    declared::check_use(&documents, &declared, &rules, &mut problems);
+    not_included(source, &files, &mut problems);
+
+    if documents.iter().any(|d| d.is_broken) {
+        keep_root_causes(&mut problems);
+    }
+    let counts = Counts {
+        firewall: rules.n_firewall,
+        thresholds: rules.n_thresholds,
+        lists: declared.lists.len(),
+        entries: declared.lists.iter().map(|l| l.n_entries).sum(),
+    };
+    let order: HashMap<&str, usize> = files.iter().enumerate().map(|(i, f)| (f.path.as_str(), i)).collect();
+    arrange(&mut problems, &order, source.only());
+    let is_usable = !problems.iter().any(|p| p.is_error) && !files.is_empty();
+    let policy = is_usable.then(|| policy(settings, declared, rules, numbering, &hash));
+    drop(documents);
+    for file in files {
+        texts.insert(file.path, file.text);
+    }
+    Loaded { policy, problems, texts, counts }
+}
+
+fn policy(settings: Settings, declared: Declared, rules: Rules, numbering: Arc<Numbering>, hash: &Sha256) -> Policy {
+    let digest = hash.clone().finalize();
+    let version: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let own_numbers = declared.lists.iter().position(|list| list.name == "own_numbers");
+    Policy {
+        version: version.chars().take(7).collect(),
+        default_action: settings.default_action,
+        time_zone: settings.time_zone,
+        lateness_ms: settings.lateness_ms,
+        firewall: rules.firewall,
+        thresholds: rules.thresholds,
+        keys: rules.keys,
+        lists: declared.lists.into_iter().map(|list| list.compiled).collect(),
+        calendars: declared.calendars,
+        numbering,
+        own_numbers,
+    }
+}
+
+/// One file of rules, as text.
+struct RuleFile {
+    path: String,
+    text: String,
+    /// Holds the settings.
+    is_ruleset: bool,
+}
+
+/// Every rule file of the set, in evaluation order.
+fn gather(source: &RuleSource, problems: &mut Vec<Problem>) -> Vec<RuleFile> {
+    let mut files = Vec::new();
+    let all = match source.all_toml() {
+        Ok(all) => all,
+        Err(e) => {
+            problems.push(Problem::error("E010", format!("rules cannot be read: {e}")).at("", 0..0));
+            return files;
+        }
+    };
+    if source.exists(RULESET) {
+        let Some(ruleset) = read_file(source, RULESET, true, problems) else { return files };
+        let included = included(source, &ruleset, problems);
+        files.push(ruleset);
+        let mut paths: BTreeSet<String> = BTreeSet::from([RULESET.to_owned()]);
+        let asked = source.only().filter(|p| is_rule_file(p)).map(str::to_owned);
+        for path in included.into_iter().chain(asked) {
+            if is_rule_file(&path) && paths.insert(path.clone()) {
+                files.extend(read_file(source, &path, false, problems));
+            }
+        }
+    } else {
+        let paths: Vec<String> = match source.only() {
+            Some(only) => vec![only.to_owned()],
+            None => all.into_iter().filter(|p| is_rule_file(p)).collect(),
+        };
+        files.extend(paths.iter().filter_map(|path| read_file(source, path, false, problems)));
+        // A file with a header of its own is the ruleset, whatever its name.
+        if let Some(header) = files.iter().position(|f| has_header(&f.text)) {
+            files[header].is_ruleset = true;
+            files.swap(0, header);
+        } else if files.is_empty() {
+            let what = source.only().unwrap_or("this folder");
+            let problem = Problem::error("E028", format!("there are no rules in {what}"));
+            problems.push(problem.help("a rule folder holds ruleset.toml, firewall/*.toml and ips/*.toml"));
+        } else {
+            let message = format!("no {RULESET} here: {} read with defaults, calls are allowed", rule_files(files.len()));
+            problems.push(Problem::warning("W104", message).help("ruleset.toml begins with: ringfence = 1"));
+        }
+    }
+    files
+}
+
+fn rule_files(n: usize) -> String {
+    if n == 1 { "1 rule file".to_owned() } else { format!("{n} rule files") }
+}
+
+/// Tests and customers' files have their place and are not rules of the set.
+fn is_rule_file(path: &str) -> bool {
+    path.ends_with(".toml") && !path.ends_with(".test.toml") && !path.starts_with("tests/") && !is_customer_file(path)
+}
+
+fn is_customer_file(path: &str) -> bool {
+    path.starts_with("customers/")
+}
+
+fn has_header(text: &str) -> bool {
+    DeTable::parse_recoverable(text).0.get_ref().contains_key(tables::RINGFENCE.name)
+}
+
+fn read_file(source: &RuleSource, path: &str, is_ruleset: bool, problems: &mut Vec<Problem>) -> Option<RuleFile> {
+    match source.read(path, RULE_FILE_BYTES_MAX) {
+        Ok(file) => {
+            let text = utf8(path, &file.bytes, problems).into_owned();
+            Some(RuleFile { path: path.to_owned(), text, is_ruleset })
+        }
+        Err(e) => {
+            problems.push(Problem::error("E010", format!("`{path}` cannot be read: {}", reason(&e))).at(path, 0..0));
+            None
+        }
+    }
+}
+
+/// Without the number of the operating system.
+pub(crate) fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// What `include` of the ruleset names, patterns in written order.
+fn included(source: &RuleSource, ruleset: &RuleFile, problems: &mut Vec<Problem>) -> Vec<String> {
+    // Its other mistakes are told when it is read with the rest.
+    let mut told_later = Vec::new();
+    let document = Document::parse(&ruleset.path, &ruleset.text, &mut told_later);
+    let top = document.table();
+    let mut paths = Vec::new();
+    let mut add = |pattern: &str, place: Option<std::ops::Range<usize>>| {
+        let at = |p: Problem| p.at(&ruleset.path, place.clone().unwrap_or(0..0));
+        match source.glob(pattern) {
+            Ok(found) if found.is_empty() && !pattern.contains('*') => {
+                problems.push(at(Problem::error("E010", format!("`{}` cannot be read: there is no such file", short(pattern))))
+                    .help("paths are relative to ruleset.toml"));
+            }
+            Ok(found) => paths.extend(found),
+            Err(e) => problems.push(at(Problem::error("E010", format!("`{}` cannot be read: {}", short(pattern), reason(&e))))),
+        }
+    };
+    match top.texts(&tables::INCLUDE, &mut told_later) {
+        Some(patterns) => patterns.iter().for_each(|p| add(p.value, Some(p.span.clone()))),
+        None => INCLUDE_DEFAULT.iter().for_each(|p| add(p, None)),
+    }
+    if paths.len() > RULE_FILES_MAX {
+        let message = format!("`include` names {} files, limit is {RULE_FILES_MAX}", paths.len());
+        problems.push(top.problem("E027", message, top.key_span(tables::INCLUDE.name)));
+        paths.truncate(RULE_FILES_MAX);
+    }
+    paths
+}
+
+/// The settings at the top of the ruleset; in other files they are out of place.
+fn settings(documents: &[Document<'_>], files: &[RuleFile], problems: &mut Vec<Problem>) -> Settings {
+    let mut settings = Settings::default();
+    for (document, file) in documents.iter().zip(files) {
+        let top = document.table();
+        if file.is_ruleset {
+            let top = top.named("ruleset.toml");
+            settings = read_settings(&top, problems);
+            continue;
+        }
+        for key in tables::SETTINGS.iter().filter(|key| top.has(key.name)) {
+            let message = format!("`{}` is a setting of {RULESET}", key.name);
+            problems.push(top.problem("E008", message, top.key_span(key.name)).help(format!("move it to {RULESET}")));
+        }
+    }
+    settings
+}
+
+fn read_settings(top: &Section<'_, '_>, problems: &mut Vec<Problem>) -> Settings {
+    let mut settings = Settings::default();
+    let start = Section { span: 0..0, ..top.clone() };
+    for key in [&tables::RINGFENCE, &tables::DEFAULT_ACTION].into_iter().filter(|key| !top.has(key.name)) {
+        problems.push(start.missing(key));
+    }
+    if let Some(version) = top.integer(&tables::RINGFENCE, 0..u64::MAX, problems)
+        && version != LANGUAGE_VERSION
+    {
+        let message = format!("language version {version} is not known to this build, which reads {LANGUAGE_VERSION}");
+        problems.push(top.problem("E026", message, value_span(top, tables::RINGFENCE.name)));
+    }
+    let actions = [("allow", Action::Allow), ("block", Action::Block)];
+    settings.default_action = top.word(&tables::DEFAULT_ACTION, &actions, problems).unwrap_or_default();
+    if let Some(zone) = declared::time_zone(top, problems) {
+        settings.time_zone = zone;
+    }
+    if let Some(lateness) = rules::duration(top, &tables::LATENESS, problems) {
+        settings.lateness_ms = lateness;
+    }
+    if let Some(max_keys) = top.integer(&tables::MAX_KEYS, 1..1 << 32, problems) {
+        settings.max_keys = max_keys;
+    }
+    // Its elements; that it is an array of texts.
+    top.texts(&tables::INCLUDE, problems);
+    settings
+}
+
+pub(crate) fn value_span(section: &Section<'_, '_>, name: &str) -> std::ops::Range<usize> {
+    section.value(name).map_or(section.span.clone(), Spanned::span)
+}
+
+/// Unknown tables and stray keys at the top of a file.
+fn check_tables(document: &Document<'_>, problems: &mut Vec<Problem>) {
+    let top = document.table();
+    for (name, span, value) in top.keys() {
+        let is_known = |keys: &[super::document::Key]| keys.iter().any(|k| k.name == name);
+        if is_known(tables::TABLES) || is_known(tables::SETTINGS) {
+            continue;
+        }
+        if tables::TABLES_LATER.contains(&name) {
+            problems.push(top.problem("E090", format!("`{name}` is not supported yet"), span));
+            continue;
+        }
+        let is_table = value.get_ref().is_table() || value.get_ref().as_array().is_some_and(|a| a.iter().any(|v| v.get_ref().is_table()));
+        let (code, what) = if is_table { ("E003", "table") } else { ("E002", "key") };
+        let names = || tables::TABLES.iter().chain(tables::SETTINGS).map(|k| k.name);
+        let problem = match suggest(name, names()) {
+            Some(near) => top.problem(code, format!("unknown {what} `{}`; did you mean `{near}`?", short(name)), span),
+            None => {
+                let known = "a rule file has [[firewall]], [[threshold]], [macros], [lists] and [calendars]";
+                top.problem(code, format!("unknown {what} `{}`", short(name)), span).help(known)
+            }
+        };
+        problems.push(problem);
+    }
+}
+
+/// Replaces the numbering tables by those of the rule folder, where it has some.
+fn numbering(source: &RuleSource, hash: &mut Sha256, problems: &mut Vec<Problem>) -> Arc<Numbering> {
+    const FILES: [&str; 4] = ["countries", "classes", "emergency", "dialplans"];
+    let mut texts: [Option<String>; 4] = Default::default();
+    for (name, text) in FILES.iter().zip(&mut texts) {
+        let path = format!("numbering/{name}.csv");
+        if !source.exists(&path) {
+            continue;
+        }
+        match source.read(&path, RULE_FILE_BYTES_MAX) {
+            Ok(file) => {
+                digest(hash, &path, &file.bytes);
+                *text = Some(utf8(&path, &file.bytes, problems).into_owned());
+            }
+            Err(e) => problems.push(Problem::error("E010", format!("`{path}` cannot be read: {}", reason(&e))).at(&path, 0..0)),
+        }
+    }
+    if texts.iter().all(Option::is_none) {
+        return Numbering::builtin();
+    }
+    let [countries, classes, emergency, dial_plans] = &texts;
+    let shipped = NumberingFiles::BUILTIN;
+    let files = NumberingFiles {
+        countries: countries.as_deref().unwrap_or(shipped.countries),
+        classes: classes.as_deref().unwrap_or(shipped.classes),
+        emergency: emergency.as_deref().unwrap_or(shipped.emergency),
+        dial_plans: dial_plans.as_deref().unwrap_or(shipped.dial_plans),
+    };
+    match Numbering::parse(files) {
+        Ok(numbering) => Arc::new(numbering),
+        Err(messages) => {
+            problems.extend(messages.into_iter().map(|m| Problem::error("E011", m).at("numbering", 0..0)));
+            Numbering::builtin()
+        }
+    }
+}
+
+/// Reads the files that lists name, and remembers what was read.
+pub(crate) struct ListReads<'r> {
+    pub(crate) source: &'r RuleSource,
+    pub(crate) options: LoadOptions,
+    hash: &'r mut Sha256,
+    texts: &'r mut Texts,
+}
+
+impl ListReads<'_> {
+    pub(crate) fn was_read(&mut self, path: &str, bytes: &[u8]) {
+        digest(self.hash, path, bytes);
+    }
+
+    /// Keeps the text of a file with problems, for their carets.
+    pub(crate) fn keep(&mut self, path: &str, text: &str) {
+        self.texts.insert(path, text);
+    }
+}
+
+fn digest(hash: &mut Sha256, path: &str, bytes: &[u8]) {
+    hash.update((path.len() as u64).to_le_bytes());
+    hash.update(path.as_bytes());
+    hash.update((bytes.len() as u64).to_le_bytes());
+    hash.update(bytes);
+}
+
+/// Rule files that lie in the folder and do nothing, and customers' files, which are not read yet.
+fn not_included(source: &RuleSource, files: &[RuleFile], problems: &mut Vec<Problem>) {
+    if !source.exists(RULESET) {
+        return;
+    }
+    for path in source.all_toml().unwrap_or_default() {
+        if is_customer_file(&path) {
+            let problem = Problem::error("E090", format!("customer file `{path}` is not supported yet"));
+            problems.push(problem.at(&path, 0..0));
+        } else if is_rule_file(&path) && !files.iter().any(|f| f.path == path) {
+            let problem = Problem::warning("W107", format!("`{path}` is not included: its rules do nothing"));
+            problems.push(problem.at(&path, 0..0).help("add it to `include` in ruleset.toml"));
+        }
+    }
+}
+
+/// A broken file lacks what could not be read of it: that is no mistake of its own.
+fn keep_root_causes(problems: &mut Vec<Problem>) {
+    const FOLLOW: [&str; 6] = ["E005", "E016", "E019", "E020", "E043", "W111"];
+    problems.retain(|p| !FOLLOW.contains(&p.code));
+}
+
+/// By file and place, each once; of one file, where one was asked for.
+fn arrange(problems: &mut Vec<Problem>, order: &HashMap<&str, usize>, only: Option<&str>) {
+    if let Some(only) = only {
+        problems.retain(|p| p.is_error || p.place.as_ref().is_none_or(|place| place.path == only));
+    }
+    let rank = |p: &Problem| p.place.as_ref().map(|place| order.get(place.path.as_str()).copied().unwrap_or(order.len()));
+    problems.sort_by(|a, b| {
+        let place = |p: &Problem| p.place.as_ref().map(|place| (place.path.clone(), place.span.start));
+        rank(a).cmp(&rank(b)).then_with(|| place(a).cmp(&place(b)))
+    });
+    problems.dedup();
+    if problems.len() > PROBLEMS_MAX {
+        let more = problems.len() - PROBLEMS_MAX;
+        problems.truncate(PROBLEMS_MAX);
+        problems.push(Problem::error("E027", format!("{more} more problems are not shown")));
+    }
+}

@@ -1,0 +1,321 @@
+//! `[[firewall]]` and `[[threshold]]`: from tables of a rule file to compiled rules.
+
+use std::ops::Range;
+
+use super::declared::{Declared, Names};
+use super::document::{Document, Key, Section, TextValue, short};
+use super::expression::{Scope, compile_condition};
+use super::literal;
+use super::load::{Settings, value_span};
+use super::origin::Origin;
+use super::problem::{Place, Problem};
+use super::{Action, Cause, FirewallRule, KeySpec, ListContent, Mode, On, Predicate, Severity, ThresholdRule};
+use super::{tables, thresholds};
+use crate::event::Number;
+use crate::event::numbering::EMERGENCY_ALWAYS;
+use crate::limits::RULES_MAX;
+
+/// The rules of a set, in evaluation order.
+#[derive(Default)]
+pub(crate) struct Rules {
+    pub(crate) firewall: Vec<FirewallRule>,
+    pub(crate) thresholds: Vec<ThresholdRule>,
+    pub(crate) keys: Vec<KeySpec>,
+    /// Read and checked, of mode `off` or not.
+    pub(crate) n_firewall: usize,
+    pub(crate) n_thresholds: usize,
+    /// Lists that `block` of some rule writes to.
+    pub(crate) block_lists: Vec<usize>,
+}
+
+impl Rules {
+    pub(crate) fn blocks_to(&self, list: usize) -> bool {
+        self.block_lists.contains(&list)
+    }
+}
+
+/// What compiling one rule needs beside its table.
+pub(crate) struct Compiler<'c> {
+    pub(crate) settings: &'c Settings,
+    pub(crate) declared: &'c Declared,
+    pub(crate) problems: &'c mut Vec<Problem>,
+}
+
+/// Compiles the rules of all files; what cannot be compiled is noted and left out.
+pub(crate) fn compile(
+    documents: &[Document<'_>],
+    settings: &Settings,
+    declared: &Declared,
+    problems: &mut Vec<Problem>,
+) -> Rules {
+    let mut rules = Rules::default();
+    let mut names = Names::default();
+    let mut position = 0;
+    for document in documents {
+        let top = document.table();
+        let firewall = top.sections(&tables::FIREWALL, problems).into_iter().map(|s| (s, true));
+        let thresholds = top.sections(&tables::THRESHOLD, problems).into_iter().map(|s| (s, false));
+        let mut all: Vec<_> = firewall.chain(thresholds).collect();
+        all.sort_by_key(|(section, _)| section.span.start);
+        for (section, is_firewall) in all {
+            let mut compiler = Compiler { settings, declared, problems };
+            let section = compiler.identified(section, &mut names);
+            if is_firewall {
+                rules.n_firewall += 1;
+                let rule = compiler.firewall(&section, position);
+                rules.firewall.extend(rule.filter(|rule| rule.mode != Mode::Off));
+            } else {
+                rules.n_thresholds += 1;
+                let rule = thresholds::compile(&mut compiler, &section, position, &mut rules);
+                rules.thresholds.extend(rule.filter(|rule| rule.mode != Mode::Off));
+            }
+            position += 1;
+        }
+    }
+    for (n, what) in [(rules.n_firewall, "firewall rules"), (rules.n_thresholds, "thresholds")] {
+        if n > RULES_MAX {
+            problems.push(Problem::error("E027", format!("{n} {what}, limit is {RULES_MAX}")));
+        }
+    }
+    rules
+}
+
+/// A duration in ms.
+pub(crate) fn duration(section: &Section<'_, '_>, key: &Key, problems: &mut Vec<Problem>) -> Option<i64> {
+    if let Some(value) = section.value(key.name)
+        && let Some(integer) = value.get_ref().as_integer()
+    {
+        let problem = section.problem("E046", format!("duration `{integer}` without a unit"), value.span());
+        problems.push(problem.help(format!("write it as text with its unit: {} = \"{integer}s\"", key.name)));
+        return None;
+    }
+    let text = section.text(key, problems)?;
+    match literal::duration(text.value) {
+        Ok(ms) => Some(ms),
+        Err(fault) => {
+            problems.push(fault.problem(&short(text.value)).at(section.document.path, text.span));
+            None
+        }
+    }
+}
+
+const MODES: [(&str, Mode); 3] = [("enforce", Mode::Enforce), ("monitor", Mode::Monitor), ("off", Mode::Off)];
+
+impl Compiler<'_> {
+    /// Calls the table by its rule's id, which must be there, good and new.
+    fn identified<'d, 't>(&mut self, section: Section<'d, 't>, names: &mut Names) -> Section<'d, 't> {
+        let Some(id) = section.required_text(&tables::ID, self.problems) else { return section };
+        let place = Place::new(section.document.path, id.span.clone());
+        if names.take("rule", id.value, place, self.problems) {
+            let named = format!("`{}`", id.value);
+            return section.named(named);
+        }
+        section
+    }
+
+    /// Keys that say nothing to the engine but are checked all the same.
+    pub(crate) fn texts_of(&mut self, section: &Section<'_, '_>) -> RuleTexts {
+        let mut text = |key: &Key| section.text(key, self.problems).map(|t| t.value.to_owned());
+        let (description, message) = (text(&tables::DESCRIPTION), text(&tables::MESSAGE));
+        let (owner, ticket) = (text(&tables::OWNER), text(&tables::TICKET));
+        let references = section.texts(&tables::REFERENCES, self.problems).unwrap_or_default();
+        let references = references.iter().map(|t| t.value.to_owned()).collect();
+        RuleTexts { description, message, owner, ticket, references }
+    }
+
+    pub(crate) fn mode(&mut self, section: &Section<'_, '_>) -> Mode {
+        section.word(&tables::MODE, &MODES, self.problems).unwrap_or_default()
+    }
+
+    /// The place of `on`, for messages about fields that are not known then.
+    pub(crate) fn on_place(section: &Section<'_, '_>) -> Option<Place> {
+        section.value(tables::ON.name).map(|value| Place::new(section.document.path, value.span()))
+    }
+
+    /// A condition and, where `active` names a calendar, that the calendar is open.
+    pub(crate) fn condition(
+        &mut self,
+        section: &Section<'_, '_>,
+        key: &Key,
+        on: On,
+    ) -> Result<Option<Predicate>, ()> {
+        let on_place = Self::on_place(section);
+        let scope = Scope { on: Some(on), on_place: on_place.as_ref(), ..self.declared.scope() };
+        let mut failed = false;
+        let mut whole: Option<Predicate> = None;
+        if let Some(text) = section.text(key, self.problems) {
+            let origin = origin(section, &text);
+            match compile_condition(text.value, &origin, &scope, self.problems) {
+                Some(predicate) => whole = Some(predicate),
+                None => failed = true,
+            }
+        }
+        if let Some(calendar) = section.text(&tables::ACTIVE, self.problems) {
+            let origin = Origin::whole(section.document.path, calendar.span.clone());
+            let during = format!("during({})", calendar.value);
+            match compile_condition(&during, &origin, &scope, self.problems) {
+                Some(predicate) => whole = Some(match whole {
+                    Some(condition) => predicate.and(condition),
+                    None => predicate,
+                }),
+                None => failed = true,
+            }
+        }
+        if failed || section.value(key.name).is_some() && whole.is_none() { Err(()) } else { Ok(whole) }
+    }
+
+    fn firewall(&mut self, section: &Section<'_, '_>, position: u32) -> Option<FirewallRule> {
+        section.check_keys(tables::FIREWALL_KEYS, self.problems);
+        let words = [("attempt", On::Attempt), ("answer", On::Answer), ("end", On::End), ("request", On::Request)];
+        let on = section.word(&tables::ON, &words, self.problems);
+        for key in [&tables::WHEN, &tables::ACTION].into_iter().filter(|key| !section.has(key.name)) {
+            self.problems.push(section.missing(key));
+        }
+        // A bad `on` is one mistake: what the condition names is then not held against it.
+        let has_on = on.is_some() || !section.has(tables::ON.name);
+        let on = on.unwrap_or(On::Attempt);
+        let when = if has_on { self.condition(section, &tables::WHEN, on) } else { Err(()) };
+        let actions = [
+            ("allow", Action::Allow),
+            ("block", Action::Block),
+            ("divert", Action::Divert),
+            ("flag", Action::Flag),
+        ];
+        let action = section.word(&tables::ACTION, &actions, self.problems);
+        let mode = self.mode(section);
+        let extras = self.action_keys(section, action);
+        let track = self.track(section);
+        let texts = self.texts_of(section);
+        let id = section.value(tables::ID.name)?.get_ref().as_str()?.to_owned();
+        let when = when.ok()??;
+        let action = action?;
+        self.names_emergency(section, action, &when);
+        let cause = self.cause(&when);
+        let (sip_code, divert_to, flag) = extras;
+        let message = texts.message;
+        Some(FirewallRule { id, position, on, mode, action, when, sip_code, divert_to, flag, track, message, cause })
+    }
+
+    /// `sip_code`, `divert_to` and `flag`, each with the action it belongs to.
+    fn action_keys(
+        &mut self,
+        section: &Section<'_, '_>,
+        action: Option<Action>,
+    ) -> (Option<u16>, Option<String>, Option<String>) {
+        let owners = [
+            (&tables::SIP_CODE, Action::Block),
+            (&tables::DIVERT_TO, Action::Divert),
+            (&tables::FLAG, Action::Flag),
+        ];
+        for (key, owner) in owners {
+            if section.has(key.name) && action.is_some_and(|action| action != owner) {
+                let message = format!("`{}` belongs to action = \"{}\"", key.name, owner.as_str());
+                let problem = section.problem("E008", message, section.key_span(key.name));
+                let place = value_span(section, tables::ACTION.name);
+                self.problems.push(problem.context(section.document.path, place, "the action is this"));
+            }
+        }
+        if action == Some(Action::Divert) && !section.has(tables::DIVERT_TO.name) {
+            self.problems.push(section.missing(&tables::DIVERT_TO));
+        }
+        let sip_code = section.integer(&tables::SIP_CODE, 400..700, self.problems).map(|code| code as u16);
+        let mut word = |key: &Key| {
+            let text = section.text(key, self.problems)?;
+            let is_plain = !text.value.trim().is_empty() && !text.value.chars().any(char::is_control);
+            if !is_plain || text.value.len() > 255 {
+                let message = format!("`{}` is one line of text, at most 255 bytes", key.name);
+                self.problems.push(section.problem("E006", message, text.span).help(key.example));
+                return None;
+            }
+            Some(text.value.to_owned())
+        };
+        let divert_to = word(&tables::DIVERT_TO);
+        let flag = word(&tables::FLAG);
+        (sip_code, divert_to, flag)
+    }
+
+    fn track(&mut self, section: &Section<'_, '_>) -> Option<Severity> {
+        const WORDS: [(&str, Option<Severity>); 3] = [
+            ("log", None),
+            ("alert:warning", Some(Severity::Warning)),
+            ("alert:critical", Some(Severity::Critical)),
+        ];
+        let mut loudest = None;
+        for text in section.texts(&tables::TRACK, self.problems).unwrap_or_default() {
+            match WORDS.iter().find(|(word, _)| *word == text.value) {
+                Some((_, severity)) => loudest = loudest.max(*severity),
+                None => {
+                    let words = WORDS.iter().map(|(word, _)| *word);
+                    self.problems.push(section.not_a_word(tables::TRACK.name, &text, words));
+                }
+            }
+        }
+        loudest
+    }
+
+    fn cause(&self, when: &Predicate) -> Cause {
+        let is_dynamic = |list: usize| self.declared.lists.get(list).is_some_and(|l| l.is_dynamic);
+        match () {
+            () if when.uses_dynamic(&is_dynamic) => Cause::Analytics,
+            () if when.uses_list() => Cause::List,
+            () => Cause::Policy,
+        }
+    }
+
+    /// Warns of a rule that names emergency numbers to keep them from getting through: it does not.
+    fn names_emergency(&mut self, section: &Section<'_, '_>, action: Action, when: &Predicate) {
+        if !matches!(action, Action::Block | Action::Divert) {
+            return;
+        }
+        let Some(value) = section.value(tables::WHEN.name) else { return };
+        let text = value.get_ref().as_str().unwrap_or("");
+        let literal = EMERGENCY_ALWAYS.iter().find_map(|code| emergency_literal(text, code).map(|at| (*code, at)));
+        if let Some((code, at)) = literal {
+            let place = origin(section, &TextValue { value: text, span: value.span() }).place(at);
+            self.warn_emergency(code, action, &place.path, place.span);
+            return;
+        }
+        for code in EMERGENCY_ALWAYS {
+            let Some(number) = Number::short(code.as_bytes()) else { continue };
+            let names = when.any_list(&mut |list| {
+                self.declared.lists.get(list).is_some_and(|l| match &l.compiled.content {
+                    ListContent::Numbers(set) => set.contains(number, crate::clock::Timestamp::MIN),
+                    _ => false,
+                })
+            });
+            if names {
+                self.warn_emergency(code, action, section.document.path, value.span());
+                return;
+            }
+        }
+    }
+
+    fn warn_emergency(&mut self, code: &str, action: Action, path: &str, span: Range<usize>) {
+        let verb = if action == Action::Block { "blocked" } else { "diverted" };
+        let message = format!("calls to {code} are never {verb}: emergency calls are allowed before any rule is asked");
+        self.problems.push(Problem::warning("W108", message).at(path, span).help("take the number out of the rule"));
+    }
+}
+
+/// `short:112` as a whole word of the expression.
+fn emergency_literal(text: &str, code: &str) -> Option<Range<usize>> {
+    let literal = format!("short:{code}");
+    text.match_indices(&literal).map(|(at, _)| at..at + literal.len()).find(|span| {
+        let after = text.get(span.end..).and_then(|rest| rest.chars().next());
+        !after.is_some_and(|c| c.is_ascii_alphanumeric() || c == '*' || c == '#')
+    })
+}
+
+/// Where the text of a value stands.
+pub(crate) fn origin(section: &Section<'_, '_>, text: &TextValue<'_>) -> Origin {
+    Origin::toml(section.document.path, section.document.text, text.span.clone())
+}
+
+/// What people wrote about a rule.
+pub(crate) struct RuleTexts {
+    pub(crate) description: Option<String>,
+    pub(crate) message: Option<String>,
+    pub(crate) owner: Option<String>,
+    pub(crate) ticket: Option<String>,
+    pub(crate) references: Vec<String>,
+}

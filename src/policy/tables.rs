@@ -1,0 +1,142 @@
+//! Every key of every table of a rule file: what works, what is refused as not supported yet, and an example for
+//! the advice.
+
+use super::document::{Key, key, later};
+
+pub(crate) const RINGFENCE: Key = key("ringfence", "ringfence = 1");
+pub(crate) const DEFAULT_ACTION: Key = key("default_action", "default_action = \"allow\"");
+pub(crate) const TIME_ZONE: Key = key("time_zone", "time_zone = \"Europe/Stockholm\"");
+pub(crate) const INCLUDE: Key = key("include", "include = [\"firewall/*.toml\", \"ips/*.toml\"]");
+pub(crate) const LATENESS: Key = key("lateness", "lateness = \"5s\"");
+pub(crate) const MAX_KEYS: Key = key("max_keys", "max_keys = 1000000");
+
+/// Settings: only in `ruleset.toml`.
+pub(crate) const SETTINGS: &[Key] = &[RINGFENCE, DEFAULT_ACTION, TIME_ZONE, INCLUDE, LATENESS, MAX_KEYS];
+
+pub(crate) const FIREWALL: Key = key("firewall", "[[firewall]]");
+pub(crate) const THRESHOLD: Key = key("threshold", "[[threshold]]");
+pub(crate) const MACROS: Key = key("macros", "[macros]");
+pub(crate) const LISTS: Key = key("lists", "[lists]");
+pub(crate) const CALENDARS: Key = key("calendars", "[calendars]");
+pub(crate) const TABLES: &[Key] = &[FIREWALL, THRESHOLD, MACROS, LISTS, CALENDARS];
+/// Tables of the language that come later.
+pub(crate) const TABLES_LATER: [&str; 1] = ["override"];
+
+pub(crate) const ID: Key = key("id", "id = \"ips-wangiri\"");
+pub(crate) const ON: Key = key("on", "on = \"attempt\"");
+pub(crate) const MODE: Key = key("mode", "mode = \"monitor\"");
+pub(crate) const DESCRIPTION: Key = key("description", "description = \"short rings to many of our numbers\"");
+pub(crate) const MESSAGE: Key = key("message", "message = \"many short calls from one range\"");
+pub(crate) const OWNER: Key = key("owner", "owner = \"noc\"");
+pub(crate) const TICKET: Key = key("ticket", "ticket = \"NOC-4711\"");
+pub(crate) const REFERENCES: Key = key("references", "references = [\"https://...\"]");
+pub(crate) const ACTIVE: Key = key("active", "active = \"business\"");
+
+pub(crate) const WHEN: Key = key("when", "when = 'direction == inbound and caller in $harassers'");
+pub(crate) const ACTION: Key = key("action", "action = \"block\"");
+pub(crate) const SIP_CODE: Key = key("sip_code", "sip_code = 603");
+pub(crate) const DIVERT_TO: Key = key("divert_to", "divert_to = \"+46840000000\"");
+pub(crate) const FLAG: Key = key("flag", "flag = \"suspect-id\"");
+pub(crate) const TRACK: Key = key("track", "track = [\"log\", \"alert:warning\"]");
+
+pub(crate) const FIREWALL_KEYS: &[Key] = &[
+    ID,
+    WHEN,
+    ACTION,
+    ON,
+    MODE,
+    DESCRIPTION,
+    SIP_CODE,
+    DIVERT_TO,
+    FLAG,
+    TRACK,
+    ACTIVE,
+    MESSAGE,
+    OWNER,
+    TICKET,
+    REFERENCES,
+    later("customers"),
+    later("except"),
+    later("position"),
+];
+
+pub(crate) const WHERE: Key = key("where", "where = 'direction == inbound'");
+pub(crate) const MEASURE: Key = key("measure", "measure = \"count\"");
+pub(crate) const PER: Key = key("per", "per = [\"caller\"]");
+pub(crate) const WINDOW: Key = key("window", "window = \"10m\"");
+pub(crate) const WARNING: Key = key("warning", "warning = \">= 30\"");
+pub(crate) const CRITICAL: Key = key("critical", "critical = \">= 80\"");
+pub(crate) const CLEAR: Key = key("clear", "clear = \"< 20\"");
+pub(crate) const COOLDOWN: Key = key("cooldown", "cooldown = \"1h\"");
+pub(crate) const MIN_COUNT: Key = key("min_count", "min_count = 20");
+pub(crate) const MISSING_KEY: Key = key("missing_key", "missing_key = \"skip\"");
+pub(crate) const COUNT_BLOCKED: Key = key("count_blocked", "count_blocked = false");
+pub(crate) const MAX_BYTES: Key = key("max_bytes", "max_bytes = 1073741824");
+pub(crate) const ON_WARNING: Key = key("on_warning", "on_warning = { do = [\"alert\"] }");
+pub(crate) const ON_CRITICAL: Key =
+    key("on_critical", "on_critical = { do = [\"alert\"], block = { list = \"auto_block\", ttl = \"6h\" } }");
+
+pub(crate) const THRESHOLD_KEYS: &[Key] = &[
+    ID,
+    ON,
+    MEASURE,
+    PER,
+    WINDOW,
+    WARNING,
+    CRITICAL,
+    WHERE,
+    CLEAR,
+    COOLDOWN,
+    MIN_COUNT,
+    MODE,
+    DESCRIPTION,
+    ACTIVE,
+    MISSING_KEY,
+    COUNT_BLOCKED,
+    MAX_KEYS,
+    MAX_BYTES,
+    ON_WARNING,
+    ON_CRITICAL,
+    MESSAGE,
+    OWNER,
+    TICKET,
+    REFERENCES,
+    later("also"),
+    later("after"),
+    later("for"),
+    later("remind"),
+    later("group"),
+    later("target"),
+    later("customers"),
+    later("except"),
+    later("mute"),
+    later("renamed_from"),
+    later("min_value"),
+    later("memory"),
+];
+
+pub(crate) const DO: Key = key("do", "do = [\"alert\", \"webhook:noc\"]");
+pub(crate) const BLOCK: Key = key("block", "block = { list = \"auto_block\", ttl = \"6h\" }");
+pub(crate) const REACTION_KEYS: &[Key] = &[DO, BLOCK];
+
+pub(crate) const BLOCK_LIST: Key = key("list", "list = \"auto_block\"");
+pub(crate) const BLOCK_TTL: Key = key("ttl", "ttl = \"6h\"");
+pub(crate) const BLOCK_FIELD: Key = key("field", "field = \"caller\"");
+pub(crate) const BLOCK_KEYS: &[Key] = &[BLOCK_LIST, BLOCK_TTL, BLOCK_FIELD];
+
+pub(crate) const TYPE: Key = key("type", "type = \"number\"");
+pub(crate) const ITEMS: Key = key("items", "items = [\"+46701234567\", \"+4670*\"]");
+pub(crate) const FILE: Key = key("file", "file = \"lists/harassers.csv\"");
+pub(crate) const DYNAMIC: Key = key("dynamic", "dynamic = true");
+pub(crate) const MAX_ENTRIES: Key = key("max_entries", "max_entries = 50000");
+pub(crate) const DEFAULT_TTL: Key = key("default_ttl", "default_ttl = \"6h\"");
+pub(crate) const MAX_AGE: Key = key("max_age", "max_age = \"30d\"");
+pub(crate) const ON_ERROR: Key = key("on_error", "on_error = \"keep-last\"");
+pub(crate) const LIST_DESCRIPTION: Key = key("description", "description = \"numbers that harass our customers\"");
+pub(crate) const LIST_KEYS: &[Key] =
+    &[TYPE, ITEMS, FILE, DYNAMIC, MAX_ENTRIES, DEFAULT_TTL, MAX_AGE, ON_ERROR, LIST_DESCRIPTION];
+
+pub(crate) const OPEN: Key = key("open", "open = [\"Mon-Fri 07:00-18:00\"]");
+pub(crate) const CLOSED_DATES: Key = key("closed_dates", "closed_dates = [\"2026-12-24..2026-12-26\"]");
+pub(crate) const OPEN_DATES: Key = key("open_dates", "open_dates = [\"2026-12-19 09:00-15:00\"]");
+pub(crate) const CALENDAR_KEYS: &[Key] = &[OPEN, TIME_ZONE, CLOSED_DATES, OPEN_DATES];

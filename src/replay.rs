@@ -1,0 +1,398 @@
+//! Recorded events through the very engine that judges live ones: `ringfence replay`.
+//!
+//! Workers take the next block of the input in turn, decode it and submit it; results come out in the order of the
+//! input, whatever the number of workers. Nothing here reads the wall clock but for the speed that is told at the end.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use anyhow::Context;
+use crossbeam::channel;
+
+use crate::clock::{Clock, Timestamp};
+use crate::engine::{Engine, Judged, Lane, LaneOptions, RuleRef, Settings, Ticket, output};
+use crate::event::{Batch, CallEvent, CustomerId, Kind, Names};
+use crate::ingest::source::Source;
+use crate::ingest::{Decoder, FeedContext, Format};
+use crate::limits::{BLOCK_BYTES, EMERGENCY_CALLBACK_MS};
+use crate::policy::{Action, Mode, Policy, Severity};
+
+/// Spreads keys the same way in every replay.
+const HASH_SEED: u64 = 0;
+/// Blocks under way at once, per worker: enough that none waits for another's.
+const BLOCKS_PER_WORKER: usize = 6;
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// One line for each crossing of a threshold.
+    Violations,
+    /// One line for each event: what the firewall says of it.
+    Verdicts,
+    /// One object for the whole input: events, rejects, verdicts, and what each rule counted.
+    Summary,
+}
+
+/// What to replay, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub output: Output,
+    pub n_threads: usize,
+    pub merge: bool,
+    pub dedup: bool,
+    /// Order events by their time before they are judged; ties stay as they came.
+    pub sort: bool,
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+    pub customer: Option<String>,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outcome {
+    pub events: u64,
+    pub seconds: f64,
+    /// Of the violations of rules that are in force.
+    pub loudest: Option<Severity>,
+}
+
+/// Judges the events of `sources` in their order and writes the results to `out`.
+pub fn replay(
+    policy: Policy,
+    names: Arc<Names>,
+    context: FeedContext,
+    format: &Format,
+    sources: Vec<Source>,
+    options: &Options,
+    out: impl Write + Send + 'static,
+) -> anyhow::Result<Outcome> {
+    let started = Clock.monotonic();
+    let policy = Arc::new(policy);
+    let report = Arc::new(Mutex::new(Report {
+        out: Box::new(io::BufWriter::with_capacity(BLOCK_BYTES, out)),
+        failed: None,
+        line: Vec::new(),
+        summary: Summary::new(&policy),
+        output: options.output,
+        loudest: None,
+        policy: Arc::clone(&policy),
+        names: Arc::clone(&names),
+    }));
+    let emit = {
+        let report = Arc::clone(&report);
+        Box::new(move |judged: &Judged| lock(&report).take(judged))
+    };
+    let n_threads = options.n_threads.max(1);
+    let settings = Settings { n_threads, hash_seed: HASH_SEED, emergency_callback_ms: EMERGENCY_CALLBACK_MS };
+    let engine = Engine::new(policy, Arc::clone(&names), settings, emit);
+    let lane_options = LaneOptions { merge: options.merge, dedup: options.dedup, ..LaneOptions::default() };
+    let decoder = Decoder::new(format, Arc::new(context));
+    let filter = Filter {
+        from: options.from,
+        to: options.to,
+        customer: options.customer.as_ref().and_then(|name| names.customer(name)),
+    };
+    let input = Input { sources, lane: engine.lane(lane_options), spare: None };
+    let read = if options.sort {
+        replay_sorted(input, decoder, &filter)
+    } else {
+        replay_as_it_came(input, &decoder, &filter, n_threads)
+    };
+    read.context("cannot read the events")?;
+    let latest = lock(&report).summary.last;
+    if let Some(latest) = latest {
+        engine.tick(latest);
+    }
+    drop(engine);
+    let mut report = lock(&report);
+    report.finish()?;
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(Outcome { events: report.summary.events, seconds, loudest: report.loudest })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// The files, in order, and the lane their blocks go through.
+struct Input {
+    /// The one being read is the last.
+    sources: Vec<Source>,
+    lane: Lane,
+    spare: Option<Vec<u8>>,
+}
+
+impl Input {
+    /// The next block and its place; `None` at the end of the last file.
+    fn next(&mut self) -> io::Result<Option<(Vec<u8>, Ticket)>> {
+        while let Some(source) = self.sources.first_mut() {
+            if let Some(spare) = self.spare.take() {
+                source.recycle(spare);
+            }
+            if let Some(block) = source.next_block()? {
+                return Ok(Some((block, self.lane.ticket())));
+            }
+            self.sources.remove(0);
+        }
+        Ok(None)
+    }
+}
+
+/// `--from`, `--to`, `--customer`.
+struct Filter {
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    customer: Option<CustomerId>,
+}
+
+impl Filter {
+    fn apply(&self, batch: &mut Batch) {
+        if self.from.is_none() && self.to.is_none() && self.customer.is_none() {
+            return;
+        }
+        batch.events.retain(|e| {
+            self.from.is_none_or(|from| e.time >= from)
+                && self.to.is_none_or(|to| e.time < to)
+                && self.customer.is_none_or(|customer| e.customer == customer)
+        });
+    }
+}
+
+fn replay_as_it_came(input: Input, decoder: &Decoder, filter: &Filter, n_threads: usize) -> io::Result<()> {
+    let input = Mutex::new(input);
+    let (give, take) = channel::bounded(n_threads * BLOCKS_PER_WORKER);
+    for _ in 0..n_threads * BLOCKS_PER_WORKER {
+        give.send(Batch::default()).map_err(io::Error::other)?;
+    }
+    let worker = || -> io::Result<()> {
+        let mut decoder = decoder.clone();
+        // A batch is the permit to have one more block under way.
+        while let Ok(mut batch) = take.recv() {
+            let next = {
+                let mut input = lock(&input);
+                input.spare = Some(std::mem::take(&mut batch.block));
+                input.next()
+            };
+            let Some((block, ticket)) = next? else { break };
+            decoder.decode(block, None, &mut batch);
+            filter.apply(&mut batch);
+            let give = give.clone();
+            ticket.submit(batch, Some(Box::new(move |judged: Judged| drop(give.send(judged.batch)))));
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..n_threads).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().try_for_each(|w| w.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked"))))
+    })
+}
+
+/// All events at once, ordered by time. Costs the memory of the whole input.
+fn replay_sorted(mut input: Input, mut decoder: Decoder, filter: &Filter) -> io::Result<()> {
+    let mut batches = Vec::new();
+    while let Some((block, ticket)) = input.next()? {
+        let mut batch = Batch::default();
+        decoder.decode(block, None, &mut batch);
+        filter.apply(&mut batch);
+        // Rejects are told in the place they came from; the events follow below.
+        let rejects = std::mem::take(&mut batch.rejects);
+        ticket.submit(Batch { rejects, ..Batch::default() }, None);
+        batches.push(batch);
+    }
+    let mut order: Vec<(Timestamp, u32, u32)> = Vec::new();
+    for (b, batch) in batches.iter().enumerate() {
+        order.extend(batch.events.iter().enumerate().map(|(e, event)| (event.time, b as u32, e as u32)));
+    }
+    order.sort_unstable();
+    for part in order.chunks(1024) {
+        let mut batch = Batch::default();
+        for (_, b, e) in part {
+            let from = &batches[*b as usize];
+            batch.adopt(from, &from.events[*e as usize]);
+        }
+        input.lane.ticket().submit(batch, None);
+    }
+    Ok(())
+}
+
+/// Where results go, in order.
+struct Report {
+    out: Box<dyn Write + Send>,
+    /// Output that could not be written; said once, at the end.
+    failed: Option<io::Error>,
+    line: Vec<u8>,
+    summary: Summary,
+    output: Output,
+    loudest: Option<Severity>,
+    policy: Arc<Policy>,
+    names: Arc<Names>,
+}
+
+impl Report {
+    fn take(&mut self, judged: &Judged) {
+        self.summary.add(judged, self.output == Output::Summary);
+        for violation in &judged.violations {
+            if output::rule_mode(&self.policy, violation.rule) == Mode::Enforce {
+                self.loudest = self.loudest.max(Some(violation.level));
+            }
+        }
+        self.line.clear();
+        match self.output {
+            Output::Violations => {
+                for violation in &judged.violations {
+                    output::violation_line(&mut self.line, judged, violation, &self.policy, &self.names, None);
+                    self.line.push(b'\n');
+                }
+            }
+            Output::Verdicts => {
+                for (i, verdict) in judged.verdicts.iter().enumerate() {
+                    output::verdict_line(&mut self.line, judged, i, *verdict, &self.policy, true, false);
+                    self.line.push(b'\n');
+                }
+            }
+            Output::Summary => {}
+        }
+        if let Err(error) = self.out.write_all(&self.line) {
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    fn finish(&mut self) -> anyhow::Result<()> {
+        if self.output == Output::Summary {
+            let object = self.summary.to_json(&self.policy);
+            writeln!(self.out, "{object}").context("cannot write the summary")?;
+        }
+        if let Some(error) = self.failed.take() {
+            return Err(error).context("cannot write the results");
+        }
+        self.out.flush().context("cannot write the results")
+    }
+}
+
+/// `--output summary`.
+struct Summary {
+    events: u64,
+    attempts: u64,
+    first: Option<Timestamp>,
+    last: Option<Timestamp>,
+    rejects: BTreeMap<&'static str, u64>,
+    duplicates: u64,
+    verdicts: [u64; Action::ALL.len()],
+    firewall: Vec<RuleSummary>,
+    thresholds: Vec<RuleSummary>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct RuleSummary {
+    matched: u64,
+    late: u64,
+    too_late: u64,
+    warning: u64,
+    critical: u64,
+    keys: i64,
+    evicted: u64,
+}
+
+impl Summary {
+    fn new(policy: &Policy) -> Summary {
+        Summary {
+            events: 0,
+            attempts: 0,
+            first: None,
+            last: None,
+            rejects: BTreeMap::new(),
+            duplicates: 0,
+            verdicts: [0; Action::ALL.len()],
+            firewall: vec![RuleSummary::default(); policy.firewall.len()],
+            thresholds: vec![RuleSummary::default(); policy.thresholds.len()],
+        }
+    }
+
+    fn rule(&mut self, rule: RuleRef) -> Option<&mut RuleSummary> {
+        match rule {
+            RuleRef::Firewall(i) => self.firewall.get_mut(i as usize),
+            RuleRef::Threshold(i) => self.thresholds.get_mut(i as usize),
+            RuleRef::Default | RuleRef::Emergency => None,
+        }
+    }
+
+    fn add(&mut self, judged: &Judged, whole: bool) {
+        self.events += judged.batch.events.len() as u64;
+        let last = judged.batch.events.iter().map(|e| e.time).max();
+        self.last = self.last.max(last);
+        if !whole {
+            return;
+        }
+        let starts = |e: &&CallEvent| matches!(e.kind, Kind::Attempt | Kind::Cdr);
+        self.attempts += judged.batch.events.iter().filter(starts).count() as u64;
+        let first = judged.batch.events.iter().map(|e| e.time).min();
+        self.first = [self.first, first].into_iter().flatten().min();
+        for reject in &judged.batch.rejects {
+            *self.rejects.entry(reject.reason.as_str()).or_default() += 1;
+        }
+        self.duplicates += u64::from(judged.duplicates);
+        for verdict in &judged.verdicts {
+            self.verdicts[verdict.action as usize] += 1;
+        }
+        for (rule, matched) in self.firewall.iter_mut().zip(&judged.counts.firewall) {
+            rule.matched += u64::from(*matched);
+        }
+        for counts in &judged.counts.rules {
+            let is_threshold = matches!(counts.rule, RuleRef::Threshold(_));
+            if let Some(rule) = self.rule(counts.rule) {
+                if is_threshold {
+                    rule.matched += counts.counted;
+                    rule.late += counts.late;
+                    rule.too_late += counts.too_late;
+                }
+                rule.keys += counts.keys;
+                rule.evicted += counts.evicted;
+            }
+        }
+        for violation in &judged.violations {
+            if let Some(rule) = self.rule(violation.rule) {
+                match violation.level {
+                    Severity::Warning => rule.warning += 1,
+                    Severity::Critical => rule.critical += 1,
+                }
+            }
+        }
+    }
+
+    fn to_json(&self, policy: &Policy) -> serde_json::Value {
+        let verdicts: serde_json::Map<String, serde_json::Value> = Action::ALL
+            .iter()
+            .filter(|action| **action != Action::Flag)
+            .map(|action| (action.as_str().to_owned(), self.verdicts[*action as usize].into()))
+            .collect();
+        let rules = self.firewall.iter().enumerate().map(|(i, r)| (RuleRef::Firewall(i as u16), r));
+        let rules = rules.chain(self.thresholds.iter().enumerate().map(|(i, r)| (RuleRef::Threshold(i as u16), r)));
+        let mut told = serde_json::Map::new();
+        for (rule, counts) in rules {
+            told.insert(
+                output::rule_id(policy, rule).to_owned(),
+                serde_json::json!({
+                    "matched": counts.matched,
+                    "warning": counts.warning,
+                    "critical": counts.critical,
+                    "keys": counts.keys,
+                    "evicted": counts.evicted,
+                }),
+            );
+        }
+        let sum = |of: fn(&RuleSummary) -> u64| -> u64 { self.thresholds.iter().map(of).sum() };
+        serde_json::json!({
+            "events": self.events,
+            "attempts": self.attempts,
+            "first": self.first.map(|t| t.to_string()),
+            "last": self.last.map(|t| t.to_string()),
+            "rejects": self.rejects,
+            "late": sum(|r| r.late),
+            "too_late": sum(|r| r.too_late),
+            "duplicates": self.duplicates,
+            "verdicts": verdicts,
+            "rules": told,
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! `distinct(field)`: the N most recently seen values. `concurrent`: the calls that are up, by call id.
+
+use super::seen::Seen;
+use super::{Head, Meter, NOTHING, Reading, Slab, Width, full, low};
+
+/// One value in the slot itself, more in the pool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Distinct {
+    head: Head,
+    value: u64,
+    /// Of the single value: the low bits of when it was last seen. Spilled: id in the pool.
+    at: u32,
+}
+
+const ONE: u32 = 1;
+const SPILLED: u32 = 2;
+
+/// The calls that are up. The same store without a cap, since a call may end before older ones do.
+pub(crate) type Concurrent = Distinct;
+
+impl Meter for Distinct {
+    type Pool = Slab<Seen>;
+
+    fn empty(at: i64) -> Distinct {
+        Distinct { head: Head::new(at), value: 0, at: 0 }
+    }
+
+    fn head(&self) -> Head {
+        self.head
+    }
+
+    fn head_mut(&mut self) -> &mut Head {
+        &mut self.head
+    }
+
+    fn oldest(&self, pool: &Self::Pool) -> Option<i64> {
+        let clock = self.head.clock();
+        match self.head.own() {
+            ONE => Some(full(clock, self.at)),
+            SPILLED => pool.get(self.at).oldest_age(low(clock)).map(|age| clock - i64::from(age)),
+            _ => None,
+        }
+    }
+
+    fn expire(&mut self, pool: &mut Self::Pool, edge: i64) {
+        let clock = self.head.clock();
+        match self.head.own() {
+            ONE if full(clock, self.at) <= edge => self.head.set_own(0),
+            SPILLED => {
+                if edge >= clock {
+                    self.release(pool);
+                    return;
+                }
+                let seen = pool.get_mut(self.at);
+                if let Ok(age_ms) = u32::try_from(clock - edge) {
+                    seen.expire(low(clock), age_ms);
+                }
+                if seen.len() == 0 {
+                    self.release(pool);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn insert(&mut self, pool: &mut Self::Pool, width: &Width, at: i64, value: u64) {
+        self.head.advance(at);
+        if value == NOTHING {
+            return;
+        }
+        let clock = self.head.clock();
+        let enough = usize::try_from(width.enough).unwrap_or(usize::MAX);
+        match self.head.own() {
+            ONE if self.value == value => {
+                if full(clock, self.at) < at {
+                    self.at = low(at);
+                }
+            }
+            ONE => {
+                let mut seen = Seen::default();
+                seen.see(low(clock), enough, self.value, self.at);
+                seen.see(low(clock), enough, value, low(at));
+                self.at = pool.add(seen);
+                self.head.set_own(SPILLED);
+            }
+            SPILLED => pool.get_mut(self.at).see(low(clock), enough, value, low(at)),
+            _ => {
+                (self.value, self.at) = (value, low(at));
+                self.head.set_own(ONE);
+            }
+        }
+    }
+
+    fn reading(&self, pool: &Self::Pool, _width: &Width) -> Reading {
+        Reading::whole(match self.head.own() {
+            ONE => 1,
+            SPILLED => pool.get(self.at).len() as u64,
+            _ => 0,
+        })
+    }
+
+    fn remove(&mut self, pool: &mut Self::Pool, value: u64) {
+        match self.head.own() {
+            ONE if self.value == value => self.head.set_own(0),
+            SPILLED => {
+                pool.get_mut(self.at).remove(value);
+                if pool.get(self.at).len() == 0 {
+                    self.release(pool);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn release(&mut self, pool: &mut Self::Pool) {
+        if self.head.own() == SPILLED {
+            pool.remove(self.at);
+        }
+        self.head.set_own(0);
+    }
+
+    fn copy(&self, pool: &Self::Pool, other: &mut Self::Pool) -> Distinct {
+        let mut copy = *self;
+        if self.head.own() == SPILLED {
+            copy.at = other.add(pool.get(self.at).clone());
+        }
+        copy
+    }
+
+    fn heap_bytes(&self, pool: &Self::Pool) -> usize {
+        if self.head.own() == SPILLED { size_of::<Seen>() + pool.get(self.at).heap_bytes() } else { 0 }
+    }
+}

@@ -1,0 +1,134 @@
+//! `avg(field)` and `share(expr)`: all events of the window, since every one of them moves the quotient.
+
+use std::collections::VecDeque;
+
+use super::{Head, Meter, NOTHING, Reading, Width, full, low};
+use crate::limits::EXACT_ITEMS_MAX;
+
+/// The window of one key; boxed, as no rule of this kind is worth its levels below a handful of events.
+#[derive(Clone, Debug)]
+pub(crate) struct Ratio {
+    head: Head,
+    state: Option<Box<State>>,
+}
+
+/// Events in order of time. Past [`EXACT_ITEMS_MAX`] they are gathered into panes of 1/256 of the window on a grid
+/// from the epoch, each as old as its start.
+#[derive(Clone, Debug, Default)]
+struct State {
+    items: VecDeque<Item>,
+    /// Width of a pane, 0 while exact.
+    pane_ms: i64,
+    n: u64,
+    known: u64,
+    total: i128,
+}
+
+/// One event, or a pane of them.
+#[derive(Clone, Copy, Debug)]
+struct Item {
+    at: u32,
+    n: u32,
+    known: u32,
+    total: u64,
+}
+
+impl State {
+    fn insert(&mut self, clock: i64, at: i64, item: Item) {
+        self.n += u64::from(item.n);
+        self.known += u64::from(item.known);
+        self.total += i128::from(item.total);
+        let at = if self.pane_ms > 0 { at.div_euclid(self.pane_ms) * self.pane_ms } else { at };
+        let mut place = self.items.len();
+        while place > 0 && full(clock, self.items[place - 1].at) > at {
+            place -= 1;
+        }
+        if self.pane_ms > 0
+            && let Some(last) = place.checked_sub(1).and_then(|i| self.items.get_mut(i))
+            && full(clock, last.at) == at
+        {
+            last.n = last.n.saturating_add(item.n);
+            last.known = last.known.saturating_add(item.known);
+            last.total = last.total.saturating_add(item.total);
+            return;
+        }
+        self.items.insert(place, Item { at: low(at), ..item });
+    }
+
+    fn into_panes(self, clock: i64, window_ms: i64) -> State {
+        let mut panes = State { pane_ms: (window_ms / 256).max(1), ..State::default() };
+        for item in self.items {
+            panes.insert(clock, full(clock, item.at), item);
+        }
+        panes
+    }
+}
+
+impl Meter for Ratio {
+    type Pool = ();
+
+    fn empty(at: i64) -> Ratio {
+        Ratio { head: Head::new(at), state: None }
+    }
+
+    fn head(&self) -> Head {
+        self.head
+    }
+
+    fn head_mut(&mut self) -> &mut Head {
+        &mut self.head
+    }
+
+    fn oldest(&self, _pool: &()) -> Option<i64> {
+        let clock = self.head.clock();
+        self.state.as_ref()?.items.front().map(|item| full(clock, item.at))
+    }
+
+    fn expire(&mut self, _pool: &mut (), edge: i64) {
+        let clock = self.head.clock();
+        let Some(state) = &mut self.state else { return };
+        while let Some(item) = state.items.front() {
+            if full(clock, item.at) > edge {
+                break;
+            }
+            state.n -= u64::from(item.n);
+            state.known -= u64::from(item.known);
+            state.total -= i128::from(item.total);
+            state.items.pop_front();
+        }
+        if state.items.is_empty() {
+            self.state = None;
+        }
+    }
+
+    fn insert(&mut self, _pool: &mut (), width: &Width, at: i64, value: u64) {
+        self.head.advance(at);
+        let clock = self.head.clock();
+        let state = self.state.get_or_insert_default();
+        let known = u32::from(value != NOTHING);
+        let total = if value == NOTHING { 0 } else { value };
+        state.insert(clock, at, Item { at: 0, n: 1, known, total });
+        if state.items.len() > EXACT_ITEMS_MAX {
+            *state = Box::new(std::mem::take(&mut **state).into_panes(clock, width.window_ms));
+        }
+    }
+
+    fn reading(&self, _pool: &(), _width: &Width) -> Reading {
+        match &self.state {
+            Some(s) => Reading { top: s.total, bottom: i128::from(s.known.max(1)), items: s.n, known: s.known > 0 },
+            None => Reading { top: 0, bottom: 1, items: 0, known: false },
+        }
+    }
+
+    fn release(&mut self, _pool: &mut ()) {
+        self.state = None;
+    }
+
+    fn copy(&self, _pool: &(), _other: &mut ()) -> Ratio {
+        self.clone()
+    }
+
+    fn heap_bytes(&self, _pool: &()) -> usize {
+        self.state.as_ref().map_or(0, |s| size_of::<State>() + s.items.capacity() * size_of::<Item>())
+    }
+}

@@ -1,0 +1,97 @@
+//! `run(field, step)`: the longest chain of neighbouring numbers, in whatever order they were dialled.
+
+use super::{Head, Meter, NOTHING, Reading, Width, full, low};
+use crate::limits::RUN_NUMBERS_MAX;
+
+/// The distinct numbers of one key with their last-seen times, sorted by number.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    head: Head,
+    numbers: Vec<(u64, u32)>,
+}
+
+impl Run {
+    fn age(&self, at: u32) -> u32 {
+        low(self.head.clock()).wrapping_sub(at)
+    }
+}
+
+impl Meter for Run {
+    type Pool = ();
+
+    fn empty(at: i64) -> Run {
+        Run { head: Head::new(at), numbers: Vec::new() }
+    }
+
+    fn head(&self) -> Head {
+        self.head
+    }
+
+    fn head_mut(&mut self) -> &mut Head {
+        &mut self.head
+    }
+
+    fn oldest(&self, _pool: &()) -> Option<i64> {
+        let clock = self.head.clock();
+        self.numbers.iter().map(|(_, at)| full(clock, *at)).min()
+    }
+
+    fn expire(&mut self, _pool: &mut (), edge: i64) {
+        let clock = self.head.clock();
+        self.numbers.retain(|(_, at)| full(clock, *at) > edge);
+        if self.numbers.is_empty() {
+            self.numbers = Vec::new();
+        }
+    }
+
+    fn insert(&mut self, _pool: &mut (), _width: &Width, at: i64, value: u64) {
+        self.head.advance(at);
+        if value == NOTHING {
+            return;
+        }
+        let clock = self.head.clock();
+        match self.numbers.binary_search_by_key(&value, |(number, _)| *number) {
+            Ok(i) => {
+                let last = &mut self.numbers[i].1;
+                if full(clock, *last) < at {
+                    *last = low(at);
+                }
+            }
+            Err(i) => {
+                self.numbers.insert(i, (value, low(at)));
+                if self.numbers.len() > RUN_NUMBERS_MAX {
+                    // The one seen longest ago goes: the cap can only under-count.
+                    let oldest = (0..self.numbers.len()).max_by_key(|i| self.age(self.numbers[*i].1));
+                    if let Some(oldest) = oldest {
+                        self.numbers.remove(oldest);
+                    }
+                }
+            }
+        }
+    }
+
+    fn reading(&self, _pool: &(), width: &Width) -> Reading {
+        let (mut best, mut chain, mut before) = (0u64, 0u64, None);
+        for (number, _) in &self.numbers {
+            chain = match before {
+                Some(last) if number - last <= width.step => chain + 1,
+                _ => 1,
+            };
+            best = best.max(chain);
+            before = Some(*number);
+        }
+        Reading { items: self.numbers.len() as u64, ..Reading::whole(best) }
+    }
+
+    fn release(&mut self, _pool: &mut ()) {
+        self.numbers = Vec::new();
+    }
+
+    fn copy(&self, _pool: &(), _other: &mut ()) -> Run {
+        self.clone()
+    }
+
+    fn heap_bytes(&self, _pool: &()) -> usize {
+        self.numbers.capacity() * size_of::<(u64, u32)>()
+    }
+}

@@ -1,0 +1,208 @@
+//! Values by when they were last seen, in bounded memory: what `distinct` and `concurrent` stand on.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+
+/// Values with their last-seen times.
+///
+/// Few values are scanned; many are hashed, with a queue in order of time in which an entry that was seen again
+/// later is stale and skipped. Times are the low 32 bits, told apart by the `age` that the caller's clock gives.
+#[derive(Clone, Debug)]
+pub(crate) enum Seen {
+    Few(Vec<Entry>),
+    Many(Box<Many>),
+}
+
+/// 12 bytes: the value in halves keeps the alignment at four.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    at: u32,
+    value: [u32; 2],
+}
+
+impl Entry {
+    fn new(value: u64, at: u32) -> Entry {
+        Entry { at, value: [value as u32, (value >> 32) as u32] }
+    }
+
+    fn value(self) -> u64 {
+        u64::from(self.value[0]) | u64::from(self.value[1]) << 32
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Many {
+    last: HashMap<u64, u32>,
+    order: VecDeque<Entry>,
+}
+
+/// Values up to which a scan is cheaper than a hash.
+const FEW: usize = 48;
+
+impl Default for Seen {
+    fn default() -> Seen {
+        Seen::Few(Vec::new())
+    }
+}
+
+/// Milliseconds from the item back from the clock; larger is older.
+fn age(clock: u32, at: u32) -> u32 {
+    clock.wrapping_sub(at)
+}
+
+impl Seen {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Seen::Few(items) => items.len(),
+            Seen::Many(many) => many.last.len(),
+        }
+    }
+
+    /// Age of the value that leaves next.
+    pub(crate) fn oldest_age(&self, clock: u32) -> Option<u32> {
+        match self {
+            Seen::Few(items) => items.iter().map(|e| age(clock, e.at)).max(),
+            Seen::Many(many) => many.order.iter().find(|e| many.is_current(e)).map(|e| age(clock, e.at)),
+        }
+    }
+
+    /// Forgets the values not seen for `age_ms` or longer.
+    pub(crate) fn expire(&mut self, clock: u32, age_ms: u32) {
+        match self {
+            Seen::Few(items) => items.retain(|e| age(clock, e.at) < age_ms),
+            Seen::Many(many) => {
+                while let Some(first) = many.order.front().copied() {
+                    let current = many.is_current(&first);
+                    if current && age(clock, first.at) < age_ms {
+                        break;
+                    }
+                    many.order.pop_front();
+                    if current {
+                        many.last.remove(&first.value());
+                    }
+                }
+                if many.last.is_empty() {
+                    *self = Seen::default();
+                }
+            }
+        }
+    }
+
+    /// Sees a value, keeping the `enough` most recently seen.
+    pub(crate) fn see(&mut self, clock: u32, enough: usize, value: u64, at: u32) {
+        if let Seen::Few(items) = self {
+            if let Some(known) = items.iter_mut().find(|e| e.value() == value) {
+                if age(clock, at) < age(clock, known.at) {
+                    known.at = at;
+                }
+                return;
+            }
+            if items.len() < enough && items.len() < FEW {
+                items.push(Entry::new(value, at));
+                return;
+            }
+            if items.len() >= enough {
+                // Full: the newcomer takes the place of the one seen longest ago, unless it is that itself.
+                if let Some(oldest) = items.iter_mut().max_by_key(|e| age(clock, e.at))
+                    && age(clock, at) < age(clock, oldest.at)
+                {
+                    *oldest = Entry::new(value, at);
+                }
+                return;
+            }
+            let mut many = Many::default();
+            items.sort_by_key(|e| std::cmp::Reverse(age(clock, e.at)));
+            for e in items.drain(..) {
+                many.last.insert(e.value(), e.at);
+                many.order.push_back(e);
+            }
+            *self = Seen::Many(Box::new(many));
+        }
+        if let Seen::Many(many) = self {
+            many.see(clock, enough, value, at);
+        }
+    }
+
+    /// Takes a value back.
+    pub(crate) fn remove(&mut self, value: u64) {
+        match self {
+            Seen::Few(items) => items.retain(|e| e.value() != value),
+            Seen::Many(many) => {
+                many.last.remove(&value);
+            }
+        }
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match self {
+            Seen::Few(items) => items.capacity() * size_of::<Entry>(),
+            Seen::Many(many) => {
+                size_of::<Many>() + many.last.allocation_size() + many.order.capacity() * size_of::<Entry>()
+            }
+        }
+    }
+}
+
+impl Many {
+    fn is_current(&self, entry: &Entry) -> bool {
+        self.last.get(&entry.value()) == Some(&entry.at)
+    }
+
+    fn see(&mut self, clock: u32, enough: usize, value: u64, at: u32) {
+        match self.last.get_mut(&value) {
+            Some(last) if age(clock, at) >= age(clock, *last) => return,
+            Some(last) => *last = at,
+            None => {
+                self.last.insert(value, at);
+            }
+        }
+        let mut place = self.order.len();
+        while place > 0 && age(clock, self.order[place - 1].at) < age(clock, at) {
+            place -= 1;
+        }
+        self.order.insert(place, Entry::new(value, at));
+        while self.last.len() > enough {
+            let Some(first) = self.order.pop_front() else { break };
+            if self.is_current(&first) {
+                self.last.remove(&first.value());
+            }
+        }
+        if self.order.len() > 2 * self.last.len() + 64 {
+            let last = &self.last;
+            self.order.retain(|e| last.get(&e.value()) == Some(&e.at));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_most_recently_seen_values_are_those_of_a_plain_list(
+            enough in 1usize..80,
+            steps in prop::collection::vec((0u64..90, 0u32..50, 0u32..9), 1..400),
+        ) {
+            let (mut seen, mut plain, mut clock) = (Seen::default(), Vec::<(u64, u32)>::new(), 1_000u32);
+            for (value, late, step) in steps {
+                clock += step;
+                seen.expire(clock, 200);
+                plain.retain(|(_, at)| clock - at < 200);
+                seen.see(clock, enough, value, clock - late);
+                match plain.iter_mut().find(|(v, _)| *v == value) {
+                    Some((_, at)) => *at = (*at).max(clock - late),
+                    None => plain.push((value, clock - late)),
+                }
+                // Never forgotten where it could matter: the newest `enough` decide.
+                prop_assert_eq!(seen.len(), plain.len().min(enough));
+                let mut ages: Vec<u32> = plain.iter().map(|(_, at)| clock - at).collect();
+                ages.sort_unstable();
+                ages.truncate(enough);
+                prop_assert_eq!(seen.oldest_age(clock), ages.last().copied());
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! `sum(field)`: the newest values whose sum reaches the strictest level; zeros are not kept.
+
+use std::collections::VecDeque;
+
+use super::{Head, Meter, NOTHING, Reading, Slab, Width, full, low};
+use crate::limits::EXACT_ITEMS_MAX;
+
+/// One value in the slot itself, more in the pool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sum {
+    head: Head,
+    /// Sum of what is kept.
+    total: u64,
+    /// Of the single value: the low bits of its time. Spilled: id in the pool.
+    at: u32,
+}
+
+const ONE: u32 = 1;
+const SPILLED: u32 = 2;
+
+/// Values of one key in order of time. Past [`EXACT_ITEMS_MAX`] they are gathered into panes of 1/256 of the window
+/// on a grid from the epoch; a pane's time is its start, so that it leaves early rather than late.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Values {
+    items: VecDeque<(u32, [u32; 2])>,
+    /// Width of a pane, 0 while exact.
+    pane_ms: i64,
+}
+
+fn halves(value: u64) -> [u32; 2] {
+    [value as u32, (value >> 32) as u32]
+}
+
+fn whole(halves: [u32; 2]) -> u64 {
+    u64::from(halves[0]) | u64::from(halves[1]) << 32
+}
+
+impl Values {
+    fn insert(&mut self, clock: i64, at: i64, value: u64) {
+        let at = if self.pane_ms > 0 { at.div_euclid(self.pane_ms) * self.pane_ms } else { at };
+        let mut place = self.items.len();
+        while place > 0 && full(clock, self.items[place - 1].0) > at {
+            place -= 1;
+        }
+        if self.pane_ms > 0
+            && let Some(last) = place.checked_sub(1).and_then(|i| self.items.get_mut(i))
+            && full(clock, last.0) == at
+        {
+            last.1 = halves(whole(last.1).saturating_add(value));
+            return;
+        }
+        self.items.insert(place, (low(at), halves(value)));
+    }
+
+    fn into_panes(self, clock: i64, window_ms: i64) -> Values {
+        let mut panes = Values { items: VecDeque::new(), pane_ms: (window_ms / 256).max(1) };
+        for (at, value) in self.items {
+            panes.insert(clock, full(clock, at), whole(value));
+        }
+        panes
+    }
+}
+
+impl Sum {
+    /// Drops from the old end what the strictest level does not need.
+    fn trim(&mut self, values: &mut Values, enough: u64) {
+        while let Some((_, value)) = values.items.front() {
+            let without = self.total - whole(*value);
+            if without < enough {
+                break;
+            }
+            self.total = without;
+            values.items.pop_front();
+        }
+    }
+}
+
+impl Meter for Sum {
+    type Pool = Slab<Values>;
+
+    fn empty(at: i64) -> Sum {
+        Sum { head: Head::new(at), total: 0, at: 0 }
+    }
+
+    fn head(&self) -> Head {
+        self.head
+    }
+
+    fn head_mut(&mut self) -> &mut Head {
+        &mut self.head
+    }
+
+    fn oldest(&self, pool: &Self::Pool) -> Option<i64> {
+        let clock = self.head.clock();
+        match self.head.own() {
+            ONE => Some(full(clock, self.at)),
+            SPILLED => pool.get(self.at).items.front().map(|(at, _)| full(clock, *at)),
+            _ => None,
+        }
+    }
+
+    fn expire(&mut self, pool: &mut Self::Pool, edge: i64) {
+        let clock = self.head.clock();
+        match self.head.own() {
+            ONE if full(clock, self.at) <= edge => {
+                self.total = 0;
+                self.head.set_own(0);
+            }
+            SPILLED => {
+                let values = pool.get_mut(self.at);
+                while let Some((at, value)) = values.items.front() {
+                    if full(clock, *at) > edge {
+                        break;
+                    }
+                    self.total -= whole(*value);
+                    values.items.pop_front();
+                }
+                if values.items.is_empty() {
+                    self.release(pool);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn insert(&mut self, pool: &mut Self::Pool, width: &Width, at: i64, value: u64) {
+        self.head.advance(at);
+        if value == NOTHING || value == 0 {
+            return;
+        }
+        let clock = self.head.clock();
+        if self.head.own() == 0 {
+            (self.total, self.at) = (value, low(at));
+            self.head.set_own(ONE);
+            return;
+        }
+        if self.head.own() == ONE {
+            let mut values = Values::default();
+            values.items.reserve(2);
+            values.insert(clock, full(clock, self.at), self.total);
+            self.at = pool.add(values);
+            self.head.set_own(SPILLED);
+        }
+        // A sum that would pass 2^64 holds any level already.
+        let value = value.min(u64::MAX - self.total);
+        let values = pool.get_mut(self.at);
+        values.insert(clock, at, value);
+        self.total += value;
+        self.trim(values, width.enough);
+        if values.items.len() > EXACT_ITEMS_MAX {
+            *values = std::mem::take(values).into_panes(clock, width.window_ms);
+        }
+    }
+
+    fn reading(&self, _pool: &Self::Pool, _width: &Width) -> Reading {
+        Reading::whole(self.total)
+    }
+
+    fn release(&mut self, pool: &mut Self::Pool) {
+        if self.head.own() == SPILLED {
+            pool.remove(self.at);
+        }
+        self.total = 0;
+        self.head.set_own(0);
+    }
+
+    fn copy(&self, pool: &Self::Pool, other: &mut Self::Pool) -> Sum {
+        let mut copy = *self;
+        if self.head.own() == SPILLED {
+            copy.at = other.add(pool.get(self.at).clone());
+        }
+        copy
+    }
+
+    fn heap_bytes(&self, pool: &Self::Pool) -> usize {
+        if self.head.own() == SPILLED { size_of::<Values>() + pool.get(self.at).items.capacity() * 12 } else { 0 }
+    }
+}
