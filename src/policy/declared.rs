@@ -297,9 +297,7 @@ fn items(section: &Section<'_, '_>, list_type: ListType, problems: &mut Vec<Prob
                     Err(bad) => bad_item(list_type, bad, path, item.span()),
                 }
             }
-            DeValue::Integer(_) | DeValue::Float(_) if list_type == ListType::Number => {
-                figure(section, item.span())
-            }
+            DeValue::Integer(_) | DeValue::Float(_) if list_type == ListType::Number => figure(section, item.span()),
             _ => section.wrong_type(tables::ITEMS.name, item, "an array of texts", tables::ITEMS.example),
         };
         is_good = false;
@@ -407,12 +405,7 @@ fn calendar(name: &str, section: &Section<'_, '_>, settings: &Settings, problems
 }
 
 /// Warns of lists that nothing names.
-pub(crate) fn check_use(
-    documents: &[Document<'_>],
-    declared: &Declared,
-    rules: &Rules,
-    problems: &mut Vec<Problem>,
-) {
+pub(crate) fn check_use(documents: &[Document<'_>], declared: &Declared, rules: &Rules, problems: &mut Vec<Problem>) {
     for (index, list) in declared.lists.iter().enumerate() {
         // `own_numbers` means something by itself: nothing puts them on a dynamic list.
         if list.name == "own_numbers" || rules.blocks_to(index) {

@@ -92,6 +92,11 @@ impl<'d, 't> Section<'d, 't> {
         Section { named: named.into(), ..self }
     }
 
+    /// The same table, with mistakes of the whole told elsewhere.
+    pub(crate) fn at(self, span: Range<usize>) -> Section<'d, 't> {
+        Section { span, ..self }
+    }
+
     pub(crate) fn problem(&self, code: &'static str, message: impl Into<String>, span: Range<usize>) -> Problem {
         Problem::error(code, message).at(self.document.path, span)
     }

@@ -49,6 +49,16 @@ pub struct Loaded {
     pub counts: Counts,
 }
 
+impl Loaded {
+    pub fn n_errors(&self) -> usize {
+        self.problems.iter().filter(|p| p.is_error).count()
+    }
+
+    pub fn n_warnings(&self) -> usize {
+        self.problems.len() - self.n_errors()
+    }
+}
+
 /// What was checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -184,7 +194,8 @@ fn gather(source: &RuleSource, problems: &mut Vec<Problem>) -> Vec<RuleFile> {
             let problem = Problem::error("E028", format!("there are no rules in {what}"));
             problems.push(problem.help("a rule folder holds ruleset.toml, firewall/*.toml and ips/*.toml"));
         } else {
-            let message = format!("no {RULESET} here: {} read with defaults, calls are allowed", rule_files(files.len()));
+            let message =
+                format!("no {RULESET} here: {} read with defaults, calls are allowed", rule_files(files.len()));
             problems.push(Problem::warning("W104", message).help("ruleset.toml begins with: ringfence = 1"));
         }
     }
@@ -241,11 +252,14 @@ fn included(source: &RuleSource, ruleset: &RuleFile, problems: &mut Vec<Problem>
         let at = |p: Problem| p.at(&ruleset.path, place.clone().unwrap_or(0..0));
         match source.glob(pattern) {
             Ok(found) if found.is_empty() && !pattern.contains('*') => {
-                problems.push(at(Problem::error("E010", format!("`{}` cannot be read: there is no such file", short(pattern))))
-                    .help("paths are relative to ruleset.toml"));
+                problems.push(
+                    at(Problem::error("E010", format!("`{}` cannot be read: there is no such file", short(pattern))))
+                        .help("paths are relative to ruleset.toml"),
+                );
             }
             Ok(found) => paths.extend(found),
-            Err(e) => problems.push(at(Problem::error("E010", format!("`{}` cannot be read: {}", short(pattern), reason(&e))))),
+            Err(e) => problems
+                .push(at(Problem::error("E010", format!("`{}` cannot be read: {}", short(pattern), reason(&e))))),
         }
     };
     match top.texts(&tables::INCLUDE, &mut told_later) {
@@ -280,7 +294,7 @@ fn settings(documents: &[Document<'_>], files: &[RuleFile], problems: &mut Vec<P
 
 fn read_settings(top: &Section<'_, '_>, problems: &mut Vec<Problem>) -> Settings {
     let mut settings = Settings::default();
-    let start = Section { span: 0..0, ..top.clone() };
+    let start = top.clone().at(0..0);
     for key in [&tables::RINGFENCE, &tables::DEFAULT_ACTION].into_iter().filter(|key| !top.has(key.name)) {
         problems.push(start.missing(key));
     }
@@ -322,7 +336,8 @@ fn check_tables(document: &Document<'_>, problems: &mut Vec<Problem>) {
             problems.push(top.problem("E090", format!("`{name}` is not supported yet"), span));
             continue;
         }
-        let is_table = value.get_ref().is_table() || value.get_ref().as_array().is_some_and(|a| a.iter().any(|v| v.get_ref().is_table()));
+        let is_table = value.get_ref().is_table()
+            || value.get_ref().as_array().is_some_and(|a| a.iter().any(|v| v.get_ref().is_table()));
         let (code, what) = if is_table { ("E003", "table") } else { ("E002", "key") };
         let names = || tables::TABLES.iter().chain(tables::SETTINGS).map(|k| k.name);
         let problem = match suggest(name, names()) {
@@ -350,7 +365,8 @@ fn numbering(source: &RuleSource, hash: &mut Sha256, problems: &mut Vec<Problem>
                 digest(hash, &path, &file.bytes);
                 *text = Some(utf8(&path, &file.bytes, problems).into_owned());
             }
-            Err(e) => problems.push(Problem::error("E010", format!("`{path}` cannot be read: {}", reason(&e))).at(&path, 0..0)),
+            Err(e) => problems
+                .push(Problem::error("E010", format!("`{path}` cannot be read: {}", reason(&e))).at(&path, 0..0)),
         }
     }
     if texts.iter().all(Option::is_none) {
@@ -426,7 +442,8 @@ fn arrange(problems: &mut Vec<Problem>, order: &HashMap<&str, usize>, only: Opti
     if let Some(only) = only {
         problems.retain(|p| p.is_error || p.place.as_ref().is_none_or(|place| place.path == only));
     }
-    let rank = |p: &Problem| p.place.as_ref().map(|place| order.get(place.path.as_str()).copied().unwrap_or(order.len()));
+    let rank =
+        |p: &Problem| p.place.as_ref().map(|place| order.get(place.path.as_str()).copied().unwrap_or(order.len()));
     problems.sort_by(|a, b| {
         let place = |p: &Problem| p.place.as_ref().map(|place| (place.path.clone(), place.span.start));
         rank(a).cmp(&rank(b)).then_with(|| place(a).cmp(&place(b)))
@@ -436,5 +453,26 @@ fn arrange(problems: &mut Vec<Problem>, order: &HashMap<&str, usize>, only: Opti
         let more = problems.len() - PROBLEMS_MAX;
         problems.truncate(PROBLEMS_MAX);
         problems.push(Problem::error("E027", format!("{more} more problems are not shown")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check::{ReportFormat, check_report};
+    use super::*;
+
+    /// Report of a rule set of one file, and of files beside it.
+    fn report(ruleset: &str, others: &[(&str, &str)]) -> String {
+        let files = others.iter().copied().chain([(RULESET, ruleset)]);
+        check_report(&load(&RuleSource::memory(files), LoadOptions::default()), ReportFormat::Text { colour: false })
+    }
+
+    #[test]
+    fn try_out() {
+        let path = std::env::var("TRY_RULES").unwrap_or_default();
+        let loaded = load(&RuleSource::at(path), LoadOptions::default());
+        println!("{}", check_report(&loaded, ReportFormat::Text { colour: false }));
+        println!("{:?}", loaded.policy.map(|p| (p.version, p.firewall.len(), p.thresholds.len())));
+        report("", &[]);
     }
 }

@@ -5,8 +5,10 @@
 
 mod address_set;
 mod ast;
+pub mod check;
 pub mod codes;
 mod country_set;
+mod declared;
 mod document;
 pub mod dynamic;
 pub mod expression;
@@ -14,6 +16,7 @@ pub mod field;
 pub mod level;
 mod lists;
 mod literal;
+mod load;
 pub mod measure;
 mod membership;
 mod negation;
@@ -23,16 +26,19 @@ pub mod origin;
 pub mod predicate;
 pub mod problem;
 pub mod render;
+mod rules;
 pub mod source;
 mod syntax;
+mod tables;
 mod text_set;
+mod thresholds;
 mod token;
 mod typing;
-mod tables;
 
 use std::sync::Arc;
 
 pub use dynamic::DynamicLists;
+pub use load::{Counts, LoadOptions, Loaded, load};
 pub use measure::{Level, Levels, Measure, Operator};
 pub use predicate::{Operand, Predicate, View};
 pub use problem::Problem;

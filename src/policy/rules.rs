@@ -133,12 +133,7 @@ impl Compiler<'_> {
     }
 
     /// A condition and, where `active` names a calendar, that the calendar is open.
-    pub(crate) fn condition(
-        &mut self,
-        section: &Section<'_, '_>,
-        key: &Key,
-        on: On,
-    ) -> Result<Option<Predicate>, ()> {
+    pub(crate) fn condition(&mut self, section: &Section<'_, '_>, key: &Key, on: On) -> Result<Option<Predicate>, ()> {
         let on_place = Self::on_place(section);
         let scope = Scope { on: Some(on), on_place: on_place.as_ref(), ..self.declared.scope() };
         let mut failed = false;
@@ -154,10 +149,12 @@ impl Compiler<'_> {
             let origin = Origin::whole(section.document.path, calendar.span.clone());
             let during = format!("during({})", calendar.value);
             match compile_condition(&during, &origin, &scope, self.problems) {
-                Some(predicate) => whole = Some(match whole {
-                    Some(condition) => predicate.and(condition),
-                    None => predicate,
-                }),
+                Some(predicate) => {
+                    whole = Some(match whole {
+                        Some(condition) => predicate.and(condition),
+                        None => predicate,
+                    })
+                }
                 None => failed = true,
             }
         }
@@ -175,12 +172,8 @@ impl Compiler<'_> {
         let has_on = on.is_some() || !section.has(tables::ON.name);
         let on = on.unwrap_or(On::Attempt);
         let when = if has_on { self.condition(section, &tables::WHEN, on) } else { Err(()) };
-        let actions = [
-            ("allow", Action::Allow),
-            ("block", Action::Block),
-            ("divert", Action::Divert),
-            ("flag", Action::Flag),
-        ];
+        let actions =
+            [("allow", Action::Allow), ("block", Action::Block), ("divert", Action::Divert), ("flag", Action::Flag)];
         let action = section.word(&tables::ACTION, &actions, self.problems);
         let mode = self.mode(section);
         let extras = self.action_keys(section, action);
@@ -202,11 +195,8 @@ impl Compiler<'_> {
         section: &Section<'_, '_>,
         action: Option<Action>,
     ) -> (Option<u16>, Option<String>, Option<String>) {
-        let owners = [
-            (&tables::SIP_CODE, Action::Block),
-            (&tables::DIVERT_TO, Action::Divert),
-            (&tables::FLAG, Action::Flag),
-        ];
+        let owners =
+            [(&tables::SIP_CODE, Action::Block), (&tables::DIVERT_TO, Action::Divert), (&tables::FLAG, Action::Flag)];
         for (key, owner) in owners {
             if section.has(key.name) && action.is_some_and(|action| action != owner) {
                 let message = format!("`{}` belongs to action = \"{}\"", key.name, owner.as_str());
@@ -235,11 +225,8 @@ impl Compiler<'_> {
     }
 
     fn track(&mut self, section: &Section<'_, '_>) -> Option<Severity> {
-        const WORDS: [(&str, Option<Severity>); 3] = [
-            ("log", None),
-            ("alert:warning", Some(Severity::Warning)),
-            ("alert:critical", Some(Severity::Critical)),
-        ];
+        const WORDS: [(&str, Option<Severity>); 3] =
+            [("log", None), ("alert:warning", Some(Severity::Warning)), ("alert:critical", Some(Severity::Critical))];
         let mut loudest = None;
         for text in section.texts(&tables::TRACK, self.problems).unwrap_or_default() {
             match WORDS.iter().find(|(word, _)| *word == text.value) {

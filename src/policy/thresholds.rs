@@ -9,7 +9,7 @@ use super::level::{LevelKey, LevelPlaces, check_levels, compile_level};
 use super::lists::ListType;
 use super::load::value_span;
 use super::origin::Origin;
-use super::problem::{Place, Problem, suggest};
+use super::problem::{Place, suggest};
 use super::rules::{Compiler, Rules, duration, origin};
 use super::{Block, KeyPart, KeySpec, Level, Levels, Measure, On, Operand, Reaction, ThresholdRule, tables};
 use crate::limits::{KEY_PARTS_MAX, MAX_BYTES_DEFAULT, WINDOW_MS_MAX};
@@ -114,7 +114,9 @@ impl Compiler<'_> {
         if is_concurrent != (on == On::Call) {
             let (message, help) = match is_concurrent {
                 true => ("`concurrent` measures the life of a call", "use on = \"call\""),
-                false => ("on = \"call\" goes with measure = \"concurrent\"", "use on = \"attempt\", \"answer\" or \"end\""),
+                false => {
+                    ("on = \"call\" goes with measure = \"concurrent\"", "use on = \"attempt\", \"answer\" or \"end\"")
+                }
             };
             let problem = section.problem("E008", message, value_span(section, tables::ON.name)).help(help);
             self.problems.push(problem.context(section.document.path, text.span, "the measure is this"));
@@ -170,9 +172,11 @@ impl Compiler<'_> {
         let mut places = LevelPlaces::default();
         let mut levels = Levels::default();
         let mut is_good = has(&tables::WARNING) || has(&tables::CRITICAL);
-        for (key, which) in
-            [(&tables::WARNING, LevelKey::Warning), (&tables::CRITICAL, LevelKey::Critical), (&tables::CLEAR, LevelKey::Clear)]
-        {
+        for (key, which) in [
+            (&tables::WARNING, LevelKey::Warning),
+            (&tables::CRITICAL, LevelKey::Critical),
+            (&tables::CLEAR, LevelKey::Clear),
+        ] {
             if !has(key) {
                 continue;
             }
@@ -200,7 +204,11 @@ impl Compiler<'_> {
     fn level_text<'d>(&mut self, section: &Section<'d, '_>, key: &Key) -> Option<TextValue<'d>> {
         let value = section.value(key.name)?;
         if let Some(integer) = value.get_ref().as_integer() {
-            let problem = section.problem("E004", format!("`{}` is text with its operator, not an integer", key.name), value.span());
+            let problem = section.problem(
+                "E004",
+                format!("`{}` is text with its operator, not an integer", key.name),
+                value.span(),
+            );
             let operator = if key.name == tables::CLEAR.name { "<" } else { ">=" };
             self.problems.push(problem.help(format!("write: {} = \"{operator} {integer}\"", key.name)));
             return None;
@@ -287,7 +295,8 @@ impl Compiler<'_> {
                 }
             }
         }
-        reaction.block = table.section(&tables::BLOCK, self.problems).and_then(|block| self.block(&block, on, per, rules));
+        reaction.block =
+            table.section(&tables::BLOCK, self.problems).and_then(|block| self.block(&block, on, per, rules));
         reaction
     }
 
@@ -344,12 +353,14 @@ impl Compiler<'_> {
         let Some(text) = table.text(&tables::BLOCK_FIELD, self.problems) else {
             let message = match fitting.as_slice() {
                 [one] => return Some(one.operand.clone()),
-                [] => format!("no entry of `per` ({}) fits list `{list}` of type {}", entries(&all), list_type.as_str()),
+                [] => {
+                    format!("no entry of `per` ({}) fits list `{list}` of type {}", entries(&all), list_type.as_str())
+                }
                 several => format!("more than one entry of `per` fits list `{list}`: {}", entries(several)),
             };
             let help = match fitting.first() {
                 Some(first) => format!("say which: field = \"{}\"", first.name),
-                None => "a list takes whole values of its own type: prefix(caller, 7) is no number".to_owned(),
+                None => "a list takes values of its own type: phone numbers, texts or IP addresses".to_owned(),
             };
             if !table.has(tables::BLOCK_FIELD.name) {
                 self.problems.push(table.problem("E018", message, table.span.clone()).help(help));
@@ -358,7 +369,12 @@ impl Compiler<'_> {
         };
         let path = table.document.path;
         let scope = Scope { on: Some(on), ..self.declared.scope() };
-        let operand = compile_operand(text.value, &Origin::toml(path, table.document.text, text.span.clone()), &scope, self.problems)?;
+        let operand = compile_operand(
+            text.value,
+            &Origin::toml(path, table.document.text, text.span.clone()),
+            &scope,
+            self.problems,
+        )?;
         let problem = match per.parts.iter().find(|part| part.operand == operand) {
             None => {
                 let message = format!("`{}` is not in `per` of the rule", text.value);
@@ -375,13 +391,13 @@ impl Compiler<'_> {
     }
 }
 
-/// Are the operand's values those of the list?
+/// Are the operand's values those of the list? The prefix of a number is a pattern, which a list of numbers holds.
 fn fits(operand: &Operand, list_type: ListType) -> bool {
-    let Operand::Field(field) = operand else { return matches!(operand, Operand::Lower(_)) && list_type == ListType::Text };
-    match field.spec().map(|spec| spec.ty) {
-        Some(Type::Number) => list_type == ListType::Number,
-        Some(Type::Text) => list_type == ListType::Text,
-        Some(Type::Ip) => list_type == ListType::Ip,
+    let value_type = operand.field().spec().map(|spec| spec.ty);
+    match operand {
+        Operand::Field(_) | Operand::Prefix(..) if value_type == Some(Type::Number) => list_type == ListType::Number,
+        Operand::Field(_) if value_type == Some(Type::Ip) => list_type == ListType::Ip,
+        Operand::Field(_) | Operand::Lower(_) if value_type == Some(Type::Text) => list_type == ListType::Text,
         _ => false,
     }
 }
@@ -394,6 +410,5 @@ mod tests {
     fn bounds_of_durations_agree_with_what_messages_say() {
         assert_eq!(SPAN_MS_MAX, 3660 * 86_400_000);
         assert_eq!(WINDOW_MS_MAX, 49 * 86_400_000);
-        let _: Problem = Problem::error("E009", "x");
     }
 }
