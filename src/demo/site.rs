@@ -131,8 +131,7 @@ fn config(folder: &std::path::Path) -> Config {
         metrics: Some(free),
         ..Config::default()
     };
-    config.notify.output =
-        Output::File { path: folder.join("violations.ndjson"), rotate_bytes: 100 << 20, n_kept: 1 };
+    config.notify.output = Output::File { path: folder.join("violations.ndjson"), rotate_bytes: 100 << 20, n_kept: 1 };
     config
 }
 

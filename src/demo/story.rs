@@ -135,7 +135,12 @@ impl<'a> Story<'a> {
             None => {
                 self.clean += 1;
                 if blocked {
-                    self.clean_blocked.push(format!("{} -> {}, {}", text(call.caller), text(call.callee), verdict.rule));
+                    self.clean_blocked.push(format!(
+                        "{} -> {}, {}",
+                        text(call.caller),
+                        text(call.callee),
+                        verdict.rule
+                    ));
                 }
             }
             Some(NUISANCE) => self.nuisance(call, verdict),
@@ -233,7 +238,10 @@ impl<'a> Story<'a> {
     /// The table, and whether every attack was found and 112 always passed.
     pub(super) fn ending(&mut self, events: u64, seconds: f64) -> bool {
         self.say("");
-        let head = format!("{:<12} {:>6}  {:<24} {:<16} {:>8} {:>8}", "attack", "calls", "found after", "by rule", "blocked", "passed");
+        let head = format!(
+            "{:<12} {:>6}  {:<24} {:<16} {:>8} {:>8}",
+            "attack", "calls", "found after", "by rule", "blocked", "passed"
+        );
         self.heading(&head);
         let mut rows = Vec::new();
         for (act, course) in ACTS.iter().zip(&self.courses) {
@@ -242,7 +250,10 @@ impl<'a> Story<'a> {
                 None => "NOT FOUND".to_owned(),
             };
             let passed = course.calls - course.blocked;
-            rows.push(format!("{:<12} {:>6}  {found:<24} {:<16} {:>8} {passed:>8}", act.title, course.calls, act.rule, course.blocked));
+            rows.push(format!(
+                "{:<12} {:>6}  {found:<24} {:<16} {:>8} {passed:>8}",
+                act.title, course.calls, act.rule, course.blocked
+            ));
             if course.passed_after > 0 {
                 rows.push(format!("{:<12} {} of them after the first was blocked", "", course.passed_after));
             }
@@ -251,7 +262,10 @@ impl<'a> Story<'a> {
         rows.push(format!("false alarms on {} clean calls: {}", self.clean, self.false_alarms.len()));
         rows.push(format!("clean calls turned away: {}", self.clean_blocked.len()));
         rows.extend(self.clean_blocked.iter().take(10).map(|call| format!("  {call}")));
-        rows.push(format!("emergency calls and call-backs: {}, blocked: {}", self.emergencies, self.emergencies_blocked));
+        rows.push(format!(
+            "emergency calls and call-backs: {}, blocked: {}",
+            self.emergencies, self.emergencies_blocked
+        ));
         if self.late > 0 {
             rows.push(format!("verdicts past the deadline, so let through: {}", self.late));
         }

@@ -3,17 +3,26 @@
 //! A [`Framer`] cuts a stream into blocks of whole records, a [`Decoder`] makes a [`Batch`] of each block.
 //! Neither reads a clock or a socket.
 
+pub mod clocks;
 pub mod framing;
+pub mod greeting;
+pub mod listener;
 pub mod ndjson;
+pub mod sequence;
+pub mod tls;
 pub mod source;
 
+mod connection;
+mod feed;
 mod origin;
+mod reply;
 mod value;
 mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use feed::{Feed, Sample};
 pub use framing::Framer;
 pub use wire::WireField;
 

@@ -1,0 +1,9 @@
+//! The integration tests: the built program against models, real tools and the house rules.
+
+mod brute;
+mod cases;
+mod edges;
+mod expression;
+mod oracle;
+mod support;
+mod tidy;
