@@ -55,7 +55,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     introduce(&site, &mut story);
     let found_all = play(args, &site, &mut story, start_ms)?;
     if args.once {
-        story.say(if found_all { "" } else { "\nnot everything was found as it should have been" });
+        if !found_all {
+            story.say("\nnot everything was found as it should have been");
+        }
         return Ok(if found_all { ExitCode::SUCCESS } else { ExitCode::from(1) });
     }
     show_around(&site, &mut story);
@@ -112,11 +114,10 @@ fn play(args: &Args, site: &Site, story: &mut Story<'_>, start_ms: i64) -> Resul
             gateway.ask(&refused(&moment.call), Kind::End)?;
             events += 1;
         }
-        if moment.kind == Kind::Attempt {
-            story.attempt(&moment.call, &verdict);
-        }
-        for sighting in site.look() {
-            story.sighting(&sighting, at_ms);
+        let found = site.look();
+        match moment.kind {
+            Kind::Attempt => story.attempt(&moment.call, &found, &verdict),
+            _ => story.sightings(&found, at_ms),
         }
         let toll_fraud = moment.call.attack.and_then(|a| ACTS.get(usize::from(a))).is_some_and(|a| a.name == "irsf");
         if turned_away && toll_fraud && !helped {

@@ -6,14 +6,13 @@ use std::io::Write;
 use serde::Deserialize;
 
 use super::gateway::Verdict;
-use super::script::{ACTS, EMERGENCY, NUISANCE};
+use super::script::{ACTS, Act, EMERGENCY, NUISANCE};
 use crate::clock::Timestamp;
 use crate::simulate::call::{Call, Party};
 
 /// A violation as the service's output line tells it.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Sighting {
-    pub time: String,
     pub rule: String,
     pub level: String,
     pub key: serde_json::Map<String, serde_json::Value>,
@@ -37,14 +36,13 @@ struct Course {
     begun_ms: Option<i64>,
     /// Calls and milliseconds until the first violation.
     found: Option<(u64, i64)>,
-    /// Calls made before the service began to block.
-    before_block: Option<u64>,
     blocked: u64,
     passed_after: u64,
     over: bool,
+    told_block: bool,
     /// Texts by which a key shows that it is about this attack.
     marks: HashSet<String>,
-    callers: Vec<String>,
+    callers: HashSet<String>,
 }
 
 /// The story so far.
@@ -123,9 +121,15 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// A call asked to be let in, and the service said so or not.
-    pub(super) fn attempt(&mut self, call: &Call, verdict: &Verdict) {
+    /// A call asked to be let in, some rule may have found something in that, and the service said yes or no.
+    pub(super) fn attempt(&mut self, call: &Call, found: &[Sighting], verdict: &Verdict) {
         let blocked = verdict.action != "allow";
+        let begins = self.count_attack(call, blocked);
+        if let Some(act) = begins {
+            let text = format!("{} begins: {}.", act.title, act.story);
+            self.tell(call.start_ms, BOLD, &text);
+        }
+        self.sightings(found, call.start_ms);
         self.late += u64::from(verdict.late);
         if call.callee == Party::Short(112) {
             self.emergencies += 1;
@@ -181,32 +185,35 @@ impl<'a> Story<'a> {
         self.tell(call.start_ms, style, &text);
     }
 
-    fn attack(&mut self, which: usize, call: &Call, verdict: &Verdict, blocked: bool) {
-        let (Some(act), Some(course)) = (ACTS.get(which), self.courses.get_mut(which)) else { return };
+    /// Counts a call of an attack; gives the act if it is the first.
+    fn count_attack(&mut self, call: &Call, blocked: bool) -> Option<&'static Act> {
+        let which = usize::from(call.attack?);
+        let (act, course) = (ACTS.get(which)?, self.courses.get_mut(which)?);
         let begins = course.begun_ms.is_none();
-        let first_block = blocked && course.blocked == 0;
         course.begun_ms.get_or_insert(call.start_ms);
         course.calls += 1;
+        course.passed_after += u64::from(!blocked && course.blocked > 0);
         course.blocked += u64::from(blocked);
-        course.passed_after += u64::from(!blocked && course.before_block.is_some());
-        if first_block {
-            course.before_block = Some(course.calls - 1);
-        }
         course.marks.insert(text(call.callee));
         course.marks.insert(format!("pbx-{}", call.account));
-        course.callers.push(text(call.caller));
-        if begins {
-            let text = format!("{} begins: {}.", act.title, act.story);
-            self.tell(call.start_ms, BOLD, &text);
-        }
-        if first_block {
+        course.callers.insert(text(call.caller));
+        begins.then_some(act)
+    }
+
+    fn attack(&mut self, which: usize, call: &Call, verdict: &Verdict, blocked: bool) {
+        let Some(course) = self.courses.get_mut(which) else { return };
+        if blocked && !std::mem::replace(&mut course.told_block, true) {
             let text = format!("{} -> {}: {}.", text(call.caller), text(call.callee), outcome(verdict));
             self.tell(call.start_ms, RED, &text);
         }
     }
 
+    pub(super) fn sightings(&mut self, found: &[Sighting], at_ms: i64) {
+        found.iter().for_each(|sighting| self.sighting(sighting, at_ms));
+    }
+
     /// A rule has found something.
-    pub(super) fn sighting(&mut self, sighting: &Sighting, at_ms: i64) {
+    fn sighting(&mut self, sighting: &Sighting, at_ms: i64) {
         let key = sighting.key_text();
         let Some(which) = self.attack_of(sighting, &key) else {
             // A rule of the firewall that is tracked tells of itself by its verdict.
