@@ -3,6 +3,7 @@
 //! A [`CallEvent`] is plain old data: enums, integers and [`Text`] spans into the batch's own bytes.
 //! Decoding one allocates nothing. What a rule may name of it stands in [`Field`].
 
+mod address;
 pub mod country;
 pub mod dialplan;
 pub mod names;
@@ -98,7 +99,7 @@ pub struct Party {
     pub number: Number,
     /// As the gateway wrote it.
     pub raw: Text,
-    /// The normalised text of what is no E.164 number (extension, short code, SIP user).
+    /// The normalised text of what is no E.164 number (extension, short code, SIP user); `anonymous` of a withheld one.
     pub text: Text,
 }
 

@@ -22,6 +22,7 @@ pub struct Numbering {
     countries: Vec<Row<Country>>,
     classes: Vec<Row<Class>>,
     emergency: Vec<(Country, Box<str>)>,
+    emergency_e164: Vec<Number>,
     plans: Vec<CountryPlan>,
 }
 
@@ -137,7 +138,7 @@ impl Numbering {
             let is_emergency = number.kind() == Some(NumberKind::Short) && is_emergency_everywhere(number);
             return if is_emergency { Class::Emergency } else { Class::Unknown };
         };
-        if len <= EMERGENCY_E164_DIGITS_MAX && self.is_emergency(number) {
+        if len <= EMERGENCY_E164_DIGITS_MAX && self.emergency_e164.binary_search(&number).is_ok() {
             return Class::Emergency;
         }
         let Some(cell) = self.cell(value, len) else { return Class::Unknown };
@@ -152,18 +153,13 @@ impl Numbering {
     }
 
     /// A country code and right behind it 112, 911 or one of that country's emergency numbers. No subscriber has
-    /// so short a number, so nothing else is meant.
-    pub fn is_emergency(&self, number: Number) -> bool {
-        let Some((value, len)) = number.digits() else { return false };
-        (1..=3u32).any(|code_digits| {
-            let Some(rest_digits) = len.checked_sub(code_digits).filter(|n| (2..=6).contains(n)) else { return false };
-            let power = POWERS[rest_digits as usize];
-            let (code, rest) = (value / power, format!("{:0width$}", value % power, width = rest_digits as usize));
-            let mut plans = self.plans.iter().filter(|plan| plan.country_code.parse() == Ok(code));
-            plans.any(|plan| {
-                EMERGENCY_ALWAYS.contains(&&*rest) || self.emergency_numbers(plan.country).any(|number| number == rest)
-            })
-        })
+    /// so short a number, so nothing else is meant. Sorted.
+    pub(super) fn emergency_e164(&self) -> &[Number] {
+        &self.emergency_e164
+    }
+
+    pub(super) fn plans(&self) -> impl Iterator<Item = &CountryPlan> {
+        self.plans.iter()
     }
 
     /// The country's own, besides [`EMERGENCY_ALWAYS`].
@@ -173,11 +169,6 @@ impl Numbering {
 
     pub fn plan(&self, country: Country) -> Option<&CountryPlan> {
         self.plans.iter().find(|plan| plan.country == country)
-    }
-
-    /// The plans of the countries that share the code.
-    pub fn plans_of_code<'a>(&'a self, country_code: &'a str) -> impl Iterator<Item = &'a CountryPlan> {
-        self.plans.iter().filter(move |plan| &*plan.country_code == country_code)
     }
 
     fn build(
@@ -208,7 +199,8 @@ impl Numbering {
         }
         let lead = |digits: u64| starts.partition_point(|start| *start < digits * LEAD) as u32;
         let leads = (0..=1000).map(lead).collect();
-        Numbering { starts, cells, leads, countries, classes, emergency, plans }
+        let emergency_e164 = emergency_behind_codes(&emergency, &plans);
+        Numbering { starts, cells, leads, countries, classes, emergency, emergency_e164, plans }
     }
 
     fn cell(&self, value: u64, len: u32) -> Option<&Cell> {
@@ -227,6 +219,22 @@ pub(super) const EMERGENCY_E164_DIGITS_MAX: u32 = 9;
 
 fn is_emergency_everywhere(number: Number) -> bool {
     EMERGENCY_ALWAYS.iter().any(|digits| Number::short(digits.as_bytes()) == Some(number))
+}
+
+/// See [`Numbering::emergency_e164`]; with `+112` and `+911` themselves, which are nothing else either.
+fn emergency_behind_codes(emergency: &[(Country, Box<str>)], plans: &[CountryPlan]) -> Vec<Number> {
+    let mut numbers: Vec<Number> = EMERGENCY_ALWAYS.iter().filter_map(|n| Number::e164(n.as_bytes())).collect();
+    for plan in plans {
+        let own = emergency.iter().filter(|(country, _)| *country == plan.country).map(|(_, number)| &**number);
+        numbers.extend(
+            EMERGENCY_ALWAYS.into_iter().chain(own).filter_map(|number| {
+                Number::e164([plan.country_code.as_bytes(), number.as_bytes()].concat().as_slice())
+            }),
+        );
+    }
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
 }
 
 /// Filled with zeros to 15 digits.
@@ -365,4 +373,218 @@ fn lengths_of(text: &str) -> Result<u32, String> {
         }
     }
     Ok(bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn number(digits: &str) -> Number {
+        Number::e164(digits.as_bytes()).unwrap()
+    }
+
+    fn country(digits: &str) -> &'static str {
+        let country = Numbering::builtin().country(number(digits));
+        country.map_or("", |c| Country::ALL[c.index()].0.as_str())
+    }
+
+    #[test]
+    fn countries_are_told_by_the_longest_prefix() {
+        for (digits, code) in [
+            ("46701234567", "SE"),
+            ("14155550100", "US"),
+            ("14165550100", "CA"),
+            ("18095550100", "DO"),
+            ("18765550100", "JM"),
+            ("16715550100", "GU"),
+            ("18005550100", "US"),
+            ("79161234567", "RU"),
+            ("77011234567", "KZ"),
+            ("442079460000", "GB"),
+            ("441534123456", "JE"),
+            ("441481123456", "GG"),
+            ("441624123456", "IM"),
+            ("393331234567", "IT"),
+            ("390669812345", "VA"),
+            ("358181234567", "AX"),
+            ("4779123456", "SJ"),
+            ("5999123456", "CW"),
+            ("5993123456", "BQ"),
+            ("262269123456", "YT"),
+            ("61891641234", "CX"),
+            ("61891621234", "CC"),
+            ("38344123456", "XK"),
+            ("24740000", "SH"),
+            ("999123456", ""),
+            ("881612345678", ""),
+            ("870123456789", ""),
+            ("80012345678", ""),
+            ("210123456", ""),
+        ] {
+            assert_eq!(country(digits), code, "+{digits}");
+        }
+    }
+
+    #[test]
+    fn classes_are_told_by_the_longest_prefix_and_default_to_geographic() {
+        let numbering = Numbering::builtin();
+        for (digits, class) in [
+            ("46701234567", Class::Mobile),
+            ("4684000000", Class::Geographic),
+            ("46200123456", Class::Tollfree),
+            ("469001234567", Class::Premium),
+            ("447400123456", Class::Mobile),
+            ("442079460000", Class::Geographic),
+            ("449012345678", Class::Premium),
+            ("18005550100", Class::Tollfree),
+            ("19005550100", Class::Premium),
+            ("14155550100", Class::Geographic),
+            ("870123456789", Class::Satellite),
+            ("881612345678", Class::Satellite),
+            ("881812345678", Class::Satellite),
+            ("882161234567", Class::Satellite),
+            ("882991234567", Class::International),
+            ("80012345678", Class::Tollfree),
+            ("979123456789", Class::Premium),
+            ("878101234567", Class::International),
+            ("5352345678", Class::Highcost),
+            ("252612345678", Class::Highcost),
+            ("22320201234", Class::Geographic),
+            ("22355501234", Class::Mobile),
+            ("999123456", Class::Unknown),
+            ("46112", Class::Emergency),
+            ("1911", Class::Emergency),
+            ("44999", Class::Emergency),
+            ("46999", Class::Geographic),
+        ] {
+            assert_eq!(numbering.class(number(digits)), class, "+{digits}");
+        }
+        assert_eq!(numbering.class(Number::short(b"112").unwrap()), Class::Emergency);
+        assert_eq!(numbering.class(Number::short(b"2001").unwrap()), Class::Unknown);
+        assert_eq!(numbering.class(Number::national(b"0701234567").unwrap()), Class::Unknown);
+        assert_eq!(numbering.class(Number::ANONYMOUS), Class::Unknown);
+        assert_eq!(numbering.class(Number::ABSENT), Class::Unknown);
+    }
+
+    #[test]
+    fn dial_plans_and_emergency_numbers_are_there_for_most_countries() {
+        let numbering = Numbering::builtin();
+        let plan = numbering.plan(Country::parse(b"SE").unwrap()).unwrap();
+        assert_eq!((&*plan.country_code, &*plan.trunk_prefix, plan.is_bare_national), ("46", "0", false));
+        assert_eq!(plan.international_prefixes, ["00".into()]);
+        assert!(numbering.plans.len() > 220);
+        let of = |code: &[u8]| numbering.emergency_numbers(Country::parse(code).unwrap()).collect::<Vec<_>>();
+        assert_eq!(of(b"DE"), ["110"]);
+        assert!(of(b"GB").contains(&"999") && of(b"AU").contains(&"000") && of(b"FR").contains(&"15"));
+    }
+
+    #[test]
+    fn every_mistake_in_a_table_is_told_with_its_line() {
+        let files = NumberingFiles {
+            countries: "# c\nprefix,country\n46,SE\n0,SE\n47,NOR\n48\n",
+            classes: "prefix,class,source\n46,premum,x\n,mobile,x\n46,unknown,x\n",
+            emergency: "country,number\nSE,1\n",
+            dial_plans: "country,country_code,international_prefixes,trunk_prefix,national_lengths,bare\nSE,046,00,0,7,keep\nSE,46,00,0,7-x,keep\nSE,46,+,0,7,keep\nSE,46,00,0,7,maybe\n",
+        };
+        let problems = Numbering::parse(files).unwrap_err();
+        let places: Vec<_> = problems.iter().map(|p| p.rsplit_once(": ").unwrap().0.to_owned()).collect();
+        assert_eq!(
+            places,
+            [
+                "countries.csv:4",
+                "countries.csv:5",
+                "countries.csv:6",
+                "classes.csv:2",
+                "classes.csv:3",
+                "classes.csv:4",
+                "emergency.csv:2",
+                "dialplans.csv:2",
+                "dialplans.csv:3",
+                "dialplans.csv:4",
+                "dialplans.csv:5"
+            ]
+            .map(|place| problems
+                .iter()
+                .find(|p| p.starts_with(place))
+                .unwrap()
+                .rsplit_once(": ")
+                .unwrap()
+                .0),
+        );
+    }
+
+    /// libphonenumber's own example numbers, one a country and type.
+    #[test]
+    fn example_numbers_of_libphonenumber_get_their_country_and_class() {
+        let shared = std::env::var("RINGFENCE_SHARED").unwrap_or_else(|_| "../shared".into());
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(shared);
+        let Ok(text) = std::fs::read_to_string(root.join("data/numbering/example_numbers_by_type.csv")) else {
+            eprintln!("did not run: no example_numbers_by_type.csv under {}", root.display());
+            return;
+        };
+        let numbering = Numbering::builtin();
+        let (mut n, mut countries, mut classes) = (0, 0, 0);
+        for line in text.lines().skip(1) {
+            let cells: Vec<_> = line.split(',').collect();
+            let [code, region, kind, national] = cells[..] else { panic!("{line}") };
+            let number = number(&format!("{code}{national}"));
+            let expected = match kind {
+                "MOBILE" => Class::Mobile,
+                "TOLL_FREE" => Class::Tollfree,
+                "PREMIUM_RATE" => Class::Premium,
+                _ => Class::Geographic,
+            };
+            let class = numbering.class(number);
+            n += 1;
+            // Service numbers of shared codes belong to all; a code's own fixed lines to one.
+            let found = numbering.country(number);
+            let is_country = match kind {
+                "FIXED_LINE" => found.is_some_and(|c| c.as_str() == region.replace("AC", "SH").replace("TA", "SH")),
+                _ => found.is_some() || region == "001",
+            };
+            countries += u32::from(is_country);
+            let is_class =
+                class == expected || matches!(class, Class::Highcost | Class::Satellite | Class::International);
+            classes += u32::from(is_class);
+            if !is_country || !is_class {
+                eprintln!("{line}: {found:?} {class:?}");
+            }
+        }
+        assert!(n > 700 && countries + 3 >= n && classes * 100 >= n * 98, "{n} {countries} {classes}");
+    }
+
+    fn linear<T: Copy>(rows: &[(String, T)], digits: &str) -> Option<T> {
+        rows.iter().filter(|(p, _)| digits.starts_with(p.as_str())).max_by_key(|(p, _)| p.len()).map(|(_, v)| *v)
+    }
+
+    proptest! {
+        #[test]
+        fn look_ups_equal_a_linear_scan(
+            prefixes in proptest::collection::btree_map("[1-3][0-3]{0,5}", 0usize..4, 0..40),
+            kinds in proptest::collection::btree_map("[1-3][0-3]{0,5}", 0usize..4, 0..40),
+            digits in proptest::collection::vec("[1-4][0-4]{2,14}", 1..20),
+        ) {
+            let (codes, words) = (["SE", "NO", "DK", "FI"], ["mobile", "premium", "tollfree", "satellite"]);
+            let lines = |map: &std::collections::BTreeMap<String, usize>, words: [&str; 4]| {
+                map.iter().fold("prefix,x\n".to_string(), |text, (p, v)| format!("{text}{p},{}\n", words[*v]))
+            };
+            let (countries, classes) = (lines(&prefixes, codes), lines(&kinds, words));
+            let files = NumberingFiles { countries: &countries, classes: &classes, emergency: "", dial_plans: "" };
+            let numbering = Numbering::parse(files).unwrap();
+            let prefixes: Vec<_> = prefixes.into_iter().collect();
+            let kinds: Vec<_> = kinds.into_iter().collect();
+            for digits in digits {
+                let country = linear(&prefixes, &digits).map(|v| codes[v]);
+                let found = numbering.country(number(&digits));
+                prop_assert_eq!(found.as_ref().map(Country::as_str), country);
+                let class = linear(&kinds, &digits).map(|v| words[v]);
+                let default = if country.is_some() { "geographic" } else { "unknown" };
+                if number(&digits).digits() != number("112").digits() {
+                    prop_assert_eq!(numbering.class(number(&digits)).as_str(), class.unwrap_or(default));
+                }
+            }
+        }
+    }
 }

@@ -93,16 +93,24 @@ pub fn compile_condition(
     scope: &Scope<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<Predicate> {
+    let told = problems.len();
     let node = syntax::parse(text, &mut Reporter::new(origin, problems))?;
     let predicate = Typer::new(scope, origin, problems).condition(&node)?;
+    if has_errors(problems, told) {
+        return None;
+    }
     negation::warn(&node, scope, &mut Reporter::new(origin, problems));
     Some(predicate)
 }
 
 /// `measure`.
 pub fn compile_measure(text: &str, origin: &Origin, scope: &Scope<'_>, problems: &mut Vec<Problem>) -> Option<Measure> {
+    let told = problems.len();
     let tree = syntax::parse_measure(text, &mut Reporter::new(origin, problems))?;
     let measure = Typer::new(scope, origin, problems).measure(&tree)?;
+    if has_errors(problems, told) {
+        return None;
+    }
     if let syntax::MeasureTree::Share(node) = &tree {
         negation::warn(node, scope, &mut Reporter::new(origin, problems));
     }
@@ -115,7 +123,15 @@ pub fn compile_operand(text: &str, origin: &Origin, scope: &Scope<'_>, problems:
     Typer::new(scope, origin, problems).key_part(&term)
 }
 
+/// Some mistakes (`=` for `==`) are read as what was meant, so that the rest is checked; they are errors all the same.
+fn has_errors(problems: &[Problem], from: usize) -> bool {
+    problems.get(from..).unwrap_or_default().iter().any(|p| p.is_error)
+}
+
 /// A macro by its name.
 pub(super) fn find_macro<'a>(scope: &Scope<'a>, name: &str) -> Option<(usize, &'a Macro)> {
     scope.macros.iter().enumerate().find(|(_, m)| m.name == name)
 }
+
+#[cfg(test)]
+mod tests;

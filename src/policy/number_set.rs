@@ -19,10 +19,10 @@ use crate::event::{Number, NumberPattern, NumberRange};
 #[derive(Clone, Debug, Default)]
 pub struct NumberSet {
     exact: Table,
-    prefixes: Prefixes,
+    prefixes: Box<Prefixes>,
     patterns: Vec<(Shape, Table)>,
-    ranges: Ranges,
-    notes: Notes,
+    ranges: Box<Ranges>,
+    notes: Box<Notes>,
     len: usize,
 }
 
@@ -131,24 +131,24 @@ impl NumberSetBuilder {
         let notes = self.notes;
         let by_expiry = |mut entries: Vec<(u64, u32)>| {
             if notes.can_expire {
-                entries.sort_by_key(|(_, line)| std::cmp::Reverse(notes.expires(*line)));
+                entries.sort_by_cached_key(|(_, line)| std::cmp::Reverse(notes.expires(*line)));
             }
             Table::new(entries.into_iter())
         };
         let ranges: Vec<_> = self.ranges.iter().map(|(range, line)| (*range, *line, notes.expires(*line))).collect();
         let mut set = NumberSet {
-            prefixes: Prefixes::new(&self.prefixes, by_expiry(self.prefixes.clone())),
+            prefixes: Box::new(Prefixes::new(&self.prefixes, by_expiry(self.prefixes.clone()))),
             exact: by_expiry(self.exact),
             patterns: self.patterns.into_iter().map(|(shape, keys)| (shape, by_expiry(keys))).collect(),
-            ranges: Ranges::new(&ranges),
-            notes: Notes::default(),
+            ranges: Box::new(Ranges::new(&ranges)),
+            notes: Box::default(),
             len: 0,
         };
         set.len = set.exact.len()
             + set.prefixes.table.len()
             + set.patterns.iter().map(|(_, table)| table.len()).sum::<usize>()
             + ranges.len();
-        set.notes = notes;
+        set.notes = Box::new(notes);
         set
     }
 }
@@ -353,5 +353,166 @@ impl Notes {
     fn memory_bytes(&self) -> usize {
         let categories = self.categories.iter().map(|text| text.len() + size_of::<Box<str>>());
         self.details.capacity() * size_of::<Detail>() + self.texts.capacity() + categories.sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000);
+
+    fn pattern(text: &str) -> NumberPattern {
+        NumberPattern::parse(text.as_bytes()).unwrap()
+    }
+
+    fn number(text: &str) -> Number {
+        match pattern(text) {
+            NumberPattern::Exact(number) => number,
+            other => panic!("{other}"),
+        }
+    }
+
+    fn line(line: u32) -> EntryNote<'static> {
+        EntryNote { line, ..EntryNote::default() }
+    }
+
+    fn set(entries: &[&str]) -> NumberSet {
+        let mut builder = NumberSetBuilder::new();
+        for (i, text) in entries.iter().enumerate() {
+            match text.split_once("..") {
+                Some((low, high)) => {
+                    builder.range(NumberRange::new(pattern(low), pattern(high)).unwrap(), line(i as u32 + 1))
+                }
+                None => builder.pattern(pattern(text), line(i as u32 + 1)),
+            }
+        }
+        builder.build()
+    }
+
+    #[test]
+    fn each_kind_of_entry_is_found_by_its_line() {
+        let set = set(&["+46701234567", "+4484*", "+1???976*", "+4684000000..+4684009999", "short:2001", "+4*"]);
+        let found = |text| set.find(number(text), NOW).map(|note| note.line);
+        assert_eq!(found("+46701234567"), Some(1));
+        assert_eq!(found("+4484"), Some(2));
+        assert_eq!(found("+448412345"), Some(2));
+        assert_eq!(found("+12129761234"), Some(3));
+        assert_eq!(found("+4684004711"), Some(6));
+        assert_eq!(found("short:2001"), Some(5));
+        assert_eq!(found("short:448"), None);
+        assert_eq!(found("+12129751234"), None);
+        assert_eq!(found("+35312345678"), None);
+        assert_eq!(set.len(), 6);
+        for kindless in [Number::ABSENT, Number::ANONYMOUS, Number::INVALID] {
+            assert!(!set.contains(kindless, NOW));
+        }
+    }
+
+    #[test]
+    fn an_entry_holds_until_it_expires_and_the_later_of_two_wins() {
+        let mut builder = NumberSetBuilder::new();
+        let until = |line, ms| EntryNote { line, expires: Some(Timestamp(ms)), ..EntryNote::default() };
+        let n = number("+46701234567");
+        builder.exact(n, until(1, 10));
+        builder.exact(n, until(2, 30));
+        builder.exact(n, until(3, 20));
+        builder.pattern(pattern("+447*"), until(4, 40));
+        builder.pattern(pattern("+44*"), until(5, 50));
+        let range = |low, high| NumberRange::new(pattern(low), pattern(high)).unwrap();
+        builder.range(range("+35800000", "+35809999"), until(6, 60));
+        builder.range(range("+35805000", "+35805999"), line(7));
+        let set = builder.build();
+        let found = |text, ms| set.find(number(text), Timestamp(ms)).map(|note| note.line);
+        assert_eq!((found("+46701234567", 29), found("+46701234567", 30)), (Some(2), None));
+        assert_eq!((found("+447123", 39), found("+447123", 40), found("+447123", 50)), (Some(4), Some(5), None));
+        assert_eq!((found("+35804999", 59), found("+35804999", 60)), (Some(6), None));
+        assert_eq!((found("+35805000", 1_000), found("+35806000", 59)), (Some(7), Some(6)));
+        let mut many = Vec::new();
+        set.contains_many(&[number("+46701234567"), number("+447123")], Timestamp(35), &mut many);
+        assert_eq!(many, [false, true]);
+    }
+
+    #[test]
+    fn what_people_wrote_comes_back_with_the_match() {
+        let mut builder = NumberSetBuilder::new();
+        let note = EntryNote {
+            line: 12,
+            category: Some("fraud"),
+            comment: Some("seen in May"),
+            ticket: None,
+            expires: Some(Timestamp(9_000)),
+        };
+        builder.exact(number("+46701234567"), note);
+        builder.exact(number("+46701234568"), EntryNote { line: 13, category: Some("fraud"), ..EntryNote::default() });
+        let set = builder.build();
+        assert_eq!(set.find(number("+46701234567"), NOW), Some(note));
+        assert_eq!(set.find(number("+46701234568"), NOW).and_then(|note| note.category), Some("fraud"));
+        assert_eq!(set.find(number("+46701234569"), NOW), None);
+    }
+
+    #[test]
+    fn an_empty_list_has_nothing() {
+        assert!(NumberSet::default().is_empty());
+        assert!(!NumberSet::default().contains(number("+46701234567"), NOW));
+        assert!(!set(&[]).contains(number("+46701234567"), NOW));
+    }
+
+    /// One entry as text, over few digits so that entries and numbers meet.
+    fn entry() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[+]1[0-2]{2,5}",
+            "[+]1[0-2]{0,3}[*]",
+            "[+]1[0-2?]{1,4}[?][*]?".prop_filter("few", |t| t.matches('?').count() <= 4 && t.len() > 3),
+            "short:[0-2]{1,4}",
+            ("[0-2]{3}", "[0-2]{3}").prop_map(|(a, b)| format!("+1{}..+1{}", a.clone().min(b.clone()), a.max(b))),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_set_equals_a_linear_scan(
+            entries in proptest::collection::vec((entry(), proptest::option::of(0i64..5)), 0..40),
+            numbers in proptest::collection::vec(prop_oneof!["[+]1[0-2]{2,5}", "short:[0-2]{1,4}"], 1..70),
+            at in 0i64..5,
+            may_expire: bool,
+        ) {
+            let mut builder = NumberSetBuilder::new();
+            let at = Timestamp(at);
+            let mut tests: Vec<Box<dyn Fn(Number) -> bool>> = Vec::new();
+            for (i, (text, expires)) in entries.iter().enumerate() {
+                let expires = expires.filter(|_| may_expire).map(Timestamp);
+                let note = EntryNote { line: i as u32 + 1, expires, ..EntryNote::default() };
+                let is_valid = expires.is_none_or(|end| at < end);
+                match text.split_once("..") {
+                    Some((low, high)) => {
+                        let range = NumberRange::new(pattern(low), pattern(high)).unwrap();
+                        builder.range(range, note);
+                        tests.push(Box::new(move |n| is_valid && range.contains(n)));
+                    }
+                    None => {
+                        let pattern = pattern(text);
+                        builder.pattern(pattern, note);
+                        tests.push(Box::new(move |n| is_valid && pattern.matches(n)));
+                    }
+                }
+            }
+            let set = builder.build();
+            let numbers: Vec<_> = numbers.iter().map(|text| number(text)).collect();
+            let mut many = Vec::new();
+            set.contains_many(&numbers, at, &mut many);
+            for (n, batched) in numbers.iter().zip(many) {
+                let expected = tests.iter().any(|test| test(*n));
+                prop_assert_eq!(set.contains(*n, at), expected, "{}", n);
+                prop_assert_eq!(batched, expected);
+                let found = set.find(*n, at);
+                prop_assert_eq!(found.is_some(), expected);
+                if let Some(note) = found {
+                    prop_assert!(tests[note.line as usize - 1](*n), "line {}", note.line);
+                }
+            }
+        }
     }
 }

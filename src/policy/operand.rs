@@ -65,7 +65,12 @@ impl Operand {
         }
     }
 
-    /// `None`: the event does not say. Enums then are `unknown`, which is none here too.
+    /// Does the event say it? An `unknown` enum is a value, and yet not present.
+    pub fn is_present(&self, view: &View<'_>) -> bool {
+        !matches!(self.value(view), None | Some(Value::Word("unknown")))
+    }
+
+    /// `None`: the event does not say. Enums then are `unknown`.
     pub fn value<'a>(&self, view: &View<'a>) -> Option<Value<'a>> {
         match self {
             Operand::Field(field) => value(*field, view),
@@ -217,19 +222,19 @@ fn text<'a>(field: Field, view: &View<'a>) -> Option<&'a [u8]> {
 
 fn value<'a>(field: Field, view: &View<'a>) -> Option<Value<'a>> {
     let event = view.event;
-    let spoken = |word: &'static str| Some(Value::Word(word)).filter(|_| word != "unknown");
+    let word = |word: &'static str| Some(Value::Word(word));
     match field {
         Field::Party(which) => {
             let number = number(field, view)?;
             let text: &[u8] = if number.is_text() { view.batch.text(event.party(which).text) } else { b"" };
             Some(Value::Number(number, text))
         }
-        Field::Direction => spoken(event.direction.as_str()),
-        Field::CallType => spoken(event.call_type.as_str()),
-        Field::Status => spoken(event.status.as_str()),
-        Field::HangupBy => spoken(event.hangup_by.as_str()),
-        Field::Attestation => spoken(event.attestation.as_str()),
-        Field::Class(which) => spoken(class(which, view).as_str()),
+        Field::Direction => word(event.direction.as_str()),
+        Field::CallType => word(event.call_type.as_str()),
+        Field::Status => word(event.status.as_str()),
+        Field::HangupBy => word(event.hangup_by.as_str()),
+        Field::Attestation => word(event.attestation.as_str()),
+        Field::Class(which) => word(class(which, view).as_str()),
         Field::NumberKind(which) => event.party(which).number.kind().map(|k| Value::Word(k.as_str())),
         Field::Country(which) => country(which, view).map(Value::Country),
         Field::Anonymous | Field::Answered | Field::AuthFailed => Flag::of(field).map(|f| Value::Bool(f.get(event))),

@@ -131,11 +131,6 @@ impl<'r> Reporter<'r> {
             self.problems.push(Problem { place, ..problem });
         }
     }
-
-    /// Reports into the same list what stands elsewhere.
-    pub(super) fn elsewhere<'s>(&'s mut self, origin: &'s Origin) -> Reporter<'s> {
-        Reporter { origin, problems: self.problems }
-    }
 }
 
 #[cfg(test)]
@@ -154,6 +149,8 @@ mod tests {
     #[test]
     fn carets_find_their_word_in_every_kind_of_toml_string() {
         assert_eq!(caret("a = 'x == wrong'", "wrong"), "wrong");
+        assert_eq!(caret("a = '''\r\nx ==\r\n  wrong'''", "wrong"), "wrong");
+        assert_eq!(caret("a = \"\"\"x\r\n\\\r\n  wrong\"\"\"", "wrong"), "wrong");
         assert_eq!(caret("a = '''\nx == wrong'''", "wrong"), "wrong");
         assert_eq!(caret("a = '''x == wrong\n'''", "wrong"), "wrong");
         assert_eq!(caret(r#"a = "x == wrong""#, "wrong"), "wrong");

@@ -118,7 +118,7 @@ impl Predicate {
             Predicate::All(parts) => parts.iter().all(|p| p.eval(view)),
             Predicate::Any(parts) => parts.iter().any(|p| p.eval(view)),
             Predicate::Flag(flag) => flag.get(view.event),
-            Predicate::Present(operand) => operand.value(view).is_some(),
+            Predicate::Present(operand) => operand.is_present(view),
             Predicate::Words { field, mask } => super::operand::word(*field, view).is_some_and(|w| mask >> w & 1 != 0),
             Predicate::Country(which, set) => {
                 super::operand::country(*which, view).is_some_and(|c| set.contains(c, view.event.time))

@@ -19,7 +19,7 @@ pub(super) fn parse(text: &str, reporter: &mut Reporter<'_>) -> Option<Node> {
         return None;
     }
     let tokens = tokens(text, reporter)?;
-    let mut parser = Parser { tokens: &tokens, at: 0, depth: 0, end: text.len(), reporter };
+    let mut parser = Parser { tokens: &tokens, at: 0, depth: 0, spent: false, end: text.len(), reporter };
     let node = parser.expr();
     if parser.at < parser.tokens.len() {
         let extra = parser.here();
@@ -40,7 +40,7 @@ pub(super) fn parse_term(text: &str, reporter: &mut Reporter<'_>) -> Option<Span
         return None;
     }
     let tokens = tokens(text, reporter)?;
-    let mut parser = Parser { tokens: &tokens, at: 0, depth: 0, end: text.len(), reporter };
+    let mut parser = Parser { tokens: &tokens, at: 0, depth: 0, spent: false, end: text.len(), reporter };
     let term = parser.term().ok()?;
     if parser.at < parser.tokens.len() {
         let (extra, problem) = (parser.here(), parser.unexpected("the end"));
@@ -69,7 +69,7 @@ pub(super) fn parse_measure(text: &str, reporter: &mut Reporter<'_>) -> Option<M
         return None;
     }
     let tokens = tokens(text, reporter)?;
-    let mut parser = Parser { tokens: &tokens, at: 0, depth: 0, end: text.len(), reporter };
+    let mut parser = Parser { tokens: &tokens, at: 0, depth: 0, spent: false, end: text.len(), reporter };
     let measure = parser.measure().ok()?;
     if parser.at < parser.tokens.len() {
         let (extra, problem) = (parser.here(), parser.unexpected("the end"));
@@ -87,6 +87,8 @@ struct Parser<'p, 'r> {
     at: usize,
     /// Open parentheses and `not`s around.
     depth: usize,
+    /// The rest was given up on; what it lacks is nobody's mistake.
+    spent: bool,
     /// Length of the text.
     end: usize,
     reporter: &'p mut Reporter<'r>,
@@ -132,8 +134,10 @@ impl<'p> Parser<'p, '_> {
     }
 
     fn fail<T>(&mut self, wanted: &str) -> Result<T, Told> {
-        let (span, problem) = (self.here(), self.unexpected(wanted));
-        self.reporter.report(problem, span);
+        if !self.spent {
+            let (span, problem) = (self.here(), self.unexpected(wanted));
+            self.reporter.report(problem, span);
+        }
         Err(Told)
     }
 
@@ -183,15 +187,24 @@ impl<'p> Parser<'p, '_> {
             let problem = Problem::error("E054", message).help("give parts of it a name under [macros]");
             self.reporter.report(problem, self.here());
             self.at = self.tokens.len();
+            self.spent = true;
             return Spanned { node: Expr::Broken, span: start..self.end };
         }
         self.depth += 1;
-        let read = if self.take_word("not") { Ok(Expr::Not(Box::new(self.unary()))) } else { self.primary() };
+        let read = if self.take_word("not") {
+            let inner = Box::new(self.unary());
+            Ok(self.node(Expr::Not(inner), start))
+        } else {
+            self.primary()
+        };
         self.depth -= 1;
-        let node = read.unwrap_or_else(|Told| {
+        read.unwrap_or_else(|Told| {
             self.skip();
-            Expr::Broken
-        });
+            self.node(Expr::Broken, start)
+        })
+    }
+
+    fn node(&self, node: Expr, start: usize) -> Node {
         Spanned { node, span: start..self.read_to().max(start) }
     }
 
@@ -210,27 +223,30 @@ impl<'p> Parser<'p, '_> {
         }
     }
 
-    fn primary(&mut self) -> Result<Expr, Told> {
-        match self.peek() {
+    /// Parentheses belong to no node: what is wrong inside them is told without them.
+    fn primary(&mut self) -> Result<Node, Told> {
+        let start = self.here().start;
+        let expr = match self.peek() {
             Some(Token::Open) => {
                 self.at += 1;
                 let inner = self.expr();
                 self.expect(&Token::Close, "`)`")?;
-                Ok(inner.node)
+                return Ok(inner);
             }
             Some(Token::Macro(name)) => {
                 self.at += 1;
-                Ok(Expr::Macro((*name).to_owned()))
+                Expr::Macro((*name).to_owned())
             }
             Some(Token::Word(word @ ("during" | "outside"))) => {
                 self.at += 1;
                 self.expect(&Token::Open, "`(` and the name of a calendar")?;
                 let calendar = self.name("the name of a calendar")?;
                 self.expect(&Token::Close, "`)`")?;
-                Ok(Expr::Schedule { inside: *word == "during", calendar })
+                Expr::Schedule { inside: *word == "during", calendar }
             }
-            _ => self.test(),
-        }
+            _ => self.test()?,
+        };
+        Ok(self.node(expr, start))
     }
 
     fn name(&mut self, wanted: &str) -> Result<Spanned<String>, Told> {

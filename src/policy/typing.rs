@@ -259,7 +259,7 @@ impl<'t> Typer<'t> {
 
     fn matches(&mut self, left: &Typed, regex: &Spanned<String>) -> Option<Predicate> {
         if left.ty != Type::Text {
-            let problem = Problem::error("E044", format!("`matches` does not work on {}", named(left)));
+            let problem = Problem::error("E044", format!("`matches` does not work here: {}", named(left)));
             let problem = match left.ty {
                 Type::Number => problem.help(
                     "numbers are matched by their digits: +4670*, +1???976*, a range +46100..+46199, or a list; what the gateway wrote is in `.raw`",
@@ -343,7 +343,8 @@ impl<'t> Typer<'t> {
     /// The field of this name, known when the rule runs.
     fn named(&mut self, name: &str, span: &Range<usize>) -> Option<&'static Spec> {
         let Some(spec) = Field::named(name) else {
-            let near = suggest(name, FIELDS.iter().map(|f| f.name));
+            // From the end: `calle` has more likely lost one of two equal letters of `callee` than the r of `caller`.
+            let near = suggest(name, FIELDS.iter().rev().map(|f| f.name));
             return self.report(unknown("E043", "field", "", name, near), span.clone());
         };
         match self.scope.on {

@@ -58,10 +58,6 @@ impl Table {
         table
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
     pub(super) fn len(&self) -> usize {
         self.values.len()
     }
@@ -123,7 +119,7 @@ impl Table {
     }
 
     fn home(&self, h: u64) -> usize {
-        (u128::from(h) * u128::from(self.n_homes) >> 64) as usize
+        ((u128::from(h) * u128::from(self.n_homes)) >> 64) as usize
     }
 }
 
