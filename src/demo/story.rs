@@ -309,7 +309,7 @@ fn explain(sighting: &Sighting, key: &str) -> String {
     let then = match (level.as_str(), rule.as_str()) {
         ("critical", "demo-wangiri") => " The range is blocked from now on.",
         ("critical", "demo-tdos") => " Callers that no carrier vouches for no longer get through to it.",
-        ("critical", "demo-toll-fraud") => " The account may call Sweden, and nowhere else.",
+        ("critical", "demo-toll-fraud") => " It makes no more of them.",
         _ => "",
     };
     format!("{level} {rule}: {what} (threshold {threshold}).{then}")
