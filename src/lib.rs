@@ -17,6 +17,8 @@ mod window;
 
 pub mod engine;
 
+pub mod gateway;
+
 pub mod notify;
 
 pub mod config;

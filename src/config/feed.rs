@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::section::Section;
 use crate::event::dialplan::DialPlanSettings;
-use crate::ingest::greeting::Token;
-use crate::ingest::listener::ListenerSettings;
-use crate::ingest::tls::TlsSettings;
+use crate::gateway::greeting::Token;
+use crate::gateway::listener::ListenerSettings;
+use crate::gateway::tls::TlsSettings;
 use crate::limits::ID_BYTES_MAX;
 use crate::notify::Secret;
 

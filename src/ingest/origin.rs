@@ -6,24 +6,35 @@ use std::sync::Arc;
 use super::wire::Origin;
 use super::{Counts, FeedContext};
 use crate::clock::Timestamp;
-use crate::event::{CallEvent, CustomerId, Flags, GatewayId, Number, Party, Reject, Text};
+use crate::event::dialplan::{DialPlan, Normalised, Scratch, Wording};
+use crate::event::{CallEvent, CustomerId, Flags, GatewayId, Party, Reject, Text};
 use crate::limits::FUTURE_MS_MAX;
 
 /// Completes decoded events by what the feed knows. One a connection, so that names are looked up
 /// in shared tables once and not for every event.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Attribution {
     context: Arc<FeedContext>,
     gateway: GatewayId,
     seq_required: bool,
     customers: Known,
     gateways: Known,
+    scratch: Scratch,
+}
+
+impl Clone for Attribution {
+    /// The clone knows what the hello said, and learns names anew.
+    fn clone(&self) -> Attribution {
+        let (gateway, seq_required) = (self.gateway, self.seq_required);
+        Attribution { gateway, seq_required, ..Attribution::new(self.context.clone()) }
+    }
 }
 
 impl Attribution {
     pub(crate) fn new(context: Arc<FeedContext>) -> Attribution {
         let (gateway, seq_required) = (context.gateway, context.seq_required);
-        Attribution { context, gateway, seq_required, customers: Known::default(), gateways: Known::default() }
+        let (customers, gateways, scratch) = (Known::default(), Known::default(), Scratch::default());
+        Attribution { context, gateway, seq_required, customers, gateways, scratch }
     }
 
     pub(crate) fn greet(&mut self, gateway: GatewayId, seq_required: bool) {
@@ -56,9 +67,16 @@ impl Attribution {
                 .id(bytes(block, side, origin.gateway), |name| names.gateway(name).map(|id| id.0))
                 .map(GatewayId)?;
         }
-        for party in [&mut event.caller, &mut event.callee, &mut event.asserted, &mut event.diverting] {
+        let (plan, scratch) = (&self.context.dial_plan, &mut self.scratch);
+        if !event.caller.raw.is_absent() && normalise(&mut event.caller, plan, scratch, block, side).anonymous {
+            event.flags.set(Flags::ANONYMOUS);
+        }
+        if !event.callee.raw.is_absent() && normalise(&mut event.callee, plan, scratch, block, side).emergency {
+            event.flags.set(Flags::EMERGENCY);
+        }
+        for party in [&mut event.asserted, &mut event.diverting] {
             if !party.raw.is_absent() {
-                normalise(party, block, side);
+                normalise(party, plan, scratch, block, side);
             }
         }
         Ok(())
@@ -82,16 +100,26 @@ impl Attribution {
     }
 }
 
-/// Stands in for the dial plan: `+` and digits is E.164, the rest is invalid.
-fn normalise(party: &mut Party, block: &[u8], side: &mut Vec<u8>) {
-    let raw = bytes(block, side, party.raw);
-    match raw.strip_prefix(b"+").and_then(Number::e164).or_else(|| Number::short(raw)) {
-        Some(number) => party.number = number,
-        None => {
-            party.number = Number::INVALID;
-            party.text = party.raw;
-        }
+/// Lets the dial plan say what a party's number means.
+fn normalise(party: &mut Party, plan: &DialPlan, scratch: &mut Scratch, block: &[u8], side: &mut Vec<u8>) -> Normalised {
+    let meant = plan.normalise(bytes(block, side, party.raw), scratch);
+    party.number = meant.number;
+    party.text = match &meant.wording {
+        Wording::Absent => Text::ABSENT,
+        Wording::Raw(range) => Text { at: party.raw.at + range.start as u32, len: range.len() as u32 },
+        Wording::Built => keep(side, scratch.built()),
+    };
+    meant
+}
+
+/// As [`crate::event::Batch::keep`], for a side buffer on its own.
+pub(crate) fn keep(side: &mut Vec<u8>, text: &[u8]) -> Text {
+    if text.is_empty() {
+        return Text::ABSENT;
     }
+    let at = side.len() as u32 | Text::SIDE;
+    side.extend_from_slice(text);
+    Text { at, len: text.len() as u32 }
 }
 
 /// The bytes of a text of a batch whose block is not yet its own.
@@ -106,7 +134,7 @@ pub(crate) fn bytes<'a>(block: &'a [u8], side: &'a [u8], text: Text) -> &'a [u8]
 const KNOWN_MAX: usize = 4096;
 
 /// Ids this connection has seen, so that shared tables are asked once a name.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Known {
     last: Option<(Box<[u8]>, u32)>,
     all: HashMap<Box<[u8]>, u32>,

@@ -1,20 +1,219 @@
-//! Files of events as blocks of whole records.
-use std::io::{self, Read};
+//! Files become blocks of whole records, in order: plain, gzip or zstd, or standard input.
+
+use std::fs::File;
+use std::io::{Cursor, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::csv::{self, Dialect, DialectName};
 use super::framing::{Framer, Style};
+use super::Format;
 use crate::limits::BLOCK_BYTES;
-pub struct Source { input: Box<dyn Read + Send>, framer: Framer, ended: bool }
+
+/// A file cannot be read, or not be understood as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("cannot open `{path}`")]
+    Open { path: PathBuf, source: std::io::Error },
+    #[error("cannot read `{path}`")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("`{path}`: its name does not tell its format; give `--input-format` ndjson, asterisk or csv:SETTINGS.toml")]
+    UnknownFormat { path: PathBuf },
+    #[error("unknown input format `{name}`; there are ndjson, asterisk and csv:SETTINGS.toml")]
+    NoSuchFormat { name: String },
+    #[error("`{path}`: {problem}")]
+    Settings { path: PathBuf, problem: String },
+}
+
+/// One file being read.
+pub struct Source {
+    path: PathBuf,
+    reader: Box<dyn Read + Send>,
+    framer: Framer,
+    /// Gives what it has at once: somebody may be watching the other end of the pipe.
+    is_pipe: bool,
+    ended: bool,
+}
+
 impl Source {
-    pub fn open(path: &std::path::Path) -> io::Result<Source> {
-        Ok(Source { input: Box::new(std::fs::File::open(path)?), framer: Framer::new(Style::Lines), ended: false })
+    /// `-` is standard input. Compression shows in the first bytes, whatever the name says.
+    pub fn open(path: &Path, style: Style) -> Result<Source, SourceError> {
+        let is_pipe = path.as_os_str() == "-";
+        let file: Box<dyn Read + Send> = if is_pipe {
+            Box::new(std::io::stdin())
+        } else {
+            let open = |source| SourceError::Open { path: path.into(), source };
+            let file = File::open(path).map_err(open)?;
+            // A folder opens, and fails only when read.
+            if file.metadata().map_err(open)?.is_dir() {
+                return Err(open(ErrorKind::IsADirectory.into()));
+            }
+            Box::new(file)
+        };
+        Source::new(path, file, style, is_pipe)
     }
-    pub fn recycle(&mut self, block: Vec<u8>) { self.framer.recycle(block); }
-    pub fn next_block(&mut self) -> io::Result<Option<Vec<u8>>> {
-        while !self.ended {
-            let space = self.framer.space(BLOCK_BYTES);
-            let n = (&mut self.input).take(BLOCK_BYTES as u64).read_to_end(space)?;
-            if n == 0 { self.ended = true; return Ok(self.framer.finish()); }
-            if let Some(block) = self.framer.block() { return Ok(Some(block)); }
+
+    fn new(path: &Path, mut file: Box<dyn Read + Send>, style: Style, is_pipe: bool) -> Result<Source, SourceError> {
+        let read = |source| SourceError::Read { path: path.into(), source };
+        let mut magic = Vec::new();
+        file.by_ref().take(4).read_to_end(&mut magic).map_err(read)?;
+        let kind = <[u8; 4]>::try_from(magic.as_slice()).unwrap_or_default();
+        let whole = Cursor::new(magic).chain(file);
+        let reader: Box<dyn Read + Send> = match kind {
+            [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(whole)),
+            [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::Decoder::new(whole).map_err(read)?),
+            _ => Box::new(whole),
+        };
+        Ok(Source { path: path.into(), reader, framer: Framer::new(style), is_pipe, ended: false })
+    }
+
+    /// The next block of whole records; `None` at the end.
+    pub fn block(&mut self) -> Result<Option<Vec<u8>>, SourceError> {
+        loop {
+            if let Some(block) = self.framer.block() {
+                return Ok(Some(block));
+            }
+            if self.ended {
+                return Ok(self.framer.finish());
+            }
+            let n_read = self.fill().map_err(|source| SourceError::Read { path: self.path.clone(), source })?;
+            self.ended = n_read == 0;
         }
-        Ok(None)
+    }
+
+    /// Gives a block's memory back.
+    pub fn recycle(&mut self, block: Vec<u8>) {
+        self.framer.recycle(block);
+    }
+
+    fn fill(&mut self) -> std::io::Result<usize> {
+        let space = self.framer.space(BLOCK_BYTES);
+        if !self.is_pipe {
+            return self.reader.by_ref().take(BLOCK_BYTES as u64).read_to_end(space);
+        }
+        let had = space.len();
+        space.resize(had + BLOCK_BYTES, 0);
+        let read = loop {
+            match self.reader.read(space.get_mut(had..).unwrap_or(&mut [])) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        space.truncate(had + read.as_ref().map_or(0, |n| *n));
+        read
+    }
+}
+
+impl Format {
+    /// The format of a file, by what `--input-format` says or else by the file's name.
+    ///
+    /// `csv:FILE` takes the settings of [`csv::Settings`] from a TOML file. `csv` without settings is `asterisk`, the
+    /// only dialect that needs none, with times in UTC.
+    pub fn of_file(path: &Path, named: Option<&str>) -> Result<Format, SourceError> {
+        match named {
+            Some("ndjson" | "jsonl") => Ok(Format::Ndjson),
+            Some("asterisk" | "csv" | "csv:asterisk") => asterisk(),
+            Some(name) => match name.strip_prefix("csv:") {
+                Some(settings) => csv_settings(Path::new(settings)),
+                None => Err(SourceError::NoSuchFormat { name: name.into() }),
+            },
+            None => {
+                let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
+                let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
+                let is_lines = [".ndjson", ".jsonl", ".json"].iter().any(|end| name.ends_with(end));
+                // A pipe has no name; NDJSON is our own format.
+                if is_lines || name == "-" {
+                    return Ok(Format::Ndjson);
+                }
+                if name.ends_with(".csv") {
+                    return asterisk();
+                }
+                Err(SourceError::UnknownFormat { path: path.into() })
+            }
+        }
+    }
+}
+
+fn asterisk() -> Result<Format, SourceError> {
+    let settings =
+        csv::Settings { dialect: DialectName::Asterisk, time_zone: Some("UTC".into()), ..csv::Settings::default() };
+    dialect(Path::new("asterisk"), &settings)
+}
+
+fn csv_settings(path: &Path) -> Result<Format, SourceError> {
+    let text = std::fs::read_to_string(path).map_err(|source| SourceError::Open { path: path.into(), source })?;
+    let settings = toml::from_str(&text)
+        .map_err(|e| SourceError::Settings { path: path.into(), problem: e.to_string().trim_end().into() })?;
+    dialect(path, &settings)
+}
+
+fn dialect(path: &Path, settings: &csv::Settings) -> Result<Format, SourceError> {
+    let dialect = Dialect::new(settings)
+        .map_err(|problems| SourceError::Settings { path: path.into(), problem: problems.join("; ") })?;
+    Ok(Format::Csv(Arc::new(dialect)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn read_all(name: &str, bytes: &[u8]) -> Result<Vec<u8>, SourceError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let mut source = Source::open(&path, Style::Lines)?;
+        let mut all = Vec::new();
+        while let Some(block) = source.block()? {
+            assert!(block.len() <= 2 * BLOCK_BYTES);
+            all.extend_from_slice(&block);
+            source.recycle(block);
+        }
+        Ok(all)
+    }
+
+    fn lines() -> Vec<u8> {
+        (0..100_000).flat_map(|i| format!("{{\"n\":{i}}}\n").into_bytes()).collect()
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn plain_gzip_and_zstd_give_the_same_bytes_whatever_their_name() {
+        let lines = lines();
+        let (one, two) = lines.split_at(500_000);
+        let members = [gzip(one), gzip(two)].concat();
+        let zst = zstd::encode_all(lines.as_slice(), 1).unwrap();
+        for bytes in [&lines, &members, &zst] {
+            assert!(read_all("calls.ndjson", bytes).unwrap() == lines);
+        }
+        assert_eq!(read_all("empty", b"").unwrap(), b"");
+        assert_eq!(read_all("short", b"{}").unwrap(), b"{}");
+    }
+
+    #[test]
+    fn a_truncated_archive_is_an_error_and_not_an_end() {
+        let whole = gzip(&lines());
+        let error = read_all("calls.gz", &whole[..whole.len() / 2]).unwrap_err();
+        assert!(error.to_string().starts_with("cannot read `"), "{error}");
+    }
+
+    #[test]
+    fn formats_are_known_by_name_or_by_word() {
+        let of = |path: &str, named| Format::of_file(Path::new(path), named);
+        for path in ["a.ndjson", "a.jsonl.gz", "a.JSON.zst", "-"] {
+            assert!(matches!(of(path, None), Ok(Format::Ndjson)), "{path}");
+        }
+        assert!(matches!(of("Master.csv", None), Ok(Format::Csv(_))));
+        assert!(matches!(of("calls", Some("asterisk")), Ok(Format::Csv(_))));
+        assert!(matches!(of("calls.csv", Some("csv:tests/data/csv/handset.toml")), Ok(Format::Csv(_))));
+        for (path, named) in [("Master.txt", None), ("a.ndjson", Some("xml")), ("a", Some("csv:no/such.toml"))] {
+            assert!(of(path, named).is_err(), "{path}");
+        }
     }
 }

@@ -139,6 +139,15 @@ impl Decimal {
         Some(whole + u64::from(rest >= unit - rest))
     }
 
+    /// The value times `10^places`, cut; `None` past 2^64. The sign is the caller's.
+    pub(crate) fn floor(&self, places: i32) -> Option<u64> {
+        let power = self.exponent.saturating_add(places);
+        if power >= 0 || self.mantissa == 0 {
+            return self.scaled(places);
+        }
+        Some(10u64.checked_pow(power.unsigned_abs()).map_or(0, |unit| self.mantissa / unit))
+    }
+
     /// The value, where it is a whole number of 0 or more.
     pub(crate) fn whole(&self) -> Option<u64> {
         if (self.negative && self.mantissa != 0) || self.inexact {

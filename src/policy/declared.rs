@@ -198,8 +198,9 @@ fn list(
     reads: &mut ListReads<'_>,
     problems: &mut Vec<Problem>,
 ) -> DeclaredList {
-    section.check_keys(tables::LIST_KEYS, problems);
-    if !section.has(tables::TYPE.name) {
+    let section = &section.clone().keyed(tables::LIST_KEYS);
+    section.check_keys(problems);
+    if section.lacks(&tables::TYPE) {
         problems.push(section.missing(&tables::TYPE));
     }
     let list_type = section.word(&tables::TYPE, &ListType::WORDS, problems);
@@ -377,10 +378,11 @@ pub(crate) fn time_zone(section: &Section<'_, '_>, problems: &mut Vec<Problem>) 
 }
 
 fn calendar(name: &str, section: &Section<'_, '_>, settings: &Settings, problems: &mut Vec<Problem>) -> Calendar {
-    section.check_keys(tables::CALENDAR_KEYS, problems);
+    let section = &section.clone().keyed(tables::CALENDAR_KEYS);
+    section.check_keys(problems);
     let zone = time_zone(section, problems).unwrap_or_else(|| settings.time_zone.clone());
     let mut calendar = Calendar::new(name, zone);
-    if !section.has(tables::OPEN.name) {
+    if section.lacks(&tables::OPEN) {
         problems.push(section.missing(&tables::OPEN));
     }
     let mut bad = |text: &TextValue<'_>, message: String| {

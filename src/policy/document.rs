@@ -12,7 +12,8 @@ pub(crate) struct Document<'t> {
     pub(crate) path: &'t str,
     pub(crate) text: &'t str,
     pub(crate) root: Spanned<DeTable<'t>>,
-    pub(crate) is_broken: bool,
+    /// Where it is broken: whole lines, by bytes.
+    pub(crate) broken: Vec<Range<usize>>,
 }
 
 /// A text value and where it stands, quotes included.
@@ -40,27 +41,64 @@ pub(crate) const fn later(name: &'static str) -> Key {
 }
 
 impl<'t> Document<'t> {
-    /// Every error of syntax is noted; what stands between them is read all the same.
+    /// Every error of syntax is noted, but for those that only follow from another; what stands between them is
+    /// read all the same.
     pub(crate) fn parse(path: &'t str, text: &'t str, problems: &mut Vec<Problem>) -> Document<'t> {
-        let (root, errors) = DeTable::parse_recoverable(text);
-        let is_broken = !errors.is_empty();
-        for error in errors {
+        let (root, mut errors) = DeTable::parse_recoverable(text);
+        errors.sort_by_key(|e| e.span().map_or(0, |span| span.start));
+        let mut broken: Vec<Range<usize>> = Vec::new();
+        let mut unclosed_until = 0;
+        for (i, error) in errors.iter().enumerate() {
             let span = error.span().unwrap_or(0..0);
-            let is_duplicate = error.message().starts_with("duplicate key");
-            let problem = Problem::error(if is_duplicate { "E007" } else { "E001" }, error.message().trim_end());
-            let problem = problem.at(path, span.clone());
-            problems.push(match unquoted(text, span.start) {
-                Some(line) if !is_duplicate => problem.help(format!("text stands in quotes: {line}")),
-                _ => problem,
-            });
+            let line = line_at(text, span.start);
+            let follows = i < unclosed_until || broken.contains(&line);
+            broken.push(line);
+            if follows {
+                continue;
+            }
+            // An array that is not closed swallows the lines after it, each a mistake to the parser.
+            if error.message().contains("array") {
+                let end = errors.iter().skip(i).position(|e| e.message().starts_with("unclosed array"));
+                unclosed_until = end.map_or(0, |end| i + end + 1);
+            }
+            problems.push(syntax_problem(path, text, error.message().trim_end(), span, unclosed_until > i));
         }
-        Document { path, text, root, is_broken }
+        Document { path, text, root, broken }
+    }
+
+    /// Does the place stand where the file is broken?
+    pub(crate) fn is_broken_at(&self, at: usize) -> bool {
+        self.broken.iter().any(|line| (line.start..=line.end).contains(&at))
     }
 
     pub(crate) fn table(&self) -> Section<'_, 't> {
         let named = "this file".to_owned();
-        Section { document: self, table: self.root.get_ref(), span: self.root.span(), named }
+        Section { document: self, table: self.root.get_ref(), span: self.root.span(), named, keys: &[] }
     }
+}
+
+fn syntax_problem(path: &str, text: &str, message: &str, span: Range<usize>, is_unclosed: bool) -> Problem {
+    if message.starts_with("duplicate key") {
+        let key = short(text.get(span.clone()).unwrap_or(""));
+        return Problem::error("E007", format!("key `{key}` is written twice in one table")).at(path, span);
+    }
+    let problem = Problem::error("E001", message).at(path, span.clone());
+    if is_unclosed {
+        return problem.help("close the array above with `]`");
+    }
+    match unquoted(text, span.start) {
+        Some(line) => problem.help(format!("text stands in quotes: {line}")),
+        None => problem,
+    }
+}
+
+/// Bytes of the line that holds the byte `at`, its end not included.
+fn line_at(text: &str, at: usize) -> Range<usize> {
+    let bytes = text.as_bytes();
+    let at = at.min(bytes.len());
+    let start = memchr::memrchr(b'\n', bytes.get(..at).unwrap_or(&[])).map_or(0, |n| n + 1);
+    let end = memchr::memchr(b'\n', bytes.get(at..).unwrap_or(&[])).map_or(bytes.len(), |n| at + n);
+    start..end
 }
 
 /// For a line such as `where = direction == inbound`: the same line with its quotes.
@@ -84,6 +122,8 @@ pub(crate) struct Section<'d, 't> {
     pub(crate) span: Range<usize>,
     /// `[[threshold]] ips-wangiri`, for messages.
     pub(crate) named: String,
+    /// The keys it may have.
+    keys: &'static [Key],
 }
 
 impl<'d, 't> Section<'d, 't> {
@@ -121,10 +161,24 @@ impl<'d, 't> Section<'d, 't> {
         self.table.get_key_value(name).map_or(self.span.clone(), |(k, _)| k.span())
     }
 
-    /// Notes every key that is not in `keys`, or not yet.
-    pub(crate) fn check_keys(&self, keys: &[Key], problems: &mut Vec<Problem>) {
+    /// The same table, of which is known what it may hold.
+    pub(crate) fn keyed(self, keys: &'static [Key]) -> Section<'d, 't> {
+        Section { keys, ..self }
+    }
+
+    /// Is the key not there, nor one that is clearly a slip for it? That is told as an unknown key.
+    pub(crate) fn lacks(&self, key: &Key) -> bool {
+        let is_slip = |name: &str| {
+            !self.keys.iter().any(|k| k.name == name)
+                && suggest(name, self.keys.iter().map(|k| k.name)) == Some(key.name)
+        };
+        !self.has(key.name) && !self.table.keys().any(|k| is_slip(k.get_ref()))
+    }
+
+    /// Notes every key that the table may not have, or not yet.
+    pub(crate) fn check_keys(&self, problems: &mut Vec<Problem>) {
         for (name, span, _) in self.keys() {
-            match keys.iter().find(|k| k.name == name) {
+            match self.keys.iter().find(|k| k.name == name) {
                 Some(key) if key.is_supported => {}
                 Some(_) => {
                     problems.push(self.problem("E090", format!("`{name}` is not supported yet"), span).help(format!(
@@ -132,13 +186,13 @@ impl<'d, 't> Section<'d, 't> {
                         self.named
                     )))
                 }
-                None => problems.push(self.unknown_key(name, span, keys)),
+                None => problems.push(self.unknown_key(name, span)),
             }
         }
     }
 
-    fn unknown_key(&self, name: &str, span: Range<usize>, keys: &[Key]) -> Problem {
-        let names = || keys.iter().filter(|k| k.is_supported).map(|k| k.name);
+    fn unknown_key(&self, name: &str, span: Range<usize>) -> Problem {
+        let names = || self.keys.iter().filter(|k| k.is_supported).map(|k| k.name);
         let message = match suggest(name, names()) {
             Some(near) => format!("unknown key `{}`; did you mean `{near}`?", short(name)),
             None => format!("unknown key `{}`", short(name)),
@@ -174,7 +228,7 @@ impl<'d, 't> Section<'d, 't> {
 
     /// As [`Section::text`], and noted where it is not there.
     pub(crate) fn required_text(&self, key: &Key, problems: &mut Vec<Problem>) -> Option<TextValue<'d>> {
-        if !self.has(key.name) {
+        if self.lacks(key) {
             problems.push(self.missing(key));
         }
         self.text(key, problems)
@@ -262,7 +316,7 @@ impl<'d, 't> Section<'d, 't> {
     }
 
     pub(crate) fn inner(&self, table: &'d DeTable<'t>, span: Range<usize>, named: &str) -> Section<'d, 't> {
-        Section { document: self.document, table, span, named: format!("`{named}`") }
+        Section { document: self.document, table, span, named: format!("`{named}`"), keys: &[] }
     }
 
     /// The tables of an array of tables, in the order they are written.

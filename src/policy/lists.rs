@@ -206,6 +206,8 @@ pub(crate) struct FileReader<'f, 'p> {
     entries: Entries,
     expiries: Expiries<'f>,
     n_bad: usize,
+    /// The first bad line that is not shown.
+    hidden: Option<Range<usize>>,
     problems: &'p mut Vec<Problem>,
 }
 
@@ -219,7 +221,15 @@ impl<'f, 'p> FileReader<'f, 'p> {
     ) -> FileReader<'f, 'p> {
         // About one entry in 16 bytes; a guess that saves most of the growing.
         let entries = Entries::new(list_type, text.len() / 16);
-        FileReader { path, text, entries, expiries: Expiries { zone, known: HashMap::new() }, n_bad: 0, problems }
+        FileReader {
+            path,
+            text,
+            entries,
+            expiries: Expiries { zone, known: HashMap::new() },
+            n_bad: 0,
+            hidden: None,
+            problems,
+        }
     }
 
     /// Reads it all; `None` where a line was bad.
@@ -228,10 +238,10 @@ impl<'f, 'p> FileReader<'f, 'p> {
             Some((start, delimiter)) => self.read_csv(start, delimiter),
             None => self.read_lines(),
         }
-        if self.n_bad > BAD_LINES_SHOWN {
+        if let Some(first) = self.hidden {
             let more = self.n_bad - BAD_LINES_SHOWN;
             let message = format!("{more} more bad lines in this file, {} in all", self.n_bad);
-            self.problems.push(Problem::error("E011", message).at(self.path, self.text.len()..self.text.len()));
+            self.problems.push(Problem::error("E011", message).at(self.path, first).label("the first of them"));
         }
         (self.n_bad == 0).then_some(self.entries)
     }
@@ -298,7 +308,7 @@ impl<'f, 'p> FileReader<'f, 'p> {
         loop {
             let more = reader.read_record(&mut record);
             let (at, line) = record.position().map_or((0, 1), |p| (p.byte() as usize, p.line() as usize));
-            let (at, line) = (start + at, first_line + line);
+            let (at, line) = self.skip_comments(start + at, first_line + line, delimiter);
             match more {
                 Ok(false) => return,
                 Ok(true) => {}
@@ -313,6 +323,20 @@ impl<'f, 'p> FileReader<'f, 'p> {
                 return;
             }
         }
+    }
+
+    /// A record begins where the one before ended: past the lines between them that are none.
+    fn skip_comments(&mut self, mut at: usize, mut line: usize, delimiter: u8) -> (usize, usize) {
+        while let Some(rest) = self.text.get(at..).filter(|rest| rest.starts_with(['#', '\r', '\n'])) {
+            let length = memchr::memchr(b'\n', rest.as_bytes()).map_or(rest.len(), |end| end + 1);
+            let first = rest.get(..length).and_then(|l| l.split(char::from(delimiter)).next()).unwrap_or("");
+            // A column that was too narrow is exported as signs: that is no comment.
+            if first.len() < length && is_spreadsheet_figure(first) {
+                self.bad(bad_number(first, "no number"), at..at + first.len(), line);
+            }
+            (at, line) = (at + length, line + 1);
+        }
+        (at, line)
     }
 
     /// Which column stands where; unknown ones are noted.
@@ -388,6 +412,7 @@ impl<'f, 'p> FileReader<'f, 'p> {
     fn bad(&mut self, bad: BadEntry, span: Range<usize>, line: usize) {
         self.n_bad += 1;
         if self.n_bad > BAD_LINES_SHOWN {
+            self.hidden.get_or_insert(span);
             return;
         }
         let message = format!("line {line}: {}", bad.message);

@@ -111,8 +111,8 @@ pub fn load(source: &RuleSource, options: LoadOptions) -> Loaded {
     declared::check_use(&documents, &declared, &rules, &mut problems);
     not_included(source, &files, &mut problems);
 
-    if documents.iter().any(|d| d.is_broken) {
-        keep_root_causes(&mut problems);
+    if documents.iter().any(|d| !d.broken.is_empty()) {
+        keep_root_causes(&documents, &mut problems);
     }
     let counts = Counts {
         firewall: rules.n_firewall,
@@ -189,14 +189,14 @@ fn gather(source: &RuleSource, problems: &mut Vec<Problem>) -> Vec<RuleFile> {
         if let Some(header) = files.iter().position(|f| has_header(&f.text)) {
             files[header].is_ruleset = true;
             files.swap(0, header);
-        } else if files.is_empty() {
-            let what = source.only().unwrap_or("this folder");
-            let problem = Problem::error("E028", format!("there are no rules in {what}"));
+        } else if paths.is_empty() {
+            let problem = Problem::error("E028", "there are no rules in this folder").at("", 0..0);
             problems.push(problem.help("a rule folder holds ruleset.toml, firewall/*.toml and ips/*.toml"));
-        } else {
+        } else if !files.is_empty() {
             let message =
                 format!("no {RULESET} here: {} read with defaults, calls are allowed", rule_files(files.len()));
-            problems.push(Problem::warning("W104", message).help("ruleset.toml begins with: ringfence = 1"));
+            problems
+                .push(Problem::warning("W104", message).at("", 0..0).help("ruleset.toml begins with: ringfence = 1"));
         }
     }
     files
@@ -280,7 +280,7 @@ fn settings(documents: &[Document<'_>], files: &[RuleFile], problems: &mut Vec<P
     for (document, file) in documents.iter().zip(files) {
         let top = document.table();
         if file.is_ruleset {
-            let top = top.named("ruleset.toml");
+            let top = top.named(RULESET).keyed(tables::SETTINGS);
             settings = read_settings(&top, problems);
             continue;
         }
@@ -295,7 +295,7 @@ fn settings(documents: &[Document<'_>], files: &[RuleFile], problems: &mut Vec<P
 fn read_settings(top: &Section<'_, '_>, problems: &mut Vec<Problem>) -> Settings {
     let mut settings = Settings::default();
     let start = top.clone().at(0..0);
-    for key in [&tables::RINGFENCE, &tables::DEFAULT_ACTION].into_iter().filter(|key| !top.has(key.name)) {
+    for key in [&tables::RINGFENCE, &tables::DEFAULT_ACTION].into_iter().filter(|key| top.lacks(key)) {
         problems.push(start.missing(key));
     }
     if let Some(version) = top.integer(&tables::RINGFENCE, 0..u64::MAX, problems)
@@ -431,10 +431,15 @@ fn not_included(source: &RuleSource, files: &[RuleFile], problems: &mut Vec<Prob
     }
 }
 
-/// A broken file lacks what could not be read of it: that is no mistake of its own.
-fn keep_root_causes(problems: &mut Vec<Problem>) {
-    const FOLLOW: [&str; 6] = ["E005", "E016", "E019", "E020", "E043", "W111"];
-    problems.retain(|p| !FOLLOW.contains(&p.code));
+/// A broken file lacks what could not be read of it, and its broken lines read as something else: neither is a
+/// mistake of its own.
+fn keep_root_causes(documents: &[Document<'_>], problems: &mut Vec<Problem>) {
+    const FOLLOW: [&str; 8] = ["E005", "E016", "E019", "E020", "E047", "E050", "E051", "W111"];
+    let is_on_broken_line = |p: &Problem| {
+        let place = p.place.as_ref();
+        place.is_some_and(|at| documents.iter().any(|d| d.path == at.path && d.is_broken_at(at.span.start)))
+    };
+    problems.retain(|p| matches!(p.code, "E001" | "E007") || !FOLLOW.contains(&p.code) && !is_on_broken_line(p));
 }
 
 /// By file and place, each once; of one file, where one was asked for.
@@ -461,18 +466,75 @@ mod tests {
     use super::super::check::{ReportFormat, check_report};
     use super::*;
 
-    /// Report of a rule set of one file, and of files beside it.
-    fn report(ruleset: &str, others: &[(&str, &str)]) -> String {
-        let files = others.iter().copied().chain([(RULESET, ruleset)]);
-        check_report(&load(&RuleSource::memory(files), LoadOptions::default()), ReportFormat::Text { colour: false })
+    /// The report of a folder under `tests/data/rules`; tests run in the folder of the crate.
+    fn report(folder: &str) -> (Loaded, String) {
+        let source = RuleSource::at(format!("tests/data/rules/{folder}"));
+        let loaded = load(&source, LoadOptions::default());
+        let report = check_report(&loaded, ReportFormat::Text { colour: false });
+        (loaded, report)
+    }
+
+    fn folders(parent: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(format!("tests/data/rules/{parent}")).unwrap();
+        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert!(!names.is_empty());
+        names.into_iter().map(|name| format!("{parent}/{name}")).collect()
+    }
+
+    fn golden(folder: &str, report: &str) {
+        let path = format!("{}/tests/data/rules/{folder}/report.txt", env!("CARGO_MANIFEST_DIR"));
+        expect_test::expect_file![path].assert_eq(report);
     }
 
     #[test]
-    fn try_out() {
-        let path = std::env::var("TRY_RULES").unwrap_or_default();
-        let loaded = load(&RuleSource::at(path), LoadOptions::default());
-        println!("{}", check_report(&loaded, ReportFormat::Text { colour: false }));
-        println!("{:?}", loaded.policy.map(|p| (p.version, p.firewall.len(), p.thresholds.len())));
-        report("", &[]);
+    fn every_kind_of_mistake_is_told_at_its_place_with_advice() {
+        for folder in folders("invalid") {
+            let (loaded, report) = report(&folder);
+            assert!(loaded.policy.is_none() && loaded.n_errors() > 0, "{folder} loads: {report}");
+            golden(&folder, &report);
+        }
+    }
+
+    #[test]
+    fn what_is_only_odd_is_warned_of_and_works() {
+        for folder in folders("odd") {
+            let (loaded, report) = report(&folder);
+            assert!(loaded.policy.is_some() && loaded.n_warnings() > 0, "{folder}: {report}");
+            golden(&folder, &report);
+        }
+    }
+
+    #[test]
+    fn valid_rule_sets_load_without_a_word() {
+        for folder in folders("valid") {
+            let (loaded, report) = report(&folder);
+            assert!(loaded.policy.is_some() && loaded.problems.is_empty(), "{folder}: {report}");
+        }
+    }
+
+    #[test]
+    fn fourteen_different_mistakes_are_told_at_once() {
+        let (loaded, _) = report("invalid/fourteen");
+        let codes: BTreeSet<_> = loaded.problems.iter().filter(|p| p.is_error).map(|p| p.code).collect();
+        assert!(codes.len() >= 14, "{codes:?}");
+    }
+
+    #[test]
+    #[expect(clippy::print_stdout)]
+    fn the_rules_of_workload_w1_load() {
+        let shared = std::env::var("RINGFENCE_SHARED").unwrap_or_else(|_| "../shared".to_owned());
+        let Ok(text) = std::fs::read_to_string(format!("{shared}/bench/w1-rules/ruleset.toml")) else {
+            println!("did not run: there is no {shared}/bench/w1-rules");
+            return;
+        };
+        let files = [(RULESET, text.as_str()), ("lists/blocked.csv", "value,comment\n+12120000000,calls\n")];
+        let loaded = load(&RuleSource::memory(files), LoadOptions::default());
+        let policy = loaded.policy.unwrap();
+        assert_eq!((policy.firewall.len(), policy.thresholds.len()), (1, 4));
+        assert_eq!(policy.firewall[0].cause, crate::policy::Cause::List);
+        assert_eq!(policy.thresholds[0].max_keys, 2_000_000);
+        assert_eq!((policy.thresholds[2].window_ms, policy.thresholds[2].cooldown_ms), (3_600_000, 3_600_000));
+        assert_eq!(policy.keys.len(), 3, "caller, trunk, callee");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use annotate_snippets::{Annotation, AnnotationKind, Element, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Element, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
 use super::problem::{Place, Problem};
@@ -80,9 +80,6 @@ pub fn drawing(problem: &Problem, texts: &Texts, colour: bool) -> String {
     elements.extend(problem.help.iter().map(|help| Level::HELP.message(help.as_str()).into()));
     let group = level.primary_title(problem.message.as_str()).id(problem.code).elements(elements);
     let mut out = renderer.render(&[group]);
-    if let Some(place) = problem.place.as_ref().filter(|p| texts.get(&p.path).is_none()) {
-        out.push_str(&format!("\n  --> {}", texts.shown(&place.path)));
-    }
     out.push('\n');
     out
 }
@@ -91,6 +88,9 @@ pub fn drawing(problem: &Problem, texts: &Texts, colour: bool) -> String {
 fn pictures<'a>(problem: &'a Problem, texts: &'a Texts) -> Vec<Element<'a>> {
     let Some(place) = &problem.place else { return Vec::new() };
     let caret = |place: &Place| (place.span.clone(), AnnotationKind::Primary, problem.label.as_str());
+    if texts.get(&place.path).is_none() {
+        return vec![Origin::path(texts.shown(&place.path)).into()];
+    }
     let Some((other, label)) = &problem.context else {
         return picture(texts, place, &[caret(place)]).into_iter().collect();
     };

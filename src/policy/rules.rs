@@ -59,7 +59,9 @@ pub(crate) fn compile(
         all.sort_by_key(|(section, _)| section.span.start);
         for (section, is_firewall) in all {
             let mut compiler = Compiler { settings, declared, problems };
-            let section = compiler.identified(section, &mut names);
+            let keys = if is_firewall { tables::FIREWALL_KEYS } else { tables::THRESHOLD_KEYS };
+            let section = compiler.identified(section.keyed(keys), &mut names);
+            section.check_keys(compiler.problems);
             if is_firewall {
                 rules.n_firewall += 1;
                 let rule = compiler.firewall(&section, position);
@@ -162,10 +164,9 @@ impl Compiler<'_> {
     }
 
     fn firewall(&mut self, section: &Section<'_, '_>, position: u32) -> Option<FirewallRule> {
-        section.check_keys(tables::FIREWALL_KEYS, self.problems);
         let words = [("attempt", On::Attempt), ("answer", On::Answer), ("end", On::End), ("request", On::Request)];
         let on = section.word(&tables::ON, &words, self.problems);
-        for key in [&tables::WHEN, &tables::ACTION].into_iter().filter(|key| !section.has(key.name)) {
+        for key in [&tables::WHEN, &tables::ACTION].into_iter().filter(|key| section.lacks(key)) {
             self.problems.push(section.missing(key));
         }
         // A bad `on` is one mistake: what the condition names is then not held against it.
@@ -205,7 +206,7 @@ impl Compiler<'_> {
                 self.problems.push(problem.context(section.document.path, place, "the action is this"));
             }
         }
-        if action == Some(Action::Divert) && !section.has(tables::DIVERT_TO.name) {
+        if action == Some(Action::Divert) && section.lacks(&tables::DIVERT_TO) {
             self.problems.push(section.missing(&tables::DIVERT_TO));
         }
         let sip_code = section.integer(&tables::SIP_CODE, 400..700, self.problems).map(|code| code as u16);

@@ -22,7 +22,7 @@ pub(crate) const TABLES: &[Key] = &[FIREWALL, THRESHOLD, MACROS, LISTS, CALENDAR
 /// Tables of the language that come later.
 pub(crate) const TABLES_LATER: [&str; 1] = ["override"];
 
-pub(crate) const ID: Key = key("id", "id = \"ips-wangiri\"");
+pub(crate) const ID: Key = key("id", "id = \"a-name-of-its-own\"");
 pub(crate) const ON: Key = key("on", "on = \"attempt\"");
 pub(crate) const MODE: Key = key("mode", "mode = \"monitor\"");
 pub(crate) const DESCRIPTION: Key = key("description", "description = \"short rings to many of our numbers\"");

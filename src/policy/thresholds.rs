@@ -39,8 +39,7 @@ pub(crate) fn compile(
     position: u32,
     rules: &mut Rules,
 ) -> Option<ThresholdRule> {
-    section.check_keys(tables::THRESHOLD_KEYS, compiler.problems);
-    for key in [&tables::ON, &tables::MEASURE, &tables::PER].into_iter().filter(|key| !section.has(key.name)) {
+    for key in [&tables::ON, &tables::MEASURE, &tables::PER].into_iter().filter(|key| section.lacks(key)) {
         compiler.problems.push(section.missing(key));
     }
     let on = section.word(&tables::ON, &PHASES, compiler.problems);
@@ -136,7 +135,7 @@ impl Compiler<'_> {
             return Some((0, "0s".to_owned()));
         }
         // Of a measure that could not be read nobody knows whether it has a window.
-        if !section.has(tables::WINDOW.name) && (measure.is_some() || !section.has(tables::MEASURE.name)) {
+        if section.lacks(&tables::WINDOW) && (measure.is_some() || !section.has(tables::MEASURE.name)) {
             let problem = section.problem("E020", format!("{} has no `window`", section.named), section.span.clone());
             self.problems.push(problem.help(format!("add a line such as: {}", tables::WINDOW.example)));
         }
@@ -164,7 +163,7 @@ impl Compiler<'_> {
 
     fn levels(&mut self, section: &Section<'_, '_>, measure: Option<&Measure>) -> Option<Levels> {
         let has = |key: &Key| section.has(key.name);
-        if !has(&tables::WARNING) && !has(&tables::CRITICAL) {
+        if section.lacks(&tables::WARNING) && section.lacks(&tables::CRITICAL) {
             let message = format!("{} has neither `warning` nor `critical`", section.named);
             let problem = section.problem("E019", message, section.span.clone());
             self.problems.push(problem.help(format!("add a line such as: {}", tables::WARNING.example)));
@@ -274,12 +273,13 @@ impl Compiler<'_> {
     ) -> Reaction {
         let silent = Reaction { alert: true, webhooks: Vec::new(), block: None };
         let Some(table) = section.section(key, self.problems) else { return silent };
-        if !section.has(level.name) {
+        let table = table.keyed(tables::REACTION_KEYS);
+        if section.lacks(level) {
             let message = format!("`{}` does nothing without `{}`", key.name, level.name);
             let problem = section.problem("E008", message, section.key_span(key.name));
             self.problems.push(problem.help(format!("add a line such as: {}", level.example)));
         }
-        table.check_keys(tables::REACTION_KEYS, self.problems);
+        table.check_keys(self.problems);
         let mut reaction = Reaction { alert: !table.has(tables::DO.name), ..silent };
         for text in table.texts(&tables::DO, self.problems).unwrap_or_default() {
             match text.value.split_once(':') {
@@ -307,7 +307,8 @@ impl Compiler<'_> {
         per: Option<&KeySpec>,
         rules: &mut Rules,
     ) -> Option<Block> {
-        table.check_keys(tables::BLOCK_KEYS, self.problems);
+        let table = &table.clone().keyed(tables::BLOCK_KEYS);
+        table.check_keys(self.problems);
         let ttl = self.bounded(table, &tables::BLOCK_TTL, 0, SPAN_MS_MAX, "3660d");
         let name = table.required_text(&tables::BLOCK_LIST, self.problems)?;
         let lists = &self.declared.lists;
@@ -329,7 +330,7 @@ impl Compiler<'_> {
             return None;
         }
         let ttl_ms = ttl.or(list.default_ttl_ms);
-        if ttl_ms.is_none() && !table.has(tables::BLOCK_TTL.name) {
+        if ttl_ms.is_none() && table.lacks(&tables::BLOCK_TTL) {
             let problem = table.missing(&tables::BLOCK_TTL);
             self.problems.push(problem.help("write ttl = \"6h\" here, or default_ttl at the list"));
         }

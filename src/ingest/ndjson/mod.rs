@@ -7,6 +7,8 @@
 //! `null` and the empty text are absent.
 
 mod scan;
+#[cfg(test)]
+mod tests;
 
 use super::origin::{Attribution, bytes};
 use super::value::{self, Decimal};

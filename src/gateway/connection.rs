@@ -25,11 +25,11 @@ use super::greeting::{self, Greeting, HELLO_BYTES_MAX, Refusal};
 use super::listener::{Close, ListenerSettings};
 use super::reply::{self, Mode, Overdue};
 use super::sequence::Account;
-use super::framing::Style;
-use super::{Decoder, Format, Framer};
 use crate::clock::Clock;
 use crate::engine::{Lane, output};
 use crate::event::Batch;
+use crate::ingest::framing::Style;
+use crate::ingest::{Decoder, Format, Framer};
 use crate::limits::BLOCK_BYTES;
 
 /// Blocks of one connection that are decoded or judged at once.

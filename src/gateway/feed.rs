@@ -12,10 +12,10 @@ use super::greeting::Token;
 use super::listener::Close;
 use super::reply::{Mode, Overdue};
 use super::sequence::{self, Account, Ledger};
-use super::{Decoder, FeedContext, Format};
 use crate::clock::{Clock, Timestamp};
 use crate::engine::{Engine, Judged, LaneOptions, Ticket};
 use crate::event::{Batch, Kind, Names, Reject, Rejected};
+use crate::ingest::{Counts, Decoder, FeedContext, Format};
 use crate::metrics::{FeedMetrics, Metrics};
 use crate::policy::Policy;
 
@@ -93,7 +93,7 @@ impl Feed {
         }
     }
 
-    fn count(&self, batch: &Batch, counts: super::Counts) {
+    fn count(&self, batch: &Batch, counts: Counts) {
         let mut kinds = [0u64; Kind::ALL.len()];
         for event in &batch.events {
             if let Some(n) = kinds.get_mut(event.kind as usize) {

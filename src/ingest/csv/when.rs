@@ -1,0 +1,136 @@
+//! Times of CDR files: formats people choose, and local times that need a zone.
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+use crate::clock::Timestamp;
+use crate::ingest::value::{self, Decimal};
+
+/// How a file writes its times.
+#[derive(Clone, Debug)]
+pub(super) enum TimeFormat {
+    /// RFC 3339, an epoch integer in s, ms or us, epoch seconds with a fraction, or `YYYY-MM-DD HH:MM:SS` local.
+    Common,
+    /// Epoch seconds, also with a fraction.
+    Epoch,
+    EpochMs,
+    /// As `strptime` reads it.
+    Pattern(String),
+}
+
+/// Format and zone together.
+#[derive(Clone, Debug)]
+pub(super) struct TimeReader {
+    pub(super) format: TimeFormat,
+    /// Of times that carry no offset.
+    pub(super) zone: Option<TimeZone>,
+}
+
+impl TimeReader {
+    /// `None` where the text is no time of this format, or is local and there is no zone.
+    pub(super) fn read(&self, text: &[u8]) -> Option<Timestamp> {
+        match &self.format {
+            TimeFormat::Common => self.common(text),
+            TimeFormat::Epoch => epoch(text, 3),
+            TimeFormat::EpochMs => epoch(text, 0),
+            TimeFormat::Pattern(pattern) => {
+                let told = jiff::fmt::strtime::parse(pattern, text).ok()?;
+                if told.offset().is_some() || told.timestamp().is_some() {
+                    return told.to_timestamp().ok().map(|t| Timestamp(t.as_millisecond()));
+                }
+                self.local(told.to_datetime().ok()?)
+            }
+        }
+    }
+
+    fn common(&self, text: &[u8]) -> Option<Timestamp> {
+        if let Some((head, rest)) = text.split_first_chunk::<19>()
+            && let Some(ms) = value::civil_ms(head)
+        {
+            let (fraction, rest) = value::fraction_ms(rest)?;
+            if !rest.is_empty() {
+                return value::rfc3339(text);
+            }
+            return match &self.zone {
+                Some(zone) if *zone == TimeZone::UTC => Some(Timestamp(ms + fraction)),
+                _ => self.local(civil(ms + fraction)?),
+            };
+        }
+        Decimal::parse(text)?.epoch().or_else(|| epoch(text, 3))
+    }
+
+    /// A time told twice, as clocks go back, is taken for the first of the two; one that never was, as they go
+    /// forward, for what the clock would have shown had it not.
+    fn local(&self, time: DateTime) -> Option<Timestamp> {
+        let zone = self.zone.as_ref()?;
+        let instant = zone.to_ambiguous_timestamp(time).compatible().ok()?;
+        Some(Timestamp(instant.as_millisecond()))
+    }
+}
+
+/// The civil time so many milliseconds after 1970 began.
+fn civil(ms: i64) -> Option<DateTime> {
+    let utc = jiff::Timestamp::from_millisecond(ms).ok()?;
+    Some(TimeZone::UTC.to_datetime(utc))
+}
+
+/// A decimal in units of 10^-places seconds, cut to milliseconds.
+fn epoch(text: &[u8], places: i32) -> Option<Timestamp> {
+    let number = Decimal::parse(text)?;
+    let ms = i64::try_from(number.floor(places)?).ok()?;
+    let ms = if number.negative { -ms } else { ms };
+    (Timestamp::MIN.0..=Timestamp::MAX.0).contains(&ms).then_some(Timestamp(ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(format: TimeFormat, zone: Option<&str>, text: &str) -> Option<String> {
+        let zone = zone.map(|name| TimeZone::get(name).unwrap());
+        TimeReader { format, zone }.read(text.as_bytes()).map(|t| t.to_string())
+    }
+
+    #[test]
+    fn common_forms_are_told_apart() {
+        let utc = |text| read(TimeFormat::Common, Some("UTC"), text).unwrap_or_default();
+        assert_eq!(utc("2010-04-02 00:26:32"), "2010-04-02T00:26:32.000Z");
+        assert_eq!(utc("2010-04-02 00:26:32.789123"), "2010-04-02T00:26:32.789Z");
+        assert_eq!(utc("2010-04-02T00:26:32+02:00"), "2010-04-01T22:26:32.000Z");
+        assert_eq!(utc("1335310195.513823"), "2012-04-24T23:29:55.513Z");
+        assert_eq!(utc("1335310195"), "2012-04-24T23:29:55.000Z");
+        for text in ["", "0000-00-00 00:00:00", "2010-04-02", "yesterday", "2010-04-02 00:26:32 CEST"] {
+            assert_eq!(utc(text), "", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_local_time_needs_a_zone_and_follows_its_summer() {
+        assert_eq!(read(TimeFormat::Common, None, "2026-07-01 12:00:00"), None);
+        let stockholm = |text| read(TimeFormat::Common, Some("Europe/Stockholm"), text).unwrap();
+        assert_eq!(stockholm("2026-07-01 12:00:00"), "2026-07-01T10:00:00.000Z");
+        assert_eq!(stockholm("2026-01-01 12:00:00"), "2026-01-01T11:00:00.000Z");
+        assert_eq!(stockholm("2026-10-25 02:30:00"), "2026-10-25T00:30:00.000Z", "the first of two");
+        assert_eq!(stockholm("2026-03-29 02:30:00"), "2026-03-29T01:30:00.000Z", "one that never was");
+    }
+
+    #[test]
+    fn patterns_are_those_of_strptime() {
+        let pattern = || TimeFormat::Pattern("%a %b %d %H:%M:%S %z %Y".into());
+        let handset = |text| read(pattern(), None, text);
+        assert_eq!(handset("Wed Sep 15 19:17:44 +0100 2010").as_deref(), Some("2010-09-15T18:17:44.000Z"));
+        assert_eq!(handset("Mon Feb 11 07:18:23 +0000 1980").as_deref(), Some("1980-02-11T07:18:23.000Z"));
+        assert_eq!(handset("Wed Sep 15 19:17:44 2010"), None);
+        assert_eq!(
+            read(TimeFormat::Pattern("%d.%m.%Y %H:%M".into()), Some("UTC"), "24.12.2025 18:00").as_deref(),
+            Some("2025-12-24T18:00:00.000Z")
+        );
+    }
+
+    #[test]
+    fn epoch_formats_have_their_unit_and_cut() {
+        assert_eq!(read(TimeFormat::EpochMs, None, "1335310195999").as_deref(), Some("2012-04-24T23:29:55.999Z"));
+        assert_eq!(read(TimeFormat::Epoch, None, "1335310195.9999").as_deref(), Some("2012-04-24T23:29:55.999Z"));
+        assert_eq!(read(TimeFormat::Epoch, None, "99999999999999"), None);
+    }
+}

@@ -1,0 +1,285 @@
+//! What holds for every input of the codecs. Called by the tests of this crate and by the fuzz targets.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+
+use super::csv::{Dialect, DialectName, Settings};
+use super::wire::{self, Origin, WireField};
+use super::{Decoder, FeedContext, Format, Framer, value};
+use crate::clock::Timestamp;
+use crate::event::dialplan::DialPlan;
+use crate::event::{Batch, CallEvent, CallType, Direction, HangupBy, Kind, Names, Reject, Status};
+use crate::limits::LINE_BYTES_MAX;
+
+/// Any arrival will do; it makes future times meet their clamp.
+const ARRIVAL: Timestamp = Timestamp(1_800_000_000_000);
+
+/// A decoder as file readers have it.
+pub fn decoder(format: &Format) -> Decoder {
+    Decoder::new(format, Arc::new(FeedContext::file(Arc::new(Names::new()), DialPlan::default())))
+}
+
+/// A stream decoded as one batch a block, cut by `reads`.
+pub fn batches(format: &Format, stream: &[u8], reads: &[usize]) -> Vec<Batch> {
+    let (mut framer, mut decoder) = (Framer::new(format.style()), decoder(format));
+    let mut batches = Vec::new();
+    let mut decode = |block| {
+        let mut batch = Batch::default();
+        decoder.decode(block, None, &mut batch);
+        check(&batch);
+        batches.push(batch);
+    };
+    let (mut rest, mut reads) = (stream, reads.iter().cycle());
+    while !rest.is_empty() {
+        let len = reads.next().map_or(rest.len(), |len| (*len).clamp(1, rest.len()));
+        let (now, later) = rest.split_at(len);
+        framer.space(len).extend_from_slice(now);
+        rest = later;
+        while let Some(block) = framer.block() {
+            decode(block);
+        }
+    }
+    if let Some(block) = framer.finish() {
+        decode(block);
+    }
+    batches
+}
+
+/// What must be true of every batch.
+fn check(batch: &Batch) {
+    for event in &batch.events {
+        assert!((Timestamp::MIN..=Timestamp::MAX).contains(&event.time), "{}", event.time);
+        for field in WireField::ALL {
+            let (mut event, mut origin) = (*event, Origin::default());
+            if let Some((text, len_max)) = wire::text_place(*field, &mut event, &mut origin) {
+                assert!(text.len as usize <= len_max);
+                let bytes = batch.text(*text);
+                assert_eq!(bytes.len(), text.len as usize, "a text points outside of its batch");
+                assert!(std::str::from_utf8(bytes).is_ok());
+            }
+        }
+    }
+    assert!(batch.rejects.is_sorted_by_key(|r| r.before));
+    assert!(batch.rejects.iter().all(|r| r.before as usize <= batch.events.len()));
+}
+
+/// Everything a batch says, without where it stands.
+fn said(batches: &[Batch]) -> Vec<String> {
+    let mut all = Vec::new();
+    for batch in batches {
+        let mut rejects = batch.rejects.iter().peekable();
+        for (at, event) in batch.events.iter().enumerate() {
+            while let Some(reject) = rejects.next_if(|r| r.before as usize <= at) {
+                all.push(format!("{} {}", reject.seq, reject.reason.as_str()));
+            }
+            all.push(describe(batch, event));
+        }
+        all.extend(rejects.map(|r| format!("{} {}", r.seq, r.reason.as_str())));
+    }
+    all
+}
+
+/// One event as text, for golden files and comparisons.
+pub fn describe(batch: &Batch, event: &CallEvent) -> String {
+    let mut line = format!("{} {}", event.time, event.kind.as_str());
+    let seconds = |ms: u32| (ms != CallEvent::NO_TIME).then(|| format!("{}.{:03}", ms / 1000, ms % 1000));
+    let text = |text| Some(String::from_utf8_lossy(batch.text(text)).into_owned()).filter(|t| !t.is_empty());
+    let mut add = |name: &str, value: Option<String>| line += &value.map_or(String::new(), |v| format!(" {name}={v}"));
+    add("direction", Some(event.direction.as_str().into()).filter(|w: &String| w != "unknown"));
+    for (name, party) in [
+        ("caller", &event.caller),
+        ("callee", &event.callee),
+        ("asserted", &event.asserted),
+        ("diverting", &event.diverting),
+    ] {
+        add(name, text(party.raw));
+    }
+    add("status", Some(event.status.as_str().into()).filter(|w: &String| w != "unknown"));
+    add("duration", seconds(event.duration_ms));
+    add("ring", seconds(event.ring_ms));
+    add("setup", seconds(event.setup_ms));
+    add("sip_code", (event.sip_code != 0).then(|| event.sip_code.to_string()));
+    add("source_ip", event.source_ip.map(|ip| ip.to_string()));
+    for (name, span) in [
+        ("trunk", event.trunk),
+        ("account", event.account),
+        ("extension", event.extension),
+        ("caller_name", event.caller_name),
+        ("call_id", event.call_id),
+        ("leg", event.leg),
+        ("domain", event.domain),
+        ("user_agent", event.user_agent),
+        ("method", event.method),
+    ] {
+        add(name, text(span));
+    }
+    line + &format!(" {}/{}", event.customer.0, event.gateway.0)
+}
+
+/// Arbitrary bytes: nothing panics, and how the stream is cut into reads changes nothing.
+/// The first byte says how it is cut.
+pub fn splitting_changes_nothing(format: &Format, bytes: &[u8]) {
+    let Some((first, stream)) = bytes.split_first() else { return };
+    let reads = [usize::from(*first) + 1, usize::from(first % 7) + 1];
+    assert_eq!(said(&batches(format, stream, &reads)), said(&batches(format, stream, &[])));
+}
+
+/// The formats that take any bytes without settings of their own.
+pub fn csv_formats() -> Vec<Format> {
+    let asterisk =
+        Settings { dialect: DialectName::Asterisk, time_zone: Some("UTC".into()), ..Settings::default() };
+    let custom = "delimiter = ';'\ncolumns = { time = 'end', caller = 'from', callee = 'to', duration = 'secs' }";
+    [Some(asterisk), toml::from_str(custom).ok()]
+        .into_iter()
+        .flatten()
+        .filter_map(|settings| Dialect::new(&settings).ok())
+        .map(|dialect| Format::Csv(Arc::new(dialect)))
+        .collect()
+}
+
+/// One object as serde_json reads it: every member, in order.
+struct Members(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+/// NDJSON says of every line what serde_json and the table of spec 1.2 say.
+pub fn ndjson_agrees_with_serde(bytes: &[u8]) {
+    let (mut decoder, mut batch) = (decoder(&Format::Ndjson), Batch::default());
+    for line in bytes.split(|b| *b == b'\n') {
+        decoder.decode(line.to_vec(), Some(ARRIVAL), &mut batch);
+        check(&batch);
+        let is_blank = line.iter().all(|b| matches!(b, b' ' | b'\t' | b'\r'));
+        assert_eq!(batch.events.len() + batch.rejects.len(), usize::from(!is_blank));
+        let reject = batch.rejects.first().map(|r| r.reason);
+        if line.len() > LINE_BYTES_MAX || is_blank {
+            continue;
+        }
+        if std::str::from_utf8(line).is_err() {
+            assert_eq!(reject, Some(Reject::NotUtf8));
+        } else if serde_json::from_slice::<IgnoredAny>(line).is_err() {
+            assert_eq!(reject, Some(Reject::Malformed), "{}", String::from_utf8_lossy(line));
+        } else if let Ok(value) = serde_json::from_slice::<Value>(line) {
+            match serde_json::from_slice::<Members>(line) {
+                _ if depth(&value) > 50 => {}
+                Err(_) => assert_eq!(reject, Some(Reject::NotAnObject)),
+                Ok(members) => agrees(&members.0, &batch, reject),
+            }
+        }
+    }
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+fn agrees(members: &[(String, Value)], batch: &Batch, reject: Option<Reject>) {
+    let problem = members.iter().find_map(|(name, value)| misfit(WireField::parse(name.as_bytes())?, value));
+    let last = |field: WireField| {
+        let value = members.iter().rev().find(|(name, _)| name == field.as_str()).map(|(_, value)| value);
+        value.filter(|v| !v.is_null() && v.as_str() != Some(""))
+    };
+    let expected = problem.or_else(|| last(WireField::Time).is_none().then_some(Reject::NoTime));
+    assert_eq!(reject, expected, "{members:?}");
+    let Some(event) = batch.events.first() else { return };
+    let word = |field| last(field).and_then(Value::as_str).unwrap_or_default().as_bytes();
+    for field in WireField::ALL {
+        let (mut event, mut origin) = (*event, Origin::default());
+        if matches!(field, WireField::Customer | WireField::Gateway) {
+            continue;
+        }
+        if let Some((text, _)) = wire::text_place(*field, &mut event, &mut origin) {
+            assert_eq!(batch.text(*text), word(*field), "{}", field.as_str());
+        }
+    }
+    assert_eq!(event.kind, Kind::parse(word(WireField::Kind)).unwrap_or_default());
+    assert_eq!(event.direction, Direction::parse(word(WireField::Direction)).unwrap_or_default());
+    assert_eq!(event.status, Status::parse(word(WireField::Status)).unwrap_or_default());
+    assert_eq!(event.call_type, CallType::parse(word(WireField::CallType)).unwrap_or_default());
+    assert_eq!(event.hangup_by, HangupBy::parse(word(WireField::HangupBy)).unwrap_or_default());
+    assert_eq!(event.attestation, wire::attestation(word(WireField::Attestation)).unwrap_or_default());
+    assert_eq!(event.source_ip, value::ip(word(WireField::SourceIp)));
+    let whole = |field| last(field).and_then(Value::as_u64);
+    if let Some(seq) = whole(WireField::Seq) {
+        assert_eq!(event.seq, seq);
+    }
+    if let Some(code) = whole(WireField::SipCode) {
+        assert_eq!(u64::from(event.sip_code), code);
+    }
+    for (field, ms) in [
+        (WireField::Duration, event.duration_ms),
+        (WireField::Ring, event.ring_ms),
+        (WireField::Setup, event.setup_ms),
+    ] {
+        match last(field).and_then(Value::as_f64) {
+            None => assert_eq!(ms, CallEvent::NO_TIME),
+            Some(seconds) => assert!((f64::from(ms) - seconds * 1000.0).abs() < 1.0, "{seconds} {ms}"),
+        }
+    }
+}
+
+/// Why a value does not fit its field, by the table of spec 1.2.
+fn misfit(field: WireField, value: &Value) -> Option<Reject> {
+    use WireField as F;
+    let (mut event, mut origin) = (CallEvent::BLANK, Origin::default());
+    let text_len_max = wire::text_place(field, &mut event, &mut origin).map(|(_, len)| len);
+    let number = |fits: bool, otherwise| (!fits).then_some(otherwise);
+    match value {
+        Value::Null => None,
+        Value::String(text) if text.is_empty() => None,
+        Value::String(text) => match field {
+            _ if text_len_max.is_some() => (text.len() > text_len_max?).then_some(Reject::FieldTooLong),
+            F::Time => value::rfc3339(text.as_bytes()).is_none().then_some(Reject::BadTime),
+            F::Kind => Kind::parse(text.as_bytes()).is_none().then_some(Reject::UnknownKind),
+            F::SourceIp => value::ip(text.as_bytes()).is_none().then_some(Reject::BadValue),
+            F::Direction | F::Status | F::CallType | F::HangupBy | F::Attestation => None,
+            _ => Some(Reject::WrongType),
+        },
+        Value::Number(n) => match field {
+            F::Time => {
+                let whole = n.as_i64().filter(|v| (-60_000_000_000..=200_000_000_000_000_000).contains(v));
+                number(whole.is_some(), Reject::BadTime)
+            }
+            F::Duration | F::Ring | F::Setup => {
+                number(n.as_f64().is_some_and(|v| (0.0..4_294_967.2945).contains(&v)), Reject::BadValue)
+            }
+            F::SipCode => number(whole(n, f64::from(u16::MAX)), Reject::BadValue),
+            F::Q850 => number(whole(n, f64::from(u8::MAX)), Reject::BadValue),
+            F::Seq => number(n.as_u64().is_some() || whole(n, 1.8e19), Reject::BadValue),
+            F::Cost => number(n.as_f64().is_some_and(|v| v.abs() < 9.2e14), Reject::BadValue),
+            F::Caller | F::Callee | F::Asserted | F::Diverting => Some(Reject::NumberNotText),
+            _ => Some(Reject::WrongType),
+        },
+        Value::Bool(_) => (!matches!(field, F::Anonymous | F::AuthFailed)).then_some(Reject::WrongType),
+        Value::Array(_) | Value::Object(_) => Some(Reject::WrongType),
+    }
+}
+
+fn whole(number: &serde_json::Number, max: f64) -> bool {
+    number.as_f64().is_some_and(|v| v.fract() == 0.0 && (0.0..=max).contains(&v))
+}
+
