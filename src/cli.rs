@@ -1,1 +1,228 @@
-//! The command line.
+//! The command line: arguments, printing, exit codes, nothing else.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::clock::{Clock, Timestamp};
+use crate::event::dialplan::{DialPlan, DialPlanSettings};
+use crate::event::numbering::Numbering;
+use crate::event::{Country, Names};
+use crate::ingest::FeedContext;
+use crate::policy::check::{ReportFormat, check_report};
+use crate::policy::load::{LoadOptions, load};
+use crate::policy::{Policy, RuleSource, Severity};
+use crate::replay;
+
+/// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
+#[derive(Debug, Parser)]
+#[command(name = "ringfence", version, max_term_width = 100, after_help = "\
+Exit codes: 0 fine, 1 findings, 2 could not do it.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(CheckArgs),
+    Replay(ReplayArgs),
+    /// Print a completion script for a shell
+    Completions {
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff)
+    Man,
+}
+
+/// Findings are no failure to do the work.
+const FINDINGS: u8 = 1;
+const FAILURE: u8 = 2;
+
+/// Parses the arguments and does what they say.
+pub fn run() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Check(args) => check(&args),
+        Command::Replay(args) => run_replay(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "ringfence", &mut io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man => clap_mangen::Man::new(Cli::command())
+            .render(&mut io::stdout())
+            .map(|()| ExitCode::SUCCESS)
+            .context("cannot print the manual page"),
+    };
+    done.unwrap_or_else(|error| {
+        // A reader that has seen enough is no failure.
+        let gone = |e: &io::Error| e.kind() == io::ErrorKind::BrokenPipe;
+        if error.chain().any(|e| e.downcast_ref::<io::Error>().is_some_and(gone)) {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("ringfence: {error:#}");
+        ExitCode::from(FAILURE)
+    })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// Check rules and lists: every mistake at once, with its place and advice
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  ringfence check rules/
+  ringfence check rules/ips/wangiri.toml     one file, read as part of the set around it
+  ringfence check --format json rules/       for editors and pipelines
+
+Exit codes: 0 no errors (warnings may be there), 1 errors, 2 nothing could be read.")]
+struct CheckArgs {
+    /// Rule folders, their ruleset.toml, or single rule files
+    #[arg(default_value = "rules", value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// How to print the report
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let format = match args.format {
+        Format::Json => ReportFormat::Json,
+        Format::Text => ReportFormat::Text { colour: wants_colour(io::stdout().is_terminal()) },
+    };
+    let mut has_errors = false;
+    for path in &args.paths {
+        anyhow::ensure!(path.exists(), "cannot read `{}`: there is no such file or folder", path.display());
+        let loaded = load(&RuleSource::at(path), LoadOptions { now: Some(Clock.now()) });
+        has_errors |= loaded.n_errors() > 0;
+        io::stdout().write_all(check_report(&loaded, format).as_bytes()).context("cannot print the report")?;
+    }
+    Ok(if has_errors { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
+}
+
+/// <https://no-color.org>
+fn wants_colour(is_terminal: bool) -> bool {
+    is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// A policy, or every problem on standard error.
+fn load_policy(path: &Path) -> anyhow::Result<Policy> {
+    anyhow::ensure!(path.exists(), "cannot read rules `{}`: there is no such file or folder", path.display());
+    let loaded = load(&RuleSource::at(path), LoadOptions { now: Some(Clock.now()) });
+    let colour = wants_colour(io::stderr().is_terminal());
+    let n_errors = loaded.n_errors();
+    if !loaded.problems.is_empty() {
+        eprint!("{}", check_report(&loaded, ReportFormat::Text { colour }));
+    }
+    loaded.policy.with_context(|| format!("the rules of `{}` cannot be used: {n_errors} errors", path.display()))
+}
+
+/// Judge recorded events: what the rules would have said and found
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  ringfence replay --rules rules/ calls.ndjson
+  ringfence replay --rules rules/ --output summary --sort Master.csv
+  zcat calls.ndjson.gz | ringfence replay --rules rules/ --output verdicts -
+
+The same input gives the same bytes, whatever the number of threads. Windows run on the time of the events; nothing
+reads the clock of this machine.")]
+struct ReplayArgs {
+    /// Rule folder, its ruleset.toml, or one rule file
+    #[arg(long, value_name = "DIR")]
+    rules: PathBuf,
+    /// What the files hold: ndjson, asterisk, or csv:SETTINGS.toml; by each file's name unless set
+    #[arg(long, value_name = "F")]
+    input_format: Option<String>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t = replay::Output::Violations)]
+    output: replay::Output,
+    /// Threads to work with; all cores unless set
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Order the events by time first; for files that are not, at the cost of holding them in memory
+    #[arg(long)]
+    sort: bool,
+    /// Merge records of one call by customer and Call-ID: at most one attempt, one answer, one end
+    #[arg(long)]
+    merge: bool,
+    /// Leave out events that were there before, by gateway, Call-ID, leg, kind and time
+    #[arg(long)]
+    dedup: bool,
+    /// Leave out what is earlier: a date or an RFC 3339 time
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Leave out what is later: a date, itself included, or an RFC 3339 time, itself not
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// Only events of this customer
+    #[arg(long, value_name = "ID")]
+    customer: Option<String>,
+    /// Dial plan for national numbers: the country they are dialled in
+    #[arg(long, value_name = "CC")]
+    country: Option<String>,
+    /// Exit with 1 if a rule that is in force raised this level
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    fail_on: Option<FailOn>,
+    /// Files of events, plain, .gz or .zst; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    Warning,
+    Critical,
+}
+
+fn run_replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
+    let policy = load_policy(&args.rules)?;
+    let names = Arc::new(Names::new());
+    let zone = policy.time_zone.clone();
+    let options = replay::Options {
+        output: args.output,
+        n_threads: args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+        merge: args.merge,
+        dedup: args.dedup,
+        sort: args.sort,
+        from: args.from.as_deref().map(|t| instant(t, &zone, false)).transpose().context("--from")?,
+        to: args.to.as_deref().map(|t| instant(t, &zone, true)).transpose().context("--to")?,
+        customer: args.customer,
+    };
+    let context = FeedContext::file(names, dial_plan(args.country.as_deref())?);
+    let outcome = replay::replay(policy, context, args.input_format.as_deref(), args.files, &options, io::stdout())?;
+    eprintln!("events/s: {:.0}", outcome.events as f64 / outcome.seconds.max(1e-9));
+    let fails = match args.fail_on {
+        Some(FailOn::Warning) => outcome.loudest.is_some(),
+        Some(FailOn::Critical) => outcome.loudest == Some(Severity::Critical),
+        None => false,
+    };
+    Ok(if fails { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
+}
+
+fn dial_plan(country: Option<&str>) -> anyhow::Result<DialPlan> {
+    let Some(country) = country else { return Ok(DialPlan::default()) };
+    anyhow::ensure!(Country::parse(country.as_bytes()).is_some(), "--country: `{country}` is no ISO 3166 country code");
+    let settings = DialPlanSettings { country: Some(country.to_owned()), ..DialPlanSettings::default() };
+    DialPlan::new(&settings, &Numbering::builtin()).map_err(|problems| anyhow::anyhow!(problems.join("; ")))
+}
+
+/// A date in the rules' time zone, its end where `is_end`; or an RFC 3339 time.
+fn instant(text: &str, zone: &jiff::tz::TimeZone, is_end: bool) -> anyhow::Result<Timestamp> {
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Ok(Timestamp(time.as_millisecond()));
+    }
+    let no_time = || format!("`{text}` is neither a date (2026-02-28) nor an RFC 3339 time (2026-02-28T12:00:00Z)");
+    let mut date = text.parse::<jiff::civil::Date>().with_context(no_time)?;
+    if is_end {
+        date = date.tomorrow().with_context(no_time)?;
+    }
+    Ok(Timestamp(date.to_zoned(zone.clone()).with_context(no_time)?.timestamp().as_millisecond()))
+}

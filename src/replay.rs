@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
@@ -13,7 +14,7 @@ use crossbeam::channel;
 use crate::clock::{Clock, Timestamp};
 use crate::engine::{Engine, Judged, Lane, LaneOptions, RuleRef, Settings, Ticket, output};
 use crate::event::{Batch, CallEvent, CustomerId, Kind, Names};
-use crate::ingest::source::Source;
+use crate::ingest::source::{Source, SourceError};
 use crate::ingest::{Decoder, FeedContext, Format};
 use crate::limits::{BLOCK_BYTES, EMERGENCY_CALLBACK_MS};
 use crate::policy::{Action, Mode, Policy, Severity};
@@ -57,17 +58,18 @@ pub struct Outcome {
     pub loudest: Option<Severity>,
 }
 
-/// Judges the events of `sources` in their order and writes the results to `out`.
+/// Judges the events of the files in their order and writes the results to `out`. `format` is what `--input-format`
+/// says; without it the name of each file tells.
 pub fn replay(
     policy: Policy,
-    names: Arc<Names>,
     context: FeedContext,
-    format: &Format,
-    sources: Vec<Source>,
+    format: Option<&str>,
+    paths: Vec<PathBuf>,
     options: &Options,
     out: impl Write + Send + 'static,
 ) -> anyhow::Result<Outcome> {
     let started = Clock.monotonic();
+    let names = Arc::clone(&context.names);
     let policy = Arc::new(policy);
     let report = Arc::new(Mutex::new(Report {
         out: Box::new(io::BufWriter::with_capacity(BLOCK_BYTES, out)),
@@ -87,19 +89,21 @@ pub fn replay(
     let settings = Settings { n_threads, hash_seed: HASH_SEED, emergency_callback_ms: EMERGENCY_CALLBACK_MS };
     let engine = Engine::new(policy, Arc::clone(&names), settings, emit);
     let lane_options = LaneOptions { merge: options.merge, dedup: options.dedup, ..LaneOptions::default() };
-    let decoder = Decoder::new(format, Arc::new(context));
     let filter = Filter {
         from: options.from,
         to: options.to,
         customer: options.customer.as_ref().and_then(|name| names.customer(name)),
     };
-    let input = Input { sources, lane: engine.lane(lane_options), spare: None };
-    let read = if options.sort {
-        replay_sorted(input, decoder, &filter)
-    } else {
-        replay_as_it_came(input, &decoder, &filter, n_threads)
+    let input = Input {
+        paths: paths.into_iter(),
+        format,
+        context: Arc::new(context),
+        lane: engine.lane(lane_options),
+        spare: None,
+        file: None,
+        n_opened: 0,
     };
-    read.context("cannot read the events")?;
+    if options.sort { replay_sorted(input, &filter)? } else { replay_as_it_came(input, &filter, n_threads)? }
     let latest = lock(&report).summary.last;
     if let Some(latest) = latest {
         engine.tick(latest);
@@ -116,26 +120,54 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// The files, in order, and the lane their blocks go through.
-struct Input {
-    /// The one being read is the last.
-    sources: Vec<Source>,
+struct Input<'a> {
+    paths: std::vec::IntoIter<PathBuf>,
+    format: Option<&'a str>,
+    context: Arc<FeedContext>,
     lane: Lane,
     spare: Option<Vec<u8>>,
+    file: Option<OpenFile>,
+    n_opened: usize,
 }
 
-impl Input {
-    /// The next block and its place; `None` at the end of the last file.
-    fn next(&mut self) -> io::Result<Option<(Vec<u8>, Ticket)>> {
-        while let Some(source) = self.sources.first_mut() {
-            if let Some(spare) = self.spare.take() {
-                source.recycle(spare);
+struct OpenFile {
+    source: Source,
+    /// Knows what the first block tells; workers decode with clones.
+    decoder: Decoder,
+    is_learned: bool,
+}
+
+/// A block and its place.
+struct Block {
+    bytes: Vec<u8>,
+    ticket: Ticket,
+    /// Which file it is of, so that a worker knows when it needs another decoder.
+    file: usize,
+}
+
+impl Input<'_> {
+    /// The next block; `None` at the end of the last file.
+    fn next(&mut self) -> Result<Option<Block>, SourceError> {
+        loop {
+            if let Some(file) = &mut self.file {
+                if let Some(spare) = self.spare.take() {
+                    file.source.recycle(spare);
+                }
+                if let Some(bytes) = file.source.block()? {
+                    if !file.is_learned {
+                        file.decoder.learn(&bytes);
+                        file.is_learned = true;
+                    }
+                    return Ok(Some(Block { bytes, ticket: self.lane.ticket(), file: self.n_opened }));
+                }
             }
-            if let Some(block) = source.next_block()? {
-                return Ok(Some((block, self.lane.ticket())));
-            }
-            self.sources.remove(0);
+            let Some(path) = self.paths.next() else { return Ok(None) };
+            let format = Format::of_file(&path, self.format)?;
+            let decoder = Decoder::new(&format, Arc::clone(&self.context));
+            let source = Source::open(&path, format.style())?;
+            self.file = Some(OpenFile { source, decoder, is_learned: false });
+            self.n_opened += 1;
         }
-        Ok(None)
     }
 }
 
@@ -159,41 +191,48 @@ impl Filter {
     }
 }
 
-fn replay_as_it_came(input: Input, decoder: &Decoder, filter: &Filter, n_threads: usize) -> io::Result<()> {
+fn replay_as_it_came(input: Input<'_>, filter: &Filter, n_threads: usize) -> anyhow::Result<()> {
     let input = Mutex::new(input);
     let (give, take) = channel::bounded(n_threads * BLOCKS_PER_WORKER);
-    for _ in 0..n_threads * BLOCKS_PER_WORKER {
-        give.send(Batch::default()).map_err(io::Error::other)?;
-    }
-    let worker = || -> io::Result<()> {
-        let mut decoder = decoder.clone();
+    (0..n_threads * BLOCKS_PER_WORKER).try_for_each(|_| give.send(Batch::default()))?;
+    let worker = || -> anyhow::Result<()> {
+        let mut decoder = None;
+        let mut decodes = 0;
         // A batch is the permit to have one more block under way.
         while let Ok(mut batch) = take.recv() {
-            let next = {
+            let block = {
                 let mut input = lock(&input);
                 input.spare = Some(std::mem::take(&mut batch.block));
-                input.next()
+                let Some(block) = input.next()? else { break };
+                if decodes != block.file {
+                    decoder = input.file.as_ref().map(|file| file.decoder.clone());
+                    decodes = block.file;
+                }
+                block
             };
-            let Some((block, ticket)) = next? else { break };
-            decoder.decode(block, None, &mut batch);
+            if let Some(decoder) = &mut decoder {
+                decoder.decode(block.bytes, None, &mut batch);
+            }
             filter.apply(&mut batch);
             let give = give.clone();
-            ticket.submit(batch, Some(Box::new(move |judged: Judged| drop(give.send(judged.batch)))));
+            block.ticket.submit(batch, Some(Box::new(move |judged: Judged| drop(give.send(judged.batch)))));
         }
         Ok(())
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..n_threads).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().try_for_each(|w| w.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked"))))
+        workers.into_iter().try_for_each(|w| w.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker panicked"))))
     })
 }
 
 /// All events at once, ordered by time. Costs the memory of the whole input.
-fn replay_sorted(mut input: Input, mut decoder: Decoder, filter: &Filter) -> io::Result<()> {
+fn replay_sorted(mut input: Input<'_>, filter: &Filter) -> anyhow::Result<()> {
     let mut batches = Vec::new();
-    while let Some((block, ticket)) = input.next()? {
+    while let Some(Block { bytes, ticket, .. }) = input.next()? {
         let mut batch = Batch::default();
-        decoder.decode(block, None, &mut batch);
+        if let Some(file) = &mut input.file {
+            file.decoder.decode(bytes, None, &mut batch);
+        }
         filter.apply(&mut batch);
         // Rejects are told in the place they came from; the events follow below.
         let rejects = std::mem::take(&mut batch.rejects);

@@ -16,7 +16,7 @@ pub mod field;
 pub mod level;
 mod lists;
 mod literal;
-mod load;
+pub mod load;
 pub mod measure;
 mod membership;
 mod negation;

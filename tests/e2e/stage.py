@@ -106,8 +106,7 @@ class Stage:
         self.write("rules/ruleset.toml", rules)
         self.violations = self.folder / "violations.ndjson"
         config = self.write("ringfence.toml", f"""
-[rules]
-path = "rules"
+rules = "rules"
 [[feed]]
 name = "gateway"
 listen = "127.0.0.1:{self.feed_port}"
@@ -117,7 +116,7 @@ listen = "127.0.0.1:{http_port}"
 [metrics]
 listen = "127.0.0.1:{self.metrics_port}"
 [output]
-file = "{self.violations}"
+violations = "{self.violations}"
 {more}
 """)
         program = self.start("serve", RINGFENCE, "serve", "--config", config)

@@ -173,9 +173,11 @@ impl Rules {
                 rule.action,
                 rule.mode
             );
-            if rule.action == "flag" {
-                out += &format!("flag = \"{}\"\n", rule.id);
-            }
+            out += &match rule.action {
+                "flag" => format!("flag = \"{}\"\n", rule.id),
+                "divert" => "divert_to = \"+46840000000\"\n".to_owned(),
+                _ => String::new(),
+            };
         }
         for rule in &self.thresholds {
             rule.write(&mut out);

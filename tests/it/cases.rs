@@ -14,7 +14,7 @@ pub enum Reach {
     Beyond,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Case {
     pub seed: u64,
     pub rules: Rules,
@@ -118,7 +118,8 @@ fn threshold(r: &mut Random, n: i64, unit_ms: i64, reach: Reach, blocks: bool) -
     if blocks && r.chance(80) {
         let ttl_ms = r.pick(&[0, 1, unit_ms, unit_ms * 5]);
         let block = Some(Block { list: r.pick(&["auto_a", "auto_b"]), ttl_ms, part: 0 });
-        if rule.critical.is_none() || r.chance(50) { rule.on_warning = block } else { rule.on_critical = block }
+        let at_warning = rule.critical.is_none() || (rule.warning.is_some() && r.chance(50));
+        if at_warning { rule.on_warning = block } else { rule.on_critical = block }
     }
     rule
 }

@@ -122,20 +122,19 @@ fn difference(want: &Row, got: &Json) -> Option<String> {
     None
 }
 
-fn assert_same(what: &str, case: &Case, want: &Outcome, got: &[Json]) {
+/// What is wrong with these violations, if anything.
+fn compare(want: &Outcome, got: &[Json]) -> Result<(), String> {
     for (n, row) in want.violations.iter().enumerate() {
-        let Some(line) = got.get(n) else {
-            panic!("{what}, seed {}: violation {n} is missing: {row:?}\n{}", case.seed, case.rules.toml());
-        };
+        let line = got.get(n).ok_or_else(|| format!("violation {n} is missing: {row:?}"))?;
         // A field that is not there at all is as wrong as one of the wrong value.
-        assert!(line["key"].is_object() && line["value"].is_number() && line["threshold"].is_number(), "{line}");
+        if !(line["key"].is_object() && line["value"].is_number() && line["threshold"].is_number()) {
+            return Err(format!("violation {n} is not complete: {line}"));
+        }
         if let Some(why) = difference(row, line) {
-            panic!("{what}, seed {}, violation {n}: {why}\nexpected {row:?}\n{}", case.seed, case.rules.toml());
+            return Err(format!("violation {n}: {why}\nexpected {row:?}\n     got {line}"));
         }
     }
-    if let Some(extra) = got.get(want.violations.len()) {
-        panic!("{what}, seed {}: one violation too many: {extra}\n{}", case.seed, case.rules.toml());
-    }
+    got.get(want.violations.len()).map_or(Ok(()), |extra| Err(format!("one violation too many: {extra}")))
 }
 
 fn lines(text: &str) -> Vec<Json> {
@@ -157,7 +156,9 @@ fn the_brute_force_model_equals_the_oracle() {
     let (mut n_violations, mut n_late, mut n_too_late, mut n_silent) = (0, 0, 0, 0);
     for (case, expected) in cases.iter().zip(&expected) {
         let outcome = judge(&case.rules, &case.events);
-        assert_same("oracle.py", case, &outcome, expected);
+        if let Err(why) = compare(&outcome, expected) {
+            panic!("seed {}: the oracle disagrees with the model: {why}\n{}", case.seed, case.rules.toml());
+        }
         n_violations += outcome.violations.len();
         n_late += outcome.violations.iter().filter(|v| v.late).count();
         n_too_late += outcome.too_late;
@@ -172,46 +173,92 @@ fn the_brute_force_model_equals_the_oracle() {
     }
 }
 
-/// A random case through `replay` with 1, 2 and 8 threads, against the model.
-fn check_replay(case: &Case, folder: &Path, reach: Reach) {
+/// A case through `replay` with 1, 2 and 8 threads, against the model.
+fn check_replay(case: &Case, folder: &Path, reach: Reach) -> Result<(), String> {
     write_case(case, folder);
     let (rules, events) = (folder.join("rules"), folder.join("events.ndjson"));
     let want = judge(&case.rules, &case.events);
     let one = replay(&rules, &events, "violations", &["--threads", "1"]);
-    assert_same("replay", case, &want, &lines(&one));
+    compare(&want, &lines(&one))?;
     for threads in ["2", "8"] {
-        let more = replay(&rules, &events, "violations", &["--threads", threads]);
-        assert!(one == more, "seed {}: {threads} threads give other bytes than one", case.seed);
+        if one != replay(&rules, &events, "violations", &["--threads", threads]) {
+            return Err(format!("{threads} threads give other bytes than one"));
+        }
     }
     if reach == Reach::Beyond {
-        check_verdicts(case, &want, &replay(&rules, &events, "verdicts", &["--threads", "2"]));
-    } else {
-        let summary = json(&replay(&rules, &events, "summary", &["--threads", "2"]));
-        let counts = (summary["late"].as_u64(), summary["too_late"].as_u64(), summary["events"].as_u64());
-        let events = case.events.len() as u64;
-        assert_eq!(counts, (Some(want.late), Some(want.too_late), Some(events)), "seed {}: {summary}", case.seed);
+        return compare_verdicts(case, &want, &replay(&rules, &events, "verdicts", &["--threads", "2"]));
     }
+    let summary = json(&replay(&rules, &events, "summary", &["--threads", "2"]));
+    for (name, n) in [("late", want.late), ("too_late", want.too_late), ("events", case.events.len() as u64)] {
+        if summary[name].as_u64() != Some(n) {
+            return Err(format!("summary: {name}: expected {n}, got {}", summary[name]));
+        }
+    }
+    Ok(())
 }
 
-fn check_verdicts(case: &Case, want: &Outcome, got: &str) {
+fn compare_verdicts(case: &Case, want: &Outcome, got: &str) -> Result<(), String> {
     let got = lines(got);
-    assert_eq!(got.len(), want.verdicts.len(), "seed {}: one verdict an event", case.seed);
+    if got.len() != want.verdicts.len() {
+        return Err(format!("expected {} verdicts, one an event, got {}", want.verdicts.len(), got.len()));
+    }
     for (n, (want, got)) in want.verdicts.iter().zip(&got).enumerate() {
         let flags: Vec<&str> = got["flags"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
         let same = got["action"] == want.action && got["rule"] == want.rule && got["cause"] == want.cause;
         if !same || flags != want.flags {
-            let line = case.events[n].line(0);
-            panic!("seed {}, event {n}: expected {want:?}, got {got}\n{line}\n{}", case.seed, case.rules.toml());
+            return Err(format!("verdict {n}: expected {want:?}, got {got} of {}", case.events[n].line(0)));
         }
     }
+    Ok(())
+}
+
+/// Leaves out rules and events as long as the case goes on to fail.
+fn shrink(mut case: Case, fails: impl Fn(&Case) -> bool) -> Case {
+    let mut tries = 1_500;
+    let mut attempt = |case: &mut Case, change: &dyn Fn(&mut Case)| {
+        let mut smaller = case.clone();
+        change(&mut smaller);
+        tries -= 1;
+        let shrunk = tries > 0 && fails(&smaller);
+        if shrunk {
+            *case = smaller;
+        }
+        shrunk
+    };
+    for index in (0..case.rules.thresholds.len()).rev() {
+        attempt(&mut case, &|c| drop(c.rules.thresholds.remove(index)));
+    }
+    for index in (0..case.rules.firewall.len()).rev() {
+        attempt(&mut case, &|c| drop(c.rules.firewall.remove(index)));
+    }
+    let mut step = case.events.len().div_ceil(2);
+    while step > 0 {
+        let mut at = 0;
+        while at < case.events.len() {
+            let end = (at + step).min(case.events.len());
+            if !attempt(&mut case, &|c| drop(c.events.drain(at..end))) {
+                at += step;
+            }
+        }
+        step /= 2;
+    }
+    attempt(&mut case, &|c| c.events.iter_mut().for_each(|e| e.padding = 0));
+    for index in 0..case.rules.thresholds.len() {
+        attempt(&mut case, &|c| c.rules.thresholds[index].condition = None);
+    }
+    case
 }
 
 fn check_many(reach: Reach, default: u64) {
     let temp = tempfile::tempdir().expect("a temporary folder");
     for seed in seeds(default) {
-        let folder = temp.path().join(seed.to_string());
-        check_replay(&Case::new(seed, reach), &folder, reach);
-        std::fs::remove_dir_all(&folder).expect("the case's folder goes");
+        let case = Case::new(seed, reach);
+        if let Err(why) = check_replay(&case, temp.path(), reach) {
+            println!("seed {seed}: {why}\nlooking for the smallest part of it that fails ...");
+            let small = shrink(case, |c| check_replay(c, temp.path(), reach).is_err());
+            let why = check_replay(&small, temp.path(), reach).err().unwrap_or_default();
+            panic!("seed {seed}, shrunk: {why}\n{}\n{}", small.rules.toml(), small.ndjson());
+        }
     }
 }
 
