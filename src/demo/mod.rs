@@ -9,7 +9,7 @@ mod site;
 mod story;
 
 use std::collections::HashSet;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -149,3 +149,6 @@ fn show_around(site: &Site, story: &mut Story<'_>) {
         site.feed
     ));
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,9 +13,12 @@ use crate::clock::Timestamp;
 use crate::config::{Config, FeedSettings};
 use crate::engine::output;
 use crate::event::Names;
-use crate::ingest::listener::ListenerSettings;
+use crate::gateway::listener::ListenerSettings;
 use crate::notify::{Observer, Output};
-use crate::policy::{self, LoadOptions, Policy, RuleSource};
+#[cfg(test)]
+use crate::policy::load::Loaded;
+use crate::policy::load::{LoadOptions, load};
+use crate::policy::{Policy, RuleSource};
 use crate::service::{self, Running, Setup};
 
 const RULESET: &str = include_str!("../../rules/demo/ruleset.toml");
@@ -41,7 +44,7 @@ impl Site {
     pub(super) fn start(start_ms: i64) -> Result<Site> {
         let folder = folder()?;
         let rules = write_rules(&folder, start_ms)?;
-        let loaded = policy::load(&RuleSource::at(&rules), LoadOptions::default());
+        let loaded = load(&RuleSource::at(&rules), LoadOptions::default());
         let Some(policy) = loaded.policy.map(Arc::new) else {
             bail!("the demo's rules do not compile: {:?}", loaded.problems);
         };
@@ -114,13 +117,20 @@ fn write_rules(folder: &std::path::Path, start_ms: i64) -> Result<PathBuf> {
 }
 
 /// The rules with the office closing when the script wants it, whatever the time of day is now.
-fn ruleset(start_ms: i64) -> String {
+pub(super) fn ruleset(start_ms: i64) -> String {
     let minute_of_day = |ms: i64| (ms.rem_euclid(86_400_000)) / 60_000;
     let hours = |minute: i64| format!("{:02}:{:02}", minute / 60, minute % 60);
     let closes = minute_of_day(start_ms + OFFICE_CLOSES_MS);
     // Eleven hours, as in the file; an interval over midnight is one.
     let opens = (closes + 13 * 60) % (24 * 60);
     RULESET.replace(HOURS, &format!("Mon-Sun {}-{}", hours(opens), hours(closes)))
+}
+
+/// The demo's rules without its folder.
+#[cfg(test)]
+pub(super) fn load_rules(start_ms: i64) -> Loaded {
+    let files = [("ruleset.toml", ruleset(start_ms)), ("lists/harassers.csv", HARASSERS.to_owned())];
+    load(&RuleSource::memory(files), LoadOptions::default())
 }
 
 fn config(folder: &std::path::Path) -> Config {
@@ -171,8 +181,7 @@ mod tests {
 
     #[test]
     fn the_demo_rules_compile_without_a_warning() {
-        let files = [("ruleset.toml", ruleset(0)), ("lists/harassers.csv", HARASSERS.to_owned())];
-        let loaded = policy::load(&RuleSource::memory(files), LoadOptions::default());
+        let loaded = load_rules(0);
         assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
         assert!(loaded.policy.is_some());
     }

@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     pub rate: Option<f64>,
     /// What the files hold and the feed speaks; by the name of the first file unless set
-    #[arg(long, value_enum, value_name = "F")]
+    #[arg(long, value_name = "F")]
     pub input_format: Option<InputFormat>,
     /// The gateway's name
     #[arg(long, value_name = "NAME")]
@@ -84,13 +84,24 @@ pub struct Args {
     pub files: Vec<PathBuf>,
 }
 
-/// What goes over the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+/// What goes over the wire. Spelt as everywhere else: `ndjson`, `asterisk`, `csv`, `csv:SETTINGS.toml`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputFormat {
     Ndjson,
-    /// Rows to a csv feed, whatever its dialect: no hello, no reply.
-    Csv,
-    Asterisk,
+    /// Rows to a csv feed, which knows their dialect: no hello, no reply.
+    Rows,
+}
+
+impl std::str::FromStr for InputFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<InputFormat, String> {
+        match text.split_once(':').map_or(text, |(format, _)| format) {
+            "ndjson" => Ok(InputFormat::Ndjson),
+            "csv" | "asterisk" => Ok(InputFormat::Rows),
+            _ => Err("known are ndjson, asterisk, csv and csv:SETTINGS.toml".into()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -151,7 +162,7 @@ fn options(args: &Args) -> Result<Options> {
     if args.in_flight.is_some() && (args.reply != ReplyMode::Verdict || args.rate.is_some()) {
         bail!("--in-flight needs --reply verdict, and no --rate");
     }
-    let by_name = || if is_csv(args.files.first()) { InputFormat::Csv } else { InputFormat::Ndjson };
+    let by_name = || if is_csv(args.files.first()) { InputFormat::Rows } else { InputFormat::Ndjson };
     let ndjson = args.input_format.unwrap_or_else(by_name) == InputFormat::Ndjson;
     if !ndjson && args.connections > 1 {
         bail!("--connections: a csv file goes over one connection, its header is in the first line");
