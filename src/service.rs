@@ -17,14 +17,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
-use crate::config::{Config, CustomerSource, FeedFormat, FeedSettings};
+use crate::config::{Config, CustomerSource, FeedSettings};
 use crate::engine::{self, Engine};
+use crate::event::dialplan::DialPlan;
 use crate::event::{Kind, Names, Reject};
 use crate::gateway::clocks::Clocks;
 use crate::gateway::listener::{Close, Listener};
 use crate::gateway::sequence::Ledger;
 use crate::gateway::{Feed, Sample};
-use crate::ingest::{FeedContext, Format};
+use crate::ingest::FeedContext;
 use crate::metrics::{Labels, Metrics, UPKEEP_EVERY};
 use crate::notify::{Notifier, Observer, Totals, Workers};
 use crate::policy::{Action, Cause, Policy, Severity};
@@ -188,19 +189,15 @@ struct Shared {
 impl Shared {
     fn feed(&self, index: usize, settings: &FeedSettings, config: &Config, clocks: &Arc<Clocks>) -> anyhow::Result<Feed> {
         let counters = self.metrics.feed(index).context("every feed has its metrics")?;
-        let format = match &settings.format {
-            FeedFormat::Ndjson => Format::Ndjson,
-        };
-        let delay_ms = settings.delay.map_or(self.policy.lateness_ms, |d| d.as_millis() as i64);
         Ok(Feed {
-            format,
-            context: Arc::new(self.context(settings)?),
+            format: settings.format.clone(),
+            context: Arc::new(self.context(settings, config)?),
             gateway: settings.gateway.clone(),
             tokens: settings.tokens.clone(),
             merge: settings.merge,
             dedup: settings.dedup,
             both_legs: settings.both_legs,
-            delay_ms,
+            delay_ms: settings.delay_ms(self.policy.lateness_ms),
             verdict_deadline: config.verdict_deadline,
             engine: self.engine.clone(),
             policy: Arc::clone(&self.policy),
@@ -210,10 +207,15 @@ impl Shared {
             ledger: Arc::clone(&self.ledger),
             clocks: Arc::clone(clocks),
             sample: Sample::default(),
+            problems: Sample::default(),
         })
     }
 
-    fn context(&self, settings: &FeedSettings) -> anyhow::Result<FeedContext> {
+    fn context(&self, settings: &FeedSettings, config: &Config) -> anyhow::Result<FeedContext> {
+        let mut dial_plan = settings.dial_plan.clone();
+        dial_plan.emergency.extend(config.emergency_numbers.iter().cloned());
+        let dial_plan = DialPlan::new(&dial_plan, &self.policy.numbering);
+        let dial_plan = dial_plan.map_err(|e| anyhow!("feed `{}`: {}", settings.name, e.join("; ")))?;
         let customer = |name: &str| self.names.customer(name).context("too many customers in the settings");
         let mut trunks = HashMap::new();
         for (trunk, name) in &settings.trunks {
@@ -221,6 +223,7 @@ impl Shared {
         }
         Ok(FeedContext {
             names: Arc::clone(&self.names),
+            dial_plan,
             customer_from_event: settings.customer == CustomerSource::Event,
             customer: match &settings.customer {
                 CustomerSource::One(name) => Some(customer(name)?),

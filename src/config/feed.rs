@@ -1,13 +1,17 @@
 //! The `[[feed]]` tables.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::section::Section;
-use crate::event::dialplan::DialPlanSettings;
+use crate::event::dialplan::{DialPlan, DialPlanSettings};
+use crate::event::numbering::Numbering;
 use crate::gateway::greeting::Token;
 use crate::gateway::listener::ListenerSettings;
 use crate::gateway::tls::TlsSettings;
+use crate::ingest::Format;
+use crate::ingest::csv::{self, Dialect};
 use crate::limits::ID_BYTES_MAX;
 use crate::notify::Secret;
 
@@ -17,7 +21,7 @@ pub struct FeedSettings {
     /// Label of its metrics, and name of its gateway where nothing else tells.
     pub name: String,
     pub listener: ListenerSettings,
-    pub format: FeedFormat,
+    pub format: Format,
     pub customer: CustomerSource,
     pub gateway: String,
     /// Trunk to customer, where the event names no customer.
@@ -28,13 +32,8 @@ pub struct FeedSettings {
     pub merge: Option<bool>,
     pub dedup: bool,
     pub both_legs: bool,
-    /// `None`: the rules' `lateness`, or 15 min where records come after their calls.
+    /// `None`: the rules' `lateness`, or where records come after their calls, see [`FeedSettings::delay_ms`].
     pub delay: Option<Duration>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FeedFormat {
-    Ndjson,
 }
 
 /// Whose events they are.
@@ -58,7 +57,7 @@ impl Default for FeedSettings {
         FeedSettings {
             name: "ndjson".into(),
             listener: ListenerSettings::at(super::loopback(7060)),
-            format: FeedFormat::Ndjson,
+            format: Format::Ndjson,
             customer: CustomerSource::Event,
             gateway: "ndjson".into(),
             trunks: Vec::new(),
@@ -68,6 +67,20 @@ impl Default for FeedSettings {
             dedup: false,
             both_legs: false,
             delay: None,
+        }
+    }
+}
+
+/// How far CDRs lag behind their calls, unless set otherwise.
+const CDR_DELAY_MS: i64 = 15 * 60_000;
+
+impl FeedSettings {
+    /// How long after its time an event of this feed may come, ms.
+    pub fn delay_ms(&self, lateness_ms: i64) -> i64 {
+        match (self.delay, &self.format) {
+            (Some(delay), _) => delay.as_millis() as i64,
+            (None, Format::Ndjson) => lateness_ms,
+            (None, Format::Csv(_)) => CDR_DELAY_MS,
         }
     }
 }
@@ -88,7 +101,7 @@ pub(super) fn read(section: &Section<'_, '_>) -> FeedSettings {
         customer: read_customer(section, listener.listen),
         gateway,
         trunks: section.text_map("trunks"),
-        dial_plan: section.foreign("dial_plan").unwrap_or_default(),
+        dial_plan: read_dial_plan(section),
         merge: section.boolean("merge"),
         dedup: section.boolean("dedup").unwrap_or(false),
         both_legs: section.word("legs", &[("a", false), ("both", true)]).unwrap_or(false),
@@ -107,14 +120,35 @@ enum FormatWord {
     Csv,
 }
 
-fn read_format(section: &Section<'_, '_>, word: FormatWord) -> FeedFormat {
+fn read_format(section: &Section<'_, '_>, word: FormatWord) -> Format {
     match word {
-        FormatWord::Ndjson => FeedFormat::Ndjson,
+        FormatWord::Ndjson => {
+            if section.has("csv") {
+                section.foreign::<csv::Settings>("csv");
+                section.problem("csv", "is for feeds with `format = \"csv\"`".into());
+            }
+            Format::Ndjson
+        }
         FormatWord::Csv => {
-            section.problem("format", "csv is not supported yet".into());
-            FeedFormat::Ndjson
+            let settings = section.foreign("csv").unwrap_or_default();
+            match Dialect::new(&settings) {
+                Ok(dialect) => Format::Csv(Arc::new(dialect)),
+                Err(problems) => {
+                    problems.into_iter().for_each(|p| section.problem("csv", p));
+                    Format::Ndjson
+                }
+            }
         }
     }
+}
+
+fn read_dial_plan(section: &Section<'_, '_>) -> DialPlanSettings {
+    let settings = section.foreign("dial_plan").unwrap_or_default();
+    // With the tables that ship: those of a rule set differ in what numbers are for, not in how they are dialled.
+    if let Err(problems) = DialPlan::new(&settings, &Numbering::builtin()) {
+        problems.into_iter().for_each(|p| section.problem("dial_plan", p));
+    }
+    settings
 }
 
 fn read_customer(section: &Section<'_, '_>, listen: SocketAddr) -> CustomerSource {
@@ -178,6 +212,9 @@ fn check_access(section: &Section<'_, '_>, feed: &FeedSettings) {
     let insecure = section.boolean("insecure").unwrap_or(false);
     let mutual = feed.listener.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
     let asks = ["token", "token_file", "token_env", "gateways"].iter().any(|key| section.has(key));
+    if matches!(feed.format, Format::Csv(_)) && asks {
+        section.problem("format", "a csv feed has no hello to show a token in: set `tls.client_ca_file`".into());
+    }
     if !is_private(feed.listener.listen) && !mutual && !asks && !insecure {
         let advice = "set `token_file`, `tls.client_ca_file`, or `insecure = true`";
         let listen = feed.listener.listen;

@@ -335,7 +335,8 @@ fn reaction_block<'a>(plan: &'a Plan, counter: &Counter, level: Severity) -> Opt
 fn listed(value: Value<'_>, kind: DynamicKind) -> Option<Listed> {
     match (value, kind) {
         (Value::Number(number, text), DynamicKind::Numbers) if number.is_text() => Some(Listed::Text(text.into())),
-        (Value::Number(number, _) | Value::Prefix(number), DynamicKind::Numbers) => Some(Listed::Number(number)),
+        (Value::Number(number, _), DynamicKind::Numbers) => Some(Listed::Number(number)),
+        (Value::Prefix(digits), DynamicKind::Numbers) => Some(Listed::Prefix(digits)),
         (Value::Ip(ip), DynamicKind::Addresses) => Some(Listed::Address(ip)),
         (Value::Text(text), DynamicKind::Texts) => Some(Listed::Text(text.into())),
         _ => None,

@@ -272,6 +272,7 @@ impl DialPlan {
         let is_host = address.scheme == Scheme::Sip && address.host.is_empty() && user.contains(&b'.');
         let symbols = if is_host { None } else { Symbols::read(user) };
         let meaning = symbols.as_ref().and_then(|symbols| match address.scheme {
+            Scheme::Short if symbols.plus => None,
             Scheme::Short => self.short(symbols.as_slice()),
             _ => self.meaning(symbols, raw.get(address.context.clone()).unwrap_or(&[])),
         });
@@ -344,7 +345,9 @@ impl DialPlan {
             let short = self.short(digits).filter(|meaning| meaning.emergency);
             short.or_else(|| {
                 let own = self.international.iter().map(|prefix| &**prefix);
-                let mut rests = own.chain(INTERNATIONAL_EVERYWHERE).filter_map(|prefix| digits.strip_prefix(prefix));
+                let rests = own.chain(INTERNATIONAL_EVERYWHERE).filter_map(|prefix| digits.strip_prefix(prefix));
+                // At least a country code and a number: 00112 is an extension.
+                let mut rests = rests.filter(|rest| rest.len() > 3);
                 let number = rests.find_map(|rest| Number::e164(rest).filter(|n| self.is_emergency_e164(*n)));
                 number.map(|number| self.e164(number))
             })
@@ -371,7 +374,10 @@ impl DialPlan {
             return Number::e164(rest);
         }
         let fits = |lengths: u32, digits: &[u8]| lengths >> digits.len().min(31) & 1 == 1;
-        let is_national = |digits: &[u8]| self.national_lengths == 0 || fits(self.national_lengths, digits);
+        // No area code of North America begins with 0 or 1; elsewhere the length is all that is sure.
+        let is_area = |digits: &[u8]| *self.country_code != *b"1" || matches!(digits.first(), Some(b'2'..=b'9'));
+        let is_national =
+            |digits: &[u8]| (self.national_lengths == 0 || fits(self.national_lengths, digits)) && is_area(digits);
         let trunk = (!self.trunk.is_empty()).then(|| digits.strip_prefix(&*self.trunk)).flatten();
         if let Some(rest) = trunk.filter(|rest| is_national(rest) && !(*self.trunk == *b"0" && rest.starts_with(b"0")))
         {
@@ -697,6 +703,7 @@ mod tests {
                 ("9011442079460000", "e164 +442079460000"),
                 ("914155550100", "e164 +14155550100"),
                 ("5550100", "national [5550100]"),
+                ("0155550100", "national [0155550100]"),
                 ("9911", "short [911] !"),
             ],
         );
@@ -762,6 +769,7 @@ mod tests {
                 ("01146112", "e164 +46112 !"),
                 ("+49110", "e164 +49110 !"),
                 ("9112", "short [9112]"),
+                ("00112", "short [00112]"),
                 ("999", "short [999]"),
             ],
         );

@@ -3,6 +3,7 @@
 //! Four CSV files make a [`Numbering`]: prefixes of countries, prefixes of classes, emergency numbers and dial
 //! plans by country. They are compiled in, and a rules folder may replace any of them.
 
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
 use super::Class;
@@ -94,23 +95,24 @@ impl Numbering {
     /// From the four texts, or every mistake in them: `classes.csv:12: unknown class `premum``.
     pub fn parse(files: NumberingFiles<'_>) -> Result<Numbering, Vec<String>> {
         let mut problems = Vec::new();
-        let mut countries = Vec::new();
-        table("countries.csv", files.countries, 2, &mut problems, |cells| {
-            countries.push(row(cells, country_of(cells.get(1))?)?);
+        let (mut countries, mut seen) = (Vec::new(), HashSet::new());
+        table("countries.csv", "prefix,country", files.countries, &mut problems, |cells| {
+            countries.push(row(cells, country_of(cells.get(1))?, &mut seen)?);
             Ok(())
         });
-        let mut classes = Vec::new();
-        table("classes.csv", files.classes, 2, &mut problems, |cells| {
-            classes.push(row(cells, class_of(cells.get(1))?)?);
+        let (mut classes, mut seen) = (Vec::new(), HashSet::new());
+        table("classes.csv", "prefix,class,source", files.classes, &mut problems, |cells| {
+            classes.push(row(cells, class_of(cells.get(1))?, &mut seen)?);
             Ok(())
         });
         let mut emergency = Vec::new();
-        table("emergency.csv", files.emergency, 2, &mut problems, |cells| {
+        table("emergency.csv", "country,number", files.emergency, &mut problems, |cells| {
             emergency.push(emergency_of(cells)?);
             Ok(())
         });
         let mut plans = Vec::new();
-        table("dialplans.csv", files.dial_plans, 6, &mut problems, |cells| {
+        let header = "country,country_code,international_prefixes,trunk_prefix,national_lengths,bare";
+        table("dialplans.csv", header, files.dial_plans, &mut problems, |cells| {
             plans.push(plan_of(cells)?);
             Ok(())
         });
@@ -282,19 +284,24 @@ fn longest<T: Copy>(rows: &[Row<T>], value: u64, len: u32) -> Option<T> {
 /// Reads a CSV without quotes: `#` lines are comments, the first other line is the header.
 fn table<'a>(
     name: &str,
+    header: &str,
     text: &'a str,
-    columns: usize,
     problems: &mut Vec<String>,
     mut take: impl FnMut(&[&'a str]) -> Result<(), String>,
 ) {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+    let columns = header.split(',').count();
+    let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+    let first = lines.next().map(|(i, line)| (i + 1, line.trim().trim_start_matches('\u{feff}')));
+    if let Some((line, _)) = first.filter(|(_, found)| *found != header) {
+        problems.push(format!("{name}:{line}: expected the header `{header}`"));
+    }
     let mut cells = Vec::new();
-    for (i, line) in lines.skip(1) {
+    for (i, line) in lines {
         cells.clear();
         cells.extend(line.split(',').map(str::trim));
-        let taken = match cells.len() < columns {
-            true => Err(format!("expected {columns} columns, found {}", cells.len())),
-            false => take(&cells),
+        let taken = match cells.len() {
+            n if n == columns => take(&cells),
+            n => Err(format!("expected {columns} columns, found {n}")),
         };
         if let Err(problem) = taken {
             problems.push(format!("{name}:{}: {problem}", i + 1));
@@ -302,14 +309,17 @@ fn table<'a>(
     }
 }
 
-fn row<T>(cells: &[&str], value: T) -> Result<Row<T>, String> {
+fn row<T>(cells: &[&str], value: T, seen: &mut HashSet<(u64, u8)>) -> Result<Row<T>, String> {
     let prefix = cells.first().copied().unwrap_or("");
     let number = Number::e164_prefix(prefix.as_bytes()).and_then(Number::digits);
     let Some((digits, len)) = number else {
         return Err(format!("`{prefix}` is no prefix of international numbers: 1 to 15 digits, the first not 0"));
     };
     let start = aligned(digits, len).ok_or("prefix too long")?;
-    Ok(Row { start, digits: len as u8, value })
+    match seen.insert((start, len as u8)) {
+        true => Ok(Row { start, digits: len as u8, value }),
+        false => Err(format!("prefix `{prefix}` stands in an earlier line too")),
+    }
 }
 
 fn country_of(cell: Option<&&str>) -> Result<Country, String> {
@@ -457,7 +467,7 @@ mod tests {
             ("46112", Class::Emergency),
             ("1911", Class::Emergency),
             ("44999", Class::Emergency),
-            ("46999", Class::Geographic),
+            ("46110", Class::Geographic),
         ] {
             assert_eq!(numbering.class(number(digits)), class, "+{digits}");
         }
@@ -482,37 +492,19 @@ mod tests {
 
     #[test]
     fn every_mistake_in_a_table_is_told_with_its_line() {
+        let header = "country,country_code,international_prefixes,trunk_prefix,national_lengths,bare";
+        let plans = ["SE,046,00,0,7,keep", "SE,46,00,0,7-x,keep", "SE,46,+,0,7,keep", "SE,46,00,0,7,maybe"];
         let files = NumberingFiles {
-            countries: "# c\nprefix,country\n46,SE\n0,SE\n47,NOR\n48\n",
-            classes: "prefix,class,source\n46,premum,x\n,mobile,x\n46,unknown,x\n",
+            countries: "# c\nprefix,country\n46,SE\n0,SE\n47,NOR\n48\n46,NO\n",
+            classes: "46,mobile,x\n46,premum,x\n,mobile,x\n46,unknown,x\n",
             emergency: "country,number\nSE,1\n",
-            dial_plans: "country,country_code,international_prefixes,trunk_prefix,national_lengths,bare\nSE,046,00,0,7,keep\nSE,46,00,0,7-x,keep\nSE,46,+,0,7,keep\nSE,46,00,0,7,maybe\n",
+            dial_plans: &format!("{header}\n{}", plans.join("\n")),
         };
         let problems = Numbering::parse(files).unwrap_err();
-        let places: Vec<_> = problems.iter().map(|p| p.rsplit_once(": ").unwrap().0.to_owned()).collect();
-        assert_eq!(
-            places,
-            [
-                "countries.csv:4",
-                "countries.csv:5",
-                "countries.csv:6",
-                "classes.csv:2",
-                "classes.csv:3",
-                "classes.csv:4",
-                "emergency.csv:2",
-                "dialplans.csv:2",
-                "dialplans.csv:3",
-                "dialplans.csv:4",
-                "dialplans.csv:5"
-            ]
-            .map(|place| problems
-                .iter()
-                .find(|p| p.starts_with(place))
-                .unwrap()
-                .rsplit_once(": ")
-                .unwrap()
-                .0),
-        );
+        let places: Vec<_> = problems.iter().filter_map(|p| p.split_once(": ")).map(|(place, _)| place).collect();
+        let expected = "countries.csv:4 countries.csv:5 countries.csv:6 countries.csv:7 classes.csv:1 classes.csv:2 \
+            classes.csv:3 classes.csv:4 emergency.csv:2 dialplans.csv:2 dialplans.csv:3 dialplans.csv:4 dialplans.csv:5";
+        assert_eq!(places.join(" "), expected, "{problems:#?}");
     }
 
     /// libphonenumber's own example numbers, one a country and type.
@@ -567,10 +559,11 @@ mod tests {
             digits in proptest::collection::vec("[1-4][0-4]{2,14}", 1..20),
         ) {
             let (codes, words) = (["SE", "NO", "DK", "FI"], ["mobile", "premium", "tollfree", "satellite"]);
-            let lines = |map: &std::collections::BTreeMap<String, usize>, words: [&str; 4]| {
-                map.iter().fold("prefix,x\n".to_string(), |text, (p, v)| format!("{text}{p},{}\n", words[*v]))
+            let lines = |header: &str, map: &std::collections::BTreeMap<String, usize>, words: [&str; 4]| {
+                let more = if header.ends_with("source") { ",x" } else { "" };
+                map.iter().fold(header.to_string(), |text, (p, v)| format!("{text}\n{p},{}{more}", words[*v]))
             };
-            let (countries, classes) = (lines(&prefixes, codes), lines(&kinds, words));
+            let (countries, classes) = (lines("prefix,country", &prefixes, codes), lines("prefix,class,source", &kinds, words));
             let files = NumberingFiles { countries: &countries, classes: &classes, emergency: "", dial_plans: "" };
             let numbering = Numbering::parse(files).unwrap();
             let prefixes: Vec<_> = prefixes.into_iter().collect();

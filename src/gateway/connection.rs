@@ -28,7 +28,6 @@ use super::sequence::Account;
 use crate::clock::Clock;
 use crate::engine::{Lane, output};
 use crate::event::Batch;
-use crate::ingest::framing::Style;
 use crate::ingest::{Decoder, Format, Framer};
 use crate::limits::BLOCK_BYTES;
 
@@ -60,7 +59,7 @@ pub(super) async fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut door = Door { stream, framer: framer(&feed.format), busy: false, out: Vec::new() };
+    let mut door = Door { stream, framer: Framer::new(feed.format.style()), busy: false, out: Vec::new() };
     let (close, out) = match greet(&mut door, peer, feed, settings, stop.clone()).await {
         Err(close) => (close, std::mem::take(&mut door.out)),
         Ok(greeting) => {
@@ -82,16 +81,11 @@ where
     close
 }
 
-fn framer(format: &Format) -> Framer {
-    Framer::new(match format {
-        Format::Ndjson => Style::Lines,
-    })
-}
-
-/// May blocks of one stream be decoded at the same time?
+/// May blocks of one stream be decoded at the same time? The rows of a CSV stream mean what its header says.
 fn decodes_apart(format: &Format) -> bool {
     match format {
         Format::Ndjson => true,
+        Format::Csv(_) => false,
     }
 }
 
@@ -407,7 +401,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         self.door.framer.release();
         self.door.out = Vec::new();
         self.spare = Vec::new();
-        self.decoders.release();
+        if decodes_apart(&self.feed.format) {
+            self.decoders.release();
+        }
         (self.door.busy, self.holds_memory) = (false, false);
     }
 

@@ -42,6 +42,7 @@ pub struct Feed {
     pub ledger: Arc<Ledger>,
     pub clocks: Arc<Clocks>,
     pub sample: Sample,
+    pub problems: Sample,
 }
 
 /// Lets one log line a second through and counts the rest.
@@ -119,6 +120,13 @@ impl Feed {
         }
     }
 
+    /// Why nothing of a stream can be read.
+    fn log_problem(&self, problem: &str) {
+        if let Some(held_back) = self.problems.next(1) {
+            tracing::error!(feed = self.counters.name, problem, held_back, "a stream cannot be read");
+        }
+    }
+
     fn log_reject(&self, reject: Rejected, n: usize, held_back: u64) {
         let (feed, reason, seq) = (&self.counters.name, reject.reason.as_str(), reject.seq);
         tracing::warn!(feed, reason, seq, n, held_back, "records rejected");
@@ -191,6 +199,9 @@ impl Job {
         match decoded {
             Ok((mut decoder, batch)) => {
                 self.feed.count(&batch, decoder.take_counts());
+                if let (Some(problem), false) = (decoder.problem(), batch.rejects.is_empty()) {
+                    self.feed.log_problem(problem);
+                }
                 self.decoders.give_back(decoder);
                 self.batch = batch;
             }

@@ -12,6 +12,8 @@ use crate::event::Number;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listed {
     Number(Number),
+    /// All numbers that begin with these digits.
+    Prefix(Number),
     Address(IpAddr),
     /// Text, and numbers that only their text tells apart.
     Text(Box<[u8]>),
@@ -21,6 +23,7 @@ pub enum Listed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Probe<'a> {
     Number(Number),
+    Prefix(Number),
     Address(IpAddr),
     Text(&'a [u8]),
 }
@@ -29,6 +32,7 @@ impl Listed {
     pub fn probe(&self) -> Probe<'_> {
         match self {
             Listed::Number(number) => Probe::Number(*number),
+            Listed::Prefix(digits) => Probe::Prefix(*digits),
             Listed::Address(ip) => Probe::Address(*ip),
             Listed::Text(text) => Probe::Text(text),
         }
@@ -52,44 +56,63 @@ impl Equivalent<Listed> for Probe<'_> {
 /// judges events in order; pure state, no clock.
 #[derive(Debug, Default)]
 pub struct DynamicLists {
-    lists: Vec<HashMap<Listed, Timestamp>>,
+    lists: Vec<DynamicList>,
+}
+
+#[derive(Debug, Default)]
+struct DynamicList {
+    entries: HashMap<Listed, Timestamp>,
+    /// Counts of digits of the prefixes among them, a bit each.
+    prefix_lengths: u32,
+}
+
+impl DynamicList {
+    fn has(&self, probe: Probe<'_>, at: Timestamp) -> bool {
+        self.entries.get(&probe).is_some_and(|until| at < *until)
+    }
 }
 
 impl DynamicLists {
     pub fn new(n_lists: usize) -> DynamicLists {
-        DynamicLists { lists: (0..n_lists).map(|_| HashMap::new()).collect() }
+        DynamicLists { lists: (0..n_lists).map(|_| DynamicList::default()).collect() }
     }
 
-    /// Does the list hold the value at event time `at`?
-    pub fn contains(&self, list: usize, value: &Listed, at: Timestamp) -> bool {
-        self.holds(list, value.probe(), at)
-    }
-
-    /// [`DynamicLists::contains`] for a value that is not owned.
+    /// Does the list hold the value at event time `at`? A number is held by its prefixes too.
     pub fn holds(&self, list: usize, value: Probe<'_>, at: Timestamp) -> bool {
-        self.lists.get(list).is_some_and(|l| l.get(&value).is_some_and(|until| at < *until))
+        let Some(list) = self.lists.get(list) else { return false };
+        if list.entries.is_empty() {
+            return false;
+        }
+        let Probe::Number(number) = value else { return list.has(value, at) };
+        let digits = number.digits().map_or(0, |(_, n)| n);
+        let mut prefixes = (1..=digits).filter(|n| list.prefix_lengths >> n & 1 != 0);
+        list.has(value, at)
+            || prefixes.any(|n| number.prefix(n).is_some_and(|prefix| list.has(Probe::Prefix(prefix), at)))
     }
 
     /// Entries of a list, ended ones included until [`DynamicLists::retain`].
-    pub fn len(&self, list: usize) -> usize {
-        self.lists.get(list).map_or(0, HashMap::len)
+    pub(crate) fn len(&self, list: usize) -> usize {
+        self.lists.get(list).map_or(0, |l| l.entries.len())
     }
 
     /// Puts a value on a list, or moves its end.
     pub(crate) fn set(&mut self, list: usize, value: &Listed, until: Timestamp) {
-        let Some(entries) = self.lists.get_mut(list) else { return };
-        match entries.get_mut(value) {
+        let Some(list) = self.lists.get_mut(list) else { return };
+        if let Listed::Prefix(digits) = value {
+            list.prefix_lengths |= 1 << digits.digits().map_or(0, |(_, n)| n);
+        }
+        match list.entries.get_mut(value) {
             Some(end) => *end = until,
             None => {
-                entries.insert(value.clone(), until);
+                list.entries.insert(value.clone(), until);
             }
         }
     }
 
     /// Forgets what ended by `now`.
     pub(crate) fn retain(&mut self, list: usize, now: Timestamp) {
-        if let Some(entries) = self.lists.get_mut(list) {
-            entries.retain(|_, until| *until > now);
+        if let Some(list) = self.lists.get_mut(list) {
+            list.entries.retain(|_, until| *until > now);
         }
     }
 }

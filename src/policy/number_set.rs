@@ -29,7 +29,7 @@ pub struct NumberSet {
 /// What a list says of one entry beside its value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EntryNote<'a> {
-    /// Line of the file, or place among `items`, counted from 1.
+    /// Line of the file, or place among `items`, counted from 1. Tells the entries of a list apart.
     pub line: u32,
     pub category: Option<&'a str>,
     pub comment: Option<&'a str>,
@@ -184,7 +184,7 @@ impl NumberSet {
         self.line(number, at).map(|line| self.notes.note(line))
     }
 
-    /// Entries, repeated ones counted once.
+    /// Entries, repeated ones counted once but for ranges.
     pub fn len(&self) -> usize {
         self.len
     }

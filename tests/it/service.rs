@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ringfence::config::{self, Config};
@@ -454,19 +455,24 @@ fn health_readiness_and_metrics_are_served_each_at_its_address() {
 
 #[test]
 fn a_verdict_that_misses_its_deadline_is_the_default_and_says_so() {
-    let held = std::sync::atomic::AtomicBool::new(false);
-    let hold_the_first = move |_: &ringfence::engine::Judged| {
-        if !held.swap(true, std::sync::atomic::Ordering::Relaxed) {
+    let held = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&held);
+    // A large block that takes long to hand out, in a thread of its own.
+    let hold_a_large_one = move |judged: &ringfence::engine::Judged| {
+        if judged.verdicts.len() > 250 && !seen.swap(true, Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(500));
         }
     };
-    let mut fixture = Fixture::watched("", Box::new(hold_the_first));
+    let mut fixture = Fixture::watched("", Box::new(hold_a_large_one));
     let mut gateway = fixture.connect();
     gateway.hello(&json!({ "gateway": "sbc", "reply": "verdict" }));
     let mut other = fixture.connect();
     other.hello(&json!({ "gateway": "other" }));
-    other.send(&attempt(1, "+46700000001"));
-    std::thread::sleep(Duration::from_millis(100));
+    let lines: String = (1..=5000).map(|seq| attempt(seq, &format!("+4670{seq:07}"))).collect();
+    other.send(&lines);
+    while !held.load(Ordering::Relaxed) {
+        std::thread::yield_now();
+    }
     let begun = Instant::now();
     gateway.send(&attempt(7, "+46700000666"));
     let late = json!({ "seq": 7, "call_id": "c7", "action": "allow", "rule": "default", "cause": "none", "late": true });
