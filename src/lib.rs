@@ -26,3 +26,9 @@ pub mod logging;
 pub mod portal;
 pub mod replay;
 pub mod service;
+
+pub mod demo;
+pub mod send;
+pub mod simulate;
+
+pub mod cli;
