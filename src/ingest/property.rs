@@ -262,7 +262,7 @@ fn misfit(field: WireField, value: &Value) -> Option<Reject> {
                 number(whole.is_some(), Reject::BadTime)
             }
             F::Duration | F::Ring | F::Setup => {
-                number(n.as_f64().is_some_and(|v| (0.0..4_294_967.2945).contains(&v)), Reject::BadValue)
+                number(n.as_f64().is_some_and(|v| (0.0..4_294_967.294_5).contains(&v)), Reject::BadValue)
             }
             F::SipCode => number(whole(n, f64::from(u16::MAX)), Reject::BadValue),
             F::Q850 => number(whole(n, f64::from(u8::MAX)), Reject::BadValue),

@@ -155,7 +155,7 @@ impl Decimal {
         }
         if self.exponent < 0 && self.mantissa != 0 {
             let unit = 10u64.checked_pow(self.exponent.unsigned_abs())?;
-            return (self.mantissa % unit == 0).then_some(self.mantissa / unit);
+            return self.mantissa.is_multiple_of(unit).then_some(self.mantissa / unit);
         }
         self.scaled(0)
     }
