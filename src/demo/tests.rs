@@ -57,6 +57,23 @@ fn file_of(plan: &Plan) -> tempfile::NamedTempFile {
 }
 
 #[test]
+fn the_demo_itself_finds_every_attack_over_tcp() {
+    let start_ms = site::whole_minute(Clock.now()) - LENGTH_MS;
+    let site = Site::start(start_ms).expect("it starts");
+    let mut out = Vec::new();
+    let mut story = Story::new(&mut out, false, start_ms);
+    let found_all = play(&site, &mut story, start_ms, 1, Duration::ZERO).expect("it plays");
+    let told = String::from_utf8(out).expect("text");
+    assert!(found_all, "{told}");
+    for sentence in ["demo-wangiri", "demo-tdos", "demo-toll-fraud", "Allowed by builtin:emergency", "clean calls: 0"] {
+        assert!(told.contains(sentence), "{sentence}: {told}");
+    }
+    let folder = site.rules();
+    drop(site);
+    assert!(!folder.exists(), "nothing is left behind");
+}
+
+#[test]
 fn each_attack_is_found_by_its_rule_and_nothing_else_is() {
     for seed in [1, 2] {
         let file = file_of(&script::plan(START_MS, seed).expect("a plan"));
