@@ -11,6 +11,8 @@ use crate::event::Names;
 use crate::event::dialplan::{DialPlan, DialPlanSettings};
 use crate::event::numbering::Numbering;
 use crate::ingest::FeedContext;
+use crate::policy::RuleSource;
+use crate::policy::load::{LoadOptions, load};
 use crate::replay::{Options, Output, replay};
 use crate::simulate::Plan;
 
@@ -33,7 +35,8 @@ impl Write for Collected {
 
 /// What the demo's rules say of a file.
 fn judge(path: &Path, format: Option<&str>, dial_plan: DialPlan, output: Output, sort: bool) -> Vec<Value> {
-    let policy = site::load_rules(START_MS).policy.expect("the demo's rules are right");
+    let loaded = load(&RuleSource::memory(site::files(START_MS)), LoadOptions::default());
+    let policy = loaded.policy.expect("the demo's rules are right");
     let context = FeedContext::file(Arc::new(Names::new()), dial_plan);
     let options =
         Options { output, n_threads: 2, merge: true, dedup: false, sort, from: None, to: None, customer: None };
