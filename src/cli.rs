@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::clock::{Clock, Timestamp};
+use crate::config::{self, Config};
 use crate::event::dialplan::{DialPlan, DialPlanSettings};
 use crate::event::numbering::Numbering;
 use crate::event::{Country, Names};
@@ -16,7 +17,7 @@ use crate::ingest::FeedContext;
 use crate::policy::check::{ReportFormat, check_report};
 use crate::policy::load::{LoadOptions, load};
 use crate::policy::{Policy, RuleSource, Severity};
-use crate::replay;
+use crate::{replay, service};
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
 #[derive(Debug, Parser)]
@@ -29,6 +30,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(ServeArgs),
     Check(CheckArgs),
     Replay(ReplayArgs),
     /// Print a completion script for a shell
@@ -46,6 +48,7 @@ const FAILURE: u8 = 2;
 /// Parses the arguments and does what they say.
 pub fn run() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Serve(args) => serve(&args),
         Command::Check(args) => check(&args),
         Command::Replay(args) => run_replay(args),
         Command::Completions { shell } => {
@@ -67,6 +70,44 @@ pub fn run() -> ExitCode {
         ExitCode::from(FAILURE)
     })
 }
+
+/// Run the service: gateways connect, rules judge, violations go out
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  ringfence serve
+  ringfence serve --config /etc/ringfence/ringfence.toml
+
+Without settings: gateways on 127.0.0.1:7060 (ndjson), health on 127.0.0.1:8080, metrics on
+127.0.0.1:9464/metrics, violations on standard output. SIGTERM or Ctrl-C stops it and loses nothing
+that was accepted. The file deploy/ringfence.example.toml explains every setting.")]
+struct ServeArgs {
+    /// The settings
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let config = match &args.config {
+        None => Config::default(),
+        Some(path) => {
+            let (config, problems) = config::load(path);
+            problems.iter().for_each(|p| eprintln!("{p}"));
+            config.with_context(|| format!("the settings of `{}` cannot be used", path.display()))?
+        }
+    };
+    let policy = match &config.rules {
+        Some(rules) => load_policy(rules)?,
+        None => load(&RuleSource::memory([("ruleset.toml", NO_RULES)]), LoadOptions::default())
+            .policy
+            .context("an empty rule set cannot be used")?,
+    };
+    service::run(config, Arc::new(policy), Arc::new(Names::new()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Stands in for the rules that will ship.
+const NO_RULES: &str = "ringfence = 1\ndefault_action = \"allow\"\n";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
