@@ -98,16 +98,13 @@ fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     };
     let policy = match &config.rules {
         Some(rules) => load_policy(rules)?,
-        None => load(&RuleSource::memory([("ruleset.toml", NO_RULES)]), LoadOptions::default())
+        None => load(&RuleSource::shipped(), LoadOptions::default())
             .policy
-            .context("an empty rule set cannot be used")?,
+            .context("the rules that ship cannot be used")?,
     };
     service::run(config, Arc::new(policy), Arc::new(Names::new()))?;
     Ok(ExitCode::SUCCESS)
 }
-
-/// Stands in for the rules that will ship.
-const NO_RULES: &str = "ringfence = 1\ndefault_action = \"allow\"\n";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
