@@ -82,8 +82,13 @@ pub fn run() -> ExitCode {
 /// Run the service: feeds in, verdicts and violations out
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-Without settings: the rules that ship, an ndjson feed on 127.0.0.1:7060, HTTP on 127.0.0.1:8080 and metrics on
-127.0.0.1:9464/metrics. Violations are printed on standard output, one JSON object a line.
+Examples:
+  ringfence serve
+  ringfence serve --config /etc/ringfence/ringfence.toml
+
+Without settings: the rules that ship, gateways on 127.0.0.1:7060 (ndjson), health on 127.0.0.1:8080, metrics on
+127.0.0.1:9464/metrics, violations on standard output, one JSON object a line. SIGTERM or Ctrl-C stops it and loses
+nothing that was accepted.
 
 Exit codes: 0 after a signal, 2 where it could not start.")]
 struct ServeArgs {

@@ -21,6 +21,7 @@ pub mod gateway;
 
 pub mod notify;
 
+pub mod cli;
 pub mod config;
 pub mod logging;
 pub mod portal;
