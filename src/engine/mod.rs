@@ -127,9 +127,35 @@ struct Seat {
 /// Hands results out in order.
 #[derive(Default)]
 struct Emission {
+    /// A thread is handing out; it will see what is added.
+    is_taken: bool,
     next: u64,
     waiting: BTreeMap<u64, (Judged, Option<Done>, Vec<u32>)>,
     answers: Answers,
+}
+
+impl Emission {
+    /// The next result, if it has come. Without one, the place is free again.
+    fn take_next(&mut self) -> Option<(Judged, Option<Done>)> {
+        let Some((mut judged, done, slots)) = self.waiting.remove(&self.next) else {
+            self.is_taken = false;
+            return None;
+        };
+        self.next += 1;
+        answer(&mut judged, &slots, &mut self.answers);
+        Some((judged, done))
+    }
+}
+
+/// Frees the place if the one who hands out panics: the results behind are for the next.
+struct EmissionPlace<'a>(&'a Mutex<Emission>);
+
+impl Drop for EmissionPlace<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            enter(self.0).is_taken = false;
+        }
+    }
 }
 
 /// A lock whose holder panicked is entered all the same: a panic is a bug that is reported by itself, and the calls
@@ -346,13 +372,18 @@ impl Core {
         let judged = self.gather(&mut work, outcomes);
         let (sequence, done, slots) = (work.sequence, enter(&work.done).take(), std::mem::take(&mut work.slots));
         self.keep_lists(work);
-        let mut emission = enter(&self.emission);
-        emission.waiting.insert(sequence, (judged, done, slots));
+        {
+            let mut emission = enter(&self.emission);
+            emission.waiting.insert(sequence, (judged, done, slots));
+            if std::mem::replace(&mut emission.is_taken, true) {
+                return;
+            }
+        }
+        // One thread hands out, and nobody waits for it: a slow sink must not keep others from their deadlines.
+        let _place = EmissionPlace(&self.emission);
         loop {
-            let next = emission.next;
-            let Some((mut judged, done, slots)) = emission.waiting.remove(&next) else { break };
-            emission.next += 1;
-            answer(&mut judged, &slots, &mut emission.answers);
+            let next = enter(&self.emission).take_next();
+            let Some((judged, done)) = next else { return };
             (self.emit)(&judged);
             if let Some(done) = done {
                 done(judged);

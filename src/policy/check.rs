@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::load::Loaded;
-use super::render;
+use super::{memory, render};
 
 /// How the report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,10 @@ pub fn check_report(loaded: &Loaded, format: ReportFormat) -> String {
             let mut out = String::new();
             for problem in &loaded.problems {
                 out.push_str(&render::drawing(problem, &loaded.texts, colour));
+                out.push('\n');
+            }
+            if let Some(memory) = memory_line(loaded) {
+                out.push_str(&memory);
                 out.push('\n');
             }
             out.push_str(&summary(loaded));
@@ -51,6 +55,14 @@ pub fn summary(loaded: &Loaded) -> String {
     )
 }
 
+/// What the rules can come to hold, once they can run at all.
+fn memory_line(loaded: &Loaded) -> Option<String> {
+    let (total, largest) = loaded.policy.as_ref()?.memory_bytes_max();
+    let largest = largest?;
+    let (id, most) = (&largest.id, memory::in_words(largest.memory_bytes_max()));
+    Some(format!("memory of thresholds: at most {} in all, {most} of it for {id}", memory::in_words(total)))
+}
+
 /// One line a problem, for logs: `path:line:col: message; help`.
 pub fn log_lines(loaded: &Loaded) -> impl Iterator<Item = (bool, String)> {
     loaded.problems.iter().map(|problem| (problem.is_error, render::line(problem, &loaded.texts)))
@@ -68,6 +80,7 @@ fn report_json(loaded: &Loaded) -> Value {
         },
         "errors": loaded.n_errors(),
         "warnings": loaded.n_warnings(),
+        "memory_bytes_max": loaded.policy.as_ref().map(|p| p.memory_bytes_max().0),
         "version": loaded.policy.as_ref().map(|p| p.version.as_str()),
     })
 }

@@ -116,6 +116,11 @@ pub const FILES: &[Code] = &[
         "The rule language has it, this version does not do it yet. It is refused, never ignored.",
     ),
     code(
+        "W101",
+        "rule can never match",
+        "A rule above takes every event that this one would match, and the first match decides. Often the special case belongs above the general one.",
+    ),
+    code(
         "W102",
         "old list file",
         "The list's file was last changed longer ago than its `max_age`: whoever delivers it may have stopped.",

@@ -355,7 +355,8 @@ fn from_file(
     let before = problems.len();
     let text = utf8(path.value, &file.bytes, problems);
     let is_whole = problems.len() == before;
-    let entries = FileReader::new(path.value, &text, list_type, &settings.time_zone, problems).read();
+    let entries =
+        FileReader::new(path.value, &text, list_type, &settings.time_zone, reads.options.now, problems).read();
     if problems.len() > before {
         reads.keep(path.value, &text);
     }

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+pub use super::literal::{DurationFault, duration};
+
 use super::ast::{Expr, Node, Spanned};
 use super::measure::Measure;
 use super::origin::{Origin, Reporter};

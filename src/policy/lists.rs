@@ -208,6 +208,10 @@ pub(crate) struct FileReader<'f, 'p> {
     n_bad: usize,
     /// The first bad line that is not shown.
     hidden: Option<Range<usize>>,
+    now: Option<Timestamp>,
+    n_expired: usize,
+    /// The first entry that has expired.
+    expired: Option<Range<usize>>,
     problems: &'p mut Vec<Problem>,
 }
 
@@ -217,6 +221,7 @@ impl<'f, 'p> FileReader<'f, 'p> {
         text: &'f str,
         list_type: ListType,
         zone: &'f jiff::tz::TimeZone,
+        now: Option<Timestamp>,
         problems: &'p mut Vec<Problem>,
     ) -> FileReader<'f, 'p> {
         // About one entry in 16 bytes; a guess that saves most of the growing.
@@ -228,6 +233,9 @@ impl<'f, 'p> FileReader<'f, 'p> {
             expiries: Expiries { zone, known: HashMap::new() },
             n_bad: 0,
             hidden: None,
+            now,
+            n_expired: 0,
+            expired: None,
             problems,
         }
     }
@@ -242,6 +250,13 @@ impl<'f, 'p> FileReader<'f, 'p> {
             let more = self.n_bad - BAD_LINES_SHOWN;
             let message = format!("{more} more bad lines in this file, {} in all", self.n_bad);
             self.problems.push(Problem::error("E011", message).at(self.path, first).label("the first of them"));
+        }
+        if let Some(first) = self.expired {
+            let message = match self.n_expired {
+                1 => "an entry of this list has expired and matches nothing any more".to_owned(),
+                n => format!("{n} entries of this list have expired and match nothing any more"),
+            };
+            self.problems.push(Problem::warning("W109", message).at(self.path, first).label("the first"));
         }
         (self.n_bad == 0).then_some(self.entries)
     }
@@ -376,7 +391,15 @@ impl<'f, 'p> FileReader<'f, 'p> {
         (note.comment, note.category, note.ticket) = (cell(1), cell(2), cell(4));
         if let Some(text) = cell(3) {
             match self.expiries.parse(text) {
-                Ok(expires) => note.expires = Some(expires),
+                Ok(expires) => {
+                    note.expires = Some(expires);
+                    if self.now.is_some_and(|now| expires <= now) {
+                        self.n_expired += 1;
+                        if self.expired.is_none() {
+                            self.expired = Some(self.within(at, text));
+                        }
+                    }
+                }
                 Err(message) => {
                     let span = self.within(at, text);
                     return self.bad(
@@ -388,6 +411,10 @@ impl<'f, 'p> FileReader<'f, 'p> {
             }
         }
         let value = cell(0).unwrap_or("");
+        if value.contains('\n') {
+            let bad = BadEntry::new("the quote that opens here is not closed on its line");
+            return self.bad(bad, self.rest_of_line(at), line);
+        }
         if let Err(bad) = self.entries.add(value, note) {
             let span = self.within(at, value);
             self.bad(bad, span, line);
@@ -404,9 +431,14 @@ impl<'f, 'p> FileReader<'f, 'p> {
 
     /// Where a cell stands in the record that begins at `at`.
     fn within(&self, at: usize, cell: &str) -> Range<usize> {
-        let line = self.rest_of_line(at);
-        let found = self.text.get(at..).filter(|_| !cell.is_empty()).and_then(|rest| rest.find(cell));
-        found.map_or(line, |from| at + from..at + from + cell.len())
+        /// A record this long is a mistake of its own.
+        const RECORD_BYTES_MAX: usize = 8 * 1024;
+        if self.n_bad > BAD_LINES_SHOWN {
+            return at..at;
+        }
+        let near = self.text.as_bytes().get(at..).map(|rest| rest.get(..RECORD_BYTES_MAX).unwrap_or(rest));
+        let found = near.filter(|_| !cell.is_empty()).and_then(|near| memchr::memmem::find(near, cell.as_bytes()));
+        found.map_or_else(|| self.rest_of_line(at), |from| at + from..at + from + cell.len())
     }
 
     fn bad(&mut self, bad: BadEntry, span: Range<usize>, line: usize) {
@@ -472,5 +504,99 @@ pub(crate) fn utf8<'b>(path: &str, bytes: &'b [u8], problems: &mut Vec<Problem>)
             problems.push(problem.help("save the file as UTF-8"));
             String::from_utf8_lossy(good)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Number;
+    use crate::policy::number_set::NumberSet;
+
+    fn read(list_type: ListType, text: &str, now: Option<Timestamp>) -> (Option<Entries>, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let zone = jiff::tz::TimeZone::get("Europe/Stockholm").unwrap();
+        let entries = FileReader::new("f.csv", text, list_type, &zone, now, &mut problems).read();
+        (entries, problems)
+    }
+
+    fn numbers(text: &str) -> NumberSet {
+        let (entries, problems) = read(ListType::Number, text, None);
+        assert!(problems.is_empty(), "{problems:#?}");
+        match entries.unwrap().build() {
+            ListContent::Numbers(set) => set,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn number(digits: &str) -> Number {
+        Number::e164(digits.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn columns_are_found_by_their_names_in_any_order_and_kept_beside_the_value() {
+        let set =
+            numbers("comment;value;ticket\n# from the desk\n\"rang; at night\";+46 70-123 45 67;T-1\n;+4671*;\n\n");
+        let found = set.find(number("46701234567"), Timestamp(0)).unwrap();
+        assert_eq!((found.comment, found.ticket, found.line), (Some("rang; at night"), Some("T-1"), 3));
+        assert_eq!(set.find(number("46711"), Timestamp(0)).unwrap().line, 4);
+        assert!(!set.contains(number("46721"), Timestamp(0)));
+    }
+
+    #[test]
+    fn a_date_lasts_to_its_end_on_the_local_clock() {
+        let set = numbers("value,expires\n+46701234567,2027-01-31\n+46701234568,2027-01-31T12:00:00Z\n");
+        let at = |text: &str| Timestamp(text.parse::<jiff::Timestamp>().unwrap().as_millisecond());
+        assert!(set.contains(number("46701234567"), at("2027-01-31T22:59:59.999Z")));
+        assert!(!set.contains(number("46701234567"), at("2027-01-31T23:00:00Z")));
+        assert!(set.contains(number("46701234568"), at("2027-01-31T11:59:59.999Z")));
+        assert!(!set.contains(number("46701234568"), at("2027-01-31T12:00:00Z")));
+    }
+
+    #[test]
+    fn entries_that_have_expired_are_told_once_a_file() {
+        let text = "value,expires\n+46701234567,2027-01-31\n+46701234568,2026-01-31\n+46701234569,2029-01-31\n";
+        let (entries, problems) = read(ListType::Number, text, Some(Timestamp(1_830_000_000_000)));
+        assert_eq!(entries.unwrap().count, 3);
+        let codes: Vec<_> = problems.iter().map(|p| (p.code, p.message.as_str())).collect();
+        assert_eq!(codes, [("W109", "2 entries of this list have expired and match nothing any more")]);
+    }
+
+    #[test]
+    fn a_list_of_many_bad_lines_tells_ten_and_counts_the_others() {
+        let text = "value\n".to_owned() + &"x\n".repeat(100_000);
+        let (entries, problems) = read(ListType::Number, &text, None);
+        assert!(entries.is_none());
+        assert_eq!(problems.len(), BAD_LINES_SHOWN + 1);
+        assert_eq!(problems[BAD_LINES_SHOWN].message, "99990 more bad lines in this file, 100000 in all");
+        assert_eq!(problems[BAD_LINES_SHOWN].place.as_ref().unwrap().span, 26..27);
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_is_one_mistake() {
+        let (entries, problems) = read(ListType::Number, "value,comment\n\"+46701234567,x\n+46701234568,y\n", None);
+        assert!(entries.is_none());
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].message.starts_with("line 2: the quote that opens here"), "{problems:?}");
+    }
+
+    #[test]
+    fn figures_that_a_spreadsheet_left_are_known() {
+        for text in ["4.47900E+11", "4,479E+11", "4E11", "+4.6701E10", "46701234567.0", "########", "'4.4E+11"] {
+            assert!(is_spreadsheet_figure(text), "{text}");
+        }
+        for text in ["+46701234567", "46701234567", "E11", "#", "4.5", "DEAD", "1e", "alice"] {
+            assert!(!is_spreadsheet_figure(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn texts_keep_their_signs_and_numbers_may_have_a_comment_behind_them() {
+        let (entries, problems) = read(ListType::Text, "# agents\nfoo #1\nbar, baz\n", None);
+        assert!(problems.is_empty());
+        let ListContent::Texts(texts) = entries.unwrap().build() else { panic!("texts") };
+        assert!(texts.contains(b"foo #1", Timestamp(0)) && texts.contains(b"bar, baz", Timestamp(0)));
+        let set = numbers("\n+46701234567 # rang at night\n");
+        assert_eq!(set.find(number("46701234567"), Timestamp(0)).unwrap().comment, Some("rang at night"));
     }
 }

@@ -60,10 +60,21 @@ pub(super) fn number(literal: &Literal) -> Result<NumberPattern, Fault> {
 
 /// The E014 of an expression.
 fn integer_for_number(digits: &str) -> Problem {
+    let advice = match digits.as_bytes() {
+        [b'0', b'0', ..] => format!("write it with `+`: +{}", digits.trim_start_matches('0')),
+        [b'0', ..] => {
+            "write it with its country code, like +46701234567: a national form could mean any country".to_owned()
+        }
+        _ if digits.len() <= SHORT_DIGITS_MAX => format!("write short:{digits} for a short code or an extension"),
+        _ => format!("write +{digits}"),
+    };
     Problem::error("E014", "phone number written as an integer")
         .label(format!("without its `+` this is only the integer {digits}"))
-        .help(format!("write +{digits}, or short:{digits} for a short code or an extension"))
+        .help(advice)
 }
+
+/// Up to here digits without a `+` are more likely a short code than a subscriber.
+const SHORT_DIGITS_MAX: usize = 6;
 
 /// What `startswith` takes of a number: its first digits.
 pub(super) fn number_start(literal: &Literal) -> Result<NumberPattern, Fault> {
@@ -103,7 +114,13 @@ pub(super) fn country(literal: &Literal, field: &str) -> Result<Country, Fault> 
 /// `; did you mean NO (Norway)?`
 pub(crate) fn near_country(word: &str) -> String {
     let upper = word.to_ascii_uppercase();
-    let by_code = Country::parse(upper.as_bytes());
+    // Codes that people write and ISO 3166 has otherwise.
+    let code = match upper.as_str() {
+        "UK" => "GB",
+        "EL" => "GR",
+        code => code,
+    };
+    let by_code = Country::parse(code.as_bytes());
     let named = |is: &dyn Fn(&str) -> bool| Country::ALL.iter().find(|(_, name)| is(name)).map(|(country, _)| *country);
     let by_name = || named(&|name| name.eq_ignore_ascii_case(word));
     let by_start = || upper.get(..2).and_then(|two| Country::parse(two.as_bytes()));
@@ -121,7 +138,8 @@ pub(super) fn word(literal: &Literal, field: &str, words: &[&str]) -> Result<u8,
     let word = match literal {
         Literal::Word(word) => word,
         Literal::Text(word) if words.contains(&word.as_str()) => {
-            return Err(mismatch(literal, "one of its words", &format!("write {word}, without quotes")));
+            let message = format!("the values of `{field}` are words, not texts");
+            return Err(fault_help("E045", message, format!("write {word}, without quotes")));
         }
         _ => return Err(mismatch(literal, &format!("a value of `{field}`"), &one_of(words))),
     };

@@ -462,6 +462,7 @@ fn arrange(problems: &mut Vec<Problem>, order: &HashMap<&str, usize>, only: Opti
 }
 
 #[cfg(test)]
+#[allow(clippy::string_slice)]
 mod tests {
     use super::super::check::{ReportFormat, check_report};
     use super::*;
@@ -536,5 +537,116 @@ mod tests {
         assert_eq!(policy.thresholds[0].max_keys, 2_000_000);
         assert_eq!((policy.thresholds[2].window_ms, policy.thresholds[2].cooldown_ms), (3_600_000, 3_600_000));
         assert_eq!(policy.keys.len(), 3, "caller, trunk, callee");
+    }
+
+    /// The example rules of the language's description, less what does not work yet.
+    #[test]
+    #[expect(clippy::print_stdout)]
+    fn the_examples_of_the_language_load() {
+        let shared = std::env::var("RINGFENCE_SHARED").unwrap_or_else(|_| "../shared".to_owned());
+        let Ok(text) = std::fs::read_to_string(format!("{shared}/spec/2-rules.md")) else {
+            println!("did not run: there is no {shared}/spec/2-rules.md");
+            return;
+        };
+        let examples = text.split("## 2.6").nth(1).unwrap().split("```").nth(1).unwrap().trim_start_matches("toml");
+        let examples = examples.split("[[override]]").next().unwrap();
+        let is_later = |line: &&str| ["except", "also", "for ="].iter().any(|key| line.starts_with(key));
+        let examples: Vec<_> = examples.lines().filter(|line| !is_later(line)).collect();
+        let examples = examples.join("\n").replace("\"< 40%\"", "\">= 40%\"").replace("\"< 20%\"", "\">= 60%\"");
+        let files =
+            [(RULESET, examples.as_str()), ("lists/harassers.csv", "+46701"), ("lists/irsf.csv", "value\n+2235550*")];
+        let loaded = load(&RuleSource::memory(files), LoadOptions::default());
+        let report = check_report(&loaded, ReportFormat::Text { colour: false });
+        let policy = loaded.policy.unwrap_or_else(|| panic!("{report}"));
+        assert_eq!((policy.firewall.len(), policy.thresholds.len()), (5, 9), "{report}");
+        assert!(loaded.problems.iter().all(|p| p.code == "W110"), "{report}");
+        assert_eq!(policy.firewall[4].cause, crate::policy::Cause::Analytics);
+    }
+
+    #[test]
+    fn rules_are_counted_in_written_order_over_all_files_and_kinds() {
+        let policy = report("valid/all-keys").0.policy.unwrap();
+        let firewall = policy.firewall.iter().map(|rule| (rule.position, rule.id.as_str()));
+        let thresholds = policy.thresholds.iter().map(|rule| (rule.position, rule.id.as_str()));
+        let mut all: Vec<_> = firewall.chain(thresholds).collect();
+        all.sort_unstable();
+        let ids: Vec<_> = all.iter().map(|(_, id)| *id).collect();
+        let (first, off) = (["fw-partner", "fw-lines", "fw-divert", "fw-flag"], "fw-off");
+        assert_eq!(ids[..4], first);
+        assert!(!ids.contains(&off));
+        assert_eq!(all[4], (5, "fw-auto"), "a rule that is off keeps its place");
+        assert_eq!(ids[5..8], ["ips-wangiri", "ips-share", "ips-irsf"]);
+        assert_eq!(ids[11..], ["ips-register", "ips-concurrent"]);
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_language() {
+        let policy = report("valid/all-keys").0.policy.unwrap();
+        let rule = |id: &str| policy.thresholds.iter().find(|rule| rule.id == id).unwrap();
+        assert_eq!(rule("ips-irsf").cooldown_ms, 3_600_000, "the window");
+        assert_eq!(rule("ips-wangiri").cooldown_ms, 0);
+        assert_eq!(rule("ips-concurrent").cooldown_ms, 60_000);
+        assert_eq!((rule("ips-average").min_count, rule("ips-share").min_count), (20, 50));
+        assert_eq!((rule("ips-irsf").max_keys, rule("ips-wangiri").max_keys), (500_000, 1000));
+        let reaction = &rule("ips-wangiri").on_critical;
+        assert!(reaction.alert && reaction.webhooks.is_empty() && reaction.block.is_some());
+        assert!(!rule("ips-wangiri").on_warning.alert);
+        assert_eq!(rule("ips-register").on_critical.block.as_ref().unwrap().ttl_ms, 3_600_000, "of the list");
+        assert_eq!(rule("ips-register").on_critical.webhooks, ["noc"]);
+        assert_eq!(policy.own_numbers, Some(0));
+        assert_eq!((policy.lateness_ms, policy.default_action), (10_000, Action::Block));
+    }
+
+    #[test]
+    fn the_version_changes_with_every_byte_that_was_read() {
+        let version = |list: &str| {
+            let rules = "ringfence = 1\ndefault_action = \"allow\"\n[lists]\na = { type = \"number\", file = \"a.csv\" }\n\
+                [[firewall]]\nid = \"fw\"\nwhen = 'caller in $a'\naction = \"block\"\n";
+            let loaded = load(&RuleSource::memory([(RULESET, rules), ("a.csv", list)]), LoadOptions::default());
+            loaded.policy.unwrap().version
+        };
+        assert_eq!(version("+46701234567\n").len(), 7);
+        assert_eq!(version("+46701234567\n"), version("+46701234567\n"));
+        assert_ne!(version("+46701234567\n"), version("+46701234567\n# seen\n"));
+    }
+
+    #[test]
+    fn an_old_list_file_is_told_and_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let rules = "ringfence = 1\ndefault_action = \"allow\"\n[lists]\n\
+            a = { type = \"number\", file = \"a.csv\", max_age = \"30d\" }\n\
+            [[firewall]]\nid = \"fw\"\nwhen = 'caller in $a'\naction = \"block\"\n";
+        std::fs::write(folder.path().join(RULESET), rules).unwrap();
+        std::fs::write(folder.path().join("a.csv"), "+46701234567\n").unwrap();
+        let codes = |now: Timestamp| {
+            let loaded = load(&RuleSource::at(folder.path()), LoadOptions { now: Some(now) });
+            (loaded.policy.is_some(), loaded.problems.iter().map(|p| p.code).collect::<Vec<_>>())
+        };
+        let now = crate::clock::Clock.now();
+        assert_eq!(codes(now), (true, vec![]));
+        assert_eq!(codes(now.plus_ms(31 * 86_400_000)), (true, vec!["W102"]));
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { cases: 64, ..Default::default() })]
+
+        #[test]
+        fn no_text_makes_loading_panic(
+            text in "[\\PC\n\t]{0,200}",
+            cut in 0usize..5000,
+            insert in 0usize..5000,
+        ) {
+            let good = include_str!("../../tests/data/rules/invalid/fourteen/ruleset.toml");
+            let floor = |at: usize| (0..=at.min(good.len())).rev().find(|at| good.is_char_boundary(*at)).unwrap_or(0);
+            let (from, to) = (floor(cut.min(insert)), floor(cut.max(insert)));
+            let spliced = format!("{}{text}{}", &good[..from], &good[to..]);
+            for (rules, list) in [(text.as_str(), "+4670"), (spliced.as_str(), text.as_str())] {
+                let files = [(RULESET, rules), ("lists/blocked.csv", list)];
+                let loaded = load(&RuleSource::memory(files), LoadOptions::default());
+                proptest::prop_assert_eq!(loaded.policy.is_some(), loaded.n_errors() == 0);
+                check_report(&loaded, ReportFormat::Text { colour: true });
+                check_report(&loaded, ReportFormat::Json);
+            }
+        }
     }
 }

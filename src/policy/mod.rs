@@ -19,6 +19,7 @@ mod literal;
 pub mod load;
 pub mod measure;
 mod membership;
+pub mod memory;
 mod negation;
 pub mod number_set;
 mod operand;
@@ -26,7 +27,9 @@ pub mod origin;
 pub mod predicate;
 pub mod problem;
 pub mod render;
+mod reach;
 mod rules;
+mod shipped;
 pub mod source;
 mod syntax;
 mod tables;
@@ -143,6 +146,25 @@ pub struct Policy {
     pub numbering: Arc<Numbering>,
     /// Index into `lists` of `own_numbers`, where there is one: nothing puts these on a dynamic list.
     pub own_numbers: Option<usize>,
+}
+
+impl Policy {
+    /// Without a rule or a list; every call is allowed. What tests and benches start from.
+    pub fn empty(time_zone: jiff::tz::TimeZone) -> Policy {
+        Policy {
+            version: String::new(),
+            default_action: Action::Allow,
+            time_zone,
+            lateness_ms: 5_000,
+            firewall: Vec::new(),
+            thresholds: Vec::new(),
+            keys: Vec::new(),
+            lists: Vec::new(),
+            calendars: Vec::new(),
+            numbering: Numbering::builtin(),
+            own_numbers: None,
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use super::literal;
 use super::load::{Settings, value_span};
 use super::origin::Origin;
 use super::problem::{Place, Problem};
+use super::reach::{self, RulePlace};
 use super::{Action, Cause, FirewallRule, KeySpec, ListContent, Mode, On, Predicate, Severity, ThresholdRule};
 use super::{tables, thresholds};
 use crate::event::Number;
@@ -51,6 +52,7 @@ pub(crate) fn compile(
     let mut rules = Rules::default();
     let mut names = Names::default();
     let mut position = 0;
+    let mut places = Vec::new();
     for document in documents {
         let top = document.table();
         let firewall = top.sections(&tables::FIREWALL, problems).into_iter().map(|s| (s, true));
@@ -65,7 +67,10 @@ pub(crate) fn compile(
             if is_firewall {
                 rules.n_firewall += 1;
                 let rule = compiler.firewall(&section, position);
-                rules.firewall.extend(rule.filter(|rule| rule.mode != Mode::Off));
+                if let Some(rule) = rule.filter(|rule| rule.mode != Mode::Off) {
+                    rules.firewall.push(rule);
+                    places.push(place_of(&section));
+                }
             } else {
                 rules.n_thresholds += 1;
                 let rule = thresholds::compile(&mut compiler, &section, position, &mut rules);
@@ -74,12 +79,19 @@ pub(crate) fn compile(
             position += 1;
         }
     }
+    reach::check(&rules.firewall, &places, problems);
     for (n, what) in [(rules.n_firewall, "firewall rules"), (rules.n_thresholds, "thresholds")] {
         if n > RULES_MAX {
             problems.push(Problem::error("E027", format!("{n} {what}, limit is {RULES_MAX}")));
         }
     }
     rules
+}
+
+fn place_of(section: &Section<'_, '_>) -> RulePlace {
+    let before = section.document.text.as_bytes().get(..section.span.start).unwrap_or(&[]);
+    let line = memchr::memchr_iter(b'\n', before).count() + 1;
+    RulePlace { path: section.document.path.to_owned(), span: section.span.clone(), line }
 }
 
 /// A duration in ms.

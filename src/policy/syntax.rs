@@ -283,7 +283,14 @@ impl<'p> Parser<'p, '_> {
             Some(Token::Word("matches")) => return self.matches(left, negated),
             _ if negated => return self.fail("`in`, `contains`, `startswith`, `endswith` or `matches`"),
             None | Some(Token::Close | Token::Word("and" | "or")) => return Ok(Expr::Bare(left)),
-            _ => return self.fail("an operator, `and`, `or` or the end"),
+            _ => {
+                let (span, problem) = (self.here(), self.unexpected("an operator, `and`, `or` or the end"));
+                let operators =
+                    "operators are ==, !=, <, <=, >, >=, in, contains, startswith, endswith, matches and `is present`";
+                let problem = if problem.help.is_some() { problem } else { problem.help(operators) };
+                self.reporter.report(problem, span);
+                return Err(Told);
+            }
         };
         self.at += 1;
         let set = self.set(affix.is_some())?;

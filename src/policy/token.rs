@@ -212,7 +212,8 @@ fn slip(rest: &str) -> Option<(usize, Token<'static>, Problem)> {
 fn unreadable(rest: &str) -> (Problem, usize) {
     let first = rest.chars().next().unwrap_or(' ');
     let line = rest.lines().next().unwrap_or_default().len();
-    let problem = Problem::error("E041", format!("unexpected character `{}`", first.escape_default()));
+    let shown = if first.is_control() { first.escape_default().to_string() } else { first.to_string() };
+    let problem = Problem::error("E041", format!("unexpected character `{shown}`"));
     match first {
         '"' => (Problem::error("E041", "text without its closing `\"`"), line),
         '/' => (Problem::error("E041", "regular expression without its closing `/`"), line),
@@ -235,7 +236,7 @@ mod tests {
         let mut problems = Vec::new();
         let found = tokens(text, &mut Reporter::new(&origin, &mut problems)).unwrap_or_default();
         (
-            found.iter().map(|(_, span)| text[span.clone()].to_owned()).collect(),
+            found.iter().map(|(_, span)| text.get(span.clone()).unwrap_or_default().to_owned()).collect(),
             problems.into_iter().map(|p| p.message).collect(),
         )
     }
@@ -267,7 +268,7 @@ mod tests {
         let (found, problems) = read("a = 1 && !b || c <> 2");
         assert_eq!(found.len(), 10);
         assert_eq!(problems.len(), 5);
-        assert_eq!(read("a == 'x'").1, ["unexpected character `\\'`"]);
+        assert_eq!(read("a == 'x'").1, ["unexpected character `'`"]);
         assert_eq!(read("a == \"x").1, ["text without its closing `\"`"]);
     }
 }

@@ -344,13 +344,26 @@ impl<'t> Typer<'t> {
     fn named(&mut self, name: &str, span: &Range<usize>) -> Option<&'static Spec> {
         let Some(spec) = Field::named(name) else {
             // From the end: `calle` has more likely lost one of two equal letters of `callee` than the r of `caller`.
-            let near = suggest(name, FIELDS.iter().rev().map(|f| f.name));
-            return self.report(unknown("E043", "field", "", name, near), span.clone());
+            let spelt = suggest(name, FIELDS.iter().rev().map(|f| f.name));
+            let part =
+                || FIELDS.iter().map(|f| f.name).find(|f| f.split_once('.').is_some_and(|(_, part)| part == name));
+            let problem = unknown("E043", "field", "", name, spelt.or_else(part));
+            let problem =
+                if problem.message.contains("; did you mean") { problem } else { problem.help(self.fields()) };
+            return self.report(problem, span.clone());
         };
         match self.scope.on {
             Some(on) if !spec.phases.include(on) => self.unknown_yet(spec, on, span),
             _ => Some(spec),
         }
+    }
+
+    /// The fields that this rule may name.
+    fn fields(&self) -> String {
+        let is_known =
+            |spec: &&Spec| self.scope.on.is_none_or(|on| spec.phases.include(on)) && !spec.name.contains('.');
+        let names: Vec<&str> = FIELDS.iter().filter(is_known).map(|spec| spec.name).collect();
+        format!("the fields known here are {}", names.join(", "))
     }
 
     fn unknown_yet<T>(&mut self, spec: &Spec, on: On, span: &Range<usize>) -> Option<T> {

@@ -5,5 +5,6 @@ mod cases;
 mod edges;
 mod expression;
 mod oracle;
+mod service;
 mod support;
 mod tidy;

@@ -4,6 +4,8 @@
 //! has no status, a call that talked was answered and another was not.
 
 mod cells;
+#[cfg(test)]
+mod tests;
 mod dialect;
 mod when;
 
@@ -86,7 +88,7 @@ impl Reader {
                 problem.get_or_insert(reason);
             });
         }
-        let mut at = byte_order_mark(block);
+        let mut at = 0;
         while at < block.len() {
             let first = at;
             let result = match first_record(block.get(at..).unwrap_or(&[]), self.dialect.delimiter) {
@@ -175,24 +177,23 @@ impl Reader {
     }
 }
 
-/// Length of the mark that some spreadsheets begin a file with.
-fn byte_order_mark(block: &[u8]) -> usize {
-    if block.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 }
-}
-
 fn next_line(block: &[u8], at: usize) -> usize {
     memchr::memchr(b'\n', block.get(at..).unwrap_or(&[])).map_or(block.len(), |newline| at + newline + 1)
 }
 
-/// The first record that is not empty.
+/// The first record that is whole and not empty.
 fn first_row(block: &[u8], delimiter: u8) -> Option<(usize, usize)> {
-    let mut at = byte_order_mark(block);
+    let mut at = 0;
     while at < block.len() {
         let rest = block.get(at..).unwrap_or(&[]);
         let (len, end) = match first_record(rest, delimiter) {
             First::Record { len, end } => (len, end),
             First::Open { in_quotes: false } => (rest.len(), rest.len()),
-            _ => return None,
+            // A bad line is rejected and names no columns.
+            _ => {
+                at = next_line(block, at);
+                continue;
+            }
         };
         if !rest.get(..len).unwrap_or(&[]).trim_ascii().is_empty() {
             return Some((at, len));

@@ -1,0 +1,223 @@
+//! The `[[feed]]` tables.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::section::Section;
+use crate::event::dialplan::{DialPlan, DialPlanSettings};
+use crate::event::numbering::Numbering;
+use crate::gateway::greeting::Token;
+use crate::gateway::listener::ListenerSettings;
+use crate::gateway::tls::TlsSettings;
+use crate::ingest::Format;
+use crate::ingest::csv::{self, Dialect};
+use crate::limits::ID_BYTES_MAX;
+use crate::notify::Secret;
+
+/// One listener, the format it speaks, and what it knows of its gateways.
+#[derive(Clone, Debug)]
+pub struct FeedSettings {
+    /// Label of its metrics, and name of its gateway where nothing else tells.
+    pub name: String,
+    pub listener: ListenerSettings,
+    pub format: Format,
+    pub customer: CustomerSource,
+    pub gateway: String,
+    /// Trunk to customer, where the event names no customer.
+    pub trunks: Vec<(String, String)>,
+    pub tokens: Vec<Token>,
+    pub dial_plan: DialPlanSettings,
+    /// `None`: only for connections that ask for verdicts.
+    pub merge: Option<bool>,
+    pub dedup: bool,
+    pub both_legs: bool,
+    /// `None`: the rules' `lateness`, or where records come after their calls, see [`FeedSettings::delay_ms`].
+    pub delay: Option<Duration>,
+}
+
+/// Whose events they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CustomerSource {
+    /// Each event's own, else by trunk, else `default`.
+    Event,
+    /// By trunk, else `default`: what an event says of it is not believed.
+    Trunk,
+    One(String),
+}
+
+/// Other addresses than these can be reached by others.
+fn is_private(address: SocketAddr) -> bool {
+    address.ip().is_loopback()
+}
+
+impl Default for FeedSettings {
+    /// What `serve` without settings listens with.
+    fn default() -> FeedSettings {
+        FeedSettings {
+            name: "ndjson".into(),
+            listener: ListenerSettings::at(super::loopback(7060)),
+            format: Format::Ndjson,
+            customer: CustomerSource::Event,
+            gateway: "ndjson".into(),
+            trunks: Vec::new(),
+            tokens: Vec::new(),
+            dial_plan: DialPlanSettings::default(),
+            merge: None,
+            dedup: false,
+            both_legs: false,
+            delay: None,
+        }
+    }
+}
+
+/// How far CDRs lag behind their calls, unless set otherwise.
+const CDR_DELAY_MS: i64 = 15 * 60_000;
+
+impl FeedSettings {
+    /// How long after its time an event of this feed may come, ms.
+    pub fn delay_ms(&self, lateness_ms: i64) -> i64 {
+        match (self.delay, &self.format) {
+            (Some(delay), _) => delay.as_millis() as i64,
+            (None, Format::Ndjson) => lateness_ms,
+            (None, Format::Csv(_)) => CDR_DELAY_MS,
+        }
+    }
+}
+
+pub(super) fn read(section: &Section<'_, '_>) -> FeedSettings {
+    let usual = FeedSettings::default();
+    let format = section.word("format", &[("ndjson", FormatWord::Ndjson), ("csv", FormatWord::Csv)]);
+    let name = section.text("name").unwrap_or_else(|| "ndjson".into());
+    if name.len() > ID_BYTES_MAX {
+        section.problem("name", format!("longer than {ID_BYTES_MAX} bytes"));
+    }
+    let listener = read_listener(section, usual.listener);
+    let gateway = section.text("gateway").unwrap_or_else(|| name.clone());
+    let tokens = read_tokens(section);
+    let feed = FeedSettings {
+        name,
+        format: read_format(section, format.unwrap_or(FormatWord::Ndjson)),
+        customer: read_customer(section, listener.listen),
+        gateway,
+        trunks: section.text_map("trunks"),
+        dial_plan: read_dial_plan(section),
+        merge: section.boolean("merge"),
+        dedup: section.boolean("dedup").unwrap_or(false),
+        both_legs: section.word("legs", &[("a", false), ("both", true)]).unwrap_or(false),
+        delay: section.integer("delay_s", 0..=86_400).map(|s| Duration::from_secs(s.unsigned_abs())),
+        listener,
+        tokens,
+    };
+    check_access(section, &feed);
+    section.finish();
+    feed
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FormatWord {
+    Ndjson,
+    Csv,
+}
+
+fn read_format(section: &Section<'_, '_>, word: FormatWord) -> Format {
+    match word {
+        FormatWord::Ndjson => {
+            if section.has("csv") {
+                section.foreign::<csv::Settings>("csv");
+                section.problem("csv", "is for feeds with `format = \"csv\"`".into());
+            }
+            Format::Ndjson
+        }
+        FormatWord::Csv => {
+            let settings = section.foreign("csv").unwrap_or_default();
+            match Dialect::new(&settings) {
+                Ok(dialect) => Format::Csv(Arc::new(dialect)),
+                Err(problems) => {
+                    problems.into_iter().for_each(|p| section.problem("csv", p));
+                    Format::Ndjson
+                }
+            }
+        }
+    }
+}
+
+fn read_dial_plan(section: &Section<'_, '_>) -> DialPlanSettings {
+    let settings = section.foreign("dial_plan").unwrap_or_default();
+    // With the tables that ship: those of a rule set differ in what numbers are for, not in how they are dialled.
+    if let Err(problems) = DialPlan::new(&settings, &Numbering::builtin()) {
+        problems.into_iter().for_each(|p| section.problem("dial_plan", p));
+    }
+    settings
+}
+
+fn read_customer(section: &Section<'_, '_>, listen: SocketAddr) -> CustomerSource {
+    match section.text("customer") {
+        Some(text) if text == "event" => CustomerSource::Event,
+        Some(text) => CustomerSource::One(text),
+        None if is_private(listen) => CustomerSource::Event,
+        None => CustomerSource::Trunk,
+    }
+}
+
+fn read_listener(section: &Section<'_, '_>, usual: ListenerSettings) -> ListenerSettings {
+    let count = |key, usual: u32| section.integer(key, 1..=1_000_000).map_or(usual, |n| n as u32);
+    ListenerSettings {
+        listen: section.address("listen").unwrap_or(usual.listen),
+        tls: section.section("tls").and_then(|tls| read_tls(&tls)),
+        connections_max: count("connections_max", usual.connections_max),
+        connections_per_address_max: count("connections_per_address_max", usual.connections_per_address_max),
+        handshake_timeout: section.seconds("handshake_timeout_s", 1..=600, usual.handshake_timeout),
+        idle_timeout: section.seconds("idle_timeout_s", 1..=7 * 86_400, usual.idle_timeout),
+        slow_timeout: section.seconds("slow_timeout_s", 1..=3600, usual.slow_timeout),
+    }
+}
+
+fn read_tls(section: &Section<'_, '_>) -> Option<TlsSettings> {
+    let (cert_file, key_file) = (section.path("cert_file"), section.path("key_file"));
+    let client_ca_file = section.path("client_ca_file");
+    for (key, file) in [("cert_file", &cert_file), ("key_file", &key_file)] {
+        if file.is_none() && !section.has(key) {
+            section.problem_here(format!("`feed.tls` needs `{key}`"));
+        }
+    }
+    section.finish();
+    Some(TlsSettings { cert_file: cert_file?, key_file: key_file?, client_ca_file })
+}
+
+fn read_tokens(section: &Section<'_, '_>) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    if let Some(Secret(secret)) = section.secret("token") {
+        tokens.push(Token::new(&secret, None));
+    }
+    for gateway in section.sections("gateways") {
+        let name = gateway.text("name");
+        if name.is_none() && !gateway.has("name") {
+            gateway.problem_here("`feed.gateways` needs a `name`".into());
+        }
+        match (name, gateway.secret("token")) {
+            (Some(name), Some(Secret(secret))) => tokens.push(Token::new(&secret, Some(name))),
+            (Some(name), None) if !gateway.has("token_file") && !gateway.has("token_env") => {
+                gateway.problem_here(format!("gateway `{name}` needs `token_file` or `token_env`"));
+            }
+            _ => {}
+        }
+        gateway.finish();
+    }
+    tokens
+}
+
+/// An open door must be meant: others than this machine need a token or a certificate.
+fn check_access(section: &Section<'_, '_>, feed: &FeedSettings) {
+    let insecure = section.boolean("insecure").unwrap_or(false);
+    let mutual = feed.listener.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
+    let asks = ["token", "token_file", "token_env", "gateways"].iter().any(|key| section.has(key));
+    if matches!(feed.format, Format::Csv(_)) && asks {
+        section.problem("format", "a csv feed has no hello to show a token in: set `tls.client_ca_file`".into());
+    }
+    if !is_private(feed.listener.listen) && !mutual && !asks && !insecure {
+        let advice = "set `token_file`, `tls.client_ca_file`, or `insecure = true`";
+        let listen = feed.listener.listen;
+        section.problem("listen", format!("{listen} lets anybody in: {advice}"));
+    }
+}

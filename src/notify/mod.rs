@@ -1,0 +1,327 @@
+//! Telling people and programs what the engine found.
+//!
+//! [`Notifier::take`] is what the engine calls with every judged batch: it renders and hands over, never waits, and
+//! never fails. Behind it each sink has a bounded queue (or book) and a task of its own, so a dead web server is a
+//! counter, not a delay. Rules in monitor mode are written and counted, but tell nobody.
+
+mod alertmanager;
+mod http;
+mod lines;
+mod queue;
+mod webhook;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use alertmanager::{Alertmanager, Facts, Id};
+pub use http::{Endpoint, Secret};
+pub use lines::Output;
+use lines::Lines;
+use webhook::Webhook;
+
+use crate::clock::Clock;
+use crate::engine::{Judged, RuleRef, Violation, output};
+use crate::event::{CustomerId, Names};
+use crate::metrics::{Metrics, RuleMetrics};
+use crate::policy::{Action, Cause, Mode, Policy, Severity};
+
+/// Name of the Alertmanager channel in the metrics.
+pub const ALERTMANAGER_CHANNEL: &str = "alertmanager";
+
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    pub output: Output,
+    /// Every one of a cluster: Alertmanagers agree among themselves who tells.
+    pub alertmanagers: Vec<Endpoint>,
+    pub webhooks: BTreeMap<String, WebhookSettings>,
+}
+
+#[derive(Clone, Debug)]
+pub struct WebhookSettings {
+    pub endpoint: Endpoint,
+    pub age_max: Duration,
+}
+
+impl Settings {
+    /// Names of the channels in the metrics.
+    pub fn channels(&self) -> Vec<String> {
+        let alertmanager = (!self.alertmanagers.is_empty()).then(|| ALERTMANAGER_CHANNEL.to_owned());
+        let output = self.output.channel().map(str::to_owned);
+        output.into_iter().chain(alertmanager).chain(self.webhooks.keys().map(|n| format!("webhook:{n}"))).collect()
+    }
+}
+
+/// Called with every judged batch beside the sinks: the demo looks on this way.
+pub type Observer = Box<dyn Fn(&Judged) + Send + Sync>;
+
+/// Hands what the engine says to whoever listens. See the module.
+pub struct Notifier {
+    policy: Arc<Policy>,
+    names: Arc<Names>,
+    metrics: Arc<Metrics>,
+    lines: Option<Lines>,
+    alertmanagers: Vec<Arc<Alertmanager>>,
+    webhooks: BTreeMap<String, Webhook>,
+    observer: Option<Observer>,
+    /// Tells the ids of this run from those of others: when it started.
+    run: i64,
+    tally: Mutex<Tally>,
+}
+
+impl fmt::Debug for Notifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notifier").field("lines", &self.lines).finish_non_exhaustive()
+    }
+}
+
+/// Counts since the start, for the closing line of the log.
+#[derive(Debug, Default)]
+struct Tally {
+    n_violations: u64,
+    n_judged: u64,
+}
+
+/// The tasks behind a [`Notifier`].
+#[derive(Debug)]
+pub struct Workers {
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What was told since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub judged: u64,
+    pub violations: u64,
+}
+
+impl Notifier {
+    pub fn start(
+        settings: &Settings,
+        policy: Arc<Policy>,
+        names: Arc<Names>,
+        metrics: Arc<Metrics>,
+        observer: Option<Observer>,
+    ) -> Result<(Notifier, Workers), String> {
+        let mut tasks = Vec::new();
+        let channel = settings.output.channel().unwrap_or_default();
+        let lines = Lines::start(&settings.output, metrics.channel(channel));
+        let lines = lines.map_err(|e| format!("cannot write violations to the output file: {e}"))?.map(|(lines, task)| {
+            tasks.push(task);
+            lines
+        });
+        let mut alertmanagers = Vec::new();
+        for endpoint in &settings.alertmanagers {
+            let (alertmanager, task) = Alertmanager::start(endpoint.clone(), metrics.channel(ALERTMANAGER_CHANNEL))
+                .map_err(|e| format!("alertmanager {}: {e}", endpoint.url))?;
+            alertmanagers.push(alertmanager);
+            tasks.push(task);
+        }
+        let mut webhooks = BTreeMap::new();
+        for (name, webhook) in &settings.webhooks {
+            let channel = metrics.channel(&format!("webhook:{name}"));
+            let (webhook, task) = Webhook::start(name, webhook.endpoint.clone(), webhook.age_max, channel)
+                .map_err(|e| format!("webhook `{name}`: {e}"))?;
+            webhooks.insert(name.clone(), webhook);
+            tasks.push(task);
+        }
+        let (run, tally) = (Clock.now().0, Mutex::default());
+        Ok((Notifier { policy, names, metrics, lines, alertmanagers, webhooks, observer, run, tally }, Workers { tasks }))
+    }
+
+    /// Takes note of a judged batch. The engine calls it for one batch at a time.
+    pub fn take(&self, judged: &Judged) {
+        self.count(judged);
+        if !judged.violations.is_empty() {
+            self.tell(judged);
+        }
+        for closed in &judged.closed {
+            let id = self.alert_id(closed.rule, closed.customer, &closed.key);
+            self.alertmanagers.iter().for_each(|a| a.resolve(&id));
+        }
+        if let Some(observer) = &self.observer {
+            observer(judged);
+        }
+    }
+
+    fn count(&self, judged: &Judged) {
+        let mut tally = self.tally.lock().unwrap_or_else(|e| e.into_inner());
+        let mut verdicts = [[0u64; Cause::ALL.len()]; Action::ALL.len()];
+        for verdict in &judged.verdicts {
+            if let Some(n) = verdicts.get_mut(verdict.action as usize).and_then(|c| c.get_mut(verdict.cause as usize)) {
+                *n += 1;
+            }
+        }
+        for (action, causes) in verdicts.into_iter().enumerate() {
+            for (cause, n) in causes.into_iter().enumerate() {
+                self.metrics.verdicts(action, cause, n);
+            }
+        }
+        tally.n_judged += judged.verdicts.len() as u64;
+        tally.n_violations += judged.violations.len() as u64;
+        drop(tally);
+        if judged.duplicates > 0 {
+            self.metrics.duplicates.increment(u64::from(judged.duplicates));
+        }
+        for (rule, n) in judged.counts.firewall.iter().enumerate().filter(|(_, n)| **n > 0) {
+            if let Some(metrics) = self.metrics.firewall_rule(rule) {
+                metrics.matches.increment(u64::from(*n));
+            }
+        }
+        for counts in &judged.counts.rules {
+            if let Some(metrics) = self.rule_metrics(counts.rule) {
+                metrics.matches.increment(counts.counted);
+                metrics.late.increment(counts.late);
+                metrics.too_late.increment(counts.too_late);
+                metrics.evictions.increment(counts.evicted);
+                metrics.refused.increment(counts.refused);
+                metrics.keys.increment(counts.keys as f64);
+                metrics.bytes.increment(counts.bytes as f64);
+            }
+        }
+    }
+
+    fn rule_metrics(&self, rule: RuleRef) -> Option<&RuleMetrics> {
+        match rule {
+            RuleRef::Firewall(rule) => self.metrics.firewall_rule(usize::from(rule)),
+            RuleRef::Threshold(rule) => self.metrics.threshold(usize::from(rule)),
+            RuleRef::Default | RuleRef::Emergency => None,
+        }
+    }
+
+    fn tell(&self, judged: &Judged) {
+        let mut piece = Vec::with_capacity(judged.violations.len() * 384);
+        for violation in &judged.violations {
+            if let Some(metrics) = self.rule_metrics(violation.rule) {
+                metrics.violation(violation.level as usize);
+            }
+            let from = piece.len();
+            let (sequence, event) = (judged.sequence, violation.event);
+            let (rule, level) = (output::rule_id(&self.policy, violation.rule), violation.level.as_str());
+            let id = format!("{:x}-{sequence}.{event}/{rule}/{level}", self.run);
+            output::violation_line(&mut piece, judged, violation, &self.policy, &self.names, Some(&id));
+            piece.push(b'\n');
+            let line = piece.get(from..).unwrap_or_default();
+            self.tell_one(violation, line);
+        }
+        if let Some(lines) = &self.lines {
+            lines.push(piece, judged.violations.len() as u64);
+        }
+    }
+
+    fn tell_one(&self, violation: &Violation, line: &[u8]) {
+        let reaction = match violation.rule {
+            RuleRef::Threshold(rule) => match self.policy.thresholds.get(usize::from(rule)) {
+                Some(rule) if rule.mode == Mode::Enforce => Some(match violation.level {
+                    Severity::Warning => &rule.on_warning,
+                    Severity::Critical => &rule.on_critical,
+                }),
+                _ => return,
+            },
+            RuleRef::Firewall(rule) => match self.policy.firewall.get(usize::from(rule)) {
+                Some(rule) if rule.mode == Mode::Enforce => None,
+                _ => return,
+            },
+            RuleRef::Default | RuleRef::Emergency => return,
+        };
+        if reaction.is_none_or(|r| r.alert) && !self.alertmanagers.is_empty() {
+            self.alert(violation);
+        }
+        for name in reaction.map_or(&[][..], |r| &r.webhooks) {
+            if let Some(webhook) = self.webhooks.get(name) {
+                webhook.push(line.trim_ascii_end());
+            }
+        }
+    }
+
+    fn alert(&self, violation: &Violation) {
+        let id = self.alert_id(violation.rule, violation.customer, &violation.key);
+        let facts = self.facts(violation, &id);
+        for alertmanager in &self.alertmanagers {
+            alertmanager.fire(id.clone(), violation.level, facts.clone());
+        }
+    }
+
+    fn alert_id(&self, rule: RuleRef, customer: CustomerId, key: &[(String, String)]) -> Id {
+        let rule = output::rule_id(&self.policy, rule).to_owned();
+        Id { rule, customer: self.names.customer_name(customer), key: flat(key) }
+    }
+
+    fn facts(&self, violation: &Violation, id: &Id) -> Facts {
+        let mut facts = Facts { starts: violation.time, ..Facts::default() };
+        let value = output::shown(&self.policy, violation).unwrap_or_default().0;
+        facts.annotations.push(("value", value.to_string()));
+        let firewall = |rule: u16| self.policy.firewall.get(usize::from(rule));
+        let RuleRef::Threshold(rule) = violation.rule else {
+            facts.summary = format!("{}: {} matched", id.rule, id.key);
+            if let RuleRef::Firewall(rule) = violation.rule
+                && let Some(message) = firewall(rule).and_then(|r| r.message.clone())
+            {
+                facts.annotations.push(("message", message));
+            }
+            return facts;
+        };
+        let Some(rule) = self.policy.thresholds.get(usize::from(rule)) else { return facts };
+        let level = match violation.level {
+            Severity::Warning => &rule.levels.warning,
+            Severity::Critical => &rule.levels.critical,
+        };
+        let level = level.as_ref().map(|l| l.text.as_str()).unwrap_or_default();
+        let (measure, window) = (rule.measure.as_str(), &rule.window_text);
+        facts.summary = format!("{}: {}: {measure} {value} ({level}) in {window}", id.rule, id.key);
+        let texts = [
+            ("threshold", Some(level.to_owned())),
+            ("window", Some(window.clone())),
+            ("message", rule.message.clone()),
+            ("description", rule.description.clone()),
+            ("owner", rule.owner.clone()),
+            ("ticket", rule.ticket.clone()),
+        ];
+        facts.annotations.extend(texts.into_iter().filter_map(|(name, text)| Some((name, text?))));
+        facts
+    }
+
+    /// Sets the age of the oldest undelivered message; called now and then.
+    pub fn measure(&self) {
+        let lines = self.lines.iter().filter_map(|l| l.queue.oldest());
+        let alerts = self.alertmanagers.iter().filter_map(|a| a.oldest());
+        let webhooks = self.webhooks.values().filter_map(|w| w.queue.oldest());
+        let oldest = lines.chain(alerts).chain(webhooks).max().unwrap_or_default();
+        self.metrics.delivery_oldest_s.set(oldest.as_secs_f64());
+    }
+
+    pub fn totals(&self) -> Totals {
+        let tally = self.tally.lock().unwrap_or_else(|e| e.into_inner());
+        Totals { judged: tally.n_judged, violations: tally.n_violations }
+    }
+
+    /// No batch will come any more.
+    pub fn close(&self) {
+        self.lines.iter().for_each(|l| l.queue.close());
+        self.alertmanagers.iter().for_each(|a| a.close());
+        self.webhooks.values().for_each(|w| w.queue.close());
+    }
+}
+
+impl Workers {
+    /// Waits until everything is delivered, or as long as `within`; says whether it was.
+    pub async fn finish(self, within: Duration) -> bool {
+        let deadline = tokio::time::Instant::from_std(Clock.monotonic() + within);
+        let mut all = true;
+        for mut task in self.tasks {
+            if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+                task.abort();
+                all = false;
+            }
+        }
+        all
+    }
+}
+
+/// `caller=+46..,trunk=x`.
+fn flat(key: &[(String, String)]) -> String {
+    key.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+}

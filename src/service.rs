@@ -1,0 +1,343 @@
+//! The service: where the parts meet, start and stop.
+//!
+//! [`start`] wires them in one function, the last stage first, since each needs the next one's way in. A stop goes the other
+//! way: no new connections, what was read is judged and answered, what was found is delivered.
+
+use std::collections::hash_map::RandomState;
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::config::{Config, CustomerSource, FeedSettings};
+use crate::engine::{self, Engine};
+use crate::event::dialplan::DialPlan;
+use crate::event::{Kind, Names, Reject};
+use crate::gateway::clocks::Clocks;
+use crate::gateway::listener::{Close, Listener};
+use crate::gateway::sequence::Ledger;
+use crate::gateway::{Feed, Sample};
+use crate::ingest::FeedContext;
+use crate::metrics::{Labels, Metrics, UPKEEP_EVERY};
+use crate::notify::{Notifier, Observer, Totals, Workers};
+use crate::policy::{Action, Cause, Policy, Severity};
+use crate::portal::{Pages, Portal, Status};
+
+/// How often idle keys are told that time passes.
+const TICK_EVERY: Duration = Duration::from_secs(1);
+/// How long sinks may take to deliver what is left at a stop.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a service is made of.
+pub struct Setup {
+    pub config: Config,
+    pub policy: Arc<Policy>,
+    pub names: Arc<Names>,
+    /// Looks on at every judged batch; the demo does.
+    pub observer: Option<Observer>,
+}
+
+/// A service that accepts.
+#[derive(Debug)]
+pub struct Running {
+    /// By name of the feed: the port the system gave where the settings say 0.
+    pub feeds: Vec<(String, SocketAddr)>,
+    pub http: Option<SocketAddr>,
+    pub metrics_address: Option<SocketAddr>,
+    pub metrics: Arc<Metrics>,
+    stop: watch::Sender<bool>,
+    ready: Arc<AtomicBool>,
+    listeners: Vec<JoinHandle<()>>,
+    background: Vec<JoinHandle<()>>,
+    notifier: Arc<Notifier>,
+    workers: Workers,
+    stop_timeout: Duration,
+}
+
+/// `serve`: runs until a signal says stop. Blocks.
+pub fn run(config: Config, policy: Arc<Policy>, names: Arc<Names>) -> anyhow::Result<()> {
+    config.log.start();
+    raise_file_limit();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().thread_name("ringfence").worker_threads(n_threads(&config));
+    let runtime = builder.build().context("cannot start worker threads")?;
+    let stopped = runtime.block_on(async {
+        // Before anything listens: whoever sees us answer may tell us to stop.
+        let mut signals = Signals::new().context("cannot listen for signals")?;
+        let running = start(Setup { config, policy, names, observer: None }).await?;
+        signals.stop().await;
+        tracing::info!("stopping: no new connections, finishing what was read");
+        tokio::select! {
+            () = async { running.stop().await; } => Ok(()),
+            () = signals.stop() => Err(anyhow!("told twice to stop: what was under way is lost")),
+        }
+    });
+    // A write to a stuck terminal or disk must not keep a stopped process alive.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    stopped
+}
+
+/// Starts everything; returns when all feeds accept.
+pub async fn start(setup: Setup) -> anyhow::Result<Running> {
+    let Setup { config, policy, names, observer } = setup;
+    let metrics = Arc::new(Metrics::new(&labels(&config, &policy)));
+    let (stop, stopping) = watch::channel(false);
+
+    // Sinks.
+    let started = Notifier::start(&config.notify, Arc::clone(&policy), Arc::clone(&names), Arc::clone(&metrics), observer);
+    let (notifier, workers) = started.map_err(|e| anyhow!(e))?;
+    let notifier = Arc::new(notifier);
+
+    // Engine.
+    let emit: engine::Emit = {
+        let notifier = Arc::clone(&notifier);
+        Box::new(move |judged| notifier.take(judged))
+    };
+    let settings = engine::Settings {
+        n_threads: n_threads(&config),
+        // Not to be guessed: whoever chooses keys must not choose where they are stored.
+        hash_seed: RandomState::new().hash_one("ringfence"),
+        emergency_callback_ms: config.emergency_callback_ms,
+    };
+    let engine = Engine::new(Arc::clone(&policy), Arc::clone(&names), settings, emit);
+
+    // HTTP.
+    let ready = Arc::new(AtomicBool::new(false));
+    let status = Status { metrics: Arc::clone(&metrics), ready: Arc::clone(&ready) };
+    let (http, metrics_address, mut background) = start_http(&config, &status, &stopping).await?;
+
+    // Feeds.
+    let clocks = Arc::new(Clocks::default());
+    let shared = Shared { engine: engine.clone(), policy: Arc::clone(&policy), names, metrics, ledger: Arc::default() };
+    let mut bound = Vec::new();
+    for (index, settings) in config.feeds.iter().enumerate() {
+        let feed = Arc::new(shared.feed(index, settings, &config, &clocks)?);
+        let listener = Listener::bind(settings.listener.clone(), feed).map_err(|e| anyhow!(e))?;
+        bound.push((settings.name.clone(), listener.address()?, listener));
+    }
+    let feeds: Vec<_> = bound.iter().map(|(name, address, _)| (name.clone(), *address)).collect();
+    let listeners = bound.into_iter().map(|(.., listener)| tokio::spawn(listener.run(stopping.clone()))).collect();
+
+    background.push(tokio::spawn(tick(engine, clocks, policy.lateness_ms, stopping.clone())));
+    background.push(tokio::spawn(upkeep(Arc::clone(&shared.metrics), Arc::clone(&notifier), stopping)));
+    ready.store(true, Ordering::Relaxed);
+    tracing::info!(?feeds, ?http, metrics = ?metrics_address, rules = policy.version, "ringfence is ready");
+    Ok(Running {
+        feeds,
+        http,
+        metrics_address,
+        metrics: shared.metrics,
+        stop,
+        ready,
+        listeners,
+        background,
+        notifier,
+        workers,
+        stop_timeout: config.stop_timeout,
+    })
+}
+
+impl Running {
+    /// Where the feed of this name listens.
+    pub fn feed(&self, name: &str) -> Option<SocketAddr> {
+        self.feeds.iter().find(|(n, _)| n == name).map(|(_, address)| *address)
+    }
+
+    /// What has been judged and found so far.
+    pub fn totals(&self) -> Totals {
+        self.notifier.totals()
+    }
+
+    /// Stops in order; nothing that was accepted is lost, unless it takes longer than the settings allow.
+    pub async fn stop(self) -> Totals {
+        self.ready.store(false, Ordering::Relaxed);
+        self.stop.send_replace(true);
+        let deadline = tokio::time::Instant::from_std(Clock.monotonic() + self.stop_timeout);
+        for mut task in self.listeners.into_iter().chain(self.background) {
+            if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+                tracing::error!(timeout = ?self.stop_timeout, "connections did not end in time and are cut off");
+                task.abort();
+            }
+        }
+        self.notifier.close();
+        if !self.workers.finish(DELIVERY_TIMEOUT).await {
+            tracing::error!(timeout = ?DELIVERY_TIMEOUT, "not everything that was found could be delivered");
+        }
+        let totals = self.notifier.totals();
+        tracing::info!(events = totals.judged, violations = totals.violations, "stopped");
+        totals
+    }
+}
+
+/// What every feed is given.
+struct Shared {
+    engine: Engine,
+    policy: Arc<Policy>,
+    names: Arc<Names>,
+    metrics: Arc<Metrics>,
+    ledger: Arc<Ledger>,
+}
+
+impl Shared {
+    fn feed(&self, index: usize, settings: &FeedSettings, config: &Config, clocks: &Arc<Clocks>) -> anyhow::Result<Feed> {
+        let counters = self.metrics.feed(index).context("every feed has its metrics")?;
+        Ok(Feed {
+            format: settings.format.clone(),
+            context: Arc::new(self.context(settings, config)?),
+            gateway: settings.gateway.clone(),
+            tokens: settings.tokens.clone(),
+            merge: settings.merge,
+            dedup: settings.dedup,
+            both_legs: settings.both_legs,
+            delay_ms: settings.delay_ms(self.policy.lateness_ms),
+            verdict_deadline: config.verdict_deadline,
+            engine: self.engine.clone(),
+            policy: Arc::clone(&self.policy),
+            names: Arc::clone(&self.names),
+            metrics: Arc::clone(&self.metrics),
+            counters: Arc::clone(counters),
+            ledger: Arc::clone(&self.ledger),
+            clocks: Arc::clone(clocks),
+            sample: Sample::default(),
+            problems: Sample::default(),
+        })
+    }
+
+    fn context(&self, settings: &FeedSettings, config: &Config) -> anyhow::Result<FeedContext> {
+        let mut dial_plan = settings.dial_plan.clone();
+        dial_plan.emergency.extend(config.emergency_numbers.iter().cloned());
+        let dial_plan = DialPlan::new(&dial_plan, &self.policy.numbering);
+        let dial_plan = dial_plan.map_err(|e| anyhow!("feed `{}`: {}", settings.name, e.join("; ")))?;
+        let customer = |name: &str| self.names.customer(name).context("too many customers in the settings");
+        let mut trunks = HashMap::new();
+        for (trunk, name) in &settings.trunks {
+            trunks.insert(trunk.as_bytes().into(), customer(name)?);
+        }
+        Ok(FeedContext {
+            names: Arc::clone(&self.names),
+            dial_plan,
+            customer_from_event: settings.customer == CustomerSource::Event,
+            customer: match &settings.customer {
+                CustomerSource::One(name) => Some(customer(name)?),
+                CustomerSource::Event | CustomerSource::Trunk => None,
+            },
+            trunks,
+            gateway_from_event: false,
+            gateway: self.names.gateway(&settings.gateway).context("too many gateways in the settings")?,
+            seq_required: false,
+        })
+    }
+}
+
+type Http = (Option<SocketAddr>, Option<SocketAddr>, Vec<JoinHandle<()>>);
+
+/// One address for both kinds of pages where the settings say so.
+async fn start_http(config: &Config, status: &Status, stopping: &watch::Receiver<bool>) -> anyhow::Result<Http> {
+    let mut tasks = Vec::new();
+    let mut serve = async |address: Option<SocketAddr>, pages: Pages| -> anyhow::Result<Option<SocketAddr>> {
+        let Some(address) = address else { return Ok(None) };
+        let portal = Portal::bind(address, pages, status.clone()).await;
+        let portal = portal.with_context(|| format!("cannot bind HTTP to {address}"))?;
+        let address = portal.address()?;
+        tasks.push(tokio::spawn(portal.run(stopping.clone())));
+        Ok(Some(address))
+    };
+    let same = config.http.is_some() && config.http == config.metrics && config.http.is_some_and(|a| a.port() != 0);
+    let http = serve(config.http, Pages { health: true, metrics: same }).await?;
+    let metrics = if same { http } else { serve(config.metrics, Pages { health: false, metrics: true }).await? };
+    Ok((http, metrics, tasks))
+}
+
+fn labels(config: &Config, policy: &Policy) -> Labels {
+    let firewall = policy.firewall.iter().map(|r| r.id.clone());
+    Labels {
+        feeds: config.feeds.iter().map(|f| f.name.clone()).collect(),
+        kinds: Kind::ALL.iter().map(|k| k.as_str()).collect(),
+        reject_reasons: Reject::ALL.iter().map(|r| r.as_str()).collect(),
+        close_reasons: Close::ALL.iter().map(|c| c.as_str()).collect(),
+        actions: Action::ALL.iter().map(|a| a.as_str()).collect(),
+        causes: Cause::ALL.iter().map(|c| c.as_str()).collect(),
+        levels: Severity::ALL.iter().map(|s| s.as_str()).collect(),
+        rules: firewall.chain(policy.thresholds.iter().map(|r| r.id.clone())).collect(),
+        n_firewall_rules: policy.firewall.len(),
+        channels: config.notify.channels(),
+        policy_version: policy.version.clone(),
+    }
+}
+
+fn n_threads(config: &Config) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
+    config.threads.unwrap_or_else(cores)
+}
+
+async fn tick(engine: Engine, clocks: Arc<Clocks>, lateness_ms: i64, mut stopping: watch::Receiver<bool>) {
+    let mut every = tokio::time::interval(TICK_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = every.tick() => engine.tick(clocks.reached(Clock.now(), lateness_ms)),
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+async fn upkeep(metrics: Arc<Metrics>, notifier: Arc<Notifier>, mut stopping: watch::Receiver<bool>) {
+    let mut every = tokio::time::interval(UPKEEP_EVERY);
+    loop {
+        tokio::select! {
+            _ = every.tick() => {
+                metrics.run_upkeep();
+                notifier.measure();
+            }
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// A descriptor a connection: as many as the system lets us have without asking.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "cannot raise the limit of open files");
+        }
+    }
+}
+
+/// What an operator says by signals.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits until told to stop.
+    async fn stop(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => tracing::warn!("rules and settings are read at the start only; restart to change them"),
+            }
+        }
+    }
+}
