@@ -9,14 +9,15 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
 use crate::event::dialplan::{DialPlan, DialPlanSettings};
 use crate::event::numbering::Numbering;
 use crate::event::{Country, Names};
 use crate::ingest::FeedContext;
 use crate::policy::check::{ReportFormat, check_report};
-use crate::policy::load::{LoadOptions, load};
+use crate::policy::load::{LoadOptions, Loaded, load};
 use crate::policy::{Policy, RuleSource, Severity};
-use crate::replay;
+use crate::{config, demo, replay, send, service, simulate};
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
 #[derive(Debug, Parser)]
@@ -29,8 +30,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(ServeArgs),
+    Demo(demo::Args),
     Check(CheckArgs),
     Replay(ReplayArgs),
+    Send(send::Args),
+    Simulate(simulate::Args),
     /// Print a completion script for a shell
     Completions {
         shell: clap_complete::Shell,
@@ -46,8 +51,14 @@ const FAILURE: u8 = 2;
 /// Parses the arguments and does what they say.
 pub fn run() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Serve(args) => serve(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check(&args),
         Command::Replay(args) => run_replay(args),
+        Command::Send(args) => send::run(&args),
+        Command::Simulate(args) => {
+            simulate::run(&args, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS)
+        }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ringfence", &mut io::stdout());
             Ok(ExitCode::SUCCESS)
@@ -66,6 +77,36 @@ pub fn run() -> ExitCode {
         eprintln!("ringfence: {error:#}");
         ExitCode::from(FAILURE)
     })
+}
+
+/// Run the service: feeds in, verdicts and violations out
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Without settings: the rules that ship, an ndjson feed on 127.0.0.1:7060, HTTP on 127.0.0.1:8080 and metrics on
+127.0.0.1:9464/metrics. Violations are printed on standard output, one JSON object a line.
+
+Exit codes: 0 after a signal, 2 where it could not start.")]
+struct ServeArgs {
+    /// Settings; every key is explained in deploy/ringfence.example.toml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let config = match &args.config {
+        None => Config::default(),
+        Some(path) => {
+            let (config, problems) = config::load(path);
+            problems.iter().for_each(|problem| eprintln!("{problem}"));
+            config.with_context(|| format!("the settings of `{}` cannot be used", path.display()))?
+        }
+    };
+    let policy = match &config.rules {
+        Some(path) => load_policy(path)?,
+        None => use_policy(load(&RuleSource::shipped(), LoadOptions::default()), "the rules that ship")?,
+    };
+    service::run(config, Arc::new(policy), Arc::new(Names::new()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -116,12 +157,16 @@ fn wants_colour(is_terminal: bool) -> bool {
 fn load_policy(path: &Path) -> anyhow::Result<Policy> {
     anyhow::ensure!(path.exists(), "cannot read rules `{}`: there is no such file or folder", path.display());
     let loaded = load(&RuleSource::at(path), LoadOptions { now: Some(Clock.now()) });
+    use_policy(loaded, &format!("the rules of `{}`", path.display()))
+}
+
+fn use_policy(loaded: Loaded, what: &str) -> anyhow::Result<Policy> {
     let colour = wants_colour(io::stderr().is_terminal());
     let n_errors = loaded.n_errors();
     if !loaded.problems.is_empty() {
         eprint!("{}", check_report(&loaded, ReportFormat::Text { colour }));
     }
-    loaded.policy.with_context(|| format!("the rules of `{}` cannot be used: {n_errors} errors", path.display()))
+    loaded.policy.with_context(|| format!("{what} cannot be used: {n_errors} errors"))
 }
 
 /// Judge recorded events: what the rules would have said and found
