@@ -21,8 +21,13 @@ use crate::{config, demo, replay, send, service, simulate};
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
 #[derive(Debug, Parser)]
-#[command(name = "ringfence", version, max_term_width = 100, after_help = "\
-Exit codes: 0 fine, 1 findings, 2 could not do it.")]
+#[command(
+    name = "ringfence",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Exit codes: 0 fine, 1 findings, 2 could not do it."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -56,9 +61,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check(&args),
         Command::Replay(args) => run_replay(args),
         Command::Send(args) => send::run(&args),
-        Command::Simulate(args) => {
-            simulate::run(&args, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Simulate(args) => simulate::run(&args, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ringfence", &mut io::stdout());
             Ok(ExitCode::SUCCESS)
