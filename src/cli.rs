@@ -21,8 +21,13 @@ use crate::{config, demo, replay, send, service, simulate};
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
 #[derive(Debug, Parser)]
-#[command(name = "ringfence", version, max_term_width = 100, after_help = "\
-Exit codes: 0 fine, 1 findings, 2 could not do it.")]
+#[command(
+    name = "ringfence",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Exit codes: 0 fine, 1 findings, 2 could not do it."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -56,9 +61,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check(&args),
         Command::Replay(args) => run_replay(args),
         Command::Send(args) => send::run(&args),
-        Command::Simulate(args) => {
-            simulate::run(&args, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Simulate(args) => simulate::run(&args, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ringfence", &mut io::stdout());
             Ok(ExitCode::SUCCESS)
@@ -82,8 +85,13 @@ pub fn run() -> ExitCode {
 /// Run the service: feeds in, verdicts and violations out
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-Without settings: the rules that ship, an ndjson feed on 127.0.0.1:7060, HTTP on 127.0.0.1:8080 and metrics on
-127.0.0.1:9464/metrics. Violations are printed on standard output, one JSON object a line.
+Examples:
+  ringfence serve
+  ringfence serve --config /etc/ringfence/ringfence.toml
+
+Without settings: the rules that ship, gateways on 127.0.0.1:7060 (ndjson), health on 127.0.0.1:8080, metrics on
+127.0.0.1:9464/metrics, violations on standard output, one JSON object a line. SIGTERM or Ctrl-C stops it and loses
+nothing that was accepted.
 
 Exit codes: 0 after a signal, 2 where it could not start.")]
 struct ServeArgs {

@@ -138,9 +138,11 @@ fn check_names(sections: &[Section<'_, '_>], feeds: &[FeedSettings]) {
     for (index, (section, feed)) in sections.iter().zip(feeds).enumerate() {
         let earlier = feeds.get(..index).unwrap_or_default();
         if earlier.iter().any(|f| f.name == feed.name) {
-            section.problem("name", format!("there is a feed `{}` already; names tell feeds apart in metrics", feed.name));
+            section
+                .problem("name", format!("there is a feed `{}` already; names tell feeds apart in metrics", feed.name));
         }
-        let port_taken = |f: &&FeedSettings| f.listener.listen == feed.listener.listen && feed.listener.listen.port() != 0;
+        let port_taken =
+            |f: &&FeedSettings| f.listener.listen == feed.listener.listen && feed.listener.listen.port() != 0;
         if let Some(other) = earlier.iter().find(port_taken) {
             section.problem("listen", format!("{} is the address of feed `{}` too", feed.listener.listen, other.name));
         }
@@ -211,12 +213,138 @@ fn read_webhooks(root: &Section<'_, '_>) -> BTreeMap<String, WebhookSettings> {
 fn read_log(section: &Section<'_, '_>) -> LogSettings {
     let usual = LogSettings::default();
     let format = section.word("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
-    let log = LogSettings {
-        level: section.text("level").unwrap_or(usual.level),
-        format: format.unwrap_or(usual.format),
-    };
+    let log =
+        LogSettings { level: section.text("level").unwrap_or(usual.level), format: format.unwrap_or(usual.format) };
     if let Err(e) = log.check() {
         section.problem("level", format!("not a log level: {e}; write `info` or `info,ringfence::ingest=debug`"));
     }
     log
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::listener::ListenerSettings;
+
+    fn problems(text: &str) -> Vec<String> {
+        parse(text, Path::new("ringfence.toml")).1.iter().map(Problem::to_string).collect()
+    }
+
+    #[test]
+    fn the_example_file_says_what_the_defaults_are() {
+        let text = include_str!("../../deploy/ringfence.example.toml");
+        let (config, problems) = parse(text, Path::new("ringfence.toml"));
+        assert_eq!(problems, []);
+        assert_eq!(format!("{:?}", config.expect("no problems")), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn an_empty_file_gives_the_defaults() {
+        let (config, _) = parse("", Path::new("ringfence.toml"));
+        assert_eq!(format!("{:?}", config.expect("no problems")), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn every_setting_that_the_example_only_mentions_is_known() {
+        let text = include_str!("../../deploy/ringfence.example.toml");
+        // What is commented out and looks like a setting is one.
+        let uncommented: String = text
+            .lines()
+            .map(|line| match line.strip_prefix("# ") {
+                Some(rest) if rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(k, _)| is_key(k)) => rest,
+                _ => line,
+            })
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let found = problems(&uncommented);
+        let unknown: Vec<_> =
+            found.iter().filter(|p| !p.contains("cannot read") && !p.contains("environment")).collect();
+        assert!(unknown.is_empty(), "{unknown:?}\n{uncommented}");
+    }
+
+    fn is_key(text: &str) -> bool {
+        text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_with_their_places_and_advice() {
+        let text = "\
+thread = 2
+[[feed]]
+listen = \"7060\"
+fromat = \"ndjson\"
+legs = \"c\"
+token = \"s3cret\"
+[verdict]
+deadline_ms = 0
+[output]
+violations = 5
+[webhook.noc]
+[http]
+listen = \"0.0.0.0:8080\"
+";
+        let expected = [
+            "ringfence.toml:1:1: unknown key `thread`; did you mean `threads`?",
+            "ringfence.toml:3:10: `feed.listen`: `7060` is no address with a port, such as `127.0.0.1:7060` or `[::1]:7060`",
+            "ringfence.toml:4:1: unknown key `feed.fromat`; did you mean `format`?",
+            "ringfence.toml:5:8: `feed.legs`: unknown `c`; did you mean `a`?; one of a, both",
+            "ringfence.toml:6:9: `feed.token`: a secret does not belong here: set `token_file` or `token_env`",
+            "ringfence.toml:8:15: `verdict.deadline_ms`: 0 is outside of 1 to 10000",
+            "ringfence.toml:10:14: `output.violations`: expected a text, found integer",
+            "ringfence.toml:11:1: webhook `noc` needs a `url`",
+            "ringfence.toml:13:10: `http.listen`: 0.0.0.0:8080 is open to others and it has no authentication yet: \
+             bind it to 127.0.0.1 or set `insecure = true`",
+        ];
+        assert_eq!(problems(text), expected);
+    }
+
+    #[test]
+    fn an_open_door_must_be_meant() {
+        let open = "[[feed]]\nlisten = \"0.0.0.0:7060\"\n";
+        assert_eq!(
+            problems(open),
+            [
+                "ringfence.toml:2:10: `feed.listen`: 0.0.0.0:7060 lets anybody in: set `token_file`, `tls.client_ca_file`, \
+              or `insecure = true`"
+            ]
+        );
+        assert_eq!(problems(&format!("{open}insecure = true")), [""; 0]);
+        let mutual = "tls = { cert_file = \"c\", key_file = \"k\", client_ca_file = \"a\" }";
+        assert_eq!(problems(&format!("{open}{mutual}")), [""; 0]);
+        assert_eq!(problems(&format!("{open}tls = {{ cert_file = \"c\", key_file = \"k\" }}")).len(), 1);
+    }
+
+    #[test]
+    fn two_feeds_share_neither_name_nor_address() {
+        let found = problems("[[feed]]\n[[feed]]\n");
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found.iter().all(|p| p.starts_with("ringfence.toml:2:1:")), "{found:?}");
+    }
+
+    #[test]
+    fn secrets_are_read_and_never_printed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("t"), "hunter2\n").expect("writes");
+        let text = "[[feed]]\nlisten = \"0.0.0.0:1\"\ntoken_file = \"t\"\n[webhook.x]\nurl = \"http://h/p\"\nbearer_token_file = \"t\"\n";
+        let (config, problems) = parse(text, &folder.path().join("ringfence.toml"));
+        assert_eq!(problems, []);
+        let config = config.expect("no problems");
+        assert_eq!(config.feeds.first().map(|f| f.tokens.len()), Some(1));
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn broken_toml_is_told_by_its_place() {
+        let found = problems("[[feed]\nname = 5\n");
+        assert!(found.iter().any(|p| p.starts_with("ringfence.toml:1:")), "{found:?}");
+    }
+
+    #[test]
+    fn limits_are_those_of_the_listener() {
+        let (config, _) = parse("[[feed]]\nconnections_max = 7\nidle_timeout_s = 3\n", Path::new("x"));
+        let feed = config.expect("no problems").feeds.remove(0);
+        let usual = ListenerSettings::at(loopback(7060));
+        let expected = ListenerSettings { connections_max: 7, idle_timeout: Duration::from_secs(3), ..usual };
+        assert_eq!(feed.listener, expected);
+    }
 }

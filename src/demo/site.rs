@@ -15,8 +15,6 @@ use crate::engine::output;
 use crate::event::Names;
 use crate::gateway::listener::ListenerSettings;
 use crate::notify::{Observer, Output};
-#[cfg(test)]
-use crate::policy::load::Loaded;
 use crate::policy::load::{LoadOptions, load};
 use crate::policy::{Policy, RuleSource};
 use crate::service::{self, Running, Setup};
@@ -111,26 +109,25 @@ fn folder() -> Result<PathBuf> {
 fn write_rules(folder: &std::path::Path, start_ms: i64) -> Result<PathBuf> {
     let rules = folder.join("rules");
     std::fs::create_dir_all(rules.join("lists")).context("make the rules' folder")?;
-    std::fs::write(rules.join("ruleset.toml"), ruleset(start_ms)).context("write the rules")?;
-    std::fs::write(rules.join("lists/harassers.csv"), HARASSERS).context("write the block list")?;
+    for (name, text) in files(start_ms) {
+        std::fs::write(rules.join(name), text).with_context(|| format!("write the demo's {name}"))?;
+    }
     Ok(rules)
 }
 
+/// The rule set, by path.
+pub(super) fn files(start_ms: i64) -> [(&'static str, String); 2] {
+    [("ruleset.toml", ruleset(start_ms)), ("lists/harassers.csv", HARASSERS.to_owned())]
+}
+
 /// The rules with the office closing when the script wants it, whatever the time of day is now.
-pub(super) fn ruleset(start_ms: i64) -> String {
+fn ruleset(start_ms: i64) -> String {
     let minute_of_day = |ms: i64| (ms.rem_euclid(86_400_000)) / 60_000;
     let hours = |minute: i64| format!("{:02}:{:02}", minute / 60, minute % 60);
     let closes = minute_of_day(start_ms + OFFICE_CLOSES_MS);
     // Eleven hours, as in the file; an interval over midnight is one.
     let opens = (closes + 13 * 60) % (24 * 60);
     RULESET.replace(HOURS, &format!("Mon-Sun {}-{}", hours(opens), hours(closes)))
-}
-
-/// The demo's rules without its folder.
-#[cfg(test)]
-pub(super) fn load_rules(start_ms: i64) -> Loaded {
-    let files = [("ruleset.toml", ruleset(start_ms)), ("lists/harassers.csv", HARASSERS.to_owned())];
-    load(&RuleSource::memory(files), LoadOptions::default())
 }
 
 fn config(folder: &std::path::Path) -> Config {
@@ -181,7 +178,7 @@ mod tests {
 
     #[test]
     fn the_demo_rules_compile_without_a_warning() {
-        let loaded = load_rules(0);
+        let loaded = load(&RuleSource::memory(files(0)), LoadOptions::default());
         assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
         assert!(loaded.policy.is_some());
     }

@@ -11,6 +11,8 @@ use crate::event::Names;
 use crate::event::dialplan::{DialPlan, DialPlanSettings};
 use crate::event::numbering::Numbering;
 use crate::ingest::FeedContext;
+use crate::policy::RuleSource;
+use crate::policy::load::{LoadOptions, load};
 use crate::replay::{Options, Output, replay};
 use crate::simulate::Plan;
 
@@ -33,7 +35,8 @@ impl Write for Collected {
 
 /// What the demo's rules say of a file.
 fn judge(path: &Path, format: Option<&str>, dial_plan: DialPlan, output: Output, sort: bool) -> Vec<Value> {
-    let policy = site::load_rules(START_MS).policy.expect("the demo's rules are right");
+    let loaded = load(&RuleSource::memory(site::files(START_MS)), LoadOptions::default());
+    let policy = loaded.policy.expect("the demo's rules are right");
     let context = FeedContext::file(Arc::new(Names::new()), dial_plan);
     let options =
         Options { output, n_threads: 2, merge: true, dedup: false, sort, from: None, to: None, customer: None };
@@ -54,6 +57,23 @@ fn file_of(plan: &Plan) -> tempfile::NamedTempFile {
     let mut file = tempfile::Builder::new().suffix(".ndjson").tempfile().expect("a file");
     file.write_all(&lines).expect("it writes");
     file
+}
+
+#[test]
+fn the_demo_itself_finds_every_attack_over_tcp() {
+    let start_ms = site::whole_minute(Clock.now()) - LENGTH_MS;
+    let site = Site::start(start_ms).expect("it starts");
+    let mut out = Vec::new();
+    let mut story = Story::new(&mut out, false, start_ms);
+    let found_all = play(&site, &mut story, start_ms, 1, Duration::ZERO).expect("it plays");
+    let told = String::from_utf8(out).expect("text");
+    assert!(found_all, "{told}");
+    for sentence in ["demo-wangiri", "demo-tdos", "demo-toll-fraud", "Allowed by builtin:emergency", "clean calls: 0"] {
+        assert!(told.contains(sentence), "{sentence}: {told}");
+    }
+    let folder = site.rules();
+    drop(site);
+    assert!(!folder.exists(), "nothing is left behind");
 }
 
 #[test]

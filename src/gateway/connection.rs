@@ -428,7 +428,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         let overdue = (self.mode == Mode::Verdict).then(Arc::default);
         let (done, finished) = oneshot::channel();
         let read_at = self.read_at;
-        self.in_flight.push_back(InFlight { finished, result: None, read_at, overdue: overdue.clone(), answered: false });
+        self.in_flight.push_back(InFlight {
+            finished,
+            result: None,
+            read_at,
+            overdue: overdue.clone(),
+            answered: false,
+        });
         let inline = block.len() < INLINE_BYTES_MAX || !decodes_apart(&self.feed.format);
         self.holds_memory |= block.len() >= INLINE_BYTES_MAX;
         let mut job = Job {

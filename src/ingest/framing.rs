@@ -258,7 +258,9 @@ mod tests {
 
     #[test]
     fn a_line_of_the_limit_passes_and_one_byte_more_is_cut_and_costs_no_neighbour() {
-        for (len, expected) in [(LINE_BYTES_MAX, None), (LINE_BYTES_MAX + 1, Some("too long")), (300_000, Some("too long"))] {
+        for (len, expected) in
+            [(LINE_BYTES_MAX, None), (LINE_BYTES_MAX + 1, Some("too long")), (300_000, Some("too long"))]
+        {
             let line = vec![b'x'; len];
             let stream = [b"first\n".as_slice(), &line, b"\nlast\n"].concat();
             for read in [1 << 20, 4096, 1000, 65_536] {

@@ -434,7 +434,7 @@ fn not_included(source: &RuleSource, files: &[RuleFile], problems: &mut Vec<Prob
 /// A broken file lacks what could not be read of it, and its broken lines read as something else: neither is a
 /// mistake of its own.
 fn keep_root_causes(documents: &[Document<'_>], problems: &mut Vec<Problem>) {
-    const FOLLOW: [&str; 8] = ["E005", "E016", "E019", "E020", "E047", "E050", "E051", "W111"];
+    const FOLLOW: [&str; 8] = ["E005", "E016", "E019", "E020", "E047", "E049", "E051", "W111"];
     let is_on_broken_line = |p: &Problem| {
         let place = p.place.as_ref();
         place.is_some_and(|at| documents.iter().any(|d| d.path == at.path && d.is_broken_at(at.span.start)))

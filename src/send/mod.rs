@@ -147,7 +147,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if let Some(e) = failed {
         return Err(e);
     }
-    summary.confirms = options.ndjson && args.reply != ReplyMode::None;
+    summary.reply = Some(options.reply).filter(|r| *r != ReplyMode::None);
     summary.print(args)?;
     Ok(if summary.rejected() == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
@@ -219,8 +219,8 @@ struct Summary {
     skipped: u64,
     reconnects: u32,
     elapsed: Duration,
-    /// The server answers for events at all.
-    confirms: bool,
+    /// What the server was asked to answer, on a feed that answers.
+    reply: Option<ReplyMode>,
     tally: Tally,
 }
 
@@ -261,7 +261,7 @@ impl Summary {
                 let line = serde_json::json!({
                     "events": self.sent,
                     "skipped": self.skipped,
-                    "confirmed": self.confirms.then(|| self.confirmed()),
+                    "confirmed": self.reply.map(|_| self.confirmed()),
                     "rejects": self.tally.rejects,
                     "verdicts": self.tally.verdicts,
                     "late": self.tally.late,
@@ -283,8 +283,10 @@ impl Summary {
         if self.skipped > 0 {
             writeln!(out, "left out {}, which the server held already", self.skipped)?;
         }
-        if self.confirms {
-            writeln!(out, "answered for: {}", self.confirmed())?;
+        match self.reply {
+            Some(ReplyMode::Ack) => writeln!(out, "acknowledged: {}", self.confirmed())?,
+            Some(ReplyMode::Verdict) => writeln!(out, "answered: {}", self.confirmed())?,
+            _ => {}
         }
         for (reason, n) in &self.tally.rejects {
             writeln!(out, "rejected, {reason}: {n}")?;

@@ -20,6 +20,7 @@ use jiff::tz::TimeZone;
 
 pub use attack::Intensity;
 
+use crate::clock::Clock;
 use crate::event::Kind;
 use attack::{Attack, AttackCalls, Stage};
 use call::{About, Call, Names};
@@ -53,8 +54,8 @@ pub struct Args {
     /// The same seed and arguments give the same bytes
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// When the first call may come, RFC 3339; a Monday morning unless said otherwise
-    #[arg(long, default_value = "2026-03-02T08:00:00Z", value_name = "TIME")]
+    /// When the first call may come: RFC 3339, or so long ago, like -1h; a Monday morning unless said otherwise
+    #[arg(long, default_value = "2026-03-02T08:00:00Z", value_name = "TIME", allow_hyphen_values = true)]
     pub start: String,
     /// Event time the calls are spread over
     #[arg(long, default_value = "1h", value_name = "SPAN")]
@@ -149,8 +150,6 @@ pub(crate) struct Planned {
 
 impl Plan {
     fn from_args(args: &Args, known: &[Attack]) -> Result<Plan> {
-        let start: jiff::Timestamp =
-            args.start.parse().with_context(|| format!("--start `{}`: write 2026-03-02T08:00:00Z", args.start))?;
         let duration_ms = parse_span_ms(&args.duration).context("--duration")?;
         let zone = TimeZone::get(&args.time_zone)
             .with_context(|| format!("--time-zone `{}`: write a name like Europe/Stockholm", args.time_zone))?;
@@ -166,7 +165,7 @@ impl Plan {
         Ok(Plan {
             calls: args.calls,
             seed: args.seed,
-            start_ms: start.as_millisecond(),
+            start_ms: parse_start_ms(&args.start)?,
             duration_ms,
             zone,
             customers: args.customer.clone(),
@@ -206,6 +205,16 @@ impl Planned {
         let planned = Planned::parse(name, intensity, &attack::load(None)?)?;
         Ok(Planned { offset_ms: Some(offset_ms), length_ms: Some(length_ms), ..planned })
     }
+}
+
+/// An instant, or a span before now.
+fn parse_start_ms(text: &str) -> Result<i64> {
+    if let Some(ago) = text.strip_prefix('-') {
+        return Ok(Clock.now().minus_ms(parse_span_ms(ago).context("--start")?).0);
+    }
+    let start: jiff::Timestamp =
+        text.parse().with_context(|| format!("--start `{text}`: write 2026-03-02T08:00:00Z or -1h"))?;
+    Ok(start.as_millisecond())
 }
 
 /// A span as rules write it: `90s`, `1h30m`, `2d`. At least a second, at most [`DURATION_MS_MAX`].

@@ -78,6 +78,13 @@ fn toll_fraud_waits_until_the_offices_close() {
 }
 
 #[test]
+fn a_start_may_be_so_long_ago() {
+    let hour_ago = Clock.now().0 - 3_600_000;
+    let first = lines("--calls 50 --start=-1h --kind events").first().and_then(|l| l["time"].as_i64());
+    assert!(first.is_some_and(|t| (hour_ago - 10_000..hour_ago + 1_800_000).contains(&t)), "{first:?}");
+}
+
+#[test]
 fn what_cannot_be_is_refused_by_name() {
     assert!(fails("--attack tdoz").contains("unknown attack `tdoz`; known are wangiri,"));
     assert!(fails("--attack tdos:huge").contains("`huge` is none of weak, medium, strong"));

@@ -4,9 +4,9 @@
 //! has no status, a call that talked was answered and another was not.
 
 mod cells;
+mod dialect;
 #[cfg(test)]
 mod tests;
-mod dialect;
 mod when;
 
 use std::sync::Arc;
@@ -75,7 +75,11 @@ impl Reader {
     }
 
     pub(crate) fn decode(
-        &mut self, block: &[u8], arrival: Option<Timestamp>, attribution: &mut Attribution, counts: &mut Counts,
+        &mut self,
+        block: &[u8],
+        arrival: Option<Timestamp>,
+        attribution: &mut Attribution,
+        counts: &mut Counts,
         out: &mut Batch,
     ) {
         self.learn(block);
@@ -128,7 +132,12 @@ impl Reader {
 
     /// One record; `None` where it is empty or the header.
     fn record(
-        &mut self, block: &[u8], at: usize, len: usize, template: (CallEvent, Origin), counts: &mut Counts,
+        &mut self,
+        block: &[u8],
+        at: usize,
+        len: usize,
+        template: (CallEvent, Origin),
+        counts: &mut Counts,
         out: &mut Batch,
     ) -> Result<Option<(CallEvent, Origin)>, (Reject, u64)> {
         let record = block.get(at..at + len).unwrap_or(&[]);
@@ -390,7 +399,12 @@ fn seconds(text: &[u8]) -> Result<u32, Reject> {
 
 /// Sets a field from its text. False where a word is none of the vocabulary.
 fn set(
-    field: WireField, cell: Text, text: &[u8], dialect: &Dialect, event: &mut CallEvent, origin: &mut Origin,
+    field: WireField,
+    cell: Text,
+    text: &[u8],
+    dialect: &Dialect,
+    event: &mut CallEvent,
+    origin: &mut Origin,
 ) -> Result<bool, Reject> {
     if let Some((place, len_max)) = wire::text_place(field, event, origin) {
         if text.len() > len_max {

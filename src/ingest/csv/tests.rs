@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::{Dialect, Settings};
 use crate::event::{Batch, Direction, Reject, Status};
-use crate::ingest::property::{self, batches, decoder, describe};
 use crate::ingest::Format;
+use crate::ingest::property::{self, batches, decoder, describe};
 
 const ASTERISK: &str = "dialect = 'asterisk'\ntime_zone = 'UTC'\n";
 
