@@ -167,8 +167,9 @@ fn only_metrics_rs_declares_metrics() {
 
 #[test]
 fn only_storage_writes_files() {
+    // The demo writes its rules into a temporary folder, for people to read.
     let words = ["File::create", "fs::rename", "fs::write("];
-    assert_none("files are replaced and appended to by storage.rs", words_outside(&words, &["storage", "bin"]));
+    assert_none("files are replaced and appended to by storage.rs", words_outside(&words, &["storage", "bin", "demo"]));
 }
 
 #[test]
