@@ -21,8 +21,13 @@ use crate::{replay, service};
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
 #[derive(Debug, Parser)]
-#[command(name = "ringfence", version, max_term_width = 100, after_help = "\
-Exit codes: 0 fine, 1 findings, 2 could not do it.")]
+#[command(
+    name = "ringfence",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Exit codes: 0 fine, 1 findings, 2 could not do it."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -98,9 +103,9 @@ fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     };
     let policy = match &config.rules {
         Some(rules) => load_policy(rules)?,
-        None => load(&RuleSource::shipped(), LoadOptions::default())
-            .policy
-            .context("the rules that ship cannot be used")?,
+        None => {
+            load(&RuleSource::shipped(), LoadOptions::default()).policy.context("the rules that ship cannot be used")?
+        }
     };
     service::run(config, Arc::new(policy), Arc::new(Names::new()))?;
     Ok(ExitCode::SUCCESS)

@@ -130,7 +130,8 @@ impl Metrics {
         gauge!("ringfence_policy_info", "version" => labels.policy_version.clone()).set(1.0);
         gauge!("ringfence_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         let verdict = |action: &&'static str| {
-            let one = |cause: &&'static str| counter!("ringfence_verdicts_total", "action" => *action, "cause" => *cause);
+            let one =
+                |cause: &&'static str| counter!("ringfence_verdicts_total", "action" => *action, "cause" => *cause);
             labels.causes.iter().map(one).collect()
         };
         Metrics {
@@ -193,9 +194,7 @@ fn feed(name: &str, labels: &Labels) -> FeedMetrics {
         |kind: &&'static str| counter!("ringfence_ingest_events_total", "feed" => name.clone(), "kind" => *kind);
     let rejects =
         |reason: &&'static str| counter!("ringfence_ingest_rejects_total", "feed" => name.clone(), "reason" => *reason);
-    let closed = |reason: &&'static str| {
-        counter!("ringfence_ingest_connections_closed_total", "feed" => name.clone(), "reason" => *reason)
-    };
+    let closed = |reason: &&'static str| counter!("ringfence_ingest_connections_closed_total", "feed" => name.clone(), "reason" => *reason);
     FeedMetrics {
         events: labels.kinds.iter().map(events).collect(),
         rejects: labels.reject_reasons.iter().map(rejects).collect(),
@@ -228,8 +227,7 @@ fn rule(id: &str, labels: &Labels) -> RuleMetrics {
 }
 
 fn channel(name: &str) -> ChannelMetrics {
-    let outcome =
-        |outcome: &'static str| counter!("ringfence_deliveries_total", "channel" => name.to_owned(), "outcome" => outcome);
+    let outcome = |outcome: &'static str| counter!("ringfence_deliveries_total", "channel" => name.to_owned(), "outcome" => outcome);
     ChannelMetrics {
         delivered: outcome("delivered"),
         retried: outcome("retried"),
@@ -277,7 +275,11 @@ fn describe() {
     }
     let gauges = [
         ("ringfence_ingest_connections", Unit::Count, "Connections open now."),
-        ("ringfence_event_lag_seconds", Unit::Seconds, "How far the newest event of the last batch lay behind its arrival."),
+        (
+            "ringfence_event_lag_seconds",
+            Unit::Seconds,
+            "How far the newest event of the last batch lay behind its arrival.",
+        ),
         ("ringfence_rule_keys", Unit::Count, "Keys a rule holds now."),
         ("ringfence_rule_bytes", Unit::Bytes, "Memory a rule's keys hold now."),
         ("ringfence_queue_depth", Unit::Count, "What waits in a bounded queue, in the unit of its capacity."),

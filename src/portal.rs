@@ -109,7 +109,9 @@ fn router(pages: Pages, status: Status) -> Router {
         let metrics = status.metrics;
         router = router.route(
             "/metrics",
-            get(move || async move { ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render()) }),
+            get(
+                move || async move { ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render()) },
+            ),
         );
     }
     router

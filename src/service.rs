@@ -3,8 +3,8 @@
 //! [`start`] wires them in one function, the last stage first, since each needs the next one's way in. A stop goes the other
 //! way: no new connections, what was read is judged and answered, what was found is delivered.
 
-use std::collections::hash_map::RandomState;
 use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -92,7 +92,8 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let (stop, stopping) = watch::channel(false);
 
     // Sinks.
-    let started = Notifier::start(&config.notify, Arc::clone(&policy), Arc::clone(&names), Arc::clone(&metrics), observer);
+    let started =
+        Notifier::start(&config.notify, Arc::clone(&policy), Arc::clone(&names), Arc::clone(&metrics), observer);
     let (notifier, workers) = started.map_err(|e| anyhow!(e))?;
     let notifier = Arc::new(notifier);
 
@@ -187,7 +188,13 @@ struct Shared {
 }
 
 impl Shared {
-    fn feed(&self, index: usize, settings: &FeedSettings, config: &Config, clocks: &Arc<Clocks>) -> anyhow::Result<Feed> {
+    fn feed(
+        &self,
+        index: usize,
+        settings: &FeedSettings,
+        config: &Config,
+        clocks: &Arc<Clocks>,
+    ) -> anyhow::Result<Feed> {
         let counters = self.metrics.feed(index).context("every feed has its metrics")?;
         Ok(Feed {
             format: settings.format.clone(),

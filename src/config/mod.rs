@@ -138,9 +138,11 @@ fn check_names(sections: &[Section<'_, '_>], feeds: &[FeedSettings]) {
     for (index, (section, feed)) in sections.iter().zip(feeds).enumerate() {
         let earlier = feeds.get(..index).unwrap_or_default();
         if earlier.iter().any(|f| f.name == feed.name) {
-            section.problem("name", format!("there is a feed `{}` already; names tell feeds apart in metrics", feed.name));
+            section
+                .problem("name", format!("there is a feed `{}` already; names tell feeds apart in metrics", feed.name));
         }
-        let port_taken = |f: &&FeedSettings| f.listener.listen == feed.listener.listen && feed.listener.listen.port() != 0;
+        let port_taken =
+            |f: &&FeedSettings| f.listener.listen == feed.listener.listen && feed.listener.listen.port() != 0;
         if let Some(other) = earlier.iter().find(port_taken) {
             section.problem("listen", format!("{} is the address of feed `{}` too", feed.listener.listen, other.name));
         }
@@ -211,10 +213,8 @@ fn read_webhooks(root: &Section<'_, '_>) -> BTreeMap<String, WebhookSettings> {
 fn read_log(section: &Section<'_, '_>) -> LogSettings {
     let usual = LogSettings::default();
     let format = section.word("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
-    let log = LogSettings {
-        level: section.text("level").unwrap_or(usual.level),
-        format: format.unwrap_or(usual.format),
-    };
+    let log =
+        LogSettings { level: section.text("level").unwrap_or(usual.level), format: format.unwrap_or(usual.format) };
     if let Err(e) = log.check() {
         section.problem("level", format!("not a log level: {e}; write `info` or `info,ringfence::ingest=debug`"));
     }
@@ -257,7 +257,8 @@ mod tests {
             .map(|line| format!("{line}\n"))
             .collect();
         let found = problems(&uncommented);
-        let unknown: Vec<_> = found.iter().filter(|p| !p.contains("cannot read") && !p.contains("environment")).collect();
+        let unknown: Vec<_> =
+            found.iter().filter(|p| !p.contains("cannot read") && !p.contains("environment")).collect();
         assert!(unknown.is_empty(), "{unknown:?}\n{uncommented}");
     }
 
@@ -302,8 +303,10 @@ listen = \"0.0.0.0:8080\"
         let open = "[[feed]]\nlisten = \"0.0.0.0:7060\"\n";
         assert_eq!(
             problems(open),
-            ["ringfence.toml:2:10: `feed.listen`: 0.0.0.0:7060 lets anybody in: set `token_file`, `tls.client_ca_file`, \
-              or `insecure = true`"]
+            [
+                "ringfence.toml:2:10: `feed.listen`: 0.0.0.0:7060 lets anybody in: set `token_file`, `tls.client_ca_file`, \
+              or `insecure = true`"
+            ]
         );
         assert_eq!(problems(&format!("{open}insecure = true")), [""; 0]);
         let mutual = "tls = { cert_file = \"c\", key_file = \"k\", client_ca_file = \"a\" }";

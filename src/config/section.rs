@@ -60,7 +60,13 @@ impl<'t> Document<'t> {
     }
 
     pub(super) fn root(&self) -> Section<'_, 't> {
-        Section { document: self, name: String::new(), table: self.table.get_ref(), span: 0..0, asked: RefCell::default() }
+        Section {
+            document: self,
+            name: String::new(),
+            table: self.table.get_ref(),
+            span: 0..0,
+            asked: RefCell::default(),
+        }
     }
 
     /// In order of place.

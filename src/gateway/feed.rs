@@ -75,12 +75,7 @@ impl Sample {
 impl Feed {
     pub(super) fn lane_options(&self, mode: Mode) -> LaneOptions {
         let verdict = mode == Mode::Verdict;
-        LaneOptions {
-            merge: self.merge.unwrap_or(verdict),
-            dedup: self.dedup,
-            verdict,
-            both_legs: self.both_legs,
-        }
+        LaneOptions { merge: self.merge.unwrap_or(verdict), dedup: self.dedup, verdict, both_legs: self.both_legs }
     }
 
     /// Notes how a connection ended.

@@ -150,7 +150,8 @@ impl Drop for Place {
 impl Listener {
     pub fn bind(settings: ListenerSettings, feed: Arc<Feed>) -> Result<Listener, String> {
         let name = &feed.counters.name;
-        let tls = settings.tls.as_ref().map(tls::acceptor).transpose().map_err(|e| format!("listener `{name}`: {e}"))?;
+        let tls =
+            settings.tls.as_ref().map(tls::acceptor).transpose().map_err(|e| format!("listener `{name}`: {e}"))?;
         let socket = bind(settings.listen)
             .map_err(|e| format!("cannot bind listener `{name}` to {}: {}", settings.listen, plain(&e)))?;
         let permits = Arc::new(Semaphore::new(settings.connections_max as usize));

@@ -38,7 +38,8 @@ pub(super) fn acceptor(settings: &TlsSettings) -> Result<TlsAcceptor, String> {
         }
     };
     let config = builder.with_single_cert(certificates, key);
-    let config = config.map_err(|e| format!("{} does not fit {}: {e}", key_file.display(), settings.cert_file.display()))?;
+    let config =
+        config.map_err(|e| format!("{} does not fit {}: {e}", key_file.display(), settings.cert_file.display()))?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

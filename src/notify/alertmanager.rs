@@ -92,8 +92,7 @@ impl Alertmanager {
         if book.alerts.len() >= ALERTS_MAX && !book.alerts.contains_key(&(id.clone(), severity)) {
             self.metrics.dropped.increment(1);
         } else {
-            let alert =
-                Alert { facts, ended: None, told_firing: false, dirty: true, changed: Clock.monotonic() };
+            let alert = Alert { facts, ended: None, told_firing: false, dirty: true, changed: Clock.monotonic() };
             book.alerts.insert((id, severity), alert);
         }
         self.metrics.depth.set(book.alerts.len() as f64);
@@ -268,7 +267,8 @@ mod tests {
         let told = alertmanager.lock().next_post(now);
         alertmanager.lock().heard(&told);
         let show = |t: &Told| {
-            let text = |a: &str, b: &str| t.body.get(a).and_then(|v| v.get(b)).and_then(Value::as_str).map(str::to_owned);
+            let text =
+                |a: &str, b: &str| t.body.get(a).and_then(|v| v.get(b)).and_then(Value::as_str).map(str::to_owned);
             let ends = t.body.get("endsAt").and_then(Value::as_str).unwrap_or_default().to_owned();
             let state = if ends > now.to_string() { "firing" } else { "resolved" };
             format!("{} {state}", text("labels", "severity").unwrap_or_default())
@@ -315,7 +315,11 @@ mod tests {
 
     #[test]
     fn labels_are_the_rule_the_customer_the_key_and_the_severity() {
-        let facts = Facts { starts: Timestamp(1_767_225_600_000), summary: "s".into(), annotations: vec![("window", "10m".into())] };
+        let facts = Facts {
+            starts: Timestamp(1_767_225_600_000),
+            summary: "s".into(),
+            annotations: vec![("window", "10m".into())],
+        };
         let body = body(&id(), Severity::Critical, &facts, None, Timestamp(1_767_225_660_000));
         let expected = json!({
             "labels": { "alertname": "ips-wangiri", "customer": "acme", "key": "prefix(caller, 7)=+2235550*", "severity": "critical" },

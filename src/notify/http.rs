@@ -175,7 +175,9 @@ mod tests {
         assert!(judge(StatusCode::OK, b"").is_ok());
         assert!(matches!(judge(StatusCode::SERVICE_UNAVAILABLE, b""), Err(Failure::Later(_))));
         assert!(matches!(judge(StatusCode::TOO_MANY_REQUESTS, b""), Err(Failure::Later(_))));
-        assert!(matches!(judge(StatusCode::BAD_REQUEST, b"no labels"), Err(Failure::Never(m)) if m.contains("no labels")));
+        assert!(
+            matches!(judge(StatusCode::BAD_REQUEST, b"no labels"), Err(Failure::Never(m)) if m.contains("no labels"))
+        );
     }
 
     #[test]

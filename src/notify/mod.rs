@@ -19,8 +19,8 @@ use tokio::task::JoinHandle;
 
 use alertmanager::{Alertmanager, Facts, Id};
 pub use http::{Endpoint, Secret};
-pub use lines::Output;
 use lines::Lines;
+pub use lines::Output;
 use webhook::Webhook;
 
 use crate::clock::Clock;
@@ -109,10 +109,11 @@ impl Notifier {
         let mut tasks = Vec::new();
         let channel = settings.output.channel().unwrap_or_default();
         let lines = Lines::start(&settings.output, metrics.channel(channel));
-        let lines = lines.map_err(|e| format!("cannot write violations to the output file: {e}"))?.map(|(lines, task)| {
-            tasks.push(task);
-            lines
-        });
+        let lines =
+            lines.map_err(|e| format!("cannot write violations to the output file: {e}"))?.map(|(lines, task)| {
+                tasks.push(task);
+                lines
+            });
         let mut alertmanagers = Vec::new();
         for endpoint in &settings.alertmanagers {
             let (alertmanager, task) = Alertmanager::start(endpoint.clone(), metrics.channel(ALERTMANAGER_CHANNEL))
@@ -129,7 +130,10 @@ impl Notifier {
             tasks.push(task);
         }
         let (run, tally) = (Clock.now().0, Mutex::default());
-        Ok((Notifier { policy, names, metrics, lines, alertmanagers, webhooks, observer, run, tally }, Workers { tasks }))
+        Ok((
+            Notifier { policy, names, metrics, lines, alertmanagers, webhooks, observer, run, tally },
+            Workers { tasks },
+        ))
     }
 
     /// Takes note of a judged batch. The engine calls it for one batch at a time.

@@ -26,10 +26,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("case/mailbox", &["event", "policy", "calendar", "clock", "limits", "metrics"]),
     ("case", &["event", "policy", "calendar", "clock", "limits"]),
     ("gateway", &["ingest", "engine", "policy", "event", "clock", "limits", "metrics"]),
-    (
-        "notify",
-        &["engine", "policy", "event", "incident", "case", "store", "storage", "clock", "limits", "metrics"],
-    ),
+    ("notify", &["engine", "policy", "event", "incident", "case", "store", "storage", "clock", "limits", "metrics"]),
     ("archive", &["event", "policy", "incident", "case", "storage", "clock", "limits", "metrics"]),
     ("report", &["archive", "incident", "case", "calendar", "clock"]),
     ("portal", &["engine", "incident", "case", "report", "metrics", "limits"]),
