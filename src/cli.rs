@@ -9,15 +9,15 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::clock::{Clock, Timestamp};
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::event::dialplan::{DialPlan, DialPlanSettings};
 use crate::event::numbering::Numbering;
 use crate::event::{Country, Names};
 use crate::ingest::FeedContext;
 use crate::policy::check::{ReportFormat, check_report};
-use crate::policy::load::{LoadOptions, load};
+use crate::policy::load::{LoadOptions, Loaded, load};
 use crate::policy::{Policy, RuleSource, Severity};
-use crate::{replay, service};
+use crate::{config, demo, replay, send, service, simulate};
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
 #[derive(Debug, Parser)]
@@ -36,8 +36,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(ServeArgs),
+    Demo(demo::Args),
     Check(CheckArgs),
     Replay(ReplayArgs),
+    Send(send::Args),
+    Simulate(simulate::Args),
     /// Print a completion script for a shell
     Completions {
         shell: clap_complete::Shell,
@@ -54,8 +57,11 @@ const FAILURE: u8 = 2;
 pub fn run() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(args) => serve(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check(&args),
         Command::Replay(args) => run_replay(args),
+        Command::Send(args) => send::run(&args),
+        Command::Simulate(args) => simulate::run(&args, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ringfence", &mut io::stdout());
             Ok(ExitCode::SUCCESS)
@@ -76,18 +82,20 @@ pub fn run() -> ExitCode {
     })
 }
 
-/// Run the service: gateways connect, rules judge, violations go out
+/// Run the service: feeds in, verdicts and violations out
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   ringfence serve
   ringfence serve --config /etc/ringfence/ringfence.toml
 
-Without settings: gateways on 127.0.0.1:7060 (ndjson), health on 127.0.0.1:8080, metrics on
-127.0.0.1:9464/metrics, violations on standard output. SIGTERM or Ctrl-C stops it and loses nothing
-that was accepted. The file deploy/ringfence.example.toml explains every setting.")]
+Without settings: the rules that ship, gateways on 127.0.0.1:7060 (ndjson), health on 127.0.0.1:8080, metrics on
+127.0.0.1:9464/metrics, violations on standard output, one JSON object a line. SIGTERM or Ctrl-C stops it and loses
+nothing that was accepted.
+
+Exit codes: 0 after a signal, 2 where it could not start.")]
 struct ServeArgs {
-    /// The settings
+    /// Settings; every key is explained in deploy/ringfence.example.toml
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -97,15 +105,13 @@ fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         None => Config::default(),
         Some(path) => {
             let (config, problems) = config::load(path);
-            problems.iter().for_each(|p| eprintln!("{p}"));
+            problems.iter().for_each(|problem| eprintln!("{problem}"));
             config.with_context(|| format!("the settings of `{}` cannot be used", path.display()))?
         }
     };
     let policy = match &config.rules {
-        Some(rules) => load_policy(rules)?,
-        None => {
-            load(&RuleSource::shipped(), LoadOptions::default()).policy.context("the rules that ship cannot be used")?
-        }
+        Some(path) => load_policy(path)?,
+        None => use_policy(load(&RuleSource::shipped(), LoadOptions::default()), "the rules that ship")?,
     };
     service::run(config, Arc::new(policy), Arc::new(Names::new()))?;
     Ok(ExitCode::SUCCESS)
@@ -159,12 +165,16 @@ fn wants_colour(is_terminal: bool) -> bool {
 fn load_policy(path: &Path) -> anyhow::Result<Policy> {
     anyhow::ensure!(path.exists(), "cannot read rules `{}`: there is no such file or folder", path.display());
     let loaded = load(&RuleSource::at(path), LoadOptions { now: Some(Clock.now()) });
+    use_policy(loaded, &format!("the rules of `{}`", path.display()))
+}
+
+fn use_policy(loaded: Loaded, what: &str) -> anyhow::Result<Policy> {
     let colour = wants_colour(io::stderr().is_terminal());
     let n_errors = loaded.n_errors();
     if !loaded.problems.is_empty() {
         eprint!("{}", check_report(&loaded, ReportFormat::Text { colour }));
     }
-    loaded.policy.with_context(|| format!("the rules of `{}` cannot be used: {n_errors} errors", path.display()))
+    loaded.policy.with_context(|| format!("{what} cannot be used: {n_errors} errors"))
 }
 
 /// Judge recorded events: what the rules would have said and found

@@ -1,4 +1,26 @@
-//! Ringfence: call events in, verdicts and violations out.
+//! Ringfence: a voice firewall and voice intrusion-prevention system. Call events in, verdicts and violations out.
+//!
+//! # The path of an event
+//!
+//! `Frame -> CallEvent -> Verdict -> Violation -> Alert`, one type an arrow, downward through the modules below:
+//!
+//! - [`ingest`] cuts the bytes of a feed or file into frames and decodes each into a [`event::CallEvent`], or a counted
+//!   [`event::Reject`]; a [`event::Batch`] carries the events of one block with the bytes their texts stand in.
+//! - [`engine`] puts batches in one order, asks the firewall of the [`policy`] for a verdict, counts what thresholds
+//!   count in exact sliding [`window`]s, and hands the batch back [`engine::Judged`].
+//! - [`gateway`] answers the gateway, [`notify`] tells whoever listens; [`replay`] prints.
+//!
+//! # Who may import whom
+//!
+//! Words (`limits`, `clock`, `event`, `calendar`) know nothing above them. The pure cores (`policy`, `window`, the
+//! engine's shards) take values and return values: they read no clock, no file, no socket, and never log or count.
+//! The rims (`gateway`, `notify`, `portal`, `metrics`, `storage`) meet only in [`service`], and commands only in
+//! [`cli`]. `tests/it/tidy.rs` holds the table and fails the build where it is broken.
+//!
+//! # The one loop
+//!
+//! What a threshold's `block` puts on a dynamic list is read by the firewall at the next event; it never leaves the
+//! engine and acts in the order of the events. Nothing else flows upward.
 
 pub mod clock;
 pub mod limits;
@@ -6,24 +28,26 @@ pub mod metrics;
 pub mod storage;
 
 pub mod calendar;
-
 pub mod event;
 
 pub mod ingest;
 
 pub mod policy;
-
 mod window;
 
 pub mod engine;
 
 pub mod gateway;
-
 pub mod notify;
+pub mod portal;
 
-pub mod cli;
 pub mod config;
 pub mod logging;
-pub mod portal;
 pub mod replay;
 pub mod service;
+
+pub mod demo;
+pub mod send;
+pub mod simulate;
+
+pub mod cli;

@@ -103,7 +103,11 @@ pub fn replay(
         file: None,
         n_opened: 0,
     };
-    if options.sort { replay_sorted(input, &filter)? } else { replay_as_it_came(input, &filter, n_threads)? }
+    if options.sort {
+        replay_sorted(input, &filter)?
+    } else {
+        replay_as_it_came(input, &filter, n_threads)?
+    }
     let latest = lock(&report).summary.last;
     if let Some(latest) = latest {
         engine.tick(latest);

@@ -5,8 +5,8 @@
 //! it in its place; what follows it is not lost.
 //!
 //! A CSV record may go on over line breaks inside quotes, within [`RECORD_LINES_MAX`] and [`LINE_BYTES_MAX`]. Where
-//! no quote closes it within those, its first line alone is bad and the next line starts a record: one stray quote
-//! costs one line.
+//! no quote closes it within those, or closes it in the middle of a text, its first line alone is bad and the next
+//! line starts a record: a stray quote costs one line.
 
 use crate::limits::{LINE_BYTES_MAX, RECORD_LINES_MAX};
 
@@ -29,12 +29,17 @@ pub struct Framer {
     seen: usize,
     /// Inside a line that is too long: its rest is dropped.
     skipping: bool,
+    /// Nothing was looked at yet: a byte order mark may come.
+    at_start: bool,
     spare: Vec<u8>,
 }
 
+/// What some spreadsheets begin a file with.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 impl Framer {
     pub fn new(style: Style) -> Framer {
-        Framer { style, pending: Vec::new(), seen: 0, skipping: false, spare: Vec::new() }
+        Framer { style, pending: Vec::new(), seen: 0, skipping: false, at_start: true, spare: Vec::new() }
     }
 
     /// Append what was read here. Has room for `room` bytes.
@@ -62,6 +67,12 @@ impl Framer {
 
     /// All whole records that came. `None` until more comes.
     pub fn block(&mut self) -> Option<Vec<u8>> {
+        if self.at_start {
+            if self.pending.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(&self.pending) {
+                return None;
+            }
+            self.skip_byte_order_mark();
+        }
         if self.skipping {
             let Some(newline) = memchr::memchr(b'\n', &self.pending) else {
                 self.pending.clear();
@@ -96,6 +107,13 @@ impl Framer {
         let skipping = std::mem::take(&mut self.skipping);
         self.seen = 0;
         (!skipping && !rest.is_empty()).then_some(rest)
+    }
+
+    fn skip_byte_order_mark(&mut self) {
+        self.at_start = false;
+        if self.pending.starts_with(BYTE_ORDER_MARK) {
+            self.pending.drain(..BYTE_ORDER_MARK.len());
+        }
     }
 
     /// The first `whole` bytes as a block. Only the tail is copied.
@@ -167,6 +185,11 @@ pub(crate) fn first_record(stream: &[u8], delimiter: u8) -> First {
                 at += 1;
             } else {
                 in_quotes = false;
+                // A quote that closes inside of text, lines later, was opening: the one before it was astray.
+                let is_end = |b: &u8| *b == delimiter || matches!(b, b'\n' | b'\r');
+                if let (Some(line_end), Some(false)) = (first_newline, window.get(at).map(is_end)) {
+                    return First::Unclosed { line_end };
+                }
             }
         } else {
             let Some(found) = memchr::memchr2(delimiter, b'\n', rest) else { break };
@@ -235,7 +258,9 @@ mod tests {
 
     #[test]
     fn a_line_of_the_limit_passes_and_one_byte_more_is_cut_and_costs_no_neighbour() {
-        for (len, expected) in [(LINE_BYTES_MAX, None), (LINE_BYTES_MAX + 1, Some("too long")), (300_000, Some("too long"))] {
+        for (len, expected) in
+            [(LINE_BYTES_MAX, None), (LINE_BYTES_MAX + 1, Some("too long")), (300_000, Some("too long"))]
+        {
             let line = vec![b'x'; len];
             let stream = [b"first\n".as_slice(), &line, b"\nlast\n"].concat();
             for read in [1 << 20, 4096, 1000, 65_536] {

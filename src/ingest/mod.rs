@@ -8,7 +8,7 @@ pub mod framing;
 pub mod ndjson;
 pub mod source;
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod property;
 

@@ -45,7 +45,12 @@ impl Attribution {
     /// The last step of every codec. `event` has all that the record said but ids and numbers.
     #[inline]
     pub(crate) fn complete(
-        &mut self, event: &mut CallEvent, origin: Origin, arrival: Option<Timestamp>, block: &[u8], side: &mut Vec<u8>,
+        &mut self,
+        event: &mut CallEvent,
+        origin: Origin,
+        arrival: Option<Timestamp>,
+        block: &[u8],
+        side: &mut Vec<u8>,
         counts: &mut Counts,
     ) -> Result<(), Reject> {
         if self.seq_required && event.seq == 0 {
@@ -82,9 +87,7 @@ impl Attribution {
         Ok(())
     }
 
-    fn customer(
-        &mut self, event: &CallEvent, origin: Origin, block: &[u8], side: &[u8],
-    ) -> Result<CustomerId, Reject> {
+    fn customer(&mut self, event: &CallEvent, origin: Origin, block: &[u8], side: &[u8]) -> Result<CustomerId, Reject> {
         if self.context.customer_from_event && !origin.customer.is_absent() {
             let names = &self.context.names;
             let own = bytes(block, side, origin.customer);
@@ -101,7 +104,13 @@ impl Attribution {
 }
 
 /// Lets the dial plan say what a party's number means.
-fn normalise(party: &mut Party, plan: &DialPlan, scratch: &mut Scratch, block: &[u8], side: &mut Vec<u8>) -> Normalised {
+fn normalise(
+    party: &mut Party,
+    plan: &DialPlan,
+    scratch: &mut Scratch,
+    block: &[u8],
+    side: &mut Vec<u8>,
+) -> Normalised {
     let meant = plan.normalise(bytes(block, side, party.raw), scratch);
     party.number = meant.number;
     party.text = match &meant.wording {

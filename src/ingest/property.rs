@@ -129,8 +129,7 @@ pub fn splitting_changes_nothing(format: &Format, bytes: &[u8]) {
 
 /// The formats that take any bytes without settings of their own.
 pub fn csv_formats() -> Vec<Format> {
-    let asterisk =
-        Settings { dialect: DialectName::Asterisk, time_zone: Some("UTC".into()), ..Settings::default() };
+    let asterisk = Settings { dialect: DialectName::Asterisk, time_zone: Some("UTC".into()), ..Settings::default() };
     let custom = "delimiter = ';'\ncolumns = { time = 'end', caller = 'from', callee = 'to', duration = 'secs' }";
     [Some(asterisk), toml::from_str(custom).ok()]
         .into_iter()
@@ -230,11 +229,9 @@ fn agrees(members: &[(String, Value)], batch: &Batch, reject: Option<Reject>) {
     if let Some(code) = whole(WireField::SipCode) {
         assert_eq!(u64::from(event.sip_code), code);
     }
-    for (field, ms) in [
-        (WireField::Duration, event.duration_ms),
-        (WireField::Ring, event.ring_ms),
-        (WireField::Setup, event.setup_ms),
-    ] {
+    for (field, ms) in
+        [(WireField::Duration, event.duration_ms), (WireField::Ring, event.ring_ms), (WireField::Setup, event.setup_ms)]
+    {
         match last(field).and_then(Value::as_f64) {
             None => assert_eq!(ms, CallEvent::NO_TIME),
             Some(seconds) => assert!((f64::from(ms) - seconds * 1000.0).abs() < 1.0, "{seconds} {ms}"),
@@ -265,7 +262,7 @@ fn misfit(field: WireField, value: &Value) -> Option<Reject> {
                 number(whole.is_some(), Reject::BadTime)
             }
             F::Duration | F::Ring | F::Setup => {
-                number(n.as_f64().is_some_and(|v| (0.0..4_294_967.2945).contains(&v)), Reject::BadValue)
+                number(n.as_f64().is_some_and(|v| (0.0..4_294_967.294_5).contains(&v)), Reject::BadValue)
             }
             F::SipCode => number(whole(n, f64::from(u16::MAX)), Reject::BadValue),
             F::Q850 => number(whole(n, f64::from(u8::MAX)), Reject::BadValue),
@@ -283,3 +280,34 @@ fn whole(number: &serde_json::Number, max: f64) -> bool {
     number.as_f64().is_some_and(|v| v.fract() == 0.0 && (0.0..=max).contains(&v))
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What fuzzing found, and seeds it started from.
+    fn corpus(target: &str, property: impl Fn(&[u8])) {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+        let mut n_files = 0;
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            property(&std::fs::read(entry.unwrap().path()).unwrap());
+            n_files += 1;
+        }
+        assert!(n_files > 0, "{} is empty", folder.display());
+    }
+
+    #[test]
+    fn the_corpus_of_framing_holds() {
+        corpus("framing", |bytes| splitting_changes_nothing(&Format::Ndjson, bytes));
+    }
+
+    #[test]
+    fn the_corpus_of_ndjson_holds() {
+        corpus("ndjson", ndjson_agrees_with_serde);
+    }
+
+    #[test]
+    fn the_corpus_of_csv_holds() {
+        assert_eq!(csv_formats().len(), 2);
+        corpus("csv", |bytes| csv_formats().iter().for_each(|format| splitting_changes_nothing(format, bytes)));
+    }
+}

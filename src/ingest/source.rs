@@ -5,9 +5,9 @@ use std::io::{Cursor, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Format;
 use super::csv::{self, Dialect, DialectName};
 use super::framing::{Framer, Style};
-use super::Format;
 use crate::limits::BLOCK_BYTES;
 
 /// A file cannot be read, or not be understood as asked.

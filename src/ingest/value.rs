@@ -155,7 +155,7 @@ impl Decimal {
         }
         if self.exponent < 0 && self.mantissa != 0 {
             let unit = 10u64.checked_pow(self.exponent.unsigned_abs())?;
-            return (self.mantissa % unit == 0).then_some(self.mantissa / unit);
+            return self.mantissa.is_multiple_of(unit).then_some(self.mantissa / unit);
         }
         self.scaled(0)
     }
@@ -210,7 +210,11 @@ pub(crate) fn rfc3339(text: &[u8]) -> Option<Timestamp> {
 
 /// Local milliseconds since 1970 of `YYYY-MM-DD?HH:MM:SS`, `?` being `T`, `t` or a space.
 pub(crate) fn civil_ms(text: &[u8; 19]) -> Option<i64> {
-    if text[4] != b'-' || text[7] != b'-' || text[13] != b':' || text[16] != b':' || !matches!(text[10], b'T' | b't' | b' ')
+    if text[4] != b'-'
+        || text[7] != b'-'
+        || text[13] != b':'
+        || text[16] != b':'
+        || !matches!(text[10], b'T' | b't' | b' ')
     {
         return None;
     }
@@ -394,7 +398,8 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_the_standard_library_reads_them_and_brackets_fall_away() {
-        for text in ["10.0.0.1", "255.255.255.255", "1.2.3", "1.2.3.4.5", "01.2.3.4", "256.1.1.1", "1..2.3", "", "::1"] {
+        for text in ["10.0.0.1", "255.255.255.255", "1.2.3", "1.2.3.4.5", "01.2.3.4", "256.1.1.1", "1..2.3", "", "::1"]
+        {
             assert_eq!(ip(text.as_bytes()), text.parse().ok(), "{text}");
         }
         assert_eq!(ip(b"[2001:db8::1]"), "2001:db8::1".parse().ok());

@@ -70,7 +70,9 @@ pub(crate) struct Origin {
 /// Where a text field is kept and how long it may be; `None` for fields of other types.
 #[inline]
 pub(crate) fn text_place<'a>(
-    field: WireField, event: &'a mut CallEvent, origin: &'a mut Origin,
+    field: WireField,
+    event: &'a mut CallEvent,
+    origin: &'a mut Origin,
 ) -> Option<(&'a mut Text, usize)> {
     Some(match field {
         WireField::CallId => (&mut event.call_id, ID_BYTES_MAX),

@@ -146,6 +146,9 @@ fn numbers(typer: &mut Typer<'_>, left: &Typed, items: &[&Item]) -> Option<Vec<P
         match number_item(typer, item) {
             Some(NumberItem::Pattern(NumberPattern::Exact(number))) => exact.push(number),
             Some(NumberItem::Pattern(pattern)) => found.push(Predicate::Number(left.operand.clone(), pattern)),
+            Some(NumberItem::Range(range)) if range.low().is_e164() => {
+                found.push(Predicate::NumberSpan(left.operand.clone(), range.low(), range.high()));
+            }
             Some(NumberItem::Range(range)) => found.push(Predicate::NumberRange(left.operand.clone(), range)),
             None => is_whole = false,
         }

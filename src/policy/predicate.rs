@@ -48,6 +48,9 @@ pub enum Predicate {
     Country(Which, CountrySet),
     /// One number or pattern.
     Number(Operand, NumberPattern),
+    /// E.164 numbers from one to another of the same length. Of equal lengths the bits are in the numbers' order.
+    NumberSpan(Operand, Number, Number),
+    /// Any other range: of short codes.
     NumberRange(Operand, NumberRange),
     /// Exact numbers, sorted by their bits.
     NumberOf(Operand, Box<[Number]>),
@@ -124,6 +127,9 @@ impl Predicate {
                 super::operand::country(*which, view).is_some_and(|c| set.contains(c, view.event.time))
             }
             Predicate::Number(operand, pattern) => operand.number(view).is_some_and(|n| pattern.matches(n)),
+            Predicate::NumberSpan(operand, low, high) => operand
+                .number(view)
+                .is_some_and(|n| *low <= n && n <= *high && n.digits().map(|d| d.1) == low.digits().map(|d| d.1)),
             Predicate::NumberRange(operand, range) => operand.number(view).is_some_and(|n| range.contains(n)),
             Predicate::NumberOf(operand, numbers) => {
                 operand.number(view).is_some_and(|n| numbers.binary_search(&n).is_ok())

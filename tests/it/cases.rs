@@ -258,6 +258,7 @@ fn test(r: &mut Random, on: &str) -> Expr {
                 }
                 Expr::Is(Operand::Field(field), equality, word(number))
             }
+            7 if r.chance(25) => Expr::Is(Operand::Field(Field::Customer), equality, Item::Text("acme".to_owned())),
             7 => Expr::Is(Operand::Field(Field::Trunk), equality, Item::Text(r.pick(&TRUNKS).to_owned())),
             8 => Expr::Integer(Operand::Len(number), r.pick(&order), r.between(3, 11)),
             _ => continue,

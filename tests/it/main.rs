@@ -2,6 +2,7 @@
 
 mod brute;
 mod cases;
+mod corpus;
 mod edges;
 mod expression;
 mod oracle;

@@ -311,7 +311,9 @@ mod tests {
         )
         .unwrap();
         let problems = Dialect::new(&settings).unwrap_err();
-        for part in ["caler", "counted from 1", "all columns", "need numbers", "start", "stat", "foo", "Mars", "iso", "delim"] {
+        for part in
+            ["caler", "counted from 1", "all columns", "need numbers", "start", "stat", "foo", "Mars", "iso", "delim"]
+        {
             assert!(problems.iter().any(|p| p.contains(part)), "{part}: {problems:?}");
         }
     }

@@ -5,6 +5,8 @@
 
 mod cells;
 mod dialect;
+#[cfg(test)]
+mod tests;
 mod when;
 
 use std::sync::Arc;
@@ -73,7 +75,11 @@ impl Reader {
     }
 
     pub(crate) fn decode(
-        &mut self, block: &[u8], arrival: Option<Timestamp>, attribution: &mut Attribution, counts: &mut Counts,
+        &mut self,
+        block: &[u8],
+        arrival: Option<Timestamp>,
+        attribution: &mut Attribution,
+        counts: &mut Counts,
         out: &mut Batch,
     ) {
         self.learn(block);
@@ -86,7 +92,7 @@ impl Reader {
                 problem.get_or_insert(reason);
             });
         }
-        let mut at = byte_order_mark(block);
+        let mut at = 0;
         while at < block.len() {
             let first = at;
             let result = match first_record(block.get(at..).unwrap_or(&[]), self.dialect.delimiter) {
@@ -126,7 +132,12 @@ impl Reader {
 
     /// One record; `None` where it is empty or the header.
     fn record(
-        &mut self, block: &[u8], at: usize, len: usize, template: (CallEvent, Origin), counts: &mut Counts,
+        &mut self,
+        block: &[u8],
+        at: usize,
+        len: usize,
+        template: (CallEvent, Origin),
+        counts: &mut Counts,
         out: &mut Batch,
     ) -> Result<Option<(CallEvent, Origin)>, (Reject, u64)> {
         let record = block.get(at..at + len).unwrap_or(&[]);
@@ -175,24 +186,23 @@ impl Reader {
     }
 }
 
-/// Length of the mark that some spreadsheets begin a file with.
-fn byte_order_mark(block: &[u8]) -> usize {
-    if block.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 }
-}
-
 fn next_line(block: &[u8], at: usize) -> usize {
     memchr::memchr(b'\n', block.get(at..).unwrap_or(&[])).map_or(block.len(), |newline| at + newline + 1)
 }
 
-/// The first record that is not empty.
+/// The first record that is whole and not empty.
 fn first_row(block: &[u8], delimiter: u8) -> Option<(usize, usize)> {
-    let mut at = byte_order_mark(block);
+    let mut at = 0;
     while at < block.len() {
         let rest = block.get(at..).unwrap_or(&[]);
         let (len, end) = match first_record(rest, delimiter) {
             First::Record { len, end } => (len, end),
             First::Open { in_quotes: false } => (rest.len(), rest.len()),
-            _ => return None,
+            // A bad line is rejected and names no columns.
+            _ => {
+                at = next_line(block, at);
+                continue;
+            }
         };
         if !rest.get(..len).unwrap_or(&[]).trim_ascii().is_empty() {
             return Some((at, len));
@@ -389,7 +399,12 @@ fn seconds(text: &[u8]) -> Result<u32, Reject> {
 
 /// Sets a field from its text. False where a word is none of the vocabulary.
 fn set(
-    field: WireField, cell: Text, text: &[u8], dialect: &Dialect, event: &mut CallEvent, origin: &mut Origin,
+    field: WireField,
+    cell: Text,
+    text: &[u8],
+    dialect: &Dialect,
+    event: &mut CallEvent,
+    origin: &mut Origin,
 ) -> Result<bool, Reject> {
     if let Some((place, len_max)) = wire::text_place(field, event, origin) {
         if text.len() > len_max {

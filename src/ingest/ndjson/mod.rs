@@ -10,12 +10,12 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
+use super::Counts;
 use super::origin::{Attribution, bytes};
 use super::value::{self, Decimal};
 use super::wire::{self, Origin, WireField};
-use super::Counts;
 use crate::clock::Timestamp;
-use crate::event::{Batch, CallEvent, Direction, CallType, Flags, HangupBy, Kind, Reject, Rejected, Status, Text};
+use crate::event::{Batch, CallEvent, CallType, Direction, Flags, HangupBy, Kind, Reject, Rejected, Status, Text};
 use crate::limits::LINE_BYTES_MAX;
 use scan::Scanner;
 
@@ -39,7 +39,11 @@ struct Slot {
 
 impl Reader {
     pub(crate) fn decode(
-        &mut self, block: &[u8], arrival: Option<Timestamp>, attribution: &mut Attribution, counts: &mut Counts,
+        &mut self,
+        block: &[u8],
+        arrival: Option<Timestamp>,
+        attribution: &mut Attribution,
+        counts: &mut Counts,
         out: &mut Batch,
     ) {
         // Checked once a block; only a block that has a bad line pays for each of its lines.

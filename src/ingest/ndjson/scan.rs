@@ -245,8 +245,9 @@ mod tests {
             let text = format!("\"{}\"rest of the line", "å".repeat(len / 2) + &"x".repeat(len % 2));
             let mut scanner = Scanner { block: text.as_bytes(), at: 0 };
             let span = scanner.string(&mut Vec::new()).unwrap();
-            assert_eq!(&text[span.at as usize..][..span.len as usize], &text[1..scanner.at - 1]);
-            assert!(text[scanner.at..].starts_with("rest"));
+            let bytes = text.as_bytes();
+            assert_eq!(&bytes[span.at as usize..][..span.len as usize], &bytes[1..scanner.at - 1]);
+            assert!(bytes[scanner.at..].starts_with(b"rest"));
         }
     }
 

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use crate::clock::Timestamp;
-use crate::event::{Batch, CallEvent, CustomerId, Flags, GatewayId, Names, Reject};
 use crate::event::dialplan::DialPlan;
+use crate::event::{Batch, CallEvent, CustomerId, Flags, GatewayId, Names, Reject};
 use crate::ingest::property::{self, decoder};
 use crate::ingest::{Counts, Decoder, FeedContext, Format};
 use crate::limits::{LINE_BYTES_MAX, TEXT_BYTES_MAX};
@@ -126,7 +126,9 @@ fn texts_have_bounds() {
 #[test]
 fn a_bad_line_costs_no_neighbour_and_tells_its_place_and_seq() {
     let mut block = b"{\"time\":1,\"seq\":1}\nnoise\n\n{\"caller\":1,\"time\":1,\"seq\":3}\n".to_vec();
-    block.extend_from_slice(b"{\"time\":1,\"seq\":4}\n{\"time\":1,\"trunk\":\"\xff\",\"seq\":5}\n{\"time\":1,\"seq\":6}");
+    block.extend_from_slice(
+        b"{\"time\":1,\"seq\":4}\n{\"time\":1,\"trunk\":\"\xff\",\"seq\":5}\n{\"time\":1,\"seq\":6}",
+    );
     let mut batch = Batch::default();
     decoder(&Format::Ndjson).decode(block, None, &mut batch);
     assert_eq!(batch.events.iter().map(|e| e.seq).collect::<Vec<_>>(), [1, 4, 6]);
@@ -136,7 +138,8 @@ fn a_bad_line_costs_no_neighbour_and_tells_its_place_and_seq() {
 
 #[test]
 fn the_last_of_two_values_counts_and_null_takes_back() {
-    let (event, batch) = event(r#""caller":"+1","caller":"+46701","trunk":"x","trunk":null,"sip_code":200,"sip_code":"""#);
+    let (event, batch) =
+        event(r#""caller":"+1","caller":"+46701","trunk":"x","trunk":null,"sip_code":200,"sip_code":"""#);
     assert_eq!(batch.text(event.caller.raw), b"+46701");
     assert!(event.trunk.is_absent());
     assert_eq!(event.sip_code, 0);

@@ -1,0 +1,97 @@
+//! How many events a second one thread decodes, by format: NDJSON as gateways write it, the same with keys in
+//! ever-changing order, Asterisk CSV.
+//!
+//! `cargo bench --bench codec`. Inputs come from a fixed seed and look like workload W1.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use ringfence::event::dialplan::DialPlan;
+use ringfence::event::{Batch, Names};
+use ringfence::ingest::csv::{Dialect, DialectName, Settings};
+use ringfence::ingest::{Decoder, FeedContext, Format};
+
+const N_EVENTS: usize = 1000;
+
+/// Numbers that look random and are the same in every run.
+struct Seeded(u64);
+
+impl Seeded {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
+fn members(r: &mut Seeded, n: usize) -> Vec<String> {
+    let trunk = r.below(50);
+    vec![
+        format!("\"time\":{}", 1_767_225_600_000 + n as u64 * 700 + r.below(3)),
+        "\"kind\":\"cdr\"".into(),
+        format!("\"call_id\":\"{:016x}-{n}@sbc{:02}.example.net\"", r.below(u64::MAX), trunk % 8),
+        format!("\"direction\":\"{}\"", if r.below(10) < 7 { "inbound" } else { "outbound" }),
+        format!("\"caller\":\"+4670{:07}\"", r.below(10_000_000)),
+        format!("\"callee\":\"+1210{:07}\"", r.below(10_000_000)),
+        format!("\"trunk\":\"trk-{trunk:02}\""),
+        format!("\"source_ip\":\"10.{trunk}.{}.{}\"", r.below(256), r.below(256)),
+        "\"status\":\"answered\"".into(),
+        "\"sip_code\":200".into(),
+        format!("\"duration\":{}.{:03}", r.below(600), r.below(1000)),
+    ]
+}
+
+fn ndjson(shuffled: bool) -> Vec<u8> {
+    let mut r = Seeded(42);
+    let line = |n| {
+        let mut members = members(&mut r, n);
+        for at in (1..members.len()).rev().filter(|_| shuffled) {
+            members.swap(at, r.below(at as u64 + 1) as usize);
+        }
+        format!("{{{}}}\n", members.join(","))
+    };
+    (0..N_EVENTS).map(line).collect::<String>().into_bytes()
+}
+
+fn asterisk() -> Vec<u8> {
+    let mut r = Seeded(42);
+    let line = |n| {
+        format!(
+            "\"\",\"0701{:06}\",\"0802{:06}\",\"from-internal\",\"\"\"Test\"\" <1001>\",\"PJSIP/1001-{n:08x}\",\
+             \"PJSIP/trunk-{n:08x}\",\"Dial\",\"PJSIP/trunk/x,30\",\"2026-03-02 10:00:00\",\"2026-03-02 10:00:04\",\
+             \"2026-03-02 10:01:{:02}\",60,56,\"ANSWERED\",\"DOCUMENTATION\",\"1772445600.{n}\",\"\"\n",
+            r.below(1_000_000),
+            r.below(1_000_000),
+            n % 60,
+        )
+    };
+    (0..N_EVENTS).map(line).collect::<String>().into_bytes()
+}
+
+fn codec(criterion: &mut Criterion) {
+    let settings =
+        Settings { dialect: DialectName::Asterisk, time_zone: Some("Europe/Stockholm".into()), ..Settings::default() };
+    let csv = Format::Csv(Arc::new(Dialect::new(&settings).expect("the settings are complete")));
+    let mut group = criterion.benchmark_group("codec");
+    group.throughput(Throughput::Elements(N_EVENTS as u64));
+    for (name, format, bytes) in [
+        ("ndjson, keys in one order", Format::Ndjson, ndjson(false)),
+        ("ndjson, keys in any order", Format::Ndjson, ndjson(true)),
+        ("csv, asterisk", csv, asterisk()),
+    ] {
+        let context = Arc::new(FeedContext::file(Arc::new(Names::new()), DialPlan::default()));
+        let mut decoder = Decoder::new(&format, context);
+        let mut batch = Batch { block: bytes, ..Batch::default() };
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let block = std::mem::take(&mut batch.block);
+                decoder.decode(black_box(block), None, &mut batch);
+                assert_eq!(batch.events.len(), N_EVENTS);
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, codec);
+criterion_main!(benches);
