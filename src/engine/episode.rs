@@ -55,6 +55,9 @@ impl Terms {
         if !reading.known || reading.items < self.min_count {
             return false;
         }
+        if self.clear.is_none() && self.is_below(reading) {
+            return true;
+        }
         match (&self.clear, self.warning.as_ref().or(self.critical.as_ref())) {
             (Some(clear), _) => self.meets(clear, reading),
             (None, Some(lowest)) => !self.meets(lowest, reading),
@@ -85,7 +88,7 @@ impl Clearing {
     /// Nothing more happens at `instant`: is the key clear there, and has it been for long enough?
     fn settle<M: Meter>(&mut self, terms: &Terms, meter: &M, pool: &M::Pool, instant: i64) {
         self.close_if_due(terms, instant);
-        let clear = meter.oldest(pool).is_none() || terms.is_clear(&meter.reading(pool, &terms.width));
+        let clear = meter.is_empty(pool) || terms.is_clear(&meter.reading(pool, &terms.width));
         self.since = if clear { self.since.or(Some(instant)) } else { None };
         self.close_if_due(terms, instant);
     }
@@ -101,13 +104,9 @@ impl Clearing {
         }
         self.settle(terms, meter, pool, clock);
         while self.closed_at.is_none() {
-            match meter.oldest(pool) {
-                Some(oldest) if oldest + window < now => {
-                    meter.expire(pool, oldest);
-                    self.settle(terms, meter, pool, oldest + window);
-                }
-                _ => break,
-            }
+            let Some(oldest) = meter.oldest_before(pool, now - window) else { break };
+            meter.expire(pool, oldest);
+            self.settle(terms, meter, pool, oldest + window);
         }
         self.close_if_due(terms, now);
         meter.expire(pool, now - window);

@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use super::episode::{Clearing, Terms};
 use super::key::{Key, KeyBytes, KeyHasher};
 use crate::policy::Severity;
-use crate::window::{Meter, Slab};
+use crate::window::{Meter, Pool, Slab};
 
 /// One event that one rule counts.
 #[derive(Clone, Copy, Debug)]
@@ -86,8 +86,8 @@ struct Partition<M: Meter> {
     keys: Slab<Box<[u8]>>,
     episodes: HashMap<u32, Episode>,
     episodes_opened: u64,
-    /// Outside of slots and index.
-    heap_bytes: usize,
+    /// Of keys that are not inline.
+    key_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -239,12 +239,12 @@ impl<M: Meter> Partition<M> {
             keys: Slab::default(),
             episodes: HashMap::new(),
             episodes_opened: 0,
-            heap_bytes: 0,
+            key_bytes: 0,
         }
     }
 
     fn bytes(&self) -> usize {
-        self.slots.len() * size_of::<Slot<M>>() + self.index.len() * 8 + self.heap_bytes
+        self.slots.len() * size_of::<Slot<M>>() + self.index.len() * 8 + self.pool.bytes() + self.key_bytes
     }
 
     fn find(&self, hit: &Hit, bytes: &KeyBytes) -> Option<u32> {
@@ -282,7 +282,7 @@ impl<M: Meter> Partition<M> {
             return self.other(hit.time);
         }
         let (key, kept) = hit.key.keep(bytes, &mut self.keys);
-        self.heap_bytes += kept;
+        self.key_bytes += kept;
         let slot = Slot { key, meter: M::empty(hit.time) };
         let place = match self.vacant.pop() {
             Some(place) => {
@@ -384,7 +384,7 @@ impl<M: Meter> Partition<M> {
                 self.close(slot, closes_at, out, global);
             }
             let meter = &self.slots[slot as usize].meter;
-            if head.clock() <= now - terms.width.window_ms || meter.oldest(&self.pool).is_none() {
+            if head.clock() <= now - terms.width.window_ms || meter.is_empty(&self.pool) {
                 goes = Some(slot);
                 break;
             }
@@ -399,11 +399,10 @@ impl<M: Meter> Partition<M> {
         let Some(slot) = goes.or(lowest.map(|(slot, ..)| slot)) else { return false };
         self.hand = (slot + 1) % n as u32;
         let gone = &mut self.slots[slot as usize];
-        self.heap_bytes -= gone.meter.heap_bytes(&self.pool);
         gone.meter.release(&mut self.pool);
         let key = std::mem::replace(&mut gone.key, Key::VACANT);
         self.index_remove(hasher.hash_kept(key, &self.keys) as u32, slot);
-        self.heap_bytes -= key.discard(&mut self.keys);
+        self.key_bytes -= key.discard(&mut self.keys);
         self.vacant.push(slot);
         out.evicted += 1;
         true
@@ -426,7 +425,7 @@ impl<M: Meter> Partition<M> {
             return;
         }
         out.late += u64::from(late);
-        let before = meter.heap_bytes(&self.pool);
+        let before = self.pool.bytes();
         if now > clock {
             if head.is_open() {
                 self.advance_open(slot, terms, now, out, global);
@@ -439,8 +438,6 @@ impl<M: Meter> Partition<M> {
             meter.remove(&mut self.pool, hit.value);
         }
         meter.insert(&mut self.pool, &terms.width, now, hit.value);
-        let after = meter.heap_bytes(&self.pool);
-        self.heap_bytes = self.heap_bytes + after - before;
         let head = meter.head();
         let reading = meter.reading(&self.pool, &terms.width);
         if let Some(level) = terms.reached(&reading) {
@@ -467,11 +464,14 @@ impl<M: Meter> Partition<M> {
             }
         }
         if head.is_open()
+            && now <= clock
             && let Some(episode) = self.episodes.get_mut(&slot)
         {
             episode.closes_at = None;
         }
-        if after > before && self.bytes() > terms.bytes_max && !self.evict(now, Some(slot), terms, hasher, out, global)
+        if self.pool.bytes() > before
+            && self.bytes() > terms.bytes_max
+            && !self.evict(now, Some(slot), terms, hasher, out, global)
         {
             self.shorten(slot);
         }
@@ -480,10 +480,8 @@ impl<M: Meter> Partition<M> {
     /// No other key may go: this one forgets its oldest item and under-counts.
     fn shorten(&mut self, slot: u32) {
         let meter = &mut self.slots[slot as usize].meter;
-        if let Some(oldest) = meter.oldest(&self.pool) {
-            let before = meter.heap_bytes(&self.pool);
+        if let Some(oldest) = meter.oldest_before(&self.pool, i64::MAX) {
             meter.expire(&mut self.pool, oldest);
-            self.heap_bytes = self.heap_bytes + meter.heap_bytes(&self.pool) - before;
         }
     }
 
@@ -516,7 +514,6 @@ impl<M: Meter> Partition<M> {
         let slot = self.find(hit, bytes)?;
         let meter = &mut self.slots[slot as usize].meter;
         let head = meter.head();
-        let before = meter.heap_bytes(&self.pool);
         if hit.time > head.clock() {
             if head.is_open() {
                 self.advance_open(slot, terms, hit.time, out, global);
@@ -527,7 +524,6 @@ impl<M: Meter> Partition<M> {
         }
         let meter = &mut self.slots[slot as usize].meter;
         meter.remove(&mut self.pool, hit.value);
-        self.heap_bytes = self.heap_bytes + meter.heap_bytes(&self.pool) - before;
         if let Some(episode) = self.episodes.get_mut(&slot) {
             episode.closes_at = None;
         }

@@ -58,14 +58,15 @@ impl Reading {
 /// newer item, so that every item stays within one width of the clock and 32 bits tell its time.
 pub(crate) trait Meter: Sized + std::fmt::Debug {
     /// Shared storage of a partition for what does not fit into the slot.
-    type Pool: Default + std::fmt::Debug;
+    type Pool: Pool;
 
     /// A key that has counted nothing; its clock is `at`.
     fn empty(at: i64) -> Self;
     fn head(&self) -> Head;
     fn head_mut(&mut self) -> &mut Head;
-    /// Time of the item that leaves next.
-    fn oldest(&self, pool: &Self::Pool) -> Option<i64>;
+    fn is_empty(&self, pool: &Self::Pool) -> bool;
+    /// Time of the item that leaves next, if it is older than `edge`.
+    fn oldest_before(&self, pool: &Self::Pool, edge: i64) -> Option<i64>;
     /// Drops the items of `edge` and before.
     fn expire(&mut self, pool: &mut Self::Pool, edge: i64);
     /// Takes an item of time `at`, moving the clock to it if it is newer. An older one is inside the window.
@@ -78,8 +79,30 @@ pub(crate) trait Meter: Sized + std::fmt::Debug {
     fn release(&mut self, pool: &mut Self::Pool);
     /// A copy that lives in another pool.
     fn copy(&self, pool: &Self::Pool, other: &mut Self::Pool) -> Self;
-    /// Bytes held outside the slot.
-    fn heap_bytes(&self, pool: &Self::Pool) -> usize;
+}
+
+/// See [`Meter::Pool`].
+pub(crate) trait Pool: Default + std::fmt::Debug {
+    /// Bytes held for all keys of the partition, kept up to date by the meters.
+    fn bytes(&self) -> usize;
+}
+
+/// The pool of meters that hold their items themselves: it only adds up.
+#[derive(Debug, Default)]
+pub(crate) struct Heap {
+    bytes: usize,
+}
+
+impl Pool for Heap {
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl<T: Default + std::fmt::Debug> Pool for Slab<T> {
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 /// A key's clock and state in 64 bits: 48 of signed milliseconds, 16 of flags.
@@ -147,11 +170,13 @@ fn full(clock: i64, low_bits: u32) -> i64 {
 pub(crate) struct Slab<T> {
     items: Vec<T>,
     free: Vec<u32>,
+    /// What the items hold outside of themselves, and they themselves; see [`Pool::bytes`].
+    bytes: usize,
 }
 
 impl<T> Default for Slab<T> {
     fn default() -> Slab<T> {
-        Slab { items: Vec::new(), free: Vec::new() }
+        Slab { items: Vec::new(), free: Vec::new(), bytes: 0 }
     }
 }
 

@@ -60,6 +60,11 @@ impl Seen {
         }
     }
 
+    /// Is every value younger than this? A no may be wrong.
+    pub(crate) fn is_surely_younger(&self, clock: u32, age_ms: u32) -> bool {
+        matches!(self, Seen::Few(_, bound) if age(clock, *bound) < age_ms)
+    }
+
     /// Age of the value that leaves next.
     pub(crate) fn oldest_age(&self, clock: u32) -> Option<u32> {
         match self {
