@@ -22,10 +22,6 @@ impl<K: Hash + Eq + Copy, V> Expiring<K, V> {
         self.entries.is_empty()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// The entry, unless it ended before event time `at`.
     pub(crate) fn get_mut(&mut self, key: &K, at: i64) -> Option<&mut V> {
         self.entries.get_mut(key).filter(|(ends, _)| at <= *ends).map(|(_, value)| value)
@@ -68,7 +64,7 @@ mod tests {
         for key in 0..4u8 {
             map.insert(key, key, 0, 100, |v| gone.push(v));
         }
-        assert!(map.len() <= 3 && gone.contains(&0));
+        assert!(map.entries.len() <= 3 && gone.contains(&0));
         assert_eq!(map.get_mut(&3, 100), Some(&mut 3));
         assert_eq!(map.get_mut(&3, 101), None);
         map.set_end(&3, 200);
@@ -81,6 +77,6 @@ mod tests {
         for at in 0..10_000i64 {
             map.insert(at, (), at, at + 10, |()| {});
         }
-        assert!(map.len() < 40 && map.order.len() < 80, "{} {}", map.len(), map.order.len());
+        assert!(map.entries.len() < 40 && map.order.len() < 80, "{} {}", map.entries.len(), map.order.len());
     }
 }

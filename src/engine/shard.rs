@@ -106,7 +106,7 @@ impl Shard {
         } else {
             let n_shards = self.plan.n_shards;
             let mut lists: Vec<u32> =
-                work.touched.iter().copied().filter(|list| list % n_shards == self.number).collect();
+                work.touched.iter().copied().filter(|list| list & (n_shards - 1) == self.number).collect();
             lists.sort_unstable();
             for list in lists {
                 let counter = (list / n_shards) as u16;

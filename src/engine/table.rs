@@ -4,7 +4,7 @@
 //! whatever the number of shards. A look-up is one probe of an index of 8-byte entries (32 bits of hash, slot) and
 //! one access to the slot, which holds the key and the window of quiet keys.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::episode::{Clearing, Terms};
 use super::key::{Key, KeyBytes, KeyHasher};
@@ -39,8 +39,8 @@ pub(crate) struct Crossing {
     pub(crate) event: u32,
     pub(crate) level: Severity,
     pub(crate) time: i64,
-    pub(crate) top: i128,
-    pub(crate) bottom: i128,
+    pub(crate) top: u64,
+    pub(crate) bottom: u64,
     pub(crate) late: bool,
     /// Counted under `(other)` for want of room.
     pub(crate) other: bool,
@@ -106,7 +106,8 @@ const INDEX_MIN: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Table<M: Meter> {
     partitions: Vec<Partition<M>>,
-    n_shards: u32,
+    /// Shards are a power of two; partition p is number `p >> shards_log2` of its shard.
+    shards_log2: u32,
     terms: Terms,
     hasher: KeyHasher,
 }
@@ -119,7 +120,9 @@ pub(crate) fn partition_of(hash: u64) -> u32 {
 impl<M: Meter> Table<M> {
     /// The partitions p with `p % n_shards` = the shard.
     pub(crate) fn new(terms: Terms, hasher: KeyHasher, n_partitions: usize, n_shards: u32) -> Table<M> {
-        Table { partitions: (0..n_partitions).map(|_| Partition::new()).collect(), n_shards, terms, hasher }
+        debug_assert!(n_shards.is_power_of_two());
+        let partitions = (0..n_partitions).map(|_| Partition::new()).collect();
+        Table { partitions, shards_log2: n_shards.trailing_zeros(), terms, hasher }
     }
 
     /// Counts hits in order. Hits of other partitions than this shard's are the caller's mistake.
@@ -127,7 +130,7 @@ impl<M: Meter> Table<M> {
         for chunk in hits.chunks(32) {
             self.warm(chunk);
             for hit in chunk {
-                self.observe(hit, bytes, out);
+                self.visit(hit, bytes, out);
             }
         }
     }
@@ -136,7 +139,7 @@ impl<M: Meter> Table<M> {
     fn warm(&self, chunk: &[Hit]) {
         let mut slots = [(0u32, 0u32); 32];
         for (place, hit) in slots.iter_mut().zip(chunk) {
-            let p = partition_of(hit.hash) / self.n_shards;
+            let p = partition_of(hit.hash) >> self.shards_log2;
             let part = &self.partitions[p as usize];
             let mask = part.index.len().wrapping_sub(1);
             let entry = part.index.get(hit.hash as u32 as usize & mask).copied().unwrap_or(0);
@@ -156,8 +159,16 @@ impl<M: Meter> Table<M> {
     /// Counts one hit; a level that now holds and did not before is a crossing. Where the key's episode is open, its id,
     /// its slot and the earliest instant at which it may close.
     pub(crate) fn observe(&mut self, hit: &Hit, bytes: &KeyBytes, out: &mut Yield) -> Option<(EpisodeId, u32, i64)> {
+        let slot = self.visit(hit, bytes, out)?;
         let global = partition_of(hit.hash);
-        let part = &mut self.partitions[(global / self.n_shards) as usize];
+        self.partitions[(global >> self.shards_log2) as usize].open_at(slot, &self.terms, global)
+    }
+
+    /// The slot that the hit was counted in.
+    #[inline]
+    fn visit(&mut self, hit: &Hit, bytes: &KeyBytes, out: &mut Yield) -> Option<u32> {
+        let global = partition_of(hit.hash);
+        let part = &mut self.partitions[(global >> self.shards_log2) as usize];
         if hit.act == Act::Remove {
             return part.remove(hit, bytes, &self.terms, out, global);
         }
@@ -165,7 +176,7 @@ impl<M: Meter> Table<M> {
             (hit.act == Act::Count).then(|| part.insert(hit, bytes, &self.terms, &self.hasher, out, global))
         })?;
         part.count(slot, hit, &self.terms, &self.hasher, out, global);
-        part.open_at(slot, &self.terms, global)
+        Some(slot)
     }
 
     /// Lets event time pass for idle keys: closes the episodes that end by `at`.
@@ -174,7 +185,7 @@ impl<M: Meter> Table<M> {
             if part.episodes.is_empty() {
                 continue;
             }
-            let global = i as u32 * self.n_shards + shard;
+            let global = ((i as u32) << self.shards_log2) + shard;
             let mut due: Vec<(u64, u32)> = Vec::new();
             let mut open: Vec<u32> = part.episodes.keys().copied().collect();
             open.sort_unstable();
@@ -195,14 +206,14 @@ impl<M: Meter> Table<M> {
 
     /// When the episode closes if its key has no further event; `None` where it is closed.
     pub(crate) fn closes_at(&mut self, id: EpisodeId, slot: u32) -> Option<i64> {
-        let part = &mut self.partitions[(id.partition / self.n_shards) as usize];
+        let part = &mut self.partitions[(id.partition >> self.shards_log2) as usize];
         let number = part.episodes.get(&slot)?.number;
         (number == id.number).then(|| part.closes_at(slot, &self.terms))
     }
 
     /// The open episode of a slot.
     pub(crate) fn episode(&self, partition: u32, slot: u32) -> Option<EpisodeId> {
-        let part = &self.partitions[(partition / self.n_shards) as usize];
+        let part = &self.partitions[(partition >> self.shards_log2) as usize];
         part.episodes.get(&slot).map(|e| EpisodeId { partition, number: e.number })
     }
 
@@ -352,7 +363,7 @@ impl<M: Meter> Partition<M> {
     ) -> bool {
         let n = self.slots.len();
         let (mut looked, mut steps) = (0, 0);
-        let mut lowest: Option<(u32, i128, i128)> = None;
+        let mut lowest: Option<(u32, u64, u64)> = None;
         let mut goes = None;
         while looked < SEARCH && steps < n {
             let slot = (self.hand as usize + steps) as u32 % n as u32;
@@ -378,7 +389,9 @@ impl<M: Meter> Partition<M> {
                 break;
             }
             let reading = meter.reading(&self.pool, &terms.width);
-            let lower = lowest.is_none_or(|(_, top, bottom)| reading.top * bottom < top * reading.bottom);
+            let lower = lowest.is_none_or(|(_, top, bottom)| {
+                u128::from(reading.top) * u128::from(bottom) < u128::from(top) * u128::from(reading.bottom)
+            });
             if lower {
                 lowest = Some((slot, reading.top, reading.bottom));
             }
@@ -499,14 +512,7 @@ impl<M: Meter> Partition<M> {
     }
 
     /// A call is over: event time passes up to its end, then it is up no more.
-    fn remove(
-        &mut self,
-        hit: &Hit,
-        bytes: &KeyBytes,
-        terms: &Terms,
-        out: &mut Yield,
-        global: u32,
-    ) -> Option<(EpisodeId, u32, i64)> {
+    fn remove(&mut self, hit: &Hit, bytes: &KeyBytes, terms: &Terms, out: &mut Yield, global: u32) -> Option<u32> {
         let slot = self.find(hit, bytes)?;
         let meter = &mut self.slots[slot as usize].meter;
         let head = meter.head();
@@ -525,7 +531,7 @@ impl<M: Meter> Partition<M> {
         if let Some(episode) = self.episodes.get_mut(&slot) {
             episode.closes_at = None;
         }
-        self.open_at(slot, terms, global)
+        Some(slot)
     }
 
     fn open_at(&self, slot: u32, terms: &Terms, global: u32) -> Option<(EpisodeId, u32, i64)> {

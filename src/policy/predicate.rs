@@ -181,6 +181,16 @@ impl Predicate {
         }
     }
 
+    /// The tests of membership in a list: what is looked up, and the list's index.
+    pub fn list_tests<'p>(&'p self, found: &mut Vec<(&'p Operand, usize)>) {
+        match self {
+            Predicate::Not(inner) => inner.list_tests(found),
+            Predicate::All(parts) | Predicate::Any(parts) => parts.iter().for_each(|p| p.list_tests(found)),
+            Predicate::List(operand, list) => found.push((operand, *list)),
+            _ => {}
+        }
+    }
+
     /// Both must hold; what always holds adds nothing.
     pub fn and(self, other: Predicate) -> Predicate {
         match (self, other) {

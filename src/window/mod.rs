@@ -38,8 +38,8 @@ pub(crate) const NOTHING: u64 = u64::MAX;
 /// What a meter shows: `top / bottom`; `bottom` is 1 but for averages and shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reading {
-    pub(crate) top: i128,
-    pub(crate) bottom: i128,
+    pub(crate) top: u64,
+    pub(crate) bottom: u64,
     /// Items in the window, for `min_count`.
     pub(crate) items: u64,
     /// False where there is nothing to divide by.
@@ -48,7 +48,7 @@ pub(crate) struct Reading {
 
 impl Reading {
     pub(crate) fn whole(value: u64) -> Reading {
-        Reading { top: i128::from(value), bottom: 1, items: value, known: true }
+        Reading { top: value, bottom: 1, items: value, known: true }
     }
 }
 

@@ -21,7 +21,7 @@ struct State {
     pane_ms: i64,
     n: u64,
     known: u64,
-    total: i128,
+    total: u64,
 }
 
 /// One event, or a pane of them.
@@ -37,7 +37,7 @@ impl State {
     fn insert(&mut self, clock: i64, at: i64, item: Item) {
         self.n += u64::from(item.n);
         self.known += u64::from(item.known);
-        self.total += i128::from(item.total);
+        self.total = self.total.saturating_add(item.total);
         let at = if self.pane_ms > 0 { at.div_euclid(self.pane_ms) * self.pane_ms } else { at };
         let mut place = self.items.len();
         while place > 0 && full(clock, self.items[place - 1].at) > at {
@@ -93,7 +93,7 @@ impl Meter for Ratio {
             }
             state.n -= u64::from(item.n);
             state.known -= u64::from(item.known);
-            state.total -= i128::from(item.total);
+            state.total = state.total.saturating_sub(item.total);
             state.items.pop_front();
         }
         if state.items.is_empty() {
@@ -115,7 +115,7 @@ impl Meter for Ratio {
 
     fn reading(&self, _pool: &(), _width: &Width) -> Reading {
         match &self.state {
-            Some(s) => Reading { top: s.total, bottom: i128::from(s.known.max(1)), items: s.n, known: s.known > 0 },
+            Some(s) => Reading { top: s.total, bottom: s.known.max(1), items: s.n, known: s.known > 0 },
             None => Reading { top: 0, bottom: 1, items: 0, known: false },
         }
     }
