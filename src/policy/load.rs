@@ -539,7 +539,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::print_stdout)]
     fn the_rules_of_workload_w1_load() {
         let shared = std::env::var("RINGFENCE_SHARED").unwrap_or_else(|_| "../shared".to_owned());
         let Ok(text) = std::fs::read_to_string(format!("{shared}/bench/w1-rules/ruleset.toml")) else {
@@ -558,7 +557,6 @@ mod tests {
 
     /// The example rules of the language's description, less what does not work yet.
     #[test]
-    #[expect(clippy::print_stdout)]
     fn the_examples_of_the_language_load() {
         let shared = std::env::var("RINGFENCE_SHARED").unwrap_or_else(|_| "../shared".to_owned());
         let Ok(text) = std::fs::read_to_string(format!("{shared}/spec/2-rules.md")) else {
