@@ -15,7 +15,7 @@ use super::work::{Decided, Outcome, Tally, Work};
 use crate::clock::Timestamp;
 use crate::event::CustomerId;
 use crate::limits::PARTITIONS;
-use crate::policy::dynamic::{Listed, Probe};
+use crate::policy::dynamic::Listed;
 use crate::policy::predicate::Value;
 use crate::policy::{Action, Block, DynamicKind, ListContent, Mode, Severity, View};
 use crate::window::{Concurrent, Count, Distinct, Ratio, Run, Sum};
@@ -113,7 +113,8 @@ impl Shard {
                 let hits = &work.hits[list as usize];
                 let found = &mut self.found;
                 each_table!(&mut self.tables[counter as usize], t => t.run(hits, &work.key_bytes, found));
-                self.collect(counter, hits.len() as u64, work, &mut out);
+                let counted = std::mem::take(&mut self.found.counted);
+                self.collect(counter, counted, work, &mut out);
             }
         }
         out
@@ -158,13 +159,13 @@ impl Shard {
             let mut added = false;
             for (counter, hit) in pending.drain(..) {
                 added |= self.observe(counter, &hit, &key_bytes, work, out);
-                counted[counter as usize] += 1;
+                counted[counter as usize] += std::mem::take(&mut self.found.counted);
             }
             if added && verdict.action != Action::Block {
-                verdict = self.judge_again(work, index, &mut decided, &mut key_bytes, &mut pending);
+                verdict = self.judge_again(work, index, verdict, &mut decided, &mut key_bytes, &mut pending);
                 for (counter, hit) in pending.drain(..) {
                     self.observe(counter, &hit, &key_bytes, work, out);
-                    counted[counter as usize] += 1;
+                    counted[counter as usize] += std::mem::take(&mut self.found.counted);
                 }
             }
             self.pending = pending;
@@ -181,6 +182,7 @@ impl Shard {
         &mut self,
         work: &Work,
         index: u32,
+        first: Verdict,
         decided: &mut Decided,
         key_bytes: &mut super::key::KeyBytes,
         pending: &mut Vec<(u16, Hit)>,
@@ -192,13 +194,13 @@ impl Shard {
         decided.flags.retain(|(event, _)| *event != index);
         let before = decided.matched.clone();
         let verdict = prepare::judge(&view, &plan, index, decided, key_bytes, &mut |c, hit| pending.push((c, hit)));
-        // A rule that matched the first time too was met once.
+        // What is met twice counts once, and what decided at first counts only if it decides still.
+        decided.matched = before;
+        if let RuleRef::Firewall(rule) = first.rule {
+            decided.matched[rule as usize] -= 1;
+        }
         if let RuleRef::Firewall(rule) = verdict.rule {
-            let now = decided.matched[rule as usize];
-            decided.matched = before;
-            decided.matched[rule as usize] = now;
-        } else {
-            decided.matched = before;
+            decided.matched[rule as usize] += 1;
         }
         pending.retain(|(c, _)| plan.counters[*c as usize].rule == verdict.rule);
         verdict
@@ -243,6 +245,9 @@ impl Shard {
             ..Tally::default()
         };
         let mut added = false;
+        // An episode may open and close within one batch: those that opened first, then those that closed.
+        let violations: Vec<Violation> =
+            found.crossings.iter().map(|crossing| self.violation(counter, crossing, work)).collect();
         for (id, closed_at) in found.closed.drain(..) {
             if let Some(subject) = self.open[counter as usize].remove(&id) {
                 self.blocks.closed(&Origin { counter, episode: id, slot: subject.slot }, closed_at);
@@ -250,8 +255,7 @@ impl Shard {
                 out.closed.push(Closed { rule: rule.rule, customer, key, time: Timestamp(closed_at) });
             }
         }
-        for crossing in found.crossings.drain(..) {
-            let violation = self.violation(counter, &crossing, work);
+        for (crossing, violation) in found.crossings.drain(..).zip(violations) {
             if let Some(block) = reaction_block(&plan, rule, crossing.level)
                 && rule.mode == Mode::Enforce
             {
@@ -283,11 +287,8 @@ impl Shard {
         let view =
             View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists };
         let key: Arc<[(String, String)]> = prepare::key_text(&view, &plan, rule, crossing.other).into();
-        let episode = each_table!(&self.tables[counter as usize], t => t.episode(crossing.partition, crossing.slot));
-        if let Some(id) = episode {
-            let subject = Subject { customer: event.customer, key: Arc::clone(&key), slot: crossing.slot };
-            self.open[counter as usize].entry(id).or_insert(subject);
-        }
+        let subject = Subject { customer: event.customer, key: Arc::clone(&key), slot: crossing.slot };
+        self.open[counter as usize].entry(crossing.episode).or_insert(subject);
         Violation {
             event: crossing.event,
             rule: rule.rule,
@@ -309,11 +310,12 @@ impl Shard {
         let list = plan.policy.lists.get(block.list).ok_or(Refused)?;
         let ListContent::Dynamic(kind) = list.content else { return Err(Refused) };
         let value = listed(block.field.value(&view).ok_or(Refused)?, kind).ok_or(Refused)?;
-        if is_own(&plan, &value, event.time) {
+        if let Listed::Number(number) = &value
+            && plan.policy.is_protected(*number, event.time)
+        {
             return Err(Refused);
         }
-        let episode = each_table!(&self.tables[counter as usize], t => t.episode(crossing.partition, crossing.slot));
-        let origin = Origin { counter, episode: episode.ok_or(Refused)?, slot: crossing.slot };
+        let origin = Origin { counter, episode: crossing.episode, slot: crossing.slot };
         let entry = (block.list, value, block.ttl_ms);
         if self.blocks.add(entry, origin, event.time.0, list.max_entries) { Ok(()) } else { Err(Refused) }
     }
@@ -340,14 +342,5 @@ fn listed(value: Value<'_>, kind: DynamicKind) -> Option<Listed> {
         (Value::Ip(ip), DynamicKind::Addresses) => Some(Listed::Address(ip)),
         (Value::Text(text), DynamicKind::Texts) => Some(Listed::Text(text.into())),
         _ => None,
-    }
-}
-
-/// The organisation's own numbers are never blocked by counting.
-fn is_own(plan: &Plan, value: &Listed, at: Timestamp) -> bool {
-    let own = plan.policy.own_numbers.and_then(|i| plan.policy.lists.get(i)).map(|l| &l.content);
-    match (own, value.probe()) {
-        (Some(ListContent::Numbers(set)), Probe::Number(number)) => set.contains(number, at),
-        _ => false,
     }
 }
