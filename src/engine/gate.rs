@@ -6,14 +6,14 @@
 
 use super::LaneOptions;
 use super::expiring::Expiring;
-use super::key::{Key, KeyHasher};
+use super::key::{Key, KeyBytes, KeyHasher};
 use super::plan::Plan;
 use super::prepare;
 use super::table::{Act, Hit};
-use super::work::Work;
+use super::work::{Answers, Decided, Work};
 use crate::event::{Batch, CallEvent, Direction, Flags, Kind, Number};
 use crate::limits::{CALL_AGE_MS_MAX, CALL_LINGER_MS, CALLS_MAX, DEDUP_ENTRIES_MAX, DEDUP_SPAN_MS, VERDICT_REPEAT_MS};
-use crate::policy::DynamicLists;
+use crate::policy::{Action, DynamicLists, View};
 
 /// Numbers that made an emergency call and may be called back. More than can be real; the oldest goes.
 const CALLBACKS_MAX: usize = 65_536;
@@ -36,6 +36,9 @@ pub(crate) struct Gate {
     slots: u32,
     nothing: DynamicLists,
     scratch: Vec<u8>,
+    /// What the firewall said of calls, where a rule wants to know of their answers and ends.
+    answers: Answers,
+    decided: Decided,
 }
 
 /// What is known of a call that several feeds may tell of.
@@ -77,6 +80,8 @@ impl Gate {
             slots: 0,
             nothing: DynamicLists::default(),
             scratch: Vec::new(),
+            answers: Answers::default(),
+            decided: Decided::default(),
         }
     }
 
@@ -104,6 +109,9 @@ impl Gate {
             self.emergency(event, &work.batch);
             if options.merge {
                 work.slots[i] = self.merge(event, &work.batch, options.both_legs);
+                if plan.minds_blocked && !plan.is_coupled && work.slots[i] != Work::NO_SLOT {
+                    self.mind_block(event, &work.batch, work.slots[i], plan);
+                }
             } else if options.verdict && event.kind == Kind::Attempt {
                 work.slots[i] = self.ask_again(event, &work.batch);
             }
@@ -231,6 +239,22 @@ impl Gate {
             self.calls.prolong(&id, at.max(started) + CALL_AGE_MS_MAX);
         }
         slot
+    }
+
+    /// Marks what follows a blocked attempt. The attempt is judged here as it will be again, as all else in a batch is
+    /// judged out of turn; a coupled shard, which judges in turn, sees to it itself.
+    fn mind_block(&mut self, event: &mut CallEvent, batch: &Batch, slot: u32, plan: &Plan) {
+        if event.flags.has(Flags::REPEATED) {
+            if self.answers.get(slot).0.action == Action::Block {
+                event.flags.set(Flags::CALL_BLOCKED);
+            }
+            return;
+        }
+        let view = View { event, batch, policy: &plan.policy, names: &plan.names, dynamic: &self.nothing };
+        self.decided.matched.resize(plan.policy.firewall.len(), 0);
+        let verdict = prepare::judge(&view, plan, 0, &mut self.decided, &mut KeyBytes::default(), &mut |_, _| {});
+        self.decided.flags.clear();
+        self.answers.set(slot, verdict, Box::default());
     }
 
     /// Where the verdict of a call is kept whose event came twice: a duplicate must not be the way past a block.

@@ -11,9 +11,9 @@ use super::judged::{Closed, RuleRef, Verdict, Violation};
 use super::plan::{Counter, MeterKind, Plan};
 use super::prepare;
 use super::table::{Crossing, EpisodeId, Hit, Table, Yield};
-use super::work::{Decided, Outcome, Tally, Work};
+use super::work::{Answers, Decided, Outcome, Tally, Work};
 use crate::clock::Timestamp;
-use crate::event::CustomerId;
+use crate::event::{CustomerId, Flags};
 use crate::limits::PARTITIONS;
 use crate::policy::dynamic::Listed;
 use crate::policy::predicate::Value;
@@ -34,6 +34,8 @@ pub(crate) struct Shard {
     found: Yield,
     /// Hits of the event a coupled shard is at.
     pending: Vec<(u16, Hit)>,
+    /// What a coupled shard said of calls that may be told of again.
+    answers: Answers,
 }
 
 #[derive(Clone, Debug)]
@@ -91,6 +93,7 @@ impl Shard {
             told: vec![(0, 0); plan.counters.len()],
             found: Yield::default(),
             pending: Vec::new(),
+            answers: Answers::default(),
             number,
             plan,
         }
@@ -150,7 +153,13 @@ impl Shard {
             };
             let mut put = |counter: u16, hit: Hit| pending.push((counter, hit));
             let mut verdict = prepare::judge(&view, &plan, index, &mut decided, &mut key_bytes, &mut put);
-            prepare::count(&view, &plan, index, verdict, &mut key_bytes, &mut put);
+            let slot = work.slots.get(i).copied().unwrap_or(Work::NO_SLOT);
+            let counted_as = if verdict.rule == RuleRef::Default && event.flags.has(Flags::REPEATED) {
+                self.answers.get(slot).0
+            } else {
+                verdict
+            };
+            prepare::count(&view, &plan, index, counted_as, &mut key_bytes, &mut put);
             while let Some((counter, hit)) = calls.next_if(|(_, hit)| hit.event == index) {
                 if prepare::is_up(verdict, hit.act) {
                     pending.push((*counter, *hit));
@@ -169,6 +178,9 @@ impl Shard {
                 }
             }
             self.pending = pending;
+            if slot != Work::NO_SLOT && !event.flags.has(Flags::REPEATED) {
+                self.answers.set(slot, verdict, Box::default());
+            }
             decided.verdicts.push(verdict);
         }
         for (counter, n) in counted.into_iter().enumerate().filter(|(_, n)| *n > 0) {

@@ -157,3 +157,26 @@ fn an_episode_of_concurrent_calls_closes_when_enough_of_them_ended() {
             t=5 closed up trunk=a"#]],
     );
 }
+
+#[test]
+fn what_follows_a_blocked_attempt_is_blocked_too_where_a_rule_does_not_count_that() {
+    let ends = "[[threshold]]; id = 'ends'; on = 'end'; measure = 'count'; per = ['callee']; window = '1h'; warning = '>= 9'; count_blocked = false\n";
+    let block = "[[firewall]]; id = 'no'; when = 'caller in {+46700001}'; action = 'block'\n";
+    let timeline = "
+        t=0 +46700001 -> +46811 id=a
+        t=0 +46700002 -> +46811 id=b
+        t=1 end +46700001 -> +46811 id=a status=rejected
+        t=1 end +46700002 -> +46811 id=b status=answered
+        t=2 cdr +46700001 -> +46811 id=c status=rejected
+    ";
+    let said_by = |rules: &str, options| said(rules, timeline, options).count("ends")[0];
+    assert_eq!(said_by(&format!("{block}{ends}"), MERGE), 1);
+    // On a feed that does not merge, an end is an event by itself.
+    assert_eq!(said_by(&format!("{block}{ends}"), PLAIN), 2);
+    // The same where events are judged one after the other.
+    let coupled = "[lists]; dyn = { type = 'number', dynamic = true }
+        [[firewall]]; id = 'dyn'; when = 'caller in $dyn'; action = 'block'
+        [[threshold]]; id = 'r'; on = 'attempt'; measure = 'count'; per = ['caller']; window = '10s'
+        warning = '>= 1'; on_warning = { block = { list = 'dyn', ttl = '5s' } }; where = 'caller in {+46700001}'\n";
+    assert_eq!(said_by(&format!("{coupled}{ends}"), MERGE), 1);
+}
