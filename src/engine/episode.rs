@@ -99,8 +99,9 @@ impl Clearing {
         let window = terms.width.window_ms;
         let clock = meter.head().clock();
         if window == 0 {
-            // `match`: nothing is left of an event when its instant is over.
+            // `match`: nothing is left of an event when its instant is over, and it was not clear in that instant.
             meter.expire(pool, clock);
+            self.since = None;
         }
         self.settle(terms, meter, pool, clock);
         while self.closed_at.is_none() {

@@ -34,6 +34,13 @@ impl<K: Hash + Eq + Copy, V> Expiring<K, V> {
         }
     }
 
+    /// Moves the end of an entry, but never to before where it is.
+    pub(crate) fn prolong(&mut self, key: &K, ends: i64) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.0 = entry.0.max(ends);
+        }
+    }
+
     /// Adds or replaces an entry. What has to go, ended or for want of room, is handed to `gone`.
     pub(crate) fn insert(&mut self, key: K, value: V, at: i64, ends: i64, mut gone: impl FnMut(V)) {
         for _ in 0..2 {

@@ -26,6 +26,8 @@ mod plan;
 mod prepare;
 mod shard;
 mod table;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -476,13 +478,24 @@ impl Core {
 
 /// Gives events of a call that was judged before the verdict of then, unless a rule of their own decided.
 fn answer(judged: &mut Judged, slots: &[u32], answers: &mut Answers) {
+    let mut repeated: Vec<(u32, u16)> = Vec::new();
     for (i, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != Work::NO_SLOT) {
         let (event, verdict) = (&judged.batch.events[i], &mut judged.verdicts[i]);
+        let index = i as u32;
         if !event.flags.has(Flags::REPEATED) {
-            answers.set(*slot, *verdict);
+            let first = judged.flags.partition_point(|(event, _)| *event < index);
+            let own = judged.flags[first..].iter().take_while(|(event, _)| *event == index);
+            answers.set(*slot, *verdict, own.map(|(_, rule)| *rule).collect());
         } else if verdict.rule == RuleRef::Default {
-            *verdict = answers.get(*slot);
+            let (told, flags) = answers.get(*slot);
+            *verdict = told;
+            repeated.extend(flags.iter().map(|rule| (index, *rule)));
         }
+    }
+    if !repeated.is_empty() {
+        repeated.append(&mut judged.flags);
+        repeated.sort_by_key(|(event, _)| *event);
+        judged.flags = repeated;
     }
 }
 

@@ -117,6 +117,8 @@ pub(crate) struct Plan {
     pub(crate) tracked: Vec<Option<u16>>,
     /// Parties that are looked up in large lists, to be brought into the caches for many events at once.
     pub(crate) looked_up: Vec<(Which, usize)>,
+    /// Some rule counts answers or ends, but not those of calls that were blocked.
+    pub(crate) minds_blocked: bool,
     /// Some rule reads what thresholds write to: events are judged one after the other, on one shard.
     pub(crate) is_coupled: bool,
 }
@@ -167,6 +169,9 @@ impl Plan {
             request_rules: rules_of(&[On::Request]),
             tracked,
             looked_up: looked_up(&policy),
+            minds_blocked: counters
+                .iter()
+                .any(|c| !c.count_blocked && c.phases.meets(Phases(Phases::ANSWER.0 | Phases::END.0))),
             is_coupled,
             counters,
             policy,

@@ -124,11 +124,13 @@ pub(crate) fn count(
     if phases.is_empty() {
         return;
     }
+    let is_repeated = verdict.rule == RuleRef::Default && event.flags.has(Flags::CALL_BLOCKED);
+    let is_blocked = verdict.action == Action::Block || is_repeated;
     // Rules of one `per` list follow each other more often than not.
     let mut last: Option<(KeyChoice, Option<(u64, Key)>)> = None;
     for number in &plan.by_kind[event.kind as usize] {
         let counter = &plan.counters[*number as usize];
-        if !counter.phases.meets(phases) || !counter.count_blocked && verdict.action == Action::Block {
+        if !counter.phases.meets(phases) || !counter.count_blocked && is_blocked {
             continue;
         }
         if plan.condition(counter).is_some_and(|condition| !condition.eval(view)) {

@@ -44,7 +44,8 @@ pub(crate) struct Crossing {
     pub(crate) late: bool,
     /// Counted under `(other)` for want of room.
     pub(crate) other: bool,
-    pub(crate) partition: u32,
+    /// The episode it opened or made critical; it may be closed by the time anybody looks.
+    pub(crate) episode: EpisodeId,
     pub(crate) slot: u32,
 }
 
@@ -54,6 +55,7 @@ pub(crate) struct Yield {
     pub(crate) crossings: Vec<Crossing>,
     /// Slot, its partition, and the instant from which its episode counts as closed.
     pub(crate) closed: Vec<(EpisodeId, i64)>,
+    pub(crate) counted: u64,
     pub(crate) late: u64,
     pub(crate) too_late: u64,
     pub(crate) evicted: u64,
@@ -209,12 +211,6 @@ impl<M: Meter> Table<M> {
         let part = &mut self.partitions[(id.partition >> self.shards_log2) as usize];
         let number = part.episodes.get(&slot)?.number;
         (number == id.number).then(|| part.closes_at(slot, &self.terms))
-    }
-
-    /// The open episode of a slot.
-    pub(crate) fn episode(&self, partition: u32, slot: u32) -> Option<EpisodeId> {
-        let part = &self.partitions[(partition >> self.shards_log2) as usize];
-        part.episodes.get(&slot).map(|e| EpisodeId { partition, number: e.number })
     }
 
     pub(crate) fn keys(&self) -> u64 {
@@ -419,12 +415,17 @@ impl<M: Meter> Partition<M> {
         let meter = &mut self.slots[slot as usize].meter;
         let head = meter.head();
         let (clock, now) = (head.clock(), hit.time);
+        if hit.act == Act::Refresh && !meter.holds(&self.pool, hit.value) {
+            // It was blocked, or is too old to be up.
+            return;
+        }
         let late = now < clock;
         if late && now <= clock - terms.width.window_ms {
             out.too_late += 1;
             return;
         }
         out.late += u64::from(late);
+        out.counted += u64::from(hit.act == Act::Count);
         let before = self.pool.bytes();
         if now > clock {
             if head.is_open() {
@@ -434,9 +435,6 @@ impl<M: Meter> Partition<M> {
             }
         }
         let meter = &mut self.slots[slot as usize].meter;
-        if hit.act == Act::Refresh {
-            meter.remove(&mut self.pool, hit.value);
-        }
         meter.insert(&mut self.pool, &terms.width, now, hit.value);
         let head = meter.head();
         let reading = meter.reading(&self.pool, &terms.width);
@@ -450,6 +448,7 @@ impl<M: Meter> Partition<M> {
                     let number = self.episodes_opened;
                     self.episodes.insert(slot, Episode { number, clearing: Clearing::default(), closes_at: None });
                 }
+                let number = self.episodes.get(&slot).map_or(0, |e| e.number);
                 out.crossings.push(Crossing {
                     event: hit.event,
                     level,
@@ -458,7 +457,7 @@ impl<M: Meter> Partition<M> {
                     bottom: reading.bottom,
                     late,
                     other: self.other == Some(slot),
-                    partition: global,
+                    episode: EpisodeId { partition: global, number },
                     slot,
                 });
             }

@@ -233,7 +233,16 @@ fn dynamically(operand: &Operand, kind: DynamicKind, list: usize, view: &View<'_
         DynamicKind::Texts => operand.with_text(view, |text| holds(Probe::Text(text))).unwrap_or(false),
         DynamicKind::Numbers => match operand.value(view) {
             Some(Value::Number(number, text)) if number.is_text() => holds(Probe::Text(text)),
-            Some(Value::Number(number, _) | Value::Prefix(number)) => holds(Probe::Number(number)),
+            Some(Value::Number(number, _) | Value::Prefix(number)) => {
+                // A prefix on the list may cover a number that itself never may be there.
+                let whole = match operand {
+                    Operand::Field(Field::Party(which)) | Operand::Prefix(Field::Party(which), _) => {
+                        view.event.party(*which).number
+                    }
+                    _ => number,
+                };
+                holds(Probe::Number(number)) && !view.policy.is_protected(whole, view.event.time)
+            }
             _ => false,
         },
     }

@@ -127,6 +127,14 @@ impl Meter for Distinct {
         })
     }
 
+    fn holds(&self, pool: &Self::Pool, value: u64) -> bool {
+        match self.head.own() {
+            ONE => self.value == value,
+            SPILLED => pool.get(self.at).holds(value),
+            _ => false,
+        }
+    }
+
     fn remove(&mut self, pool: &mut Self::Pool, value: u64) {
         match self.head.own() {
             ONE if self.value == value => self.head.set_own(0),

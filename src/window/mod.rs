@@ -73,6 +73,10 @@ pub(crate) trait Meter: Sized + std::fmt::Debug {
     /// [`NOTHING`] counts for `min_count` only.
     fn insert(&mut self, pool: &mut Self::Pool, width: &Width, at: i64, value: u64);
     fn reading(&self, pool: &Self::Pool, width: &Width) -> Reading;
+    /// Is the value among the items (a call that is up)?
+    fn holds(&self, _pool: &Self::Pool, _value: u64) -> bool {
+        false
+    }
     /// Takes back a value before its time (a call that ended).
     fn remove(&mut self, _pool: &mut Self::Pool, _value: u64) {}
     /// Frees what the pool holds for this key.

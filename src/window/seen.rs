@@ -145,6 +145,13 @@ impl Seen {
         }
     }
 
+    pub(crate) fn holds(&self, value: u64) -> bool {
+        match self {
+            Seen::Few(items, _) => items.iter().any(|e| e.value() == value),
+            Seen::Many(many) => many.last.contains_key(&value),
+        }
+    }
+
     /// Takes a value back.
     pub(crate) fn remove(&mut self, value: u64) {
         match self {
