@@ -86,20 +86,26 @@ impl Source {
         self.framer.recycle(block);
     }
 
+    /// Reads a block's worth, or from a pipe what there is; 0 at the end.
     fn fill(&mut self) -> std::io::Result<usize> {
         let space = self.framer.space(BLOCK_BYTES);
-        if !self.is_pipe {
-            return self.reader.by_ref().take(BLOCK_BYTES as u64).read_to_end(space);
-        }
         let had = space.len();
         space.resize(had + BLOCK_BYTES, 0);
+        let mut n = 0;
         let read = loop {
-            match self.reader.read(space.get_mut(had..).unwrap_or(&mut [])) {
+            match self.reader.read(space.get_mut(had + n..).unwrap_or(&mut [])) {
+                Ok(0) => break Ok(n),
+                Ok(more) => {
+                    n += more;
+                    if self.is_pipe {
+                        break Ok(n);
+                    }
+                }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                read => break read,
+                Err(e) => break Err(e),
             }
         };
-        space.truncate(had + read.as_ref().map_or(0, |n| *n));
+        space.truncate(had + n);
         read
     }
 }
