@@ -68,16 +68,22 @@ impl Number {
     pub const INVALID: Number = Number(INVALID);
 
     /// From the digits after the `+`: 3 to 15 of them, the first not 0; `None` otherwise.
+    #[inline(always)]
     pub fn e164(digits: &[u8]) -> Option<Number> {
         let len = digits.len();
         if !(3..=E164_DIGITS_MAX).contains(&len) || digits.first() == Some(&b'0') {
             return None;
         }
         // Eight digits at a time: most numbers have 10 to 13, so byte by byte is the slower half of a decoder.
-        let (head, tail) = digits.split_at(len.saturating_sub(8));
-        let value = match tail.first_chunk::<8>() {
-            Some(eight) => small(head)? * 100_000_000 + eight_digits(u64::from_le_bytes(*eight))?,
-            None => small(tail)?,
+        let value = match (digits.first_chunk::<8>(), digits.last_chunk::<8>()) {
+            (Some(head), Some(tail)) => {
+                // What the tail does not hold, behind zeros.
+                let n_kept = (len - 8) as u32;
+                let head =
+                    keep_low_bytes(u64::from_le_bytes(*head), n_kept) | (ZEROS & !keep_low_bytes(u64::MAX, n_kept));
+                eight_digits(head)? * 100_000_000 + eight_digits(u64::from_le_bytes(*tail))?
+            }
+            _ => small(digits)?,
         };
         Some(Number(E164 | value << 4 | len as u64))
     }
@@ -215,19 +221,45 @@ fn small(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0, |value, b| b.is_ascii_digit().then(|| value * 10 + u64::from(b - b'0')))
 }
 
+const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
+
 /// The value of eight digits, the first in the lowest byte; `None` where a byte is no digit.
+#[inline]
 fn eight_digits(bytes: u64) -> Option<u64> {
-    const HIGH: u64 = 0xf0f0_f0f0_f0f0_f0f0;
-    const ZEROS: u64 = 0x3030_3030_3030_3030;
-    const SIXES: u64 = 0x0606_0606_0606_0606;
+    const HIGH: u64 = u64::from_le_bytes([0xf0; 8]);
+    const SIXES: u64 = u64::from_le_bytes([6; 8]);
     // A digit's upper half is 3, and still is with 6 added.
     if bytes & HIGH != ZEROS || bytes.wrapping_add(SIXES) & HIGH != ZEROS {
         return None;
     }
-    let ones = bytes & !HIGH;
+    Some(value_of_eight(bytes & !HIGH))
+}
+
+/// The value of eight digits without their upper halves, the first in the lowest byte.
+#[inline]
+fn value_of_eight(ones: u64) -> u64 {
     let pairs = ones.wrapping_mul(10).wrapping_add(ones >> 8) & 0x00ff_00ff_00ff_00ff;
     let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_ffff_0000_ffff;
-    Some(fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff)
+    fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff
+}
+
+/// The digits that eight bytes begin with, the first in the lowest byte: their value, and how many they are.
+#[inline]
+pub(crate) fn leading_digits(bytes: u64) -> (u64, u32) {
+    const PAST_NINE: u64 = u64::from_le_bytes([0x76; 8]);
+    const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
+    let ones = bytes ^ ZEROS;
+    // The lowest byte that is no digit has its top bit set; what the sum carries only reaches bytes above it.
+    let n_digits = ((ones.wrapping_add(PAST_NINE) | ones) & TOPS).trailing_zeros() / 8;
+    (value_of_eight(keep_low_bytes(ones, n_digits)), n_digits)
+}
+
+/// The lowest `n` of eight bytes, moved up as far as they go.
+#[inline]
+fn keep_low_bytes(bytes: u64, n: u32) -> u64 {
+    // In halves, since no shift goes 64 far.
+    let half = 32 - 4 * n;
+    bytes << half << half
 }
 
 /// E.164 with its `+`; packed forms as dialled; nothing for what only the text tells.
@@ -282,6 +314,19 @@ mod tests {
             }
         }
         assert_eq!(Number::e164(b"100000000000000").unwrap().digits(), Some((100_000_000_000_000, 15)));
+    }
+
+    #[test]
+    fn digits_end_at_the_first_byte_that_is_none() {
+        for len in 0..=8usize {
+            for byte in (0..=255u8).filter(|b| len == 8 || !b.is_ascii_digit()) {
+                let mut bytes = *b"98765432";
+                bytes.iter_mut().skip(len).for_each(|b| *b = byte);
+                let value = [0, 9, 98, 987, 9_876, 98_765, 987_654, 9_876_543, 98_765_432][len];
+                assert_eq!(leading_digits(u64::from_le_bytes(bytes)), (value, len as u32), "{bytes:?}");
+            }
+        }
+        assert_eq!(leading_digits(u64::from_le_bytes(*b"12.34567")), (12, 2));
     }
 
     #[test]

@@ -87,6 +87,7 @@ impl Attribution {
         Ok(())
     }
 
+    #[inline]
     fn customer(&mut self, event: &CallEvent, origin: Origin, block: &[u8], side: &[u8]) -> Result<CustomerId, Reject> {
         if self.context.customer_from_event && !origin.customer.is_absent() {
             let names = &self.context.names;
@@ -104,6 +105,7 @@ impl Attribution {
 }
 
 /// Lets the dial plan say what a party's number means.
+#[inline]
 fn normalise(
     party: &mut Party,
     plan: &DialPlan,

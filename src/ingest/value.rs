@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::clock::{Timestamp, days_from_civil};
+use crate::event::number::{POWERS, leading_digits};
 
 /// A decimal number as written: `mantissa * 10^exponent`.
 ///
@@ -26,6 +27,45 @@ impl Decimal {
     /// The number that `bytes` starts with, by the grammar of JSON, and its length.
     #[inline]
     pub(crate) fn scan(bytes: &[u8]) -> Option<(Decimal, usize)> {
+        match Decimal::scan_common(bytes) {
+            Some(scanned) => Some(scanned),
+            None => Decimal::scan_any(bytes),
+        }
+    }
+
+    /// Up to 15 digits before and up to 7 after the point, whole words at a time; `None` for other forms.
+    #[inline(always)]
+    pub(crate) fn scan_common(bytes: &[u8]) -> Option<(Decimal, usize)> {
+        let word = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk::<8>()?));
+        let (mut mantissa, n_digits) = leading_digits(word(0)?);
+        let mut at = n_digits as usize;
+        if at == 8 {
+            let (low, n_low) = leading_digits(word(8)?);
+            mantissa = mantissa * POWERS.get(n_low as usize)? + low;
+            at += n_low as usize;
+        }
+        let starts_well = at == 1 || bytes.first() != Some(&b'0');
+        if !(1..=15).contains(&at) || !starts_well {
+            return None;
+        }
+        let (mut exponent, mut plain) = (0, true);
+        if bytes.get(at) == Some(&b'.') {
+            let (fraction, n_places) = leading_digits(word(at + 1)?);
+            if !(1..=7).contains(&n_places) || at > 11 {
+                return None;
+            }
+            mantissa = mantissa * POWERS.get(n_places as usize)? + fraction;
+            (exponent, plain) = (-(n_places as i32), false);
+            at += 1 + n_places as usize;
+        }
+        match bytes.get(at) {
+            Some(b'e' | b'E') => None,
+            _ => Some((Decimal { negative: false, mantissa, exponent, plain, inexact: false }, at)),
+        }
+    }
+
+    #[inline(never)]
+    fn scan_any(bytes: &[u8]) -> Option<(Decimal, usize)> {
         let mut at = 0;
         let negative = bytes.first() == Some(&b'-');
         if negative {
@@ -123,7 +163,17 @@ impl Decimal {
     }
 
     /// The value times `10^places`, rounded half away from zero; `None` past 2^64. The sign is the caller's.
+    #[inline]
     pub(crate) fn scaled(&self, places: i32) -> Option<u64> {
+        let power = self.exponent.saturating_add(places);
+        match usize::try_from(power).ok().and_then(|power| POWERS.get(power)) {
+            Some(unit) => self.mantissa.checked_mul(*unit),
+            None => self.scaled_far(places),
+        }
+    }
+
+    #[inline(never)]
+    fn scaled_far(&self, places: i32) -> Option<u64> {
         if self.mantissa == 0 {
             return Some(0);
         }
@@ -149,7 +199,11 @@ impl Decimal {
     }
 
     /// The value, where it is a whole number of 0 or more.
+    #[inline]
     pub(crate) fn whole(&self) -> Option<u64> {
+        if self.plain && self.exponent == 0 && !self.negative {
+            return Some(self.mantissa);
+        }
         if (self.negative && self.mantissa != 0) || self.inexact {
             return None;
         }
@@ -161,6 +215,7 @@ impl Decimal {
     }
 
     /// Seconds as milliseconds, rounded half up; `None` where negative or more than 49 days.
+    #[inline]
     pub(crate) fn seconds_ms(&self) -> Option<u32> {
         if self.negative && self.mantissa != 0 {
             return None;
@@ -176,6 +231,7 @@ impl Decimal {
     }
 
     /// An instant written as an integer of epoch seconds (< 10^11), milliseconds (< 10^14) or microseconds.
+    #[inline]
     pub(crate) fn epoch(&self) -> Option<Timestamp> {
         if !self.plain || self.exponent != 0 {
             return None;
@@ -196,6 +252,7 @@ fn digit_at(bytes: &[u8], at: usize) -> Option<u8> {
     bytes.get(at).map(|b| b.wrapping_sub(b'0')).filter(|d| *d < 10)
 }
 
+#[inline]
 fn in_range(ms: i64) -> Option<Timestamp> {
     (Timestamp::MIN.0..=Timestamp::MAX.0).contains(&ms).then_some(Timestamp(ms))
 }
@@ -274,31 +331,32 @@ pub(crate) fn ip(text: &[u8]) -> Option<IpAddr> {
 }
 
 /// Four decimals without leading zeros, as the standard library has it.
+#[inline]
 fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    let mut octets = [0u8; 4];
-    let (mut part, mut value, mut n_digits) = (0usize, 0u32, 0u32);
-    for b in text {
-        match b {
-            b'0'..=b'9' => {
-                // "01" is octal to some and decimal to others.
-                if n_digits == 3 || (n_digits == 1 && value == 0) {
-                    return None;
-                }
-                value = value * 10 + u32::from(b - b'0');
-                n_digits += 1;
+    let (mut octets, mut at) = ([0u8; 4], 0);
+    for (part, octet) in octets.iter_mut().enumerate() {
+        if part > 0 {
+            if text.get(at) != Some(&b'.') {
+                return None;
             }
-            b'.' if n_digits > 0 && part < 3 => {
-                *octets.get_mut(part)? = u8::try_from(value).ok()?;
-                (part, value, n_digits) = (part + 1, 0, 0);
-            }
-            _ => return None,
+            at += 1;
         }
+        let mut value = u32::from(digit_at(text, at)?);
+        at += 1;
+        // "01" is octal to some and decimal to others; a digit after a lone zero is met as no dot.
+        if value != 0
+            && let Some(second) = digit_at(text, at)
+        {
+            value = value * 10 + u32::from(second);
+            at += 1;
+            if let Some(third) = digit_at(text, at) {
+                value = value * 10 + u32::from(third);
+                at += 1;
+            }
+        }
+        *octet = u8::try_from(value).ok()?;
     }
-    if part != 3 || n_digits == 0 {
-        return None;
-    }
-    octets[3] = u8::try_from(value).ok()?;
-    Some(Ipv4Addr::from(octets))
+    (at == text.len()).then(|| Ipv4Addr::from(octets))
 }
 
 #[cfg(test)]

@@ -149,7 +149,7 @@ impl Head {
 
     pub(crate) fn set_episode(&mut self, open: bool, critical: bool) {
         self.0 &= !(Self::OPEN | Self::CRITICAL);
-        self.0 |= u64::from(open) * Self::OPEN | u64::from(critical) * Self::CRITICAL;
+        self.0 |= (u64::from(open) * Self::OPEN) | (u64::from(critical) * Self::CRITICAL);
     }
 
     pub(crate) fn own(self) -> u32 {

@@ -121,7 +121,7 @@ impl Meter for Ratio {
         let total = if value == NOTHING { 0 } else { value };
         state.insert(clock, at, Item { at: 0, n: 1, known, total });
         if state.items.len() > EXACT_ITEMS_MAX {
-            *state = Box::new(std::mem::take(&mut **state).into_panes(clock, width.window_ms));
+            **state = std::mem::take(&mut **state).into_panes(clock, width.window_ms);
         }
         pool.bytes = pool.bytes + state.bytes() - had;
     }

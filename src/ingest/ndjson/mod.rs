@@ -1,7 +1,7 @@
 //! NDJSON: one JSON object a line becomes one event, without building the object.
 //!
-//! Gateways write the same keys in the same order line after line, so the order of the last line is tried
-//! first and a key costs one comparison. Any other order, spacing and escapes are read as well, slower.
+//! Gateways write the same keys in the same order and spacing line after line, so those of the last line are tried
+//! first, and a key costs one comparison. Any other order, spacing and escapes are read as well, slower.
 //!
 //! Of a key that stands twice the last value counts; a first value of the wrong type still rejects.
 //! `null` and the empty text are absent.
@@ -28,7 +28,7 @@ pub(crate) struct Reader {
 /// Keys whose place is remembered. Longer events fall back to the general way past it.
 const ORDER_MAX: usize = 64;
 
-/// A key with its quotes, as the next 16 bytes show it.
+/// A key with what stands around it, as the next 16 bytes show it: `{"time":`, `,"kind":`.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     key: u128,
@@ -47,17 +47,17 @@ impl Reader {
         out: &mut Batch,
     ) {
         // Checked once a block; only a block that has a bad line pays for each of its lines.
-        let is_utf8 = std::str::from_utf8(block).is_ok();
-        let mut scanner = Scanner { block, at: 0 };
-        while scanner.at < block.len() {
-            let first = scanner.at;
-            scanner.skip_space();
-            if scanner.peek() == b'\n' {
-                scanner.at += 1;
+        let is_utf8 = block.is_ascii() || std::str::from_utf8(block).is_ok();
+        let mut at = 0;
+        while at < block.len() {
+            let first = at;
+            at = scan::skip_space(block, at);
+            if scan::peek(block, at) == b'\n' {
+                at += 1;
                 continue;
             }
             let mut line = Line {
-                scanner: &mut scanner,
+                block,
                 side: &mut out.side,
                 order: &mut self.order,
                 origin: Origin::default(),
@@ -67,12 +67,11 @@ impl Reader {
             };
             out.events.push(CallEvent::BLANK);
             let Some(event) = out.events.last_mut() else { return };
-            let mut result = line.read(event);
+            let read = line.read(at, event);
             let (origin, unknown_fields, unknown_words) = (line.origin, line.unknown_fields, line.unknown_words);
-            let end = match result {
-                Ok(()) => scanner.at,
-                Err(_) => line_end(block, scanner.at),
-            };
+            // No token holds a newline, so the line ends at the first, however much of it was read.
+            let end = read.unwrap_or_else(|_| line_end(block, at));
+            let mut result = read.map(|_| ());
             if end - first > LINE_BYTES_MAX {
                 result = Err(Reject::LineTooLong);
             } else if !is_utf8 && block.get(first..end).is_none_or(|line| std::str::from_utf8(line).is_err()) {
@@ -80,7 +79,7 @@ impl Reader {
             }
             let result =
                 result.and_then(|()| attribution.complete(event, origin, arrival, block, &mut out.side, counts));
-            scanner.at = end + 1;
+            at = end + 1;
             match result {
                 Ok(()) => {
                     counts.unknown_fields += u64::from(unknown_fields);
@@ -103,9 +102,9 @@ fn line_end(block: &[u8], at: usize) -> usize {
     at + memchr::memchr(b'\n', rest).unwrap_or(rest.len())
 }
 
-/// One line on its way to an event.
+/// One line on its way to an event. Where reading stands goes from call to call as `at`.
 struct Line<'a, 'b> {
-    scanner: &'a mut Scanner<'b>,
+    block: &'b [u8],
     side: &'a mut Vec<u8>,
     order: &'a mut Vec<Slot>,
     origin: Origin,
@@ -116,91 +115,106 @@ struct Line<'a, 'b> {
 }
 
 impl Line<'_, '_> {
-    /// Leaves the scanner at the newline.
-    fn read(&mut self, event: &mut CallEvent) -> Result<(), Reject> {
+    /// Reads the line that begins at `at`; returns where its newline stands.
+    #[inline]
+    fn read(&mut self, mut at: usize, event: &mut CallEvent) -> Result<usize, Reject> {
         event.time = Timestamp(i64::MIN);
-        if self.scanner.peek() != b'{' {
-            self.scanner.skip_value()?;
-            self.end()?;
-            return Err(Reject::NotAnObject);
-        }
-        self.scanner.at += 1;
-        self.scanner.skip_space();
-        if self.scanner.peek() != b'}' {
-            let mut place = 0;
-            loop {
-                let field = self.key(place)?;
-                self.scanner.skip_space();
-                self.value(field, event)?;
-                place += 1;
-                self.scanner.skip_space();
-                match self.scanner.peek() {
-                    b',' => self.scanner.at += 1,
-                    b'}' => break,
-                    _ => return Err(Reject::Malformed),
-                }
-                self.scanner.skip_space();
+        let mut place = 0;
+        loop {
+            (at, place) = self.remembered(at, place, event);
+            if place > 0 && scan::peek(self.block, at) == b'}' {
+                at += 1;
+                break;
             }
+            match self.any_key(at, place)? {
+                Next::Member(field, value_at) => at = self.any_value(value_at, field, event)?,
+                Next::End(end) => {
+                    at = end;
+                    break;
+                }
+            }
+            place += 1;
         }
-        self.scanner.at += 1;
-        self.end()?;
+        at = end(self.block, at)?;
         if let Some(problem) = self.problem {
             return Err(problem);
         }
         if event.time == Timestamp(i64::MIN) {
             return Err(Reject::NoTime);
         }
-        Ok(())
+        Ok(at)
     }
 
-    fn end(&mut self) -> Result<(), Reject> {
-        self.scanner.skip_space();
-        if self.scanner.peek() == b'\n' { Ok(()) } else { Err(Reject::Malformed) }
-    }
-
-    /// The key that is next, with its colon.
-    #[inline]
-    fn key(&mut self, place: usize) -> Result<Option<WireField>, Reject> {
-        let at = self.scanner.at;
-        if let Some(slot) = self.order.get(place)
-            && let Some(chunk) = self.scanner.block.get(at..).and_then(<[u8]>::first_chunk::<16>)
+    /// Reads members as long as they have the keys of the last line and plain values, which is nearly always to the
+    /// end; returns where that ends.
+    #[inline(always)]
+    fn remembered(&mut self, at: usize, mut place: usize, event: &mut CallEvent) -> (usize, usize) {
+        let block = self.block;
+        let mut rest = block.get(at..).unwrap_or(&[]);
+        while let Some(slot) = self.order.get(place)
+            && let Some(chunk) = rest.first_chunk::<16>()
             && u128::from_le_bytes(*chunk) & slot.mask == slot.key
+            && let Some(value) = rest.get(slot.len..)
+            && let Some(field) = slot.field
         {
-            let field = slot.field;
-            self.scanner.at = at + slot.len;
-            if self.scanner.peek() == b':' {
-                self.scanner.at += 1;
-                return Ok(field);
+            if let Some(text) = scan::plain_text(value) {
+                let at = (block.len() - value.len() + 1) as u32;
+                self.text(field, Text { at, len: text.len() as u32 }, text, event);
+                rest = value.get(text.len() + 2..).unwrap_or(&[]);
+            } else if let Some((number, len)) = Decimal::scan_common(value) {
+                self.number(field, number, event);
+                rest = value.get(len..).unwrap_or(&[]);
+            } else {
+                break;
             }
-            self.scanner.at = at;
+            place += 1;
         }
-        self.any_key(place)
+        (block.len() - rest.len(), place)
     }
 
-    fn any_key(&mut self, place: usize) -> Result<Option<WireField>, Reject> {
-        let first = self.scanner.at;
-        if self.scanner.peek() != b'"' {
-            return Err(Reject::Malformed);
+    /// The key that is next, with the brace or comma before it and the colon behind it, in any form.
+    #[inline(never)]
+    fn any_key(&mut self, at: usize, place: usize) -> Result<Next, Reject> {
+        let mut scanner = Scanner { block: self.block, at };
+        if place == 0 && scanner.peek() != b'{' {
+            scanner.skip_value()?;
+            end(self.block, scanner.at)?;
+            return Err(Reject::NotAnObject);
+        }
+        if place > 0 {
+            scanner.skip_space();
+            match scanner.peek() {
+                b',' => {}
+                b'}' => return Ok(Next::End(scanner.at + 1)),
+                _ => return Err(Reject::Malformed),
+            }
+        }
+        // Spaces before a comma are not worth remembering.
+        let first = scanner.at;
+        scanner.at += 1;
+        scanner.skip_space();
+        match scanner.peek() {
+            b'"' => {}
+            b'}' if place == 0 => return Ok(Next::End(scanner.at + 1)),
+            _ => return Err(Reject::Malformed),
         }
         let kept = self.side.len();
-        let name = self.scanner.string(self.side)?;
-        let field = WireField::parse(bytes(self.scanner.block, self.side, name));
+        let name = scanner.string(self.side)?;
+        let field = WireField::parse(bytes(self.block, self.side, name));
         self.side.truncate(kept);
-        self.remember(place, first, field);
-        self.scanner.skip_space();
-        self.scanner.word(b":")?;
-        Ok(field)
+        scanner.skip_space();
+        scanner.word(b":")?;
+        self.remember(place, self.block.get(first..scanner.at).unwrap_or(&[]), field);
+        Ok(Next::Member(field, scanner.at))
     }
 
-    fn remember(&mut self, place: usize, first: usize, field: Option<WireField>) {
-        let written = self.scanner.block.get(first..self.scanner.at).unwrap_or(&[]);
+    fn remember(&mut self, place: usize, written: &[u8], field: Option<WireField>) {
         if written.len() > 16 || place > self.order.len() || place >= ORDER_MAX {
             return;
         }
-        let mut key = [0; 16];
-        let mut mask = [0; 16];
-        for (at, b) in written.iter().enumerate() {
-            (key[at], mask[at]) = (*b, 0xff);
+        let (mut key, mut mask) = ([0; 16], [0; 16]);
+        for ((key, mask), b) in key.iter_mut().zip(&mut mask).zip(written) {
+            (*key, *mask) = (*b, 0xff);
         }
         let slot = Slot { key: u128::from_le_bytes(key), mask: u128::from_le_bytes(mask), len: written.len(), field };
         match self.order.get_mut(place) {
@@ -209,47 +223,52 @@ impl Line<'_, '_> {
         }
     }
 
-    /// Reads a value into its field. An error is one of grammar; what only does not fit is a problem.
-    #[inline]
-    fn value(&mut self, field: Option<WireField>, event: &mut CallEvent) -> Result<(), Reject> {
+    /// Reads a value of any form into its field; returns where it ends. An error is one of grammar; what only does not
+    /// fit is a problem.
+    #[inline(never)]
+    fn any_value(&mut self, at: usize, field: Option<WireField>, event: &mut CallEvent) -> Result<usize, Reject> {
+        let mut scanner = Scanner { block: self.block, at };
+        scanner.skip_space();
         let Some(field) = field else {
             self.unknown_fields = true;
-            return self.scanner.skip_value();
+            scanner.skip_value()?;
+            return Ok(scanner.at);
         };
-        match self.scanner.peek() {
+        match scanner.peek() {
             b'"' => {
-                let text = self.scanner.string(self.side)?;
-                self.text(field, text, event);
-                Ok(())
+                let text = scanner.string(self.side)?;
+                // The side buffer may not be lent out while problems are noted.
+                let side = std::mem::take(self.side);
+                match bytes(self.block, &side, text) {
+                    b"" => self.absent(field, event),
+                    bytes => self.text(field, text, bytes, event),
+                }
+                *self.side = side;
             }
             b'-' | b'0'..=b'9' => {
-                let rest = self.scanner.block.get(self.scanner.at..).unwrap_or(&[]);
+                let rest = self.block.get(scanner.at..).unwrap_or(&[]);
                 let (number, len) = Decimal::scan(rest).ok_or(Reject::Malformed)?;
-                self.scanner.at += len;
+                scanner.at += len;
                 self.number(field, number, event);
-                Ok(())
             }
             b'n' => {
-                self.scanner.word(b"null")?;
-                self.text(field, Text::ABSENT, event);
-                Ok(())
+                scanner.word(b"null")?;
+                self.absent(field, event);
             }
             b't' => {
-                self.scanner.word(b"true")?;
+                scanner.word(b"true")?;
                 self.boolean(field, true, event);
-                Ok(())
             }
             b'f' => {
-                self.scanner.word(b"false")?;
+                scanner.word(b"false")?;
                 self.boolean(field, false, event);
-                Ok(())
             }
             _ => {
-                self.scanner.skip_value()?;
+                scanner.skip_value()?;
                 self.problem(Reject::WrongType);
-                Ok(())
             }
         }
+        Ok(scanner.at)
     }
 
     #[cold]
@@ -257,21 +276,23 @@ impl Line<'_, '_> {
         self.problem.get_or_insert(reason);
     }
 
-    /// Text, or nothing: the empty text and `null` take back what an earlier value said.
-    #[inline]
-    fn text(&mut self, field: WireField, text: Text, event: &mut CallEvent) {
+    /// The empty text and `null` take back what an earlier value said.
+    fn absent(&mut self, field: WireField, event: &mut CallEvent) {
+        match wire::text_place(field, event, &mut self.origin) {
+            Some((place, _)) => *place = Text::ABSENT,
+            None => blank(field, event),
+        }
+    }
+
+    #[inline(always)]
+    fn text(&mut self, field: WireField, span: Text, text: &[u8], event: &mut CallEvent) {
         if let Some((place, len_max)) = wire::text_place(field, event, &mut self.origin) {
-            *place = if text.len == 0 { Text::ABSENT } else { text };
-            if text.len as usize > len_max {
+            *place = span;
+            if text.len() > len_max {
                 self.problem(Reject::FieldTooLong);
             }
             return;
         }
-        if text.len == 0 {
-            return blank(field, event);
-        }
-        let (block, side) = (self.scanner.block, &*self.side);
-        let text = bytes(block, side, text);
         let known = match field {
             WireField::Time => match value::rfc3339(text) {
                 Some(time) => {
@@ -304,7 +325,7 @@ impl Line<'_, '_> {
         self.unknown_words += u32::from(!known);
     }
 
-    #[inline]
+    #[inline(always)]
     fn number(&mut self, field: WireField, number: Decimal, event: &mut CallEvent) {
         match field {
             WireField::Time => match number.epoch() {
@@ -354,6 +375,21 @@ impl Line<'_, '_> {
             event.flags.set(flag);
         }
     }
+}
+
+/// What stands behind a member.
+enum Next {
+    /// A key's field, where it has one, and where its value begins.
+    Member(Option<WireField>, usize),
+    /// The closing brace; where what follows it stands.
+    End(usize),
+}
+
+/// Where the newline stands that must be all that follows.
+#[inline]
+fn end(block: &[u8], at: usize) -> Result<usize, Reject> {
+    let at = scan::skip_space(block, at);
+    if scan::peek(block, at) == b'\n' { Ok(at) } else { Err(Reject::Malformed) }
 }
 
 /// False where the word is none of the vocabulary.

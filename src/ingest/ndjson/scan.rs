@@ -16,22 +16,39 @@ pub(crate) struct Scanner<'a> {
     pub(crate) at: usize,
 }
 
+/// The byte at `at`; a block that ends without a newline reads as if it had one.
+#[inline]
+pub(crate) fn peek(block: &[u8], at: usize) -> u8 {
+    block.get(at).copied().unwrap_or(b'\n')
+}
+
+#[inline]
+pub(crate) fn skip_space(block: &[u8], mut at: usize) -> usize {
+    while matches!(peek(block, at), b' ' | b'\t' | b'\r') {
+        at += 1;
+    }
+    at
+}
+
+/// The text of the string that `value` begins with, where it is not empty and has no escapes.
+#[inline(always)]
+pub(crate) fn plain_text(value: &[u8]) -> Option<&[u8]> {
+    let (b'"', inside) = value.split_first()? else { return None };
+    let end = plain_end(inside, 0);
+    let is_plain = end > 0 && inside.get(end) == Some(&b'"');
+    if is_plain { inside.get(..end) } else { None }
+}
+
 impl Scanner<'_> {
-    #[inline]
     pub(crate) fn peek(&self) -> u8 {
-        // A block that ends without a newline reads as if it had one.
-        self.block.get(self.at).copied().unwrap_or(b'\n')
+        peek(self.block, self.at)
     }
 
-    #[inline]
     pub(crate) fn skip_space(&mut self) {
-        while matches!(self.peek(), b' ' | b'\t' | b'\r') {
-            self.at += 1;
-        }
+        self.at = skip_space(self.block, self.at);
     }
 
     /// The text of a string whose opening quote is next; escapes are decoded into `side`.
-    #[inline]
     pub(crate) fn string(&mut self, side: &mut Vec<u8>) -> Result<Text, Reject> {
         let first = self.at + 1;
         let end = plain_end(self.block, first);
@@ -176,24 +193,37 @@ impl Scanner<'_> {
 }
 
 /// Where a run of plain string bytes ends: at a quote, a backslash, a control byte, or the end of the block.
-#[inline]
+#[inline(always)]
 fn plain_end(block: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const TOPS: u64 = ONES << 7;
-    // A byte that is zero after the exclusive or; bits above the lowest hit may lie, the lowest never does.
-    let hits = |word: u64, byte: u8| {
-        let x = word ^ (ONES * u64::from(byte));
-        x.wrapping_sub(ONES) & !x
-    };
-    while let Some(chunk) = block.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        let word = u64::from_le_bytes(*chunk);
-        let below_space = word.wrapping_sub(ONES * 0x20) & !word;
-        let found = (hits(word, b'"') | hits(word, b'\\') | below_space) & TOPS;
+    while let Some(chunk) = block.get(at..).and_then(<[u8]>::first_chunk::<16>) {
+        let both = u128::from_le_bytes(*chunk);
+        let found = plain_stops(both as u64);
         if found != 0 {
             return at + (found.trailing_zeros() / 8) as usize;
         }
-        at += 8;
+        let found = plain_stops((both >> 64) as u64);
+        if found != 0 {
+            return at + 8 + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 16;
     }
+    plain_end_bytewise(block, at)
+}
+
+/// Sets the top bit of the lowest byte that ends a run of plain bytes; bits above it may lie.
+#[inline(always)]
+fn plain_stops(bytes: u64) -> u64 {
+    const fn each(b: u8) -> u64 {
+        u64::from_le_bytes([b; 8])
+    }
+    // Changing one bit puts the quote, 0x22, just above the control bytes and none between.
+    let quote_or_control = (bytes ^ each(0x02)).wrapping_sub(each(0x21));
+    let backslash = (bytes ^ each(b'\\')).wrapping_sub(each(1));
+    (quote_or_control | backslash) & !bytes & each(0x80)
+}
+
+#[cold]
+fn plain_end_bytewise(block: &[u8], mut at: usize) -> usize {
     while block.get(at).is_some_and(|b| !matches!(b, b'"' | b'\\' | 0..0x20)) {
         at += 1;
     }
