@@ -156,7 +156,7 @@ fn json(line: &str) -> String {
     let mut party = "caller";
     for word in line.split_whitespace() {
         match word.split_once('=') {
-            Some(("t", at)) => drop(event.insert("time".into(), ms(at).into())),
+            Some(("t", at)) => drop(event.insert("time".into(), Timestamp(ms(at)).to_string().into())),
             Some(("id", id)) => drop(event.insert("call_id".into(), id.into())),
             Some((name @ ("duration" | "ring" | "cost" | "seq"), value)) => {
                 drop(event.insert(name.into(), serde_json::from_str(value).unwrap()));
