@@ -44,10 +44,21 @@ trap clean_up EXIT
 # Measuring
 # ---------------------------------------------------------------------------------------------------------------------
 
+failed() { # WHAT LOG: the end. A service that is no more may be the reason.
+    local code=0
+    { echo "figures.sh: $1 failed:" && tail -n 20 "$2"; } >&2
+    if [[ -n $service ]] && ! kill -0 "$service" 2> /dev/null; then
+        wait "$service" || code=$?
+        { echo "figures.sh: the service had ended with exit code $code:" && tail -n 20 "$work/service.log"; } >&2
+        service=
+    fi
+    exit 1
+}
+
 # measure COMMAND...: runs it; its output is in $work/out and $work/err, `seconds`, `cpu` and `peak_kib` (the largest
 # resident memory) are set, and $work/rss has a line `SECONDS KIB` every tenth of a second.
 measure() {
-    python3 "$work/measure.py" "$work" "$@" || { cat "$work/err" >&2 && exit 1; }
+    python3 "$work/measure.py" "$work" "$@" || failed "\`$*\`" "$work/err"
     read -r seconds cpu peak_kib < "$work/measured"
 }
 
@@ -170,7 +181,9 @@ count_rule() { # FOLDER WINDOW [KEY = VALUE]
 start_service() {
     printf '%s\n' "rules = \"$work/w1-rules\"" '[http]' 'listen = "off"' '[metrics]' 'listen = "off"' \
         '[[feed]]' 'listen = "127.0.0.1:0"' > "$work/ringfence.toml"
-    RINGFENCE_LOG=info "$program" serve --config "$work/ringfence.toml" > /dev/null 2> "$work/service.log" &
+    # Emptied here, or the address of the service before may still be read.
+    : > "$work/service.log"
+    RINGFENCE_LOG=info "$program" serve --config "$work/ringfence.toml" > /dev/null 2>> "$work/service.log" &
     service=$!
     for _ in {1..1200}; do
         address=$(sed -n 's/.*is ready.*("ndjson", \([^)]*\)).*/\1/p' "$work/service.log")
@@ -178,14 +191,11 @@ start_service() {
         kill -0 "$service" 2> /dev/null || break
         sleep 0.1
     done
-    echo "figures.sh: the service did not start:" >&2
-    cat "$work/service.log" >&2
-    exit 1
+    failed "starting the service" "$work/service.log"
 }
 
 stop_service() {
-    kill "$service"
-    wait "$service" || true
+    kill "$service" && wait "$service" || failed "stopping the service" "$work/service.log"
     service=
 }
 
@@ -268,9 +278,9 @@ bytes_per_key() {
         "peak $((peak_kib / 1024)) MiB less $((base / 1024)) MiB with one key; $(calc "$(field rules/calls/keys)") keys held"
 }
 
-# Resident memory at ten instants of the last `measure`.
+# Resident memory at ten instants of the last `measure`; the very last sample may be of its end.
 rss_over_time() {
-    awk '{ kib[NR] = $2 } END { for (i = 1; i <= 10; i++) print kib[int((NR - 1) * i / 10) + 1] }' "$work/rss"
+    awk '{ kib[NR] = $2 } END { for (i = 1; i <= 10; i++) print kib[int((NR - 2) * i / 10) + 1] }' "$work/rss"
 }
 
 ever_new_callers() {

@@ -1,7 +1,9 @@
 //! A bounded map whose entries end at an event time of their own.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::Hash;
+
+use hashbrown::HashMap;
 
 /// Entries end by time, or, when the map is full, in the order in which they came. Each insertion looks at the two
 /// entries at the front, so that what has ended is gone after as many insertions as there are entries, and no call
