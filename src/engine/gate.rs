@@ -11,7 +11,7 @@ use super::plan::Plan;
 use super::prepare;
 use super::table::{Act, Hit};
 use super::work::{Answers, Decided, Work};
-use crate::event::{Batch, CallEvent, Direction, Flags, Kind, Number};
+use crate::event::{Batch, CallEvent, Direction, Flags, Kind, Number, NumberKind};
 use crate::limits::{CALL_AGE_MS_MAX, CALL_LINGER_MS, CALLS_MAX, DEDUP_ENTRIES_MAX, DEDUP_SPAN_MS, VERDICT_REPEAT_MS};
 use crate::policy::{Action, DynamicLists, View};
 
@@ -163,8 +163,12 @@ impl Gate {
             if text.is_empty() { party.number.bits() } else { hasher.hash_bytes(text) }
         };
         if event.flags.has(Flags::EMERGENCY) {
-            if !event.caller.number.is_absent() {
-                let who = (event.customer.0, word(&self.hasher, &event.caller));
+            // The asserted number is the one that emergency services see and call.
+            for party in [&event.caller, &event.asserted] {
+                if matches!(party.number.kind(), None | Some(NumberKind::Anonymous)) {
+                    continue;
+                }
+                let who = (event.customer.0, word(&self.hasher, party));
                 let ends = at + self.callback_ms;
                 // One that is told late shortens nothing.
                 if self.callbacks.get_mut(&who, ends).is_none() {

@@ -327,6 +327,10 @@ impl Shard {
         {
             return Err(Refused);
         }
+        if !plan.is_coupled {
+            // No rule reads any such list; kept by shard, it would be full sooner or later with their number.
+            return Ok(());
+        }
         let origin = Origin { counter, episode: crossing.episode, slot: crossing.slot };
         let entry = (block.list, value, block.ttl_ms);
         if self.blocks.add(entry, origin, event.time.0, list.max_entries) { Ok(()) } else { Err(Refused) }

@@ -103,6 +103,8 @@ struct Episode {
 /// Keys a search for one that may go looks at.
 const SEARCH: usize = 16;
 const INDEX_MIN: usize = 8;
+/// Instants below which half of a key's items is not worth keeping.
+const SHORTEST: usize = 4;
 
 /// The keys of one rule in one shard.
 #[derive(Debug)]
@@ -468,20 +470,30 @@ impl<M: Meter> Partition<M> {
         {
             episode.closes_at = None;
         }
-        if self.pool.bytes() > before
-            && self.bytes() > terms.bytes_max
-            && !self.evict(now, Some(slot), terms, hasher, out, global)
-        {
-            self.shorten(slot);
+        if self.pool.bytes() > before && self.bytes() > terms.bytes_max {
+            while self.bytes() > terms.bytes_max && self.evict(now, Some(slot), terms, hasher, out, global) {}
+            if self.bytes() > terms.bytes_max {
+                self.shorten(slot);
+            }
         }
     }
 
-    /// No other key may go: this one forgets its oldest item and under-counts.
+    /// No other key may go: this one forgets the older half of its items and under-counts. Half, so that it is long
+    /// before it grows again.
     fn shorten(&mut self, slot: u32) {
         let meter = &mut self.slots[slot as usize].meter;
-        if let Some(oldest) = meter.oldest_before(&self.pool, i64::MAX) {
-            meter.expire(&mut self.pool, oldest);
+        let mut elsewhere = M::Pool::default();
+        let mut copy = meter.copy(&self.pool, &mut elsewhere);
+        let mut instants = Vec::new();
+        while let Some(oldest) = copy.oldest_before(&elsewhere, i64::MAX) {
+            copy.expire(&mut elsewhere, oldest);
+            instants.push(oldest);
         }
+        match instants.get(instants.len() / 2) {
+            Some(newest) if instants.len() > SHORTEST => meter.expire(&mut self.pool, *newest),
+            _ => meter.release(&mut self.pool),
+        }
+        meter.shrink(&mut self.pool);
     }
 
     fn advance_open(&mut self, slot: u32, terms: &Terms, now: i64, out: &mut Yield, global: u32) {

@@ -36,8 +36,8 @@ struct Said {
     closed: Vec<String>,
     /// Of each rule: counted, late, too late, evicted, refused, keys.
     counts: Vec<(String, [i64; 6])>,
-    /// Smallest and last sum of the bytes all rules tell they hold.
-    bytes: (i64, i64),
+    /// Smallest, largest and last sum of the bytes all rules tell they hold.
+    bytes: [i64; 3],
     duplicates: u32,
 }
 
@@ -156,7 +156,7 @@ fn json(line: &str) -> String {
     let mut party = "caller";
     for word in line.split_whitespace() {
         match word.split_once('=') {
-            Some(("t", at)) => drop(event.insert("time".into(), ms(at).into())),
+            Some(("t", at)) => drop(event.insert("time".into(), Timestamp(ms(at)).to_string().into())),
             Some(("id", id)) => drop(event.insert("call_id".into(), id.into())),
             Some((name @ ("duration" | "ring" | "cost" | "seq"), value)) => {
                 drop(event.insert(name.into(), serde_json::from_str(value).unwrap()));
@@ -220,8 +220,9 @@ impl Said {
             // What a tracked firewall rule counts is told above.
             let counted = if matches!(c.rule, RuleRef::Firewall(_)) { 0 } else { n[0] };
             self.tally(id, [counted, n[1], n[2], n[3], n[4], c.keys]);
-            self.bytes.1 += c.bytes;
-            self.bytes.0 = self.bytes.0.min(self.bytes.1);
+            let [least, most, now] = self.bytes;
+            let now = now + c.bytes;
+            self.bytes = [least.min(now), most.max(now), now];
         }
     }
 

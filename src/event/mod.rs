@@ -227,7 +227,8 @@ impl Flags {
     pub const END_SEEN: Flags = Flags(1 << 8);
     /// The gateway's clock was ahead: `time` is that of arrival.
     pub const FUTURE: Flags = Flags(1 << 9);
-    /// The attempt of its call was blocked, and no rule of its own may say otherwise.
+    /// The attempt of its call was blocked, and so is it unless a rule decides of it alone. Set by the gate, where a
+    /// rule asks.
     pub const CALL_BLOCKED: Flags = Flags(1 << 10);
 
     pub fn has(self, other: Flags) -> bool {

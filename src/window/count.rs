@@ -159,6 +159,16 @@ impl Meter for Count {
         self.set_inline(&[]);
     }
 
+    fn shrink(&mut self, pool: &mut Self::Pool) {
+        if let Some(id) = self.spilled() {
+            let ring = pool.get_mut(id);
+            let had = ring_bytes(ring.capacity());
+            ring.shrink_to_fit();
+            let has = ring_bytes(ring.capacity());
+            pool.bytes -= had - has;
+        }
+    }
+
     fn copy(&self, pool: &Self::Pool, other: &mut Self::Pool) -> Count {
         let mut copy = *self;
         if let Some(id) = self.spilled() {

@@ -155,6 +155,16 @@ impl Meter for Distinct {
         self.head.set_own(0);
     }
 
+    fn shrink(&mut self, pool: &mut Self::Pool) {
+        if self.head.own() == SPILLED {
+            let seen = pool.get_mut(self.at);
+            let had = seen_bytes(seen);
+            seen.shrink();
+            let has = seen_bytes(seen);
+            pool.bytes -= had - has;
+        }
+    }
+
     fn copy(&self, pool: &Self::Pool, other: &mut Self::Pool) -> Distinct {
         let mut copy = *self;
         if self.head.own() == SPILLED {

@@ -81,6 +81,8 @@ pub(crate) trait Meter: Sized + std::fmt::Debug {
     fn remove(&mut self, _pool: &mut Self::Pool, _value: u64) {}
     /// Frees what the pool holds for this key.
     fn release(&mut self, pool: &mut Self::Pool);
+    /// Gives back the room that its items do not need.
+    fn shrink(&mut self, pool: &mut Self::Pool);
     /// A copy that lives in another pool.
     fn copy(&self, pool: &Self::Pool, other: &mut Self::Pool) -> Self;
 }

@@ -139,8 +139,42 @@ impl Meter for Ratio {
         }
     }
 
+    fn shrink(&mut self, pool: &mut Heap) {
+        if let Some(state) = &mut self.state {
+            pool.bytes -= state.bytes();
+            state.items.shrink_to_fit();
+            pool.bytes += state.bytes();
+        }
+    }
+
     fn copy(&self, _pool: &Heap, other: &mut Heap) -> Ratio {
-        other.bytes += self.state.as_ref().map_or(0, |s| s.bytes());
-        self.clone()
+        let copy = self.clone();
+        other.bytes += copy.state.as_ref().map_or(0, |s| s.bytes());
+        copy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Pool;
+    use super::*;
+
+    #[test]
+    fn past_65_536_events_a_share_is_told_from_panes_and_ends_with_nothing() {
+        let width = Width { window_ms: 256_000, enough: u64::MAX, step: 0 };
+        let (mut ratio, mut pool) = (Ratio::empty(0), Heap::default());
+        for i in 0..200_000i64 {
+            let now = i * 3;
+            ratio.expire(&mut pool, now - width.window_ms);
+            // One in four.
+            ratio.insert(&mut pool, &width, now, u64::from(i % 4 == 0));
+            if i > 100_000 {
+                let Reading { top, bottom, items, known } = ratio.reading(&pool, &width);
+                assert!(known && items == bottom && (84_990..=85_334).contains(&items), "{i}: {items} events");
+                assert!((top * 4).abs_diff(bottom) <= 8, "{i}: {top} of {bottom}");
+            }
+        }
+        ratio.expire(&mut pool, 600_000 + 256_000);
+        assert!(ratio.is_empty(&pool) && pool.bytes() == 0 && !ratio.reading(&pool, &width).known);
     }
 }

@@ -93,6 +93,12 @@ impl Meter for Run {
         pool.bytes -= std::mem::take(&mut self.numbers).capacity() * size_of::<(u64, u32)>();
     }
 
+    fn shrink(&mut self, pool: &mut Heap) {
+        pool.bytes -= self.numbers.capacity() * size_of::<(u64, u32)>();
+        self.numbers.shrink_to_fit();
+        pool.bytes += self.numbers.capacity() * size_of::<(u64, u32)>();
+    }
+
     fn copy(&self, _pool: &Heap, other: &mut Heap) -> Run {
         let copy = self.clone();
         other.bytes += copy.numbers.capacity() * size_of::<(u64, u32)>();

@@ -152,6 +152,19 @@ impl Seen {
         }
     }
 
+    /// Gives back the room that its values do not need.
+    pub(crate) fn shrink(&mut self) {
+        match self {
+            Seen::Few(items, _) => items.shrink_to_fit(),
+            Seen::Many(many) => {
+                let last = &many.last;
+                many.order.retain(|e| last.get(&e.value()) == Some(&e.at));
+                many.order.shrink_to_fit();
+                many.last.shrink_to_fit();
+            }
+        }
+    }
+
     /// Takes a value back.
     pub(crate) fn remove(&mut self, value: u64) {
         match self {

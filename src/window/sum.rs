@@ -177,6 +177,16 @@ impl Meter for Sum {
         self.head.set_own(0);
     }
 
+    fn shrink(&mut self, pool: &mut Self::Pool) {
+        if self.head.own() == SPILLED {
+            let values = pool.get_mut(self.at);
+            let had = values.bytes();
+            values.items.shrink_to_fit();
+            let has = values.bytes();
+            pool.bytes -= had - has;
+        }
+    }
+
     fn copy(&self, pool: &Self::Pool, other: &mut Self::Pool) -> Sum {
         let mut copy = *self;
         if self.head.own() == SPILLED {
@@ -185,5 +195,31 @@ impl Meter for Sum {
             copy.at = other.add(values);
         }
         copy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Pool;
+    use super::*;
+
+    #[test]
+    fn past_65_536_values_the_sum_is_at_most_a_pane_short() {
+        let width = Width { window_ms: 256_000, enough: u64::MAX, step: 0 };
+        let (mut sum, mut pool) = (Sum::empty(0), <Sum as Meter>::Pool::default());
+        // A value of 7 each 3 ms: 85,333 in a window.
+        for i in 0..200_000i64 {
+            let now = i * 3;
+            sum.expire(&mut pool, now - width.window_ms);
+            sum.insert(&mut pool, &width, now, 7);
+            let exact = 7 * (i + 1).min(width.window_ms / 3 + 1) as u64;
+            let shown = sum.reading(&pool, &width).top;
+            assert!(shown <= exact, "{i}: {shown} of {exact}: a sum is never told too high");
+            let pane = 7 * 1000 / 3 + 14;
+            assert!(shown + pane >= exact, "{i}: {shown} of {exact}: more than a pane is missing");
+        }
+        assert!(pool.bytes() < 64 * 1024 * 32, "{} bytes", pool.bytes());
+        sum.expire(&mut pool, 600_000 - 3 + 256_000);
+        assert_eq!((sum.reading(&pool, &width).top, pool.bytes()), (0, 0));
     }
 }

@@ -227,3 +227,38 @@ fn a_call_record_meets_all_phases_and_its_violations_are_in_rule_order() {
             t=9 warning a-attempt caller=+46700002 1"#]],
     );
 }
+
+#[test]
+fn times_at_the_ends_of_the_calendar_are_counted_like_others() {
+    let (first, last) = ((Timestamp::MIN.0 - START_MS) / 1000, (Timestamp::MAX.0 - START_MS) / 1000);
+    let timeline =
+        format!("t={first} +46700001\nt={first} +46700001\nt={first} +46700001\nt={last} +46700001\ntick t={last}");
+    let said = said(COUNT, &timeline, PLAIN);
+    assert_eq!(said.violations, [format!("t={first} warning r caller=+46700001 3")]);
+    assert_eq!(said.closed, [format!("t={} closed r caller=+46700001", first + 20)]);
+}
+
+#[test]
+fn an_idle_key_forgets_however_long_it_was_idle() {
+    // Times are held as 32 bits of milliseconds, which come round after 49.7 days.
+    let round = 4_294_967.296;
+    for measure in ["count", "distinct(callee)", "sum(duration)", "avg(duration)", "run(callee, 1)"] {
+        // Two calls never reach these, three would.
+        let level = match measure {
+            "sum(duration)" => "warning = '>= 15s'",
+            "avg(duration)" => "warning = '>= 5s'; min_count = 3",
+            _ => "warning = '>= 3'",
+        };
+        let rule = format!(
+            "[[threshold]]; id = 'r'; on = 'end'; measure = '{measure}'; per = ['caller']; window = '10s'; {level}"
+        );
+        let mut timeline = String::new();
+        for (n, times) in [1.0, 2.0, 3.5].iter().enumerate() {
+            for i in 0..2 {
+                let at = times * round + f64::from(i);
+                timeline += &format!("t={at} end +46700001 -> +4681{n}{i} duration=5\n");
+            }
+        }
+        assert_eq!(said(&rule, &timeline, PLAIN).violations, [""; 0], "{measure}");
+    }
+}

@@ -133,3 +133,14 @@ fn an_entry_two_episodes_hold_ends_with_the_later() {
     let said = super::said(&rules, "t=0 +46700001\nt=0 +46700001\nt=0 +46700001\nt=61 +46700001", PLAIN);
     assert_eq!(said.verdicts[3], "t=61 allow default none");
 }
+
+#[test]
+fn a_list_that_no_rule_reads_refuses_nothing_whatever_the_number_of_threads() {
+    let rules = rules(", max_entries = 1", "").replace("caller in $dyn", "caller in {+4799*}");
+    let mut timeline = String::new();
+    for i in 0..30 {
+        timeline += &format!("t=0 +467000{i:02}\n").repeat(3);
+    }
+    let said = said(&rules, &timeline, PLAIN);
+    assert_eq!((said.violations.len(), said.count("r")[4]), (30, 0));
+}

@@ -199,6 +199,23 @@ fn the_call_back_passes_for_30_min_after_the_latest_emergency_call() {
 }
 
 #[test]
+fn the_call_back_to_the_asserted_number_passes_too() {
+    check_verdicts(
+        PLAIN,
+        "default_action = 'block'",
+        "
+        t=0 anonymous -> 112 direction=outbound asserted=+46700001
+        t=1 +46811 -> +46700001
+        t=2 +46811 -> anonymous
+        ",
+        expect![[r#"
+            t=0 allow builtin:emergency policy
+            t=1 allow builtin:emergency policy
+            t=2 block default none"#]],
+    );
+}
+
+#[test]
 fn a_tracked_rule_tells_once_a_caller_until_it_was_quiet_for_5_min() {
     check_closed(
         PLAIN,

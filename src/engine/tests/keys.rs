@@ -114,6 +114,25 @@ fn past_its_key_limit_a_rule_forgets_quiet_keys_and_never_an_open_episode() {
     assert!((64..=128).contains(&said.count("r")[5]));
 }
 
+#[test]
+fn past_its_bytes_a_rule_forgets_other_keys_and_then_the_oldest_of_its_own() {
+    // Long chains of callees for many callers, in room for a few hundred of them.
+    let mut timeline = String::new();
+    for i in 0..9000 {
+        timeline += &format!("t={} +4670{:04} -> +4681{i:04}\n", i / 1000, i % 300);
+    }
+    for measure in ["count", "distinct(callee)", "run(callee, 1)", "share(callee in {+46*})"] {
+        let (low, high) = if measure.starts_with("share") { ("> 1%", "> 99.99%") } else { (">= 2", ">= 5000") };
+        let rule = format!(
+            "[[threshold]]; id = 'r'; on = 'attempt'; measure = '{measure}'; per = ['caller']; window = '1h'
+             warning = '{low}'; critical = '{high}'; max_bytes = 65536"
+        );
+        let said = run(&rule, &timeline, PLAIN, 2, 100);
+        assert!(said.bytes[0] >= 0 && said.bytes[1] <= 65536, "{measure}: {:?}", said.bytes);
+        assert_eq!(said.violations, run(&rule, &timeline, PLAIN, 1, 1000).violations, "{measure}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -138,6 +157,6 @@ proptest! {
         let most = i64::from(max_keys.div_ceil(64)) * 64;
         // And `(other)` of each partition.
         prop_assert!(keys <= most + 64, "{} keys", keys);
-        prop_assert!(said.bytes.0 >= 0 && said.bytes.1 > 0, "{:?}", said.bytes);
+        prop_assert!(said.bytes[0] >= 0 && said.bytes[2] > 0, "{:?}", said.bytes);
     }
 }
