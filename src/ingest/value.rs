@@ -333,7 +333,7 @@ pub(crate) fn ip(text: &[u8]) -> Option<IpAddr> {
 }
 
 /// Four decimals without leading zeros, as the standard library has it, that `text` begins with, and their length.
-#[inline]
+#[inline(always)]
 pub(crate) fn leading_ipv4(text: &[u8]) -> Option<(Ipv4Addr, usize)> {
     let (mut octets, mut at) = ([0u8; 4], 0);
     for (part, octet) in octets.iter_mut().enumerate() {

@@ -178,12 +178,10 @@ impl Line<'_, '_> {
         match field {
             WireField::Time => plain::number(value, &mut event.time, |n| n.epoch()),
             WireField::Seq => plain::number(value, &mut event.seq, |n| n.whole()),
-            WireField::Duration => plain::number(value, &mut event.duration_ms, |n| n.seconds_ms()),
-            WireField::Ring => plain::number(value, &mut event.ring_ms, |n| n.seconds_ms()),
-            WireField::Setup => plain::number(value, &mut event.setup_ms, |n| n.seconds_ms()),
-            WireField::SipCode => {
-                plain::number(value, &mut event.sip_code, |n| n.whole().and_then(|code| u16::try_from(code).ok()))
-            }
+            WireField::Duration => plain::seconds(value, &mut event.duration_ms),
+            WireField::Ring => plain::seconds(value, &mut event.ring_ms),
+            WireField::Setup => plain::seconds(value, &mut event.setup_ms),
+            WireField::SipCode => plain::code(value, &mut event.sip_code),
             WireField::Kind => plain::word(value, &mut event.kind, Kind::parse),
             WireField::Direction => plain::word(value, &mut event.direction, Direction::parse),
             WireField::Status => plain::word(value, &mut event.status, Status::parse),

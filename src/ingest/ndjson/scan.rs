@@ -183,25 +183,22 @@ impl Scanner<'_> {
     }
 }
 
-/// How many plain string bytes come first: up to a quote, a backslash, a control byte, or the end of the block.
+/// How many plain string bytes come first: up to a quote, a backslash or a control byte. `None` where they are more
+/// than 15 or fewer than 16 bytes follow; most texts are short and ask for no loop.
 #[inline(always)]
-pub(super) fn plain_len(bytes: &[u8]) -> usize {
-    // Most texts are short, and ask for no loop.
-    let Some(chunk) = bytes.first_chunk::<16>() else { return plain_len_bytewise(bytes, 0) };
-    let both = u128::from_le_bytes(*chunk);
+pub(super) fn short_plain_len(bytes: &[u8]) -> Option<usize> {
+    let both = u128::from_le_bytes(*bytes.first_chunk::<16>()?);
     let found = plain_stops(both as u64);
     if found != 0 {
-        return (found.trailing_zeros() / 8) as usize;
+        return Some((found.trailing_zeros() / 8) as usize);
     }
     let found = plain_stops((both >> 64) as u64);
-    if found != 0 {
-        return 8 + (found.trailing_zeros() / 8) as usize;
-    }
-    plain_len_from(bytes, 16)
+    (found != 0).then(|| 8 + (found.trailing_zeros() / 8) as usize)
 }
 
+/// As [`short_plain_len`], of any length, or up to the end of the block; those before `at` are known to be plain.
 #[inline(never)]
-fn plain_len_from(bytes: &[u8], at: usize) -> usize {
+pub(super) fn plain_len_from(bytes: &[u8], at: usize) -> usize {
     let (words, _) = bytes.get(at..).unwrap_or(&[]).as_chunks::<8>();
     for (n, word) in words.iter().enumerate() {
         let found = plain_stops(u64::from_le_bytes(*word));
