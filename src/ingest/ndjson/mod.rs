@@ -148,7 +148,8 @@ impl Line<'_, '_> {
 
     /// Reads members as long as they have the keys of the last line and plain values, which is nearly always to the
     /// end; returns where that ends.
-    #[inline(always)]
+    // Out of line, so that the places in the event are offsets from one register.
+    #[inline(never)]
     fn remembered(&mut self, order: &[Slot], at: usize, mut place: usize, event: &mut CallEvent) -> (usize, usize) {
         let block = self.block;
         let mut rest = block.get(at..).unwrap_or(&[]);

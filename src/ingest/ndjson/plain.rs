@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use super::scan::{plain_len_from, short_plain_len};
+use super::scan::{plain_len_from, short_plain_len, short_word_len};
 use crate::event::{CallEvent, Number, Party, Text};
 use crate::ingest::value::{self, Decimal};
 use crate::limits::TEXT_BYTES_MAX;
@@ -38,7 +38,7 @@ fn text_of<'a>(value: &'a [u8], at: usize, place: &mut Text, len_max: usize, len
 
 #[inline(never)]
 pub(super) fn word<'a, T>(value: &'a [u8], place: &mut T, parse: impl Fn(&[u8]) -> Option<T>) -> Option<&'a [u8]> {
-    let (text, rest) = quoted(value, short_plain_len(value.get(1..)?)?)?;
+    let (text, rest) = quoted(value, short_word_len(value.get(1..)?)?)?;
     *place = parse(text)?;
     Some(rest)
 }

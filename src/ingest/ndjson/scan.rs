@@ -196,6 +196,23 @@ pub(super) fn short_plain_len(bytes: &[u8]) -> Option<usize> {
     (found != 0).then(|| 8 + (found.trailing_zeros() / 8) as usize)
 }
 
+/// Where the first quote stands, of the next 16 bytes. For words: what else a text may not hold is in no vocabulary.
+#[inline(always)]
+pub(super) fn short_word_len(bytes: &[u8]) -> Option<usize> {
+    // The top bit of the lowest quote; bits above it may lie.
+    let quotes = |bytes: u64| {
+        let bytes = bytes ^ each(b'"');
+        bytes.wrapping_sub(each(1)) & !bytes & each(0x80)
+    };
+    let both = u128::from_le_bytes(*bytes.first_chunk::<16>()?);
+    let found = quotes(both as u64);
+    if found != 0 {
+        return Some((found.trailing_zeros() / 8) as usize);
+    }
+    let found = quotes((both >> 64) as u64);
+    (found != 0).then(|| 8 + (found.trailing_zeros() / 8) as usize)
+}
+
 /// As [`short_plain_len`], of any length, or up to the end of the block; those before `at` are known to be plain.
 #[inline(never)]
 pub(super) fn plain_len_from(bytes: &[u8], at: usize) -> usize {
@@ -217,12 +234,13 @@ fn plain_len_bytewise(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
+const fn each(b: u8) -> u64 {
+    u64::from_le_bytes([b; 8])
+}
+
 /// Sets the top bit of the lowest byte that ends a run of plain bytes; bits above it may lie.
 #[inline(always)]
 fn plain_stops(bytes: u64) -> u64 {
-    const fn each(b: u8) -> u64 {
-        u64::from_le_bytes([b; 8])
-    }
     // Changing one bit puts the quote, 0x22, just above the control bytes and none between.
     let quote_or_control = (bytes ^ each(0x02)).wrapping_sub(each(0x21));
     let backslash = (bytes ^ each(b'\\')).wrapping_sub(each(1));
