@@ -113,6 +113,9 @@ fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         Some(path) => load_policy(path)?,
         None => use_policy(load(&RuleSource::shipped(), LoadOptions::default()), "the rules that ship")?,
     };
+    let mismatches = config::cross_check(&config, &policy);
+    mismatches.iter().for_each(|m| eprintln!("{}", m.message));
+    anyhow::ensure!(!mismatches.iter().any(|m| m.is_error), "the rules do not fit the settings");
     service::run(config, Arc::new(policy), Arc::new(Names::new()))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -123,17 +126,18 @@ enum Format {
     Json,
 }
 
-/// Check rules and lists: every mistake at once, with its place and advice
+/// Check rules, lists and settings: every mistake at once, with its place and advice
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   ringfence check rules/
   ringfence check rules/ips/wangiri.toml     one file, read as part of the set around it
   ringfence check --format json rules/       for editors and pipelines
+  ringfence check ringfence.toml             settings, the rules they name, and whether the two fit
 
 Exit codes: 0 no errors (warnings may be there), 1 errors, 2 nothing could be read.")]
 struct CheckArgs {
-    /// Rule folders, their ruleset.toml, or single rule files
+    /// Rule folders, their ruleset.toml, single rule files, or settings
     #[arg(default_value = "rules", value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// How to print the report
@@ -149,11 +153,53 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let mut has_errors = false;
     for path in &args.paths {
         anyhow::ensure!(path.exists(), "cannot read `{}`: there is no such file or folder", path.display());
-        let loaded = load(&RuleSource::at(path), LoadOptions { now: Some(Clock.now()) });
-        has_errors |= loaded.n_errors() > 0;
-        io::stdout().write_all(check_report(&loaded, format).as_bytes()).context("cannot print the report")?;
+        let settings = std::fs::read_to_string(path).ok().filter(|text| config::is_settings(text));
+        has_errors |= match settings {
+            Some(text) => check_settings(path, &text, format)?,
+            None => check_rules(path, format)?.0,
+        };
     }
     Ok(if has_errors { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
+}
+
+/// Whether there are errors, and the policy where there are none.
+fn check_rules(path: &Path, format: ReportFormat) -> anyhow::Result<(bool, Option<Policy>)> {
+    let loaded = load(&RuleSource::at(path), LoadOptions { now: Some(Clock.now()) });
+    io::stdout().write_all(check_report(&loaded, format).as_bytes()).context("cannot print the report")?;
+    Ok((loaded.n_errors() > 0, loaded.policy))
+}
+
+/// Settings, the rules they name, and what the two say of each other; true where there are errors.
+fn check_settings(path: &Path, text: &str, format: ReportFormat) -> anyhow::Result<bool> {
+    let (config, problems) = config::parse(text, path);
+    let mut lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let mut has_errors = !problems.is_empty();
+    if let Some(config) = config {
+        let policy = match &config.rules {
+            Some(rules) if !rules.exists() => {
+                has_errors = true;
+                lines.push(format!("{}: rules: there is no `{}`", path.display(), rules.display()));
+                None
+            }
+            Some(rules) => {
+                let (broken, policy) = check_rules(rules, format)?;
+                has_errors |= broken;
+                policy
+            }
+            None => load(&RuleSource::shipped(), LoadOptions::default()).policy,
+        };
+        for mismatch in policy.iter().flat_map(|policy| config::cross_check(&config, policy)) {
+            has_errors |= mismatch.is_error;
+            lines.push(format!("{}: {}", path.display(), mismatch.message));
+        }
+    }
+    let report = match format {
+        ReportFormat::Json => format!("{}\n", serde_json::json!({ "path": path, "problems": lines })),
+        ReportFormat::Text { .. } if lines.is_empty() => format!("{}: no problems\n", path.display()),
+        ReportFormat::Text { .. } => lines.iter().map(|line| format!("{line}\n")).collect(),
+    };
+    io::stdout().write_all(report.as_bytes()).context("cannot print the report")?;
+    Ok(has_errors)
 }
 
 /// <https://no-color.org>

@@ -3,6 +3,7 @@
 //! Every key has a default; what is unknown is a mistake with a suggestion; all mistakes are reported at once, each as
 //! `ringfence.toml:LINE:COL: message`. Secrets come from files or the environment and are never printed.
 
+mod cross;
 mod feed;
 mod section;
 
@@ -11,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use cross::{Mismatch, cross_check};
 pub use feed::{CustomerSource, FeedSettings};
 pub use section::Problem;
 use section::{Document, Section};
@@ -61,6 +63,17 @@ impl Default for Config {
 
 fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+/// Is this TOML settings rather than rules? Rules have none of their tables.
+pub fn is_settings(text: &str) -> bool {
+    let table = |line: &str| {
+        let name = line.trim().trim_start_matches('[').split([']', '.']).next().unwrap_or_default().to_owned();
+        line.trim_start().starts_with('[')
+            && ["feed", "http", "metrics", "verdict", "emergency", "output", "alertmanager", "webhook", "log"]
+                .contains(&name.as_str())
+    };
+    text.lines().any(table)
 }
 
 /// Reads a settings file. `None` where it cannot be used; the problems say why.

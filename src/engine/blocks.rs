@@ -59,10 +59,6 @@ impl Blocks {
         Blocks { lists: DynamicLists::new(n_lists), ..Blocks::default() }
     }
 
-    pub(crate) fn is_origin(&self, origin: &Origin) -> bool {
-        self.numbers.contains_key(origin)
-    }
-
     /// Puts a value on a list for as long as `origin` is open and `ttl_ms` more. False where the list is full.
     pub(crate) fn add(
         &mut self,

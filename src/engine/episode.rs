@@ -15,6 +15,8 @@ pub(crate) struct Terms {
     pub(crate) min_count: u64,
     /// What a reading is multiplied with before it is held against a level: [`Level::SHARE_SCALE`] for shares.
     pub(crate) scale: i128,
+    /// Whole readings below it meet no level.
+    pub(crate) lowest: u64,
     /// Keys and bytes a partition may hold.
     pub(crate) keys_max: usize,
     pub(crate) bytes_max: usize,
@@ -22,11 +24,22 @@ pub(crate) struct Terms {
 
 impl Terms {
     fn meets(&self, level: &Level, reading: &Reading) -> bool {
-        reading.known && reading.items >= self.min_count && level.holds(reading.top * self.scale, reading.bottom)
+        reading.known
+            && reading.items >= self.min_count
+            && level.holds(i128::from(reading.top) * self.scale, i128::from(reading.bottom))
+    }
+
+    /// Is it a whole number too small for any level? Decides for nearly every event.
+    fn is_below(&self, reading: &Reading) -> bool {
+        reading.bottom == 1 && self.scale == 1 && reading.top < self.lowest
     }
 
     /// The highest level that holds.
+    #[inline]
     pub(crate) fn reached(&self, reading: &Reading) -> Option<Severity> {
+        if self.is_below(reading) {
+            return None;
+        }
         let meets = |level: &Option<Level>| level.as_ref().is_some_and(|l| self.meets(l, reading));
         if meets(&self.critical) {
             Some(Severity::Critical)
@@ -41,6 +54,9 @@ impl Terms {
     fn is_clear(&self, reading: &Reading) -> bool {
         if !reading.known || reading.items < self.min_count {
             return false;
+        }
+        if self.clear.is_none() && self.is_below(reading) {
+            return true;
         }
         match (&self.clear, self.warning.as_ref().or(self.critical.as_ref())) {
             (Some(clear), _) => self.meets(clear, reading),
@@ -72,7 +88,7 @@ impl Clearing {
     /// Nothing more happens at `instant`: is the key clear there, and has it been for long enough?
     fn settle<M: Meter>(&mut self, terms: &Terms, meter: &M, pool: &M::Pool, instant: i64) {
         self.close_if_due(terms, instant);
-        let clear = meter.oldest(pool).is_none() || terms.is_clear(&meter.reading(pool, &terms.width));
+        let clear = meter.is_empty(pool) || terms.is_clear(&meter.reading(pool, &terms.width));
         self.since = if clear { self.since.or(Some(instant)) } else { None };
         self.close_if_due(terms, instant);
     }
@@ -82,17 +98,16 @@ impl Clearing {
     pub(crate) fn advance<M: Meter>(&mut self, terms: &Terms, meter: &mut M, pool: &mut M::Pool, now: i64) {
         let window = terms.width.window_ms;
         let clock = meter.head().clock();
-        // Nothing but a window of no width (`match`) has items this old.
-        meter.expire(pool, clock - window);
+        if window == 0 {
+            // `match`: nothing is left of an event when its instant is over, and it was not clear in that instant.
+            meter.expire(pool, clock);
+            self.since = None;
+        }
         self.settle(terms, meter, pool, clock);
         while self.closed_at.is_none() {
-            match meter.oldest(pool) {
-                Some(oldest) if oldest + window < now => {
-                    meter.expire(pool, oldest);
-                    self.settle(terms, meter, pool, oldest + window);
-                }
-                _ => break,
-            }
+            let Some(oldest) = meter.oldest_before(pool, now - window) else { break };
+            meter.expire(pool, oldest);
+            self.settle(terms, meter, pool, oldest + window);
         }
         self.close_if_due(terms, now);
         meter.expire(pool, now - window);

@@ -1,7 +1,9 @@
 //! A bounded map whose entries end at an event time of their own.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::Hash;
+
+use hashbrown::HashMap;
 
 /// Entries end by time, or, when the map is full, in the order in which they came. Each insertion looks at the two
 /// entries at the front, so that what has ended is gone after as many insertions as there are entries, and no call
@@ -22,10 +24,6 @@ impl<K: Hash + Eq + Copy, V> Expiring<K, V> {
         self.entries.is_empty()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// The entry, unless it ended before event time `at`.
     pub(crate) fn get_mut(&mut self, key: &K, at: i64) -> Option<&mut V> {
         self.entries.get_mut(key).filter(|(ends, _)| at <= *ends).map(|(_, value)| value)
@@ -35,6 +33,13 @@ impl<K: Hash + Eq + Copy, V> Expiring<K, V> {
     pub(crate) fn set_end(&mut self, key: &K, ends: i64) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.0 = ends;
+        }
+    }
+
+    /// Moves the end of an entry, but never to before where it is.
+    pub(crate) fn prolong(&mut self, key: &K, ends: i64) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.0 = entry.0.max(ends);
         }
     }
 
@@ -68,7 +73,7 @@ mod tests {
         for key in 0..4u8 {
             map.insert(key, key, 0, 100, |v| gone.push(v));
         }
-        assert!(map.len() <= 3 && gone.contains(&0));
+        assert!(map.entries.len() <= 3 && gone.contains(&0));
         assert_eq!(map.get_mut(&3, 100), Some(&mut 3));
         assert_eq!(map.get_mut(&3, 101), None);
         map.set_end(&3, 200);
@@ -81,6 +86,6 @@ mod tests {
         for at in 0..10_000i64 {
             map.insert(at, (), at, at + 10, |()| {});
         }
-        assert!(map.len() < 40 && map.order.len() < 80, "{} {}", map.len(), map.order.len());
+        assert!(map.entries.len() < 40 && map.order.len() < 80, "{} {}", map.entries.len(), map.order.len());
     }
 }

@@ -4,15 +4,16 @@
 //! One gate serves all lanes. Batches pass it one at a time, in the order that becomes the engine's; those that have
 //! nothing to ask pass without a look at their events.
 
+use super::LaneOptions;
 use super::expiring::Expiring;
-use super::key::{Key, KeyHasher};
+use super::key::{Key, KeyBytes, KeyHasher};
 use super::plan::Plan;
 use super::prepare;
 use super::table::{Act, Hit};
-use super::work::Work;
+use super::work::{Answers, Decided, Work};
 use crate::event::{Batch, CallEvent, Direction, Flags, Kind, Number};
 use crate::limits::{CALL_AGE_MS_MAX, CALL_LINGER_MS, CALLS_MAX, DEDUP_ENTRIES_MAX, DEDUP_SPAN_MS, VERDICT_REPEAT_MS};
-use crate::policy::DynamicLists;
+use crate::policy::{Action, DynamicLists, View};
 
 /// Numbers that made an emergency call and may be called back. More than can be real; the oldest goes.
 const CALLBACKS_MAX: usize = 65_536;
@@ -35,6 +36,9 @@ pub(crate) struct Gate {
     slots: u32,
     nothing: DynamicLists,
     scratch: Vec<u8>,
+    /// What the firewall said of calls, where a rule wants to know of their answers and ends.
+    answers: Answers,
+    decided: Decided,
 }
 
 /// What is known of a call that several feeds may tell of.
@@ -76,6 +80,8 @@ impl Gate {
             slots: 0,
             nothing: DynamicLists::default(),
             scratch: Vec::new(),
+            answers: Answers::default(),
+            decided: Decided::default(),
         }
     }
 
@@ -94,15 +100,22 @@ impl Gate {
             if options.dedup && self.is_duplicate(event, &work.batch) {
                 event.flags.set(Flags::DUPLICATE);
                 work.duplicates += 1;
+                if let Some(slot) = self.known_slot(event, &work.batch, options) {
+                    event.flags.set(Flags::REPEATED);
+                    work.slots[i] = slot;
+                }
                 continue;
             }
             self.emergency(event, &work.batch);
             if options.merge {
                 work.slots[i] = self.merge(event, &work.batch, options.both_legs);
+                if plan.minds_blocked && !plan.is_coupled && work.slots[i] != Work::NO_SLOT {
+                    self.mind_block(event, &work.batch, work.slots[i], plan);
+                }
             } else if options.verdict && event.kind == Kind::Attempt {
                 work.slots[i] = self.ask_again(event, &work.batch);
             }
-            if plan.has_call_rules {
+            if plan.has_call_rules && !(options.merge && !options.both_legs && is_b_leg(event, &work.batch)) {
                 self.follow(event, i as u32, work, plan);
             }
         }
@@ -152,7 +165,11 @@ impl Gate {
         if event.flags.has(Flags::EMERGENCY) {
             if !event.caller.number.is_absent() {
                 let who = (event.customer.0, word(&self.hasher, &event.caller));
-                self.callbacks.insert(who, (), at, at + self.callback_ms, |()| {});
+                let ends = at + self.callback_ms;
+                // One that is told late shortens nothing.
+                if self.callbacks.get_mut(&who, ends).is_none() {
+                    self.callbacks.insert(who, (), at, ends, |()| {});
+                }
             }
         } else if !self.callbacks.is_empty() && event.direction == Direction::Inbound {
             let who = (event.customer.0, word(&self.hasher, &event.callee));
@@ -171,7 +188,7 @@ impl Gate {
 
     /// 2.9 point 15: at most one attempt, one answer and one end a call, whatever feeds told of it.
     fn merge(&mut self, event: &mut CallEvent, batch: &Batch, both_legs: bool) -> u32 {
-        let b_leg = batch.text(event.leg) == b"b";
+        let b_leg = is_b_leg(event, batch);
         let counted = match event.kind {
             Kind::Attempt => Flags::ATTEMPT_SEEN,
             Kind::Answer => Flags::ANSWER_SEEN,
@@ -203,9 +220,11 @@ impl Gate {
             && !event.diverting.number.is_absent()
             && event.diverting.number != call.diverting
             && call.phases.has(Flags::ATTEMPT_SEEN);
-        if diverted {
+        let is_first = event.kind == Kind::Attempt && !call.phases.has(Flags::ATTEMPT_SEEN);
+        if diverted || is_first {
             call.diverting = event.diverting.number;
-        } else {
+        }
+        if !diverted {
             event.flags.set(Flags(call.phases.0 & counted.0));
             if call.phases.has(Flags::ATTEMPT_SEEN) {
                 event.flags.set(Flags::REPEATED);
@@ -217,9 +236,39 @@ impl Gate {
         if over && !ended_before {
             self.calls.set_end(&id, at + CALL_LINGER_MS);
         } else if event.kind == Kind::Interim && !ended_before {
-            self.calls.set_end(&id, at.max(started) + CALL_AGE_MS_MAX);
+            self.calls.prolong(&id, at.max(started) + CALL_AGE_MS_MAX);
         }
         slot
+    }
+
+    /// Marks what follows a blocked attempt. The attempt is judged here as it will be again, as all else in a batch is
+    /// judged out of turn; a coupled shard, which judges in turn, sees to it itself.
+    fn mind_block(&mut self, event: &mut CallEvent, batch: &Batch, slot: u32, plan: &Plan) {
+        if event.flags.has(Flags::REPEATED) {
+            if self.answers.get(slot).0.action == Action::Block {
+                event.flags.set(Flags::CALL_BLOCKED);
+            }
+            return;
+        }
+        let view = View { event, batch, policy: &plan.policy, names: &plan.names, dynamic: &self.nothing };
+        self.decided.matched.resize(plan.policy.firewall.len(), 0);
+        let verdict = prepare::judge(&view, plan, 0, &mut self.decided, &mut KeyBytes::default(), &mut |_, _| {});
+        self.decided.flags.clear();
+        self.answers.set(slot, verdict, Box::default());
+    }
+
+    /// Where the verdict of a call is kept whose event came twice: a duplicate must not be the way past a block.
+    fn known_slot(&mut self, event: &CallEvent, batch: &Batch, options: LaneOptions) -> Option<u32> {
+        let at = event.time.0;
+        let b_leg = is_b_leg(event, batch);
+        if options.merge {
+            let id = self.call_id(event, batch, b_leg)?;
+            let call = self.calls.get_mut(&id, at)?;
+            return call.phases.has(Flags::ATTEMPT_SEEN).then_some(call.slot);
+        }
+        let asks = options.verdict && event.kind == Kind::Attempt;
+        let id = if asks { self.call_id(event, batch, false)? } else { return None };
+        self.asked.get_mut(&id, at).map(|call| call.slot)
     }
 
     /// 2.9 point 16: the same question again, on a feed that does not merge.
@@ -241,7 +290,8 @@ impl Gate {
     /// Which calls are up, for `concurrent`: a set of call ids, never a counter. The keys a call was counted under are
     /// kept, since its end may not repeat the fields they come from.
     fn follow(&mut self, event: &CallEvent, index: u32, work: &mut Work, plan: &Plan) {
-        let Some(id) = self.call_id(event, &work.batch, false) else { return };
+        let b_leg = is_b_leg(event, &work.batch);
+        let Some(id) = self.call_id(event, &work.batch, b_leg) else { return };
         let at = event.time.0;
         let seen = |phase| event.flags.has(phase);
         match event.kind {
@@ -264,11 +314,11 @@ impl Gate {
                 }
                 self.up.insert(id, up, at, at + CALL_AGE_MS_MAX, |_| {});
             }
-            Kind::End | Kind::Interim => {
-                let act = if event.kind == Kind::End { Act::Remove } else { Act::Refresh };
+            Kind::End | Kind::Cdr | Kind::Interim => {
+                let act = if event.kind == Kind::Interim { Act::Refresh } else { Act::Remove };
                 let call = self.hasher.hash_bytes(&id.to_le_bytes()) >> 1;
                 let Some(up) = self.up.get_mut(&id, at) else {
-                    if act == Act::Remove {
+                    if event.kind == Kind::End {
                         // Its attempt may still come, and must not count for twelve hours.
                         self.up.insert(id, Up { ended: true, keys: Vec::new() }, at, at + CALL_LINGER_MS, |_| {});
                     }
@@ -279,14 +329,22 @@ impl Gate {
                     let hit = Hit { hash: up_key.hash, key, value: call, time: at, event: index, act };
                     work.call_hits.push((up_key.counter, hit));
                 }
-                if act == Act::Remove && !up.ended {
+                if up.ended {
+                    return;
+                }
+                if act == Act::Remove {
                     *up = Up { ended: true, keys: Vec::new() };
                     self.up.set_end(&id, at + CALL_LINGER_MS);
-                } else if act == Act::Refresh {
-                    self.up.set_end(&id, at + CALL_AGE_MS_MAX);
+                } else {
+                    self.up.prolong(&id, at + CALL_AGE_MS_MAX);
                 }
             }
-            Kind::Cdr | Kind::Register | Kind::Options | Kind::Message => {}
+            Kind::Register | Kind::Options | Kind::Message => {}
         }
     }
+}
+
+/// The other half of a call that the gateway bridges.
+fn is_b_leg(event: &CallEvent, batch: &Batch) -> bool {
+    batch.text(event.leg) == b"b"
 }

@@ -26,10 +26,13 @@ mod plan;
 mod prepare;
 mod shard;
 mod table;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -164,6 +167,12 @@ fn enter<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+/// A panic here is a bug. It is printed where it happens; the batch goes on with what was decided before, so that the
+/// calls in it and behind it get their verdicts.
+fn unless_it_panics<R>(work: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
 impl Engine {
     pub fn new(policy: Arc<Policy>, names: Arc<Names>, settings: Settings, emit: Emit) -> Engine {
         let hasher = KeyHasher::new(settings.hash_seed);
@@ -243,7 +252,14 @@ impl Lane {
     pub fn ticket(&mut self) -> Ticket {
         let number = self.next;
         self.next += 1;
-        Ticket { engine: self.engine.clone(), lane: self.id, options: self.options, number, is_last: false }
+        Ticket {
+            engine: self.engine.clone(),
+            lane: self.id,
+            options: self.options,
+            number,
+            is_last: false,
+            is_used: false,
+        }
     }
 
     /// What the source promises changes with its greeting; for the tickets that follow.
@@ -262,6 +278,9 @@ impl Drop for Lane {
 }
 
 /// See [`Lane::ticket`].
+///
+/// A ticket that is dropped instead of submitted, by a panic in between, counts as an empty batch: what comes behind it
+/// must not wait for ever.
 #[derive(Debug)]
 pub struct Ticket {
     engine: Engine,
@@ -269,12 +288,26 @@ pub struct Ticket {
     options: LaneOptions,
     number: u64,
     is_last: bool,
+    is_used: bool,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.is_used {
+            self.enter(Batch::default(), None);
+        }
+    }
 }
 
 impl Ticket {
     /// Judges the batch, now or when the batches before it have come. The calling thread does whatever work is
     /// ready, its own or others'; it never waits.
-    pub fn submit(self, batch: Batch, done: Option<Done>) {
+    pub fn submit(mut self, batch: Batch, done: Option<Done>) {
+        self.enter(batch, done);
+    }
+
+    fn enter(&mut self, batch: Batch, done: Option<Done>) {
+        self.is_used = true;
         let core = &self.engine.0;
         let mut work = Box::new(core.work(self.options, batch, done));
         work.has_emergency = work.batch.events.iter().any(|e| e.flags.has(Flags::EMERGENCY));
@@ -284,7 +317,8 @@ impl Ticket {
         }
         for mut work in ready {
             if !core.plan.is_coupled {
-                prepare::prepare(&mut work, &core.plan, &core.nothing);
+                let prepare = || prepare::prepare(&mut work, &core.plan, &core.nothing);
+                unless_it_panics(prepare);
             } else if !work.batch.events.is_empty() {
                 work.shards = 1;
             }
@@ -355,8 +389,9 @@ impl Core {
         while !enter(&seat.queue).is_empty() && !seat.is_taken.swap(true, Ordering::SeqCst) {
             loop {
                 let Some(work) = enter(&seat.queue).pop_front() else { break };
-                let outcome = enter(&seat.shard).apply(&work);
-                enter(&work.outcomes).push(outcome);
+                if let Some(outcome) = unless_it_panics(|| enter(&seat.shard).apply(&work)) {
+                    enter(&work.outcomes).push(outcome);
+                }
                 if let Some(work) = Arc::into_inner(work) {
                     self.finish(work);
                 }
@@ -406,6 +441,9 @@ impl Core {
                 tallies.entry(counter).or_default().add(&tally);
             }
         }
+        // Fewer only where a panic cut the work short.
+        let default = Verdict { action: self.plan.policy.default_action, ..Verdict::default() };
+        decided.verdicts.resize(work.batch.events.len(), default);
         violations.sort_by_key(|(position, v): &(u32, Violation)| (v.event, *position, v.level));
         closed.sort_by(|a: &Closed, b: &Closed| (a.time, a.rule, &a.key).cmp(&(b.time, b.rule, &b.key)));
         let rules = tallies.into_iter().map(|(counter, t)| t.told(self.plan.counters[counter as usize].rule));
@@ -440,13 +478,24 @@ impl Core {
 
 /// Gives events of a call that was judged before the verdict of then, unless a rule of their own decided.
 fn answer(judged: &mut Judged, slots: &[u32], answers: &mut Answers) {
+    let mut repeated: Vec<(u32, u16)> = Vec::new();
     for (i, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != Work::NO_SLOT) {
         let (event, verdict) = (&judged.batch.events[i], &mut judged.verdicts[i]);
+        let index = i as u32;
         if !event.flags.has(Flags::REPEATED) {
-            answers.set(*slot, *verdict);
+            let first = judged.flags.partition_point(|(event, _)| *event < index);
+            let own = judged.flags[first..].iter().take_while(|(event, _)| *event == index);
+            answers.set(*slot, *verdict, own.map(|(_, rule)| *rule).collect());
         } else if verdict.rule == RuleRef::Default {
-            *verdict = answers.get(*slot);
+            let (told, flags) = answers.get(*slot);
+            *verdict = told;
+            repeated.extend(flags.iter().map(|rule| (index, *rule)));
         }
+    }
+    if !repeated.is_empty() {
+        repeated.append(&mut judged.flags);
+        repeated.sort_by_key(|(event, _)| *event);
+        judged.flags = repeated;
     }
 }
 

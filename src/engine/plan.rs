@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::episode::Terms;
 use super::judged::RuleRef;
 use super::key::KeyHasher;
-use crate::event::{CallEvent, Flags, Kind, Names};
+use crate::event::{CallEvent, Field, Flags, Kind, Names, Which};
 use crate::limits::{CALL_AGE_MS_MAX, CALLS_MAX, MAX_BYTES_DEFAULT, MAX_KEYS_DEFAULT, PARTITIONS};
-use crate::policy::{Level, ListContent, Measure, Mode, On, Operator, Policy, Predicate, ThresholdRule};
+use crate::policy::{Level, ListContent, Measure, Mode, On, Operand, Operator, Policy, Predicate, ThresholdRule};
 use crate::window::Width;
 
 /// What an event is at once: a `cdr` is a whole call in one record.
@@ -115,6 +115,10 @@ pub(crate) struct Plan {
     pub(crate) request_rules: Vec<u16>,
     /// Counter of each firewall rule that is tracked.
     pub(crate) tracked: Vec<Option<u16>>,
+    /// Parties that are looked up in large lists, to be brought into the caches for many events at once.
+    pub(crate) looked_up: Vec<(Which, usize)>,
+    /// Some rule counts answers or ends, but not those of calls that were blocked.
+    pub(crate) minds_blocked: bool,
     /// Some rule reads what thresholds write to: events are judged one after the other, on one shard.
     pub(crate) is_coupled: bool,
 }
@@ -150,6 +154,7 @@ impl Plan {
         let n_shards = match n_threads {
             _ if is_coupled => 1,
             0 | 1 => 1,
+            // A power of two, for cheap arithmetic; four a thread, so that a busy one does not hold up the rest.
             n => (n * 4).next_power_of_two().min(PARTITIONS) as u32,
         };
         Plan {
@@ -163,6 +168,10 @@ impl Plan {
             end_rules: rules_of(&[On::End]),
             request_rules: rules_of(&[On::Request]),
             tracked,
+            looked_up: looked_up(&policy),
+            minds_blocked: counters
+                .iter()
+                .any(|c| !c.count_blocked && c.phases.meets(Phases(Phases::ANSWER.0 | Phases::END.0))),
             is_coupled,
             counters,
             policy,
@@ -192,6 +201,21 @@ fn reads_dynamic(policy: &Policy) -> bool {
             .any(|r| r.condition.as_ref().is_some_and(reads) || matches!(&r.measure, Measure::Share(p) if reads(p)))
 }
 
+fn looked_up(policy: &Policy) -> Vec<(Which, usize)> {
+    let mut tests = Vec::new();
+    policy.firewall.iter().for_each(|r| r.when.list_tests(&mut tests));
+    policy.thresholds.iter().filter_map(|r| r.condition.as_ref()).for_each(|p| p.list_tests(&mut tests));
+    let mut found = Vec::new();
+    for (operand, list) in tests {
+        if let Operand::Field(Field::Party(which)) = operand
+            && !found.contains(&(*which, list))
+        {
+            found.push((*which, list));
+        }
+    }
+    found
+}
+
 fn threshold(index: usize, rule: &ThresholdRule) -> Counter {
     let (meter, scale) = match &rule.measure {
         Measure::Count => (MeterKind::Count, 1),
@@ -202,7 +226,7 @@ fn threshold(index: usize, rule: &ThresholdRule) -> Counter {
         Measure::Run(..) => (MeterKind::Run, 1),
         Measure::Concurrent => (MeterKind::Concurrent, 1),
     };
-    let strictest = rule.levels.strictest().map_or(1, Level::smallest).clamp(1, i128::from(u64::MAX)) as u64;
+    let strictest = rule.levels.strictest().map_or(1, whole).max(1);
     let (window_ms, enough) = match meter {
         MeterKind::Concurrent => (CALL_AGE_MS_MAX, CALLS_MAX as u64),
         _ => (rule.window_ms, strictest),
@@ -222,6 +246,7 @@ fn threshold(index: usize, rule: &ThresholdRule) -> Counter {
             cooldown_ms: rule.cooldown_ms,
             min_count,
             scale,
+            lowest: rule.levels.lowest().map_or(0, whole),
             keys_max: rule.max_keys.div_ceil(PARTITIONS as u64) as usize,
             bytes_max: rule.max_bytes.div_ceil(PARTITIONS as u64) as usize,
         },
@@ -229,6 +254,11 @@ fn threshold(index: usize, rule: &ThresholdRule) -> Counter {
         count_blocked: rule.count_blocked,
         mode: rule.mode,
     }
+}
+
+/// The smallest whole reading that meets an upward level.
+fn whole(level: &Level) -> u64 {
+    level.smallest().clamp(0, i128::from(u64::MAX)) as u64
 }
 
 /// How long a tracked firewall rule stays quiet about a caller after it last matched.
@@ -254,6 +284,7 @@ fn tracked_counter(index: usize, policy: &Policy) -> Counter {
             cooldown_ms: MATCH_COOLDOWN_MS,
             min_count: 0,
             scale: 1,
+            lowest: 1,
             keys_max: MAX_KEYS_DEFAULT.div_ceil(PARTITIONS as u64) as usize,
             bytes_max: MAX_BYTES_DEFAULT.div_ceil(PARTITIONS as u64) as usize,
         },

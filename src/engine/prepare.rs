@@ -9,7 +9,7 @@ use super::table::{Act, Hit, partition_of};
 use super::work::{Decided, Work};
 use crate::event::{Batch, CallEvent, Field, Flags, NumberKind, Which};
 use crate::policy::predicate::{Value, write_value};
-use crate::policy::{Action, Cause, DynamicLists, KeySpec, Measure, Mode, Operand, View};
+use crate::policy::{Action, Cause, DynamicLists, KeySpec, ListContent, Measure, Mode, Operand, View};
 use crate::window::NOTHING;
 
 /// Decides all events of a batch and lists the hits of every shard. For policies whose events do not depend on one
@@ -20,7 +20,7 @@ pub(crate) fn prepare(work: &mut Work, plan: &Plan, nothing: &DynamicLists) {
     let Work { batch, key_bytes, decided, hits, touched, shards, .. } = work;
     decided.matched.resize(plan.policy.firewall.len(), 0);
     let mut put = |counter: u16, hit: Hit| {
-        let shard = partition_of(hit.hash) as usize % n_shards;
+        let shard = partition_of(hit.hash) as usize & (n_shards - 1);
         let list = counter as usize * n_shards + shard;
         if hits[list].is_empty() {
             touched.push(list as u32);
@@ -30,6 +30,9 @@ pub(crate) fn prepare(work: &mut Work, plan: &Plan, nothing: &DynamicLists) {
     };
     let mut calls = work.call_hits.drain(..).peekable();
     for (i, event) in batch.events.iter().enumerate() {
+        if i % WARM_EVENTS == 0 {
+            warm_lists(plan, &batch.events[i..]);
+        }
         let view = View { event, batch, policy: &plan.policy, names: &plan.names, dynamic: nothing };
         let verdict = judge(&view, plan, i as u32, decided, key_bytes, &mut put);
         decided.verdicts.push(verdict);
@@ -38,6 +41,17 @@ pub(crate) fn prepare(work: &mut Work, plan: &Plan, nothing: &DynamicLists) {
             if is_up(verdict, hit.act) {
                 put(counter, hit);
             }
+        }
+    }
+}
+
+/// Events whose look-ups in large lists are started together.
+const WARM_EVENTS: usize = 32;
+
+fn warm_lists(plan: &Plan, events: &[CallEvent]) {
+    for (which, list) in &plan.looked_up {
+        if let Some(ListContent::Numbers(set)) = plan.policy.lists.get(*list).map(|l| &l.content) {
+            set.warm(events.iter().take(WARM_EVENTS).map(|e| e.party(*which).number));
         }
     }
 }
@@ -110,11 +124,13 @@ pub(crate) fn count(
     if phases.is_empty() {
         return;
     }
+    let is_repeated = verdict.rule == RuleRef::Default && event.flags.has(Flags::CALL_BLOCKED);
+    let is_blocked = verdict.action == Action::Block || is_repeated;
     // Rules of one `per` list follow each other more often than not.
     let mut last: Option<(KeyChoice, Option<(u64, Key)>)> = None;
     for number in &plan.by_kind[event.kind as usize] {
         let counter = &plan.counters[*number as usize];
-        if !counter.phases.meets(phases) || !counter.count_blocked && verdict.action == Action::Block {
+        if !counter.phases.meets(phases) || !counter.count_blocked && is_blocked {
             continue;
         }
         if plan.condition(counter).is_some_and(|condition| !condition.eval(view)) {

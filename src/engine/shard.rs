@@ -11,11 +11,11 @@ use super::judged::{Closed, RuleRef, Verdict, Violation};
 use super::plan::{Counter, MeterKind, Plan};
 use super::prepare;
 use super::table::{Crossing, EpisodeId, Hit, Table, Yield};
-use super::work::{Decided, Outcome, Tally, Work};
+use super::work::{Answers, Decided, Outcome, Tally, Work};
 use crate::clock::Timestamp;
-use crate::event::CustomerId;
+use crate::event::{CustomerId, Flags};
 use crate::limits::PARTITIONS;
-use crate::policy::dynamic::{Listed, Probe};
+use crate::policy::dynamic::Listed;
 use crate::policy::predicate::Value;
 use crate::policy::{Action, Block, DynamicKind, ListContent, Mode, Severity, View};
 use crate::window::{Concurrent, Count, Distinct, Ratio, Run, Sum};
@@ -34,6 +34,8 @@ pub(crate) struct Shard {
     found: Yield,
     /// Hits of the event a coupled shard is at.
     pending: Vec<(u16, Hit)>,
+    /// What a coupled shard said of calls that may be told of again.
+    answers: Answers,
 }
 
 #[derive(Clone, Debug)]
@@ -91,6 +93,7 @@ impl Shard {
             told: vec![(0, 0); plan.counters.len()],
             found: Yield::default(),
             pending: Vec::new(),
+            answers: Answers::default(),
             number,
             plan,
         }
@@ -106,14 +109,15 @@ impl Shard {
         } else {
             let n_shards = self.plan.n_shards;
             let mut lists: Vec<u32> =
-                work.touched.iter().copied().filter(|list| list % n_shards == self.number).collect();
+                work.touched.iter().copied().filter(|list| list & (n_shards - 1) == self.number).collect();
             lists.sort_unstable();
             for list in lists {
                 let counter = (list / n_shards) as u16;
                 let hits = &work.hits[list as usize];
                 let found = &mut self.found;
                 each_table!(&mut self.tables[counter as usize], t => t.run(hits, &work.key_bytes, found));
-                self.collect(counter, hits.len() as u64, work, &mut out);
+                let counted = std::mem::take(&mut self.found.counted);
+                self.collect(counter, counted, work, &mut out);
             }
         }
         out
@@ -149,7 +153,13 @@ impl Shard {
             };
             let mut put = |counter: u16, hit: Hit| pending.push((counter, hit));
             let mut verdict = prepare::judge(&view, &plan, index, &mut decided, &mut key_bytes, &mut put);
-            prepare::count(&view, &plan, index, verdict, &mut key_bytes, &mut put);
+            let slot = work.slots.get(i).copied().unwrap_or(Work::NO_SLOT);
+            let counted_as = if verdict.rule == RuleRef::Default && event.flags.has(Flags::REPEATED) {
+                self.answers.get(slot).0
+            } else {
+                verdict
+            };
+            prepare::count(&view, &plan, index, counted_as, &mut key_bytes, &mut put);
             while let Some((counter, hit)) = calls.next_if(|(_, hit)| hit.event == index) {
                 if prepare::is_up(verdict, hit.act) {
                     pending.push((*counter, *hit));
@@ -158,16 +168,19 @@ impl Shard {
             let mut added = false;
             for (counter, hit) in pending.drain(..) {
                 added |= self.observe(counter, &hit, &key_bytes, work, out);
-                counted[counter as usize] += 1;
+                counted[counter as usize] += std::mem::take(&mut self.found.counted);
             }
             if added && verdict.action != Action::Block {
-                verdict = self.judge_again(work, index, &mut decided, &mut key_bytes, &mut pending);
+                verdict = self.judge_again(work, index, verdict, &mut decided, &mut key_bytes, &mut pending);
                 for (counter, hit) in pending.drain(..) {
                     self.observe(counter, &hit, &key_bytes, work, out);
-                    counted[counter as usize] += 1;
+                    counted[counter as usize] += std::mem::take(&mut self.found.counted);
                 }
             }
             self.pending = pending;
+            if slot != Work::NO_SLOT && !event.flags.has(Flags::REPEATED) {
+                self.answers.set(slot, verdict, Box::default());
+            }
             decided.verdicts.push(verdict);
         }
         for (counter, n) in counted.into_iter().enumerate().filter(|(_, n)| *n > 0) {
@@ -181,6 +194,7 @@ impl Shard {
         &mut self,
         work: &Work,
         index: u32,
+        first: Verdict,
         decided: &mut Decided,
         key_bytes: &mut super::key::KeyBytes,
         pending: &mut Vec<(u16, Hit)>,
@@ -192,13 +206,13 @@ impl Shard {
         decided.flags.retain(|(event, _)| *event != index);
         let before = decided.matched.clone();
         let verdict = prepare::judge(&view, &plan, index, decided, key_bytes, &mut |c, hit| pending.push((c, hit)));
-        // A rule that matched the first time too was met once.
+        // What is met twice counts once, and what decided at first counts only if it decides still.
+        decided.matched = before;
+        if let RuleRef::Firewall(rule) = first.rule {
+            decided.matched[rule as usize] -= 1;
+        }
         if let RuleRef::Firewall(rule) = verdict.rule {
-            let now = decided.matched[rule as usize];
-            decided.matched = before;
-            decided.matched[rule as usize] = now;
-        } else {
-            decided.matched = before;
+            decided.matched[rule as usize] += 1;
         }
         pending.retain(|(c, _)| plan.counters[*c as usize].rule == verdict.rule);
         verdict
@@ -243,6 +257,9 @@ impl Shard {
             ..Tally::default()
         };
         let mut added = false;
+        // An episode may open and close within one batch: those that opened first, then those that closed.
+        let violations: Vec<Violation> =
+            found.crossings.iter().map(|crossing| self.violation(counter, crossing, work)).collect();
         for (id, closed_at) in found.closed.drain(..) {
             if let Some(subject) = self.open[counter as usize].remove(&id) {
                 self.blocks.closed(&Origin { counter, episode: id, slot: subject.slot }, closed_at);
@@ -250,8 +267,7 @@ impl Shard {
                 out.closed.push(Closed { rule: rule.rule, customer, key, time: Timestamp(closed_at) });
             }
         }
-        for crossing in found.crossings.drain(..) {
-            let violation = self.violation(counter, &crossing, work);
+        for (crossing, violation) in found.crossings.drain(..).zip(violations) {
             if let Some(block) = reaction_block(&plan, rule, crossing.level)
                 && rule.mode == Mode::Enforce
             {
@@ -283,11 +299,8 @@ impl Shard {
         let view =
             View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists };
         let key: Arc<[(String, String)]> = prepare::key_text(&view, &plan, rule, crossing.other).into();
-        let episode = each_table!(&self.tables[counter as usize], t => t.episode(crossing.partition, crossing.slot));
-        if let Some(id) = episode {
-            let subject = Subject { customer: event.customer, key: Arc::clone(&key), slot: crossing.slot };
-            self.open[counter as usize].entry(id).or_insert(subject);
-        }
+        let subject = Subject { customer: event.customer, key: Arc::clone(&key), slot: crossing.slot };
+        self.open[counter as usize].entry(crossing.episode).or_insert(subject);
         Violation {
             event: crossing.event,
             rule: rule.rule,
@@ -309,11 +322,12 @@ impl Shard {
         let list = plan.policy.lists.get(block.list).ok_or(Refused)?;
         let ListContent::Dynamic(kind) = list.content else { return Err(Refused) };
         let value = listed(block.field.value(&view).ok_or(Refused)?, kind).ok_or(Refused)?;
-        if is_own(&plan, &value, event.time) {
+        if let Listed::Number(number) = &value
+            && plan.policy.is_protected(*number, event.time)
+        {
             return Err(Refused);
         }
-        let episode = each_table!(&self.tables[counter as usize], t => t.episode(crossing.partition, crossing.slot));
-        let origin = Origin { counter, episode: episode.ok_or(Refused)?, slot: crossing.slot };
+        let origin = Origin { counter, episode: crossing.episode, slot: crossing.slot };
         let entry = (block.list, value, block.ttl_ms);
         if self.blocks.add(entry, origin, event.time.0, list.max_entries) { Ok(()) } else { Err(Refused) }
     }
@@ -340,14 +354,5 @@ fn listed(value: Value<'_>, kind: DynamicKind) -> Option<Listed> {
         (Value::Ip(ip), DynamicKind::Addresses) => Some(Listed::Address(ip)),
         (Value::Text(text), DynamicKind::Texts) => Some(Listed::Text(text.into())),
         _ => None,
-    }
-}
-
-/// The organisation's own numbers are never blocked by counting.
-fn is_own(plan: &Plan, value: &Listed, at: Timestamp) -> bool {
-    let own = plan.policy.own_numbers.and_then(|i| plan.policy.lists.get(i)).map(|l| &l.content);
-    match (own, value.probe()) {
-        (Some(ListContent::Numbers(set)), Probe::Number(number)) => set.contains(number, at),
-        _ => false,
     }
 }

@@ -4,12 +4,12 @@
 //! whatever the number of shards. A look-up is one probe of an index of 8-byte entries (32 bits of hash, slot) and
 //! one access to the slot, which holds the key and the window of quiet keys.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::episode::{Clearing, Terms};
 use super::key::{Key, KeyBytes, KeyHasher};
 use crate::policy::Severity;
-use crate::window::{Meter, Slab};
+use crate::window::{Meter, Pool, Slab};
 
 /// One event that one rule counts.
 #[derive(Clone, Copy, Debug)]
@@ -39,12 +39,13 @@ pub(crate) struct Crossing {
     pub(crate) event: u32,
     pub(crate) level: Severity,
     pub(crate) time: i64,
-    pub(crate) top: i128,
-    pub(crate) bottom: i128,
+    pub(crate) top: u64,
+    pub(crate) bottom: u64,
     pub(crate) late: bool,
     /// Counted under `(other)` for want of room.
     pub(crate) other: bool,
-    pub(crate) partition: u32,
+    /// The episode it opened or made critical; it may be closed by the time anybody looks.
+    pub(crate) episode: EpisodeId,
     pub(crate) slot: u32,
 }
 
@@ -54,6 +55,7 @@ pub(crate) struct Yield {
     pub(crate) crossings: Vec<Crossing>,
     /// Slot, its partition, and the instant from which its episode counts as closed.
     pub(crate) closed: Vec<(EpisodeId, i64)>,
+    pub(crate) counted: u64,
     pub(crate) late: u64,
     pub(crate) too_late: u64,
     pub(crate) evicted: u64,
@@ -86,8 +88,8 @@ struct Partition<M: Meter> {
     keys: Slab<Box<[u8]>>,
     episodes: HashMap<u32, Episode>,
     episodes_opened: u64,
-    /// Outside of slots and index.
-    heap_bytes: usize,
+    /// Of keys that are not inline.
+    key_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +108,8 @@ const INDEX_MIN: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Table<M: Meter> {
     partitions: Vec<Partition<M>>,
-    n_shards: u32,
+    /// Shards are a power of two; partition p is number `p >> shards_log2` of its shard.
+    shards_log2: u32,
     terms: Terms,
     hasher: KeyHasher,
 }
@@ -119,7 +122,9 @@ pub(crate) fn partition_of(hash: u64) -> u32 {
 impl<M: Meter> Table<M> {
     /// The partitions p with `p % n_shards` = the shard.
     pub(crate) fn new(terms: Terms, hasher: KeyHasher, n_partitions: usize, n_shards: u32) -> Table<M> {
-        Table { partitions: (0..n_partitions).map(|_| Partition::new()).collect(), n_shards, terms, hasher }
+        debug_assert!(n_shards.is_power_of_two());
+        let partitions = (0..n_partitions).map(|_| Partition::new()).collect();
+        Table { partitions, shards_log2: n_shards.trailing_zeros(), terms, hasher }
     }
 
     /// Counts hits in order. Hits of other partitions than this shard's are the caller's mistake.
@@ -127,7 +132,7 @@ impl<M: Meter> Table<M> {
         for chunk in hits.chunks(32) {
             self.warm(chunk);
             for hit in chunk {
-                self.observe(hit, bytes, out);
+                self.visit(hit, bytes, out);
             }
         }
     }
@@ -136,7 +141,7 @@ impl<M: Meter> Table<M> {
     fn warm(&self, chunk: &[Hit]) {
         let mut slots = [(0u32, 0u32); 32];
         for (place, hit) in slots.iter_mut().zip(chunk) {
-            let p = partition_of(hit.hash) / self.n_shards;
+            let p = partition_of(hit.hash) >> self.shards_log2;
             let part = &self.partitions[p as usize];
             let mask = part.index.len().wrapping_sub(1);
             let entry = part.index.get(hit.hash as u32 as usize & mask).copied().unwrap_or(0);
@@ -156,8 +161,16 @@ impl<M: Meter> Table<M> {
     /// Counts one hit; a level that now holds and did not before is a crossing. Where the key's episode is open, its id,
     /// its slot and the earliest instant at which it may close.
     pub(crate) fn observe(&mut self, hit: &Hit, bytes: &KeyBytes, out: &mut Yield) -> Option<(EpisodeId, u32, i64)> {
+        let slot = self.visit(hit, bytes, out)?;
         let global = partition_of(hit.hash);
-        let part = &mut self.partitions[(global / self.n_shards) as usize];
+        self.partitions[(global >> self.shards_log2) as usize].open_at(slot, &self.terms, global)
+    }
+
+    /// The slot that the hit was counted in.
+    #[inline]
+    fn visit(&mut self, hit: &Hit, bytes: &KeyBytes, out: &mut Yield) -> Option<u32> {
+        let global = partition_of(hit.hash);
+        let part = &mut self.partitions[(global >> self.shards_log2) as usize];
         if hit.act == Act::Remove {
             return part.remove(hit, bytes, &self.terms, out, global);
         }
@@ -165,7 +178,7 @@ impl<M: Meter> Table<M> {
             (hit.act == Act::Count).then(|| part.insert(hit, bytes, &self.terms, &self.hasher, out, global))
         })?;
         part.count(slot, hit, &self.terms, &self.hasher, out, global);
-        part.open_at(slot, &self.terms, global)
+        Some(slot)
     }
 
     /// Lets event time pass for idle keys: closes the episodes that end by `at`.
@@ -174,7 +187,7 @@ impl<M: Meter> Table<M> {
             if part.episodes.is_empty() {
                 continue;
             }
-            let global = i as u32 * self.n_shards + shard;
+            let global = ((i as u32) << self.shards_log2) + shard;
             let mut due: Vec<(u64, u32)> = Vec::new();
             let mut open: Vec<u32> = part.episodes.keys().copied().collect();
             open.sort_unstable();
@@ -195,15 +208,9 @@ impl<M: Meter> Table<M> {
 
     /// When the episode closes if its key has no further event; `None` where it is closed.
     pub(crate) fn closes_at(&mut self, id: EpisodeId, slot: u32) -> Option<i64> {
-        let part = &mut self.partitions[(id.partition / self.n_shards) as usize];
+        let part = &mut self.partitions[(id.partition >> self.shards_log2) as usize];
         let number = part.episodes.get(&slot)?.number;
         (number == id.number).then(|| part.closes_at(slot, &self.terms))
-    }
-
-    /// The open episode of a slot.
-    pub(crate) fn episode(&self, partition: u32, slot: u32) -> Option<EpisodeId> {
-        let part = &self.partitions[(partition / self.n_shards) as usize];
-        part.episodes.get(&slot).map(|e| EpisodeId { partition, number: e.number })
     }
 
     pub(crate) fn keys(&self) -> u64 {
@@ -228,12 +235,12 @@ impl<M: Meter> Partition<M> {
             keys: Slab::default(),
             episodes: HashMap::new(),
             episodes_opened: 0,
-            heap_bytes: 0,
+            key_bytes: 0,
         }
     }
 
     fn bytes(&self) -> usize {
-        self.slots.len() * size_of::<Slot<M>>() + self.index.len() * 8 + self.heap_bytes
+        self.slots.len() * size_of::<Slot<M>>() + self.index.len() * 8 + self.pool.bytes() + self.key_bytes
     }
 
     fn find(&self, hit: &Hit, bytes: &KeyBytes) -> Option<u32> {
@@ -271,7 +278,7 @@ impl<M: Meter> Partition<M> {
             return self.other(hit.time);
         }
         let (key, kept) = hit.key.keep(bytes, &mut self.keys);
-        self.heap_bytes += kept;
+        self.key_bytes += kept;
         let slot = Slot { key, meter: M::empty(hit.time) };
         let place = match self.vacant.pop() {
             Some(place) => {
@@ -352,7 +359,7 @@ impl<M: Meter> Partition<M> {
     ) -> bool {
         let n = self.slots.len();
         let (mut looked, mut steps) = (0, 0);
-        let mut lowest: Option<(u32, i128, i128)> = None;
+        let mut lowest: Option<(u32, u64, u64)> = None;
         let mut goes = None;
         while looked < SEARCH && steps < n {
             let slot = (self.hand as usize + steps) as u32 % n as u32;
@@ -373,12 +380,14 @@ impl<M: Meter> Partition<M> {
                 self.close(slot, closes_at, out, global);
             }
             let meter = &self.slots[slot as usize].meter;
-            if head.clock() <= now - terms.width.window_ms || meter.oldest(&self.pool).is_none() {
+            if head.clock() <= now - terms.width.window_ms || meter.is_empty(&self.pool) {
                 goes = Some(slot);
                 break;
             }
             let reading = meter.reading(&self.pool, &terms.width);
-            let lower = lowest.is_none_or(|(_, top, bottom)| reading.top * bottom < top * reading.bottom);
+            let lower = lowest.is_none_or(|(_, top, bottom)| {
+                u128::from(reading.top) * u128::from(bottom) < u128::from(top) * u128::from(reading.bottom)
+            });
             if lower {
                 lowest = Some((slot, reading.top, reading.bottom));
             }
@@ -386,11 +395,10 @@ impl<M: Meter> Partition<M> {
         let Some(slot) = goes.or(lowest.map(|(slot, ..)| slot)) else { return false };
         self.hand = (slot + 1) % n as u32;
         let gone = &mut self.slots[slot as usize];
-        self.heap_bytes -= gone.meter.heap_bytes(&self.pool);
         gone.meter.release(&mut self.pool);
         let key = std::mem::replace(&mut gone.key, Key::VACANT);
         self.index_remove(hasher.hash_kept(key, &self.keys) as u32, slot);
-        self.heap_bytes -= key.discard(&mut self.keys);
+        self.key_bytes -= key.discard(&mut self.keys);
         self.vacant.push(slot);
         out.evicted += 1;
         true
@@ -407,13 +415,18 @@ impl<M: Meter> Partition<M> {
         let meter = &mut self.slots[slot as usize].meter;
         let head = meter.head();
         let (clock, now) = (head.clock(), hit.time);
+        if hit.act == Act::Refresh && !meter.holds(&self.pool, hit.value) {
+            // It was blocked, or is too old to be up.
+            return;
+        }
         let late = now < clock;
         if late && now <= clock - terms.width.window_ms {
             out.too_late += 1;
             return;
         }
         out.late += u64::from(late);
-        let before = meter.heap_bytes(&self.pool);
+        out.counted += u64::from(hit.act == Act::Count);
+        let before = self.pool.bytes();
         if now > clock {
             if head.is_open() {
                 self.advance_open(slot, terms, now, out, global);
@@ -422,12 +435,7 @@ impl<M: Meter> Partition<M> {
             }
         }
         let meter = &mut self.slots[slot as usize].meter;
-        if hit.act == Act::Refresh {
-            meter.remove(&mut self.pool, hit.value);
-        }
         meter.insert(&mut self.pool, &terms.width, now, hit.value);
-        let after = meter.heap_bytes(&self.pool);
-        self.heap_bytes = self.heap_bytes + after - before;
         let head = meter.head();
         let reading = meter.reading(&self.pool, &terms.width);
         if let Some(level) = terms.reached(&reading) {
@@ -440,6 +448,7 @@ impl<M: Meter> Partition<M> {
                     let number = self.episodes_opened;
                     self.episodes.insert(slot, Episode { number, clearing: Clearing::default(), closes_at: None });
                 }
+                let number = self.episodes.get(&slot).map_or(0, |e| e.number);
                 out.crossings.push(Crossing {
                     event: hit.event,
                     level,
@@ -448,17 +457,20 @@ impl<M: Meter> Partition<M> {
                     bottom: reading.bottom,
                     late,
                     other: self.other == Some(slot),
-                    partition: global,
+                    episode: EpisodeId { partition: global, number },
                     slot,
                 });
             }
         }
         if head.is_open()
+            && now <= clock
             && let Some(episode) = self.episodes.get_mut(&slot)
         {
             episode.closes_at = None;
         }
-        if after > before && self.bytes() > terms.bytes_max && !self.evict(now, Some(slot), terms, hasher, out, global)
+        if self.pool.bytes() > before
+            && self.bytes() > terms.bytes_max
+            && !self.evict(now, Some(slot), terms, hasher, out, global)
         {
             self.shorten(slot);
         }
@@ -467,10 +479,8 @@ impl<M: Meter> Partition<M> {
     /// No other key may go: this one forgets its oldest item and under-counts.
     fn shorten(&mut self, slot: u32) {
         let meter = &mut self.slots[slot as usize].meter;
-        if let Some(oldest) = meter.oldest(&self.pool) {
-            let before = meter.heap_bytes(&self.pool);
+        if let Some(oldest) = meter.oldest_before(&self.pool, i64::MAX) {
             meter.expire(&mut self.pool, oldest);
-            self.heap_bytes = self.heap_bytes + meter.heap_bytes(&self.pool) - before;
         }
     }
 
@@ -499,18 +509,10 @@ impl<M: Meter> Partition<M> {
     }
 
     /// A call is over: event time passes up to its end, then it is up no more.
-    fn remove(
-        &mut self,
-        hit: &Hit,
-        bytes: &KeyBytes,
-        terms: &Terms,
-        out: &mut Yield,
-        global: u32,
-    ) -> Option<(EpisodeId, u32, i64)> {
+    fn remove(&mut self, hit: &Hit, bytes: &KeyBytes, terms: &Terms, out: &mut Yield, global: u32) -> Option<u32> {
         let slot = self.find(hit, bytes)?;
         let meter = &mut self.slots[slot as usize].meter;
         let head = meter.head();
-        let before = meter.heap_bytes(&self.pool);
         if hit.time > head.clock() {
             if head.is_open() {
                 self.advance_open(slot, terms, hit.time, out, global);
@@ -521,11 +523,10 @@ impl<M: Meter> Partition<M> {
         }
         let meter = &mut self.slots[slot as usize].meter;
         meter.remove(&mut self.pool, hit.value);
-        self.heap_bytes = self.heap_bytes + meter.heap_bytes(&self.pool) - before;
         if let Some(episode) = self.episodes.get_mut(&slot) {
             episode.closes_at = None;
         }
-        self.open_at(slot, terms, global)
+        Some(slot)
     }
 
     fn open_at(&self, slot: u32, terms: &Terms, global: u32) -> Option<(EpisodeId, u32, i64)> {

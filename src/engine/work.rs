@@ -100,21 +100,21 @@ pub(crate) struct Lists {
     pub(crate) key_bytes: KeyBytes,
 }
 
-/// Verdicts of calls that may be asked for again, by the slot the gate gave them. Read and written in the engine's
-/// order, as batches are emitted.
+/// Verdicts of calls that may be asked for again, and the rules that marked them, by the slot the gate gave them. Read
+/// and written in the engine's order, as batches are emitted.
 #[derive(Debug, Default)]
-pub(crate) struct Answers(Vec<Verdict>);
+pub(crate) struct Answers(Vec<(Verdict, Box<[u16]>)>);
 
 impl Answers {
-    pub(crate) fn get(&self, slot: u32) -> Verdict {
-        self.0.get(slot as usize).copied().unwrap_or_default()
+    pub(crate) fn get(&self, slot: u32) -> (Verdict, &[u16]) {
+        self.0.get(slot as usize).map_or((Verdict::default(), &[]), |(verdict, flags)| (*verdict, flags))
     }
 
-    pub(crate) fn set(&mut self, slot: u32, verdict: Verdict) {
+    pub(crate) fn set(&mut self, slot: u32, verdict: Verdict, flags: Box<[u16]>) {
         let slot = slot as usize;
         if self.0.len() <= slot {
-            self.0.resize(slot + 1, Verdict::default());
+            self.0.resize_with(slot + 1, Default::default);
         }
-        self.0[slot] = verdict;
+        self.0[slot] = (verdict, flags);
     }
 }

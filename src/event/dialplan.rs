@@ -117,7 +117,7 @@ impl Scratch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Normalised {
     pub number: Number,
-    /// Of what is no E.164 number. An anonymous party's is always `anonymous`, however it was spelt.
+    /// Of what is no E.164 number. An anonymous party's is the word the gateway wrote, or `anonymous`.
     pub wording: Wording,
     /// An emergency number; to be heeded for the callee.
     pub emergency: bool,
@@ -481,19 +481,22 @@ fn joined(head: &[u8], tail: &[u8]) -> Option<Number> {
 
 /// RFC 3323's anonymous URI, and the words gateways write in its place.
 fn is_anonymous(user: &[u8], host: &[u8]) -> bool {
-    [&b"anonymous"[..], b"restricted", b"unavailable"].iter().any(|word| user.eq_ignore_ascii_case(word))
-        || host.eq_ignore_ascii_case(b"anonymous.invalid")
+    is_withheld_word(user) || host.eq_ignore_ascii_case(b"anonymous.invalid")
 }
 
+fn is_withheld_word(user: &[u8]) -> bool {
+    [&b"anonymous"[..], b"restricted", b"unavailable"].iter().any(|word| user.eq_ignore_ascii_case(word))
+}
+
+/// Keeps the word the gateway chose, which rules may tell apart; any other user part hides nobody but changes with
+/// every call, and becomes `anonymous`.
 fn anonymous(user: &[u8], range: Range<usize>, scratch: &mut Scratch) -> Normalised {
-    let word = b"anonymous";
-    let wording = match user == word {
-        true => Wording::Raw(range),
-        false => {
-            scratch.built.clear();
-            scratch.built.extend_from_slice(word);
-            Wording::Built
-        }
+    let wording = if is_withheld_word(user) {
+        Wording::Raw(range)
+    } else {
+        scratch.built.clear();
+        scratch.built.extend_from_slice(b"anonymous");
+        Wording::Built
     };
     Normalised { number: Number::ANONYMOUS, wording, emergency: false, anonymous: true }
 }
@@ -667,9 +670,9 @@ mod tests {
             &DialPlan::default(),
             &[
                 ("anonymous", "anonymous [anonymous]"),
-                ("Anonymous", "anonymous built [anonymous]"),
-                ("RESTRICTED", "anonymous built [anonymous]"),
-                ("unavailable", "anonymous built [anonymous]"),
+                ("Anonymous", "anonymous [Anonymous]"),
+                ("RESTRICTED", "anonymous [RESTRICTED]"),
+                ("unavailable", "anonymous [unavailable]"),
                 ("anonymous@anonymous.invalid", "anonymous [anonymous]"),
                 (r#""Anonymous" <sip:c8oqz84@Anonymous.Invalid>"#, "anonymous built [anonymous]"),
                 ("anonymouse", "invalid [anonymouse]"),

@@ -228,6 +228,8 @@ impl Flags {
     pub const END_SEEN: Flags = Flags(1 << 8);
     /// The gateway's clock was ahead: `time` is that of arrival.
     pub const FUTURE: Flags = Flags(1 << 9);
+    /// The attempt of its call was blocked, and no rule of its own may say otherwise.
+    pub const CALL_BLOCKED: Flags = Flags(1 << 10);
 
     pub fn has(self, other: Flags) -> bool {
         self.0 & other.0 != 0

@@ -243,7 +243,8 @@ struct InFlight {
 /// What a connection waits for.
 enum Wake {
     Read(io::Result<usize>),
-    Judged(Result<Finished, oneshot::error::RecvError>),
+    /// The oldest block in flight has its result, or will never have one.
+    Judged(bool),
     Timer,
     Stop,
 }
@@ -318,12 +319,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                     tracing::debug!(feed = self.feed.counters.name, peer = %self.peer, error = %e, "cannot read");
                     self.ending = Some(Close::Broken);
                 }
-                Wake::Judged(Ok(finished)) => {
-                    if let Some(front) = self.in_flight.front_mut() {
-                        front.result = Some(finished);
-                    }
-                }
-                Wake::Judged(Err(_)) => self.lose_front(),
+                Wake::Judged(true) => {}
+                Wake::Judged(false) => self.lose_front(),
                 Wake::Timer => self.on_timer(),
                 Wake::Stop => self.ending = Some(Close::Stopped),
             }
@@ -340,13 +337,16 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         }
         let front = async {
             match in_flight.front_mut() {
-                Some(front) => (&mut front.finished).await,
+                Some(front) => {
+                    front.result = (&mut front.finished).await.ok();
+                    front.result.is_some()
+                }
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            finished = front => Wake::Judged(finished),
+            is_judged = front => Wake::Judged(is_judged),
             n = door.read(), if reads => Wake::Read(n),
             () = timer.as_mut() => Wake::Timer,
             _ = stop.wait_for(|stop| *stop), if ending.is_none() => Wake::Stop,

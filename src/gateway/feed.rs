@@ -60,7 +60,7 @@ impl Default for Sample {
 
 impl Sample {
     /// How many were held back since the last line, if it is time for one.
-    fn next(&self, n: u64) -> Option<u64> {
+    pub(super) fn next(&self, n: u64) -> Option<u64> {
         let (now, last) = (Clock.now().0, self.last_ms.load(Ordering::Relaxed));
         // The machine's clock may be set back; then the next line is due.
         let due = now >= last.saturating_add(1000) || now < last;

@@ -173,7 +173,10 @@ impl Listener {
             match accepted {
                 Ok((stream, peer)) => self.admit(stream, peer, stop.clone()),
                 Err(e) => {
-                    tracing::warn!(feed = self.feed.counters.name, error = %e, "cannot accept a connection");
+                    if let Some(held_back) = self.feed.problems.next(1) {
+                        let feed = &self.feed.counters.name;
+                        tracing::error!(feed, error = %e, held_back, "cannot accept a connection");
+                    }
                     // Out of descriptors, most likely: some time for others to end.
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }

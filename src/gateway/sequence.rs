@@ -1,15 +1,16 @@
 //! Which `seq` of which gateway has come, over all its connections.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+
+use dashmap::DashMap;
 
 use crate::event::{Batch, GatewayId};
 
 /// One per service. As many entries as gateways have names.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    gateways: Mutex<HashMap<GatewayId, Arc<Account>>>,
+    gateways: DashMap<GatewayId, Arc<Account>>,
 }
 
 /// What one gateway has sent.
@@ -23,8 +24,7 @@ pub(super) struct Account {
 
 impl Ledger {
     pub(super) fn account(&self, gateway: GatewayId) -> Arc<Account> {
-        let mut gateways = self.gateways.lock().unwrap_or_else(|e| e.into_inner());
-        Arc::clone(gateways.entry(gateway).or_default())
+        Arc::clone(&self.gateways.entry(gateway).or_default())
     }
 }
 

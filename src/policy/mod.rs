@@ -48,7 +48,18 @@ pub use problem::Problem;
 pub use source::RuleSource;
 
 use crate::calendar::Calendar;
+use crate::clock::Timestamp;
 use crate::event::numbering::Numbering;
+use crate::event::{Class, Number};
+
+impl Policy {
+    /// A number that counting never blocks: an emergency number or one of `own_numbers`.
+    pub fn is_protected(&self, number: Number, at: Timestamp) -> bool {
+        let own = self.own_numbers.and_then(|i| self.lists.get(i)).map(|list| &list.content);
+        self.numbering.class(number) == Class::Emergency
+            || matches!(own, Some(ListContent::Numbers(set)) if set.contains(number, at))
+    }
+}
 
 /// What the firewall says of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

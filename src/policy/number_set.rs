@@ -153,6 +153,9 @@ impl NumberSetBuilder {
     }
 }
 
+/// Lists below it stay in the second-level cache by themselves.
+const WARM_MIN: usize = 20_000;
+
 impl NumberSet {
     /// Is the number in the list at this instant of event time?
     pub fn contains(&self, number: Number, at: Timestamp) -> bool {
@@ -176,6 +179,14 @@ impl NumberSet {
             }
             let found = self.exact.contains_lanes(&keys);
             out.extend(chunk.iter().zip(found).map(|(number, hit)| hit || self.contains_wide(*number, at)));
+        }
+    }
+
+    /// Brings what [`NumberSet::contains`] of these numbers reads into the caches, all at once: a list of a million
+    /// numbers is larger than they are.
+    pub fn warm(&self, numbers: impl Iterator<Item = Number>) {
+        if self.exact.len() >= WARM_MIN {
+            self.exact.warm(numbers.map(Number::bits));
         }
     }
 

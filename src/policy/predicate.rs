@@ -181,6 +181,16 @@ impl Predicate {
         }
     }
 
+    /// The tests of membership in a list: what is looked up, and the list's index.
+    pub fn list_tests<'p>(&'p self, found: &mut Vec<(&'p Operand, usize)>) {
+        match self {
+            Predicate::Not(inner) => inner.list_tests(found),
+            Predicate::All(parts) | Predicate::Any(parts) => parts.iter().for_each(|p| p.list_tests(found)),
+            Predicate::List(operand, list) => found.push((operand, *list)),
+            _ => {}
+        }
+    }
+
     /// Both must hold; what always holds adds nothing.
     pub fn and(self, other: Predicate) -> Predicate {
         match (self, other) {
@@ -223,7 +233,16 @@ fn dynamically(operand: &Operand, kind: DynamicKind, list: usize, view: &View<'_
         DynamicKind::Texts => operand.with_text(view, |text| holds(Probe::Text(text))).unwrap_or(false),
         DynamicKind::Numbers => match operand.value(view) {
             Some(Value::Number(number, text)) if number.is_text() => holds(Probe::Text(text)),
-            Some(Value::Number(number, _) | Value::Prefix(number)) => holds(Probe::Number(number)),
+            Some(Value::Number(number, _) | Value::Prefix(number)) => {
+                // A prefix on the list may cover a number that itself never may be there.
+                let whole = match operand {
+                    Operand::Field(Field::Party(which)) | Operand::Prefix(Field::Party(which), _) => {
+                        view.event.party(*which).number
+                    }
+                    _ => number,
+                };
+                holds(Probe::Number(number)) && !view.policy.is_protected(whole, view.event.time)
+            }
             _ => false,
         },
     }

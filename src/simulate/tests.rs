@@ -1,3 +1,5 @@
+//! Traffic by seed: the same bytes again, clean calls as they should be, attacks as their file says.
+
 use clap::Parser;
 
 use super::*;

@@ -18,6 +18,10 @@ pub(crate) struct Count {
 /// Of the meter's own bits: the items the slot holds, or that they are in the pool.
 const SPILLED: u32 = 4;
 
+fn ring_bytes(capacity: usize) -> usize {
+    size_of::<VecDeque<u32>>() + 4 * capacity
+}
+
 impl Count {
     /// Slot form only. The newest is the clock: an event either moves it or is late.
     fn inline(&self) -> ([u32; 3], usize) {
@@ -56,13 +60,18 @@ impl Meter for Count {
         &mut self.head
     }
 
-    fn oldest(&self, pool: &Self::Pool) -> Option<i64> {
+    fn is_empty(&self, _pool: &Self::Pool) -> bool {
+        self.head.own() == 0
+    }
+
+    fn oldest_before(&self, pool: &Self::Pool, edge: i64) -> Option<i64> {
         let clock = self.head.clock();
-        if let Some(id) = self.spilled() {
-            return pool.get(id).front().map(|t| full(clock, *t));
-        }
-        let (items, n) = self.inline();
-        items[..n].first().map(|t| full(clock, *t))
+        let oldest = match self.spilled() {
+            Some(id) => *pool.get(id).front()?,
+            None if self.head.own() == 0 => return None,
+            None => self.inline().0[0],
+        };
+        Some(full(clock, oldest)).filter(|at| *at < edge)
     }
 
     fn expire(&mut self, pool: &mut Self::Pool, edge: i64) {
@@ -73,8 +82,7 @@ impl Meter for Count {
                 ring.pop_front();
             }
             if ring.is_empty() {
-                pool.remove(id);
-                self.set_inline(&[]);
+                self.release(pool);
             }
             return;
         }
@@ -105,13 +113,15 @@ impl Meter for Count {
                     return;
                 }
                 let id = pool.add(VecDeque::with_capacity(8));
-                let ring = pool.get_mut(id);
-                ring.extend(items);
+                pool.bytes += ring_bytes(8);
                 self.head.set_own(SPILLED);
                 self.rest = [id, 0];
+                let ring = pool.get_mut(id);
+                ring.extend(items);
                 ring
             }
         };
+        let had = ring.capacity();
         let mut place = ring.len();
         while place > 0 && full(clock, ring[place - 1]) > at {
             place -= 1;
@@ -128,6 +138,10 @@ impl Meter for Count {
         } else {
             ring.insert(place, low(at));
         }
+        if ring.capacity() != had {
+            let grown = 4 * (ring.capacity() - had);
+            pool.bytes += grown;
+        }
     }
 
     fn reading(&self, pool: &Self::Pool, _width: &Width) -> Reading {
@@ -140,20 +154,18 @@ impl Meter for Count {
 
     fn release(&mut self, pool: &mut Self::Pool) {
         if let Some(id) = self.spilled() {
-            pool.remove(id);
-            self.set_inline(&[]);
+            pool.bytes -= ring_bytes(pool.remove(id).capacity());
         }
+        self.set_inline(&[]);
     }
 
     fn copy(&self, pool: &Self::Pool, other: &mut Self::Pool) -> Count {
         let mut copy = *self;
         if let Some(id) = self.spilled() {
-            copy.rest[0] = other.add(pool.get(id).clone());
+            let ring = pool.get(id).clone();
+            other.bytes += ring_bytes(ring.capacity());
+            copy.rest[0] = other.add(ring);
         }
         copy
-    }
-
-    fn heap_bytes(&self, pool: &Self::Pool) -> usize {
-        self.spilled().map_or(0, |id| size_of::<VecDeque<u32>>() + 4 * pool.get(id).capacity())
     }
 }

@@ -15,6 +15,10 @@ pub(crate) struct Distinct {
 const ONE: u32 = 1;
 const SPILLED: u32 = 2;
 
+fn seen_bytes(seen: &Seen) -> usize {
+    size_of::<Seen>() + seen.heap_bytes()
+}
+
 /// The calls that are up. The same store without a cap, since a call may end before older ones do.
 pub(crate) type Concurrent = Distinct;
 
@@ -33,13 +37,25 @@ impl Meter for Distinct {
         &mut self.head
     }
 
-    fn oldest(&self, pool: &Self::Pool) -> Option<i64> {
+    fn is_empty(&self, _pool: &Self::Pool) -> bool {
+        self.head.own() == 0
+    }
+
+    fn oldest_before(&self, pool: &Self::Pool, edge: i64) -> Option<i64> {
         let clock = self.head.clock();
-        match self.head.own() {
-            ONE => Some(full(clock, self.at)),
-            SPILLED => pool.get(self.at).oldest_age(low(clock)).map(|age| clock - i64::from(age)),
-            _ => None,
-        }
+        let oldest = match self.head.own() {
+            ONE => full(clock, self.at),
+            SPILLED => {
+                let seen = pool.get(self.at);
+                // A clock before the edge has older items only.
+                if u32::try_from(clock - edge).is_ok_and(|age| seen.is_surely_younger(low(clock), age)) {
+                    return None;
+                }
+                clock - i64::from(seen.oldest_age(low(clock))?)
+            }
+            _ => return None,
+        };
+        Some(oldest).filter(|at| *at < edge)
     }
 
     fn expire(&mut self, pool: &mut Self::Pool, edge: i64) {
@@ -52,10 +68,15 @@ impl Meter for Distinct {
                     return;
                 }
                 let seen = pool.get_mut(self.at);
-                if let Ok(age_ms) = u32::try_from(clock - edge) {
-                    seen.expire(low(clock), age_ms);
+                let Ok(age_ms) = u32::try_from(clock - edge) else { return };
+                if seen.is_surely_younger(low(clock), age_ms) {
+                    return;
                 }
-                if seen.len() == 0 {
+                let had = seen.heap_bytes();
+                seen.expire(low(clock), age_ms);
+                let (has, is_empty) = (seen.heap_bytes(), seen.len() == 0);
+                pool.bytes = pool.bytes + has - had;
+                if is_empty {
                     self.release(pool);
                 }
             }
@@ -80,10 +101,17 @@ impl Meter for Distinct {
                 let mut seen = Seen::default();
                 seen.see(low(clock), enough, self.value, self.at);
                 seen.see(low(clock), enough, value, low(at));
+                pool.bytes += seen_bytes(&seen);
                 self.at = pool.add(seen);
                 self.head.set_own(SPILLED);
             }
-            SPILLED => pool.get_mut(self.at).see(low(clock), enough, value, low(at)),
+            SPILLED => {
+                let seen = pool.get_mut(self.at);
+                let had = seen.heap_bytes();
+                seen.see(low(clock), enough, value, low(at));
+                let has = seen.heap_bytes();
+                pool.bytes = pool.bytes + has - had;
+            }
             _ => {
                 (self.value, self.at) = (value, low(at));
                 self.head.set_own(ONE);
@@ -97,6 +125,14 @@ impl Meter for Distinct {
             SPILLED => pool.get(self.at).len() as u64,
             _ => 0,
         })
+    }
+
+    fn holds(&self, pool: &Self::Pool, value: u64) -> bool {
+        match self.head.own() {
+            ONE => self.value == value,
+            SPILLED => pool.get(self.at).holds(value),
+            _ => false,
+        }
     }
 
     fn remove(&mut self, pool: &mut Self::Pool, value: u64) {
@@ -114,7 +150,7 @@ impl Meter for Distinct {
 
     fn release(&mut self, pool: &mut Self::Pool) {
         if self.head.own() == SPILLED {
-            pool.remove(self.at);
+            pool.bytes -= seen_bytes(&pool.remove(self.at));
         }
         self.head.set_own(0);
     }
@@ -122,12 +158,10 @@ impl Meter for Distinct {
     fn copy(&self, pool: &Self::Pool, other: &mut Self::Pool) -> Distinct {
         let mut copy = *self;
         if self.head.own() == SPILLED {
-            copy.at = other.add(pool.get(self.at).clone());
+            let seen = pool.get(self.at).clone();
+            other.bytes += seen_bytes(&seen);
+            copy.at = other.add(seen);
         }
         copy
-    }
-
-    fn heap_bytes(&self, pool: &Self::Pool) -> usize {
-        if self.head.own() == SPILLED { size_of::<Seen>() + pool.get(self.at).heap_bytes() } else { 0 }
     }
 }

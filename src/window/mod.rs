@@ -38,8 +38,8 @@ pub(crate) const NOTHING: u64 = u64::MAX;
 /// What a meter shows: `top / bottom`; `bottom` is 1 but for averages and shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reading {
-    pub(crate) top: i128,
-    pub(crate) bottom: i128,
+    pub(crate) top: u64,
+    pub(crate) bottom: u64,
     /// Items in the window, for `min_count`.
     pub(crate) items: u64,
     /// False where there is nothing to divide by.
@@ -48,7 +48,7 @@ pub(crate) struct Reading {
 
 impl Reading {
     pub(crate) fn whole(value: u64) -> Reading {
-        Reading { top: i128::from(value), bottom: 1, items: value, known: true }
+        Reading { top: value, bottom: 1, items: value, known: true }
     }
 }
 
@@ -58,28 +58,55 @@ impl Reading {
 /// newer item, so that every item stays within one width of the clock and 32 bits tell its time.
 pub(crate) trait Meter: Sized + std::fmt::Debug {
     /// Shared storage of a partition for what does not fit into the slot.
-    type Pool: Default + std::fmt::Debug;
+    type Pool: Pool;
 
     /// A key that has counted nothing; its clock is `at`.
     fn empty(at: i64) -> Self;
     fn head(&self) -> Head;
     fn head_mut(&mut self) -> &mut Head;
-    /// Time of the item that leaves next.
-    fn oldest(&self, pool: &Self::Pool) -> Option<i64>;
+    fn is_empty(&self, pool: &Self::Pool) -> bool;
+    /// Time of the item that leaves next, if it is older than `edge`.
+    fn oldest_before(&self, pool: &Self::Pool, edge: i64) -> Option<i64>;
     /// Drops the items of `edge` and before.
     fn expire(&mut self, pool: &mut Self::Pool, edge: i64);
     /// Takes an item of time `at`, moving the clock to it if it is newer. An older one is inside the window.
     /// [`NOTHING`] counts for `min_count` only.
     fn insert(&mut self, pool: &mut Self::Pool, width: &Width, at: i64, value: u64);
     fn reading(&self, pool: &Self::Pool, width: &Width) -> Reading;
+    /// Is the value among the items (a call that is up)?
+    fn holds(&self, _pool: &Self::Pool, _value: u64) -> bool {
+        false
+    }
     /// Takes back a value before its time (a call that ended).
     fn remove(&mut self, _pool: &mut Self::Pool, _value: u64) {}
     /// Frees what the pool holds for this key.
     fn release(&mut self, pool: &mut Self::Pool);
     /// A copy that lives in another pool.
     fn copy(&self, pool: &Self::Pool, other: &mut Self::Pool) -> Self;
-    /// Bytes held outside the slot.
-    fn heap_bytes(&self, pool: &Self::Pool) -> usize;
+}
+
+/// See [`Meter::Pool`].
+pub(crate) trait Pool: Default + std::fmt::Debug {
+    /// Bytes held for all keys of the partition, kept up to date by the meters.
+    fn bytes(&self) -> usize;
+}
+
+/// The pool of meters that hold their items themselves: it only adds up.
+#[derive(Debug, Default)]
+pub(crate) struct Heap {
+    bytes: usize,
+}
+
+impl Pool for Heap {
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl<T: Default + std::fmt::Debug> Pool for Slab<T> {
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 /// A key's clock and state in 64 bits: 48 of signed milliseconds, 16 of flags.
@@ -120,7 +147,7 @@ impl Head {
 
     pub(crate) fn set_episode(&mut self, open: bool, critical: bool) {
         self.0 &= !(Self::OPEN | Self::CRITICAL);
-        self.0 |= u64::from(open) * Self::OPEN | u64::from(critical) * Self::CRITICAL;
+        self.0 |= (u64::from(open) * Self::OPEN) | (u64::from(critical) * Self::CRITICAL);
     }
 
     pub(crate) fn own(self) -> u32 {
@@ -147,11 +174,13 @@ fn full(clock: i64, low_bits: u32) -> i64 {
 pub(crate) struct Slab<T> {
     items: Vec<T>,
     free: Vec<u32>,
+    /// What the items hold outside of themselves, and they themselves; see [`Pool::bytes`].
+    bytes: usize,
 }
 
 impl<T> Default for Slab<T> {
     fn default() -> Slab<T> {
-        Slab { items: Vec::new(), free: Vec::new() }
+        Slab { items: Vec::new(), free: Vec::new(), bytes: 0 }
     }
 }
 

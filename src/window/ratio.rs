@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Head, Meter, NOTHING, Reading, Width, full, low};
+use super::{Head, Heap, Meter, NOTHING, Reading, Width, full, low};
 use crate::limits::EXACT_ITEMS_MAX;
 
 /// The window of one key; boxed, as no rule of this kind is worth its levels below a handful of events.
@@ -21,7 +21,7 @@ struct State {
     pane_ms: i64,
     n: u64,
     known: u64,
-    total: i128,
+    total: u64,
 }
 
 /// One event, or a pane of them.
@@ -34,10 +34,14 @@ struct Item {
 }
 
 impl State {
+    fn bytes(&self) -> usize {
+        size_of::<State>() + self.items.capacity() * size_of::<Item>()
+    }
+
     fn insert(&mut self, clock: i64, at: i64, item: Item) {
         self.n += u64::from(item.n);
         self.known += u64::from(item.known);
-        self.total += i128::from(item.total);
+        self.total = self.total.saturating_add(item.total);
         let at = if self.pane_ms > 0 { at.div_euclid(self.pane_ms) * self.pane_ms } else { at };
         let mut place = self.items.len();
         while place > 0 && full(clock, self.items[place - 1].at) > at {
@@ -65,7 +69,7 @@ impl State {
 }
 
 impl Meter for Ratio {
-    type Pool = ();
+    type Pool = Heap;
 
     fn empty(at: i64) -> Ratio {
         Ratio { head: Head::new(at), state: None }
@@ -79,12 +83,16 @@ impl Meter for Ratio {
         &mut self.head
     }
 
-    fn oldest(&self, _pool: &()) -> Option<i64> {
-        let clock = self.head.clock();
-        self.state.as_ref()?.items.front().map(|item| full(clock, item.at))
+    fn is_empty(&self, _pool: &Heap) -> bool {
+        self.state.is_none()
     }
 
-    fn expire(&mut self, _pool: &mut (), edge: i64) {
+    fn oldest_before(&self, _pool: &Heap, edge: i64) -> Option<i64> {
+        let oldest = self.state.as_ref()?.items.front()?.at;
+        Some(full(self.head.clock(), oldest)).filter(|at| *at < edge)
+    }
+
+    fn expire(&mut self, pool: &mut Heap, edge: i64) {
         let clock = self.head.clock();
         let Some(state) = &mut self.state else { return };
         while let Some(item) = state.items.front() {
@@ -93,42 +101,46 @@ impl Meter for Ratio {
             }
             state.n -= u64::from(item.n);
             state.known -= u64::from(item.known);
-            state.total -= i128::from(item.total);
+            state.total = state.total.saturating_sub(item.total);
             state.items.pop_front();
         }
         if state.items.is_empty() {
-            self.state = None;
+            self.release(pool);
         }
     }
 
-    fn insert(&mut self, _pool: &mut (), width: &Width, at: i64, value: u64) {
+    fn insert(&mut self, pool: &mut Heap, width: &Width, at: i64, value: u64) {
         self.head.advance(at);
         let clock = self.head.clock();
-        let state = self.state.get_or_insert_default();
+        let state = self.state.get_or_insert_with(|| {
+            pool.bytes += State::default().bytes();
+            Box::default()
+        });
+        let had = state.bytes();
         let known = u32::from(value != NOTHING);
         let total = if value == NOTHING { 0 } else { value };
         state.insert(clock, at, Item { at: 0, n: 1, known, total });
         if state.items.len() > EXACT_ITEMS_MAX {
-            *state = Box::new(std::mem::take(&mut **state).into_panes(clock, width.window_ms));
+            **state = std::mem::take(&mut **state).into_panes(clock, width.window_ms);
         }
+        pool.bytes = pool.bytes + state.bytes() - had;
     }
 
-    fn reading(&self, _pool: &(), _width: &Width) -> Reading {
+    fn reading(&self, _pool: &Heap, _width: &Width) -> Reading {
         match &self.state {
-            Some(s) => Reading { top: s.total, bottom: i128::from(s.known.max(1)), items: s.n, known: s.known > 0 },
+            Some(s) => Reading { top: s.total, bottom: s.known.max(1), items: s.n, known: s.known > 0 },
             None => Reading { top: 0, bottom: 1, items: 0, known: false },
         }
     }
 
-    fn release(&mut self, _pool: &mut ()) {
-        self.state = None;
+    fn release(&mut self, pool: &mut Heap) {
+        if let Some(state) = self.state.take() {
+            pool.bytes -= state.bytes();
+        }
     }
 
-    fn copy(&self, _pool: &(), _other: &mut ()) -> Ratio {
+    fn copy(&self, _pool: &Heap, other: &mut Heap) -> Ratio {
+        other.bytes += self.state.as_ref().map_or(0, |s| s.bytes());
         self.clone()
-    }
-
-    fn heap_bytes(&self, _pool: &()) -> usize {
-        self.state.as_ref().map_or(0, |s| size_of::<State>() + s.items.capacity() * size_of::<Item>())
     }
 }

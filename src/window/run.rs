@@ -1,6 +1,6 @@
 //! `run(field, step)`: the longest chain of neighbouring numbers, in whatever order they were dialled.
 
-use super::{Head, Meter, NOTHING, Reading, Width, full, low};
+use super::{Head, Heap, Meter, NOTHING, Reading, Width, full, low};
 use crate::limits::RUN_NUMBERS_MAX;
 
 /// The distinct numbers of one key with their last-seen times, sorted by number.
@@ -17,7 +17,7 @@ impl Run {
 }
 
 impl Meter for Run {
-    type Pool = ();
+    type Pool = Heap;
 
     fn empty(at: i64) -> Run {
         Run { head: Head::new(at), numbers: Vec::new() }
@@ -31,20 +31,24 @@ impl Meter for Run {
         &mut self.head
     }
 
-    fn oldest(&self, _pool: &()) -> Option<i64> {
-        let clock = self.head.clock();
-        self.numbers.iter().map(|(_, at)| full(clock, *at)).min()
+    fn is_empty(&self, _pool: &Heap) -> bool {
+        self.numbers.is_empty()
     }
 
-    fn expire(&mut self, _pool: &mut (), edge: i64) {
+    fn oldest_before(&self, _pool: &Heap, edge: i64) -> Option<i64> {
+        let clock = self.head.clock();
+        self.numbers.iter().map(|(_, at)| full(clock, *at)).min().filter(|at| *at < edge)
+    }
+
+    fn expire(&mut self, pool: &mut Heap, edge: i64) {
         let clock = self.head.clock();
         self.numbers.retain(|(_, at)| full(clock, *at) > edge);
         if self.numbers.is_empty() {
-            self.numbers = Vec::new();
+            self.release(pool);
         }
     }
 
-    fn insert(&mut self, _pool: &mut (), _width: &Width, at: i64, value: u64) {
+    fn insert(&mut self, pool: &mut Heap, _width: &Width, at: i64, value: u64) {
         self.head.advance(at);
         if value == NOTHING {
             return;
@@ -58,7 +62,9 @@ impl Meter for Run {
                 }
             }
             Err(i) => {
+                let had = self.numbers.capacity();
                 self.numbers.insert(i, (value, low(at)));
+                pool.bytes += (self.numbers.capacity() - had) * size_of::<(u64, u32)>();
                 if self.numbers.len() > RUN_NUMBERS_MAX {
                     // The one seen longest ago goes: the cap can only under-count.
                     let oldest = (0..self.numbers.len()).max_by_key(|i| self.age(self.numbers[*i].1));
@@ -70,7 +76,7 @@ impl Meter for Run {
         }
     }
 
-    fn reading(&self, _pool: &(), width: &Width) -> Reading {
+    fn reading(&self, _pool: &Heap, width: &Width) -> Reading {
         let (mut best, mut chain, mut before) = (0u64, 0u64, None);
         for (number, _) in &self.numbers {
             chain = match before {
@@ -83,15 +89,13 @@ impl Meter for Run {
         Reading { items: self.numbers.len() as u64, ..Reading::whole(best) }
     }
 
-    fn release(&mut self, _pool: &mut ()) {
-        self.numbers = Vec::new();
+    fn release(&mut self, pool: &mut Heap) {
+        pool.bytes -= std::mem::take(&mut self.numbers).capacity() * size_of::<(u64, u32)>();
     }
 
-    fn copy(&self, _pool: &(), _other: &mut ()) -> Run {
-        self.clone()
-    }
-
-    fn heap_bytes(&self, _pool: &()) -> usize {
-        self.numbers.capacity() * size_of::<(u64, u32)>()
+    fn copy(&self, _pool: &Heap, other: &mut Heap) -> Run {
+        let copy = self.clone();
+        other.bytes += copy.numbers.capacity() * size_of::<(u64, u32)>();
+        copy
     }
 }

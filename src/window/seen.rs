@@ -10,7 +10,8 @@ use hashbrown::HashMap;
 /// later is stale and skipped. Times are the low 32 bits, told apart by the `age` that the caller's clock gives.
 #[derive(Clone, Debug)]
 pub(crate) enum Seen {
-    Few(Vec<Entry>),
+    /// With a time no younger than the oldest entry, so that most clock moves need no look at them.
+    Few(Vec<Entry>, u32),
     Many(Box<Many>),
 }
 
@@ -42,7 +43,7 @@ const FEW: usize = 48;
 
 impl Default for Seen {
     fn default() -> Seen {
-        Seen::Few(Vec::new())
+        Seen::Few(Vec::new(), 0)
     }
 }
 
@@ -54,15 +55,20 @@ fn age(clock: u32, at: u32) -> u32 {
 impl Seen {
     pub(crate) fn len(&self) -> usize {
         match self {
-            Seen::Few(items) => items.len(),
+            Seen::Few(items, _) => items.len(),
             Seen::Many(many) => many.last.len(),
         }
+    }
+
+    /// Is every value younger than this? A no may be wrong.
+    pub(crate) fn is_surely_younger(&self, clock: u32, age_ms: u32) -> bool {
+        matches!(self, Seen::Few(_, bound) if age(clock, *bound) < age_ms)
     }
 
     /// Age of the value that leaves next.
     pub(crate) fn oldest_age(&self, clock: u32) -> Option<u32> {
         match self {
-            Seen::Few(items) => items.iter().map(|e| age(clock, e.at)).max(),
+            Seen::Few(items, _) => items.iter().map(|e| age(clock, e.at)).max(),
             Seen::Many(many) => many.order.iter().find(|e| many.is_current(e)).map(|e| age(clock, e.at)),
         }
     }
@@ -70,7 +76,19 @@ impl Seen {
     /// Forgets the values not seen for `age_ms` or longer.
     pub(crate) fn expire(&mut self, clock: u32, age_ms: u32) {
         match self {
-            Seen::Few(items) => items.retain(|e| age(clock, e.at) < age_ms),
+            Seen::Few(items, bound) => {
+                if age(clock, *bound) < age_ms {
+                    return;
+                }
+                let mut oldest = 0;
+                items.retain(|e| {
+                    let age = age(clock, e.at);
+                    let stays = age < age_ms;
+                    oldest = if stays { age.max(oldest) } else { oldest };
+                    stays
+                });
+                *bound = clock.wrapping_sub(oldest);
+            }
             Seen::Many(many) => {
                 while let Some(first) = many.order.front().copied() {
                     let current = many.is_current(&first);
@@ -91,7 +109,10 @@ impl Seen {
 
     /// Sees a value, keeping the `enough` most recently seen.
     pub(crate) fn see(&mut self, clock: u32, enough: usize, value: u64, at: u32) {
-        if let Seen::Few(items) = self {
+        if let Seen::Few(items, bound) = self {
+            if items.is_empty() || age(clock, at) > age(clock, *bound) {
+                *bound = at;
+            }
             if let Some(known) = items.iter_mut().find(|e| e.value() == value) {
                 if age(clock, at) < age(clock, known.at) {
                     known.at = at;
@@ -124,10 +145,17 @@ impl Seen {
         }
     }
 
+    pub(crate) fn holds(&self, value: u64) -> bool {
+        match self {
+            Seen::Few(items, _) => items.iter().any(|e| e.value() == value),
+            Seen::Many(many) => many.last.contains_key(&value),
+        }
+    }
+
     /// Takes a value back.
     pub(crate) fn remove(&mut self, value: u64) {
         match self {
-            Seen::Few(items) => items.retain(|e| e.value() != value),
+            Seen::Few(items, _) => items.retain(|e| e.value() != value),
             Seen::Many(many) => {
                 many.last.remove(&value);
             }
@@ -136,7 +164,7 @@ impl Seen {
 
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {
-            Seen::Few(items) => items.capacity() * size_of::<Entry>(),
+            Seen::Few(items, _) => items.capacity() * size_of::<Entry>(),
             Seen::Many(many) => {
                 size_of::<Many>() + many.last.allocation_size() + many.order.capacity() * size_of::<Entry>()
             }

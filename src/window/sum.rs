@@ -36,6 +36,10 @@ fn whole(halves: [u32; 2]) -> u64 {
 }
 
 impl Values {
+    fn bytes(&self) -> usize {
+        size_of::<Values>() + self.items.capacity() * size_of::<(u32, [u32; 2])>()
+    }
+
     fn insert(&mut self, clock: i64, at: i64, value: u64) {
         let at = if self.pane_ms > 0 { at.div_euclid(self.pane_ms) * self.pane_ms } else { at };
         let mut place = self.items.len();
@@ -90,13 +94,18 @@ impl Meter for Sum {
         &mut self.head
     }
 
-    fn oldest(&self, pool: &Self::Pool) -> Option<i64> {
+    fn is_empty(&self, _pool: &Self::Pool) -> bool {
+        self.head.own() == 0
+    }
+
+    fn oldest_before(&self, pool: &Self::Pool, edge: i64) -> Option<i64> {
         let clock = self.head.clock();
-        match self.head.own() {
-            ONE => Some(full(clock, self.at)),
-            SPILLED => pool.get(self.at).items.front().map(|(at, _)| full(clock, *at)),
-            _ => None,
-        }
+        let oldest = match self.head.own() {
+            ONE => full(clock, self.at),
+            SPILLED => full(clock, pool.get(self.at).items.front()?.0),
+            _ => return None,
+        };
+        Some(oldest).filter(|at| *at < edge)
     }
 
     fn expire(&mut self, pool: &mut Self::Pool, edge: i64) {
@@ -138,18 +147,22 @@ impl Meter for Sum {
             let mut values = Values::default();
             values.items.reserve(2);
             values.insert(clock, full(clock, self.at), self.total);
+            pool.bytes += values.bytes();
             self.at = pool.add(values);
             self.head.set_own(SPILLED);
         }
         // A sum that would pass 2^64 holds any level already.
         let value = value.min(u64::MAX - self.total);
         let values = pool.get_mut(self.at);
+        let had = values.bytes();
         values.insert(clock, at, value);
         self.total += value;
         self.trim(values, width.enough);
         if values.items.len() > EXACT_ITEMS_MAX {
             *values = std::mem::take(values).into_panes(clock, width.window_ms);
         }
+        let has = values.bytes();
+        pool.bytes = pool.bytes + has - had;
     }
 
     fn reading(&self, _pool: &Self::Pool, _width: &Width) -> Reading {
@@ -158,7 +171,7 @@ impl Meter for Sum {
 
     fn release(&mut self, pool: &mut Self::Pool) {
         if self.head.own() == SPILLED {
-            pool.remove(self.at);
+            pool.bytes -= pool.remove(self.at).bytes();
         }
         self.total = 0;
         self.head.set_own(0);
@@ -167,12 +180,10 @@ impl Meter for Sum {
     fn copy(&self, pool: &Self::Pool, other: &mut Self::Pool) -> Sum {
         let mut copy = *self;
         if self.head.own() == SPILLED {
-            copy.at = other.add(pool.get(self.at).clone());
+            let values = pool.get(self.at).clone();
+            other.bytes += values.bytes();
+            copy.at = other.add(values);
         }
         copy
-    }
-
-    fn heap_bytes(&self, pool: &Self::Pool) -> usize {
-        if self.head.own() == SPILLED { size_of::<Values>() + pool.get(self.at).items.capacity() * 12 } else { 0 }
     }
 }

@@ -14,6 +14,10 @@ def cannot_run(why):
     sys.exit(77)
 
 
+if not os.access(RINGFENCE, os.X_OK):
+    raise SystemExit(f"no program at {RINGFENCE}: run `cargo build --release`, or name one in RINGFENCE")
+
+
 def need(command):
     path = shutil.which(command)
     if path is None:

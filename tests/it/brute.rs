@@ -12,7 +12,7 @@ const CALL_AGE_MS: i64 = 12 * 3_600_000;
 const CALLBACK_MS: i64 = 30 * 60_000;
 
 #[derive(Clone, Debug)]
-pub enum Measure {
+pub(crate) enum Measure {
     Count,
     Distinct(Operand),
     Sum(Field),
@@ -23,14 +23,14 @@ pub enum Measure {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
+pub(crate) enum Unit {
     Count,
     Ms,
     Share,
 }
 
 impl Measure {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Measure::Distinct(operand) => format!("distinct({})", operand.text()),
             Measure::Sum(field) => format!("sum({})", field.name()),
@@ -41,7 +41,7 @@ impl Measure {
         }
     }
 
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Measure::Count => "count",
             Measure::Distinct(_) => "distinct",
@@ -53,7 +53,7 @@ impl Measure {
         }
     }
 
-    pub fn unit(&self) -> Unit {
+    pub(crate) fn unit(&self) -> Unit {
         match self {
             Measure::Sum(_) | Measure::Avg(_) => Unit::Ms,
             Measure::Share(_) => Unit::Share,
@@ -64,7 +64,7 @@ impl Measure {
 
 /// An exact fraction; the denominator is positive.
 #[derive(Clone, Copy, Debug)]
-pub struct Fraction(pub i128, pub i128);
+pub(crate) struct Fraction(pub i128, pub i128);
 
 impl Fraction {
     /// As output shows it: durations in seconds, shares in percent.
@@ -79,7 +79,7 @@ impl Fraction {
 }
 
 #[derive(Clone, Debug)]
-pub struct Level {
+pub(crate) struct Level {
     pub compare: Compare,
     /// Items, milliseconds, or tenths of a percent.
     pub limit: i64,
@@ -87,7 +87,7 @@ pub struct Level {
 }
 
 impl Level {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let limit = match self.unit {
             Unit::Count => self.limit.to_string(),
             Unit::Ms => duration_text(self.limit),
@@ -109,7 +109,7 @@ impl Level {
 
 /// What a crossing puts on a dynamic list.
 #[derive(Clone, Debug)]
-pub struct Block {
+pub(crate) struct Block {
     pub list: &'static str,
     pub ttl_ms: i64,
     /// Index into `per`.
@@ -117,7 +117,7 @@ pub struct Block {
 }
 
 #[derive(Clone, Debug)]
-pub struct Threshold {
+pub(crate) struct Threshold {
     pub id: String,
     pub on: &'static str,
     pub condition: Option<Expr>,
@@ -138,7 +138,7 @@ pub struct Threshold {
 }
 
 #[derive(Clone, Debug)]
-pub struct Firewall {
+pub(crate) struct Firewall {
     pub id: String,
     pub on: &'static str,
     pub when: Expr,
@@ -147,7 +147,7 @@ pub struct Firewall {
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// Names of dynamic lists of numbers.
     pub lists: Vec<&'static str>,
     pub firewall: Vec<Firewall>,
@@ -156,7 +156,7 @@ pub struct Rules {
 
 impl Rules {
     /// The rule file an analyst would write.
-    pub fn toml(&self) -> String {
+    pub(crate) fn toml(&self) -> String {
         let mut out = "ringfence = 1\ndefault_action = \"allow\"\n".to_owned();
         if !self.lists.is_empty() {
             out += "[lists]\n";
@@ -384,7 +384,7 @@ impl Episode {
 
 /// A violation, as the model says it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub(crate) struct Row {
     pub time_ms: i64,
     pub customer: String,
     pub rule: String,
@@ -401,7 +401,7 @@ pub struct Row {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     pub action: &'static str,
     pub rule: String,
     pub cause: &'static str,
@@ -410,7 +410,7 @@ pub struct Verdict {
 
 /// What the model says of a stream.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     pub violations: Vec<Row>,
     /// One an event.
     pub verdicts: Vec<Verdict>,
@@ -443,7 +443,7 @@ struct Model<'a> {
 }
 
 /// Judges the events in the order they came.
-pub fn judge(rules: &Rules, events: &[Event]) -> Outcome {
+pub(crate) fn judge(rules: &Rules, events: &[Event]) -> Outcome {
     let mut model = Model {
         rules,
         episodes: BTreeMap::new(),

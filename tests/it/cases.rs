@@ -7,7 +7,7 @@ use crate::support::Random;
 
 /// How far a case goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub(crate) enum Reach {
     /// What `oracle.py` covers.
     Oracle,
     /// Merged missing keys, dynamic blocks, blocked calls not counted, emergency calls, `concurrent`.
@@ -15,14 +15,14 @@ pub enum Reach {
 }
 
 #[derive(Clone, Debug)]
-pub struct Case {
+pub(crate) struct Case {
     pub seed: u64,
     pub rules: Rules,
     pub events: Vec<Event>,
 }
 
 impl Case {
-    pub fn new(seed: u64, reach: Reach) -> Case {
+    pub(crate) fn new(seed: u64, reach: Reach) -> Case {
         let mut random = Random::new(seed);
         let r = &mut random;
         let unit_ms = r.pick(&[100, 1_000, 5_000, 30_000]);
@@ -45,7 +45,7 @@ impl Case {
     }
 
     /// The stream as a gateway would send it.
-    pub fn ndjson(&self) -> String {
+    pub(crate) fn ndjson(&self) -> String {
         let mut out = String::new();
         for (n, event) in self.events.iter().enumerate() {
             out += &event.line(n.wrapping_mul(7) ^ self.seed as usize & 0xff);

@@ -4,7 +4,7 @@
 
 /// One event as the model sees it. What is `None` is absent from the line.
 #[derive(Clone, Debug, Default)]
-pub struct Event {
+pub(crate) struct Event {
     pub time_ms: i64,
     /// How the time stands in the line.
     pub time_text: String,
@@ -30,11 +30,11 @@ pub struct Event {
 
 /// A decimal number of seconds, in tenths of a millisecond.
 #[derive(Clone, Copy, Debug)]
-pub struct Seconds(pub i64);
+pub(crate) struct Seconds(pub i64);
 
 impl Seconds {
     /// Half a millisecond and more counts as a whole one.
-    pub fn ms(self) -> i64 {
+    pub(crate) fn ms(self) -> i64 {
         (self.0 + 5) / 10
     }
 
@@ -45,16 +45,16 @@ impl Seconds {
 }
 
 impl Event {
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         self.kind.unwrap_or("cdr")
     }
 
-    pub fn customer(&self) -> &'static str {
+    pub(crate) fn customer(&self) -> &'static str {
         self.customer.filter(|c| !c.is_empty()).unwrap_or("default")
     }
 
     /// The line a gateway would send; `turn` rotates the order of the fields.
-    pub fn line(&self, turn: usize) -> String {
+    pub(crate) fn line(&self, turn: usize) -> String {
         let text = |name: &str, value: &str| format!("\"{name}\":{}", serde_json::Value::from(value));
         let mut fields = vec![format!("\"time\":{}", self.time_text)];
         let texts = [
@@ -85,7 +85,7 @@ impl Event {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field {
+pub(crate) enum Field {
     Customer,
     Caller,
     Callee,
@@ -104,7 +104,7 @@ pub enum Field {
 }
 
 impl Field {
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Field::Customer => "customer",
             Field::Caller => "caller",
@@ -126,7 +126,7 @@ impl Field {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Value {
+pub(crate) enum Value {
     Text(String),
     /// Integers, booleans and milliseconds.
     Int(i64),
@@ -134,14 +134,14 @@ pub enum Value {
 
 /// `field`, `prefix(field, n)` or `len(field)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Operand {
+pub(crate) enum Operand {
     Field(Field),
     Prefix(Field, usize),
     Len(Field),
 }
 
 impl Operand {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Operand::Field(field) => field.name().to_owned(),
             Operand::Prefix(field, n) => format!("prefix({}, {n})", field.name()),
@@ -150,7 +150,7 @@ impl Operand {
     }
 
     /// `None` is absent.
-    pub fn value(&self, event: &Event) -> Option<Value> {
+    pub(crate) fn value(&self, event: &Event) -> Option<Value> {
         match self {
             Operand::Field(field) => field_value(*field, event),
             Operand::Prefix(field, n) => match field_value(*field, event)? {
@@ -167,7 +167,11 @@ impl Operand {
 
 /// `+4670123` cut to 4 digits is `+4670*`; a number that is no longer stays as it is.
 fn prefix(number: &str, n: usize) -> String {
-    if number.len() - 1 <= n { number.to_owned() } else { format!("{}*", &number[..n + 1]) }
+    if number.len() - 1 <= n {
+        number.to_owned()
+    } else {
+        format!("{}*", number.chars().take(n + 1).collect::<String>())
+    }
 }
 
 fn field_value(field: Field, event: &Event) -> Option<Value> {
@@ -194,7 +198,7 @@ fn field_value(field: Field, event: &Event) -> Option<Value> {
 }
 
 #[derive(Clone, Debug)]
-pub enum Item {
+pub(crate) enum Item {
     /// A number or an enum word, as written.
     Word(String),
     /// A text, quoted when written.
@@ -224,7 +228,7 @@ impl Item {
     }
 }
 
-pub fn pattern_matches(pattern: &[u8], value: &[u8]) -> bool {
+pub(crate) fn pattern_matches(pattern: &[u8], value: &[u8]) -> bool {
     match (pattern.split_first(), value.split_first()) {
         (Some((b'*', [])), _) => value.iter().all(u8::is_ascii_digit),
         (Some((b'?', pattern)), Some((digit, value))) => digit.is_ascii_digit() && pattern_matches(pattern, value),
@@ -235,7 +239,7 @@ pub fn pattern_matches(pattern: &[u8], value: &[u8]) -> bool {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compare {
+pub(crate) enum Compare {
     Equal,
     Unequal,
     Less,
@@ -245,7 +249,7 @@ pub enum Compare {
 }
 
 impl Compare {
-    pub fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Compare::Equal => "==",
             Compare::Unequal => "!=",
@@ -256,7 +260,7 @@ impl Compare {
         }
     }
 
-    pub fn holds<T: Ord>(self, a: T, b: T) -> bool {
+    pub(crate) fn holds<T: Ord>(self, a: T, b: T) -> bool {
         match self {
             Compare::Equal => a == b,
             Compare::Unequal => a != b,
@@ -269,7 +273,7 @@ impl Compare {
 }
 
 #[derive(Clone, Debug)]
-pub enum Expr {
+pub(crate) enum Expr {
     All(Vec<Expr>),
     Any(Vec<Expr>),
     Not(Box<Expr>),
@@ -289,10 +293,10 @@ pub enum Expr {
 }
 
 /// Is the value on the list of this name?
-pub type Lists<'a> = dyn Fn(&str, &Value) -> bool + 'a;
+pub(crate) type Lists<'a> = dyn Fn(&str, &Value) -> bool + 'a;
 
 impl Expr {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let inner = |e: &Expr| match e {
             Expr::All(_) | Expr::Any(_) => format!("({})", e.text()),
             _ => e.text(),
@@ -314,7 +318,7 @@ impl Expr {
         }
     }
 
-    pub fn holds(&self, event: &Event, lists: &Lists<'_>) -> bool {
+    pub(crate) fn holds(&self, event: &Event, lists: &Lists<'_>) -> bool {
         match self {
             Expr::All(parts) => parts.iter().all(|p| p.holds(event, lists)),
             Expr::Any(parts) => parts.iter().any(|p| p.holds(event, lists)),
@@ -340,7 +344,7 @@ impl Expr {
 }
 
 /// `1m30s`, `250ms`, `0s`.
-pub fn duration_text(ms: i64) -> String {
+pub(crate) fn duration_text(ms: i64) -> String {
     let (minutes, seconds, rest) = (ms / 60_000, ms / 1_000 % 60, ms % 1_000);
     let mut text = String::new();
     for (n, unit) in [(minutes, "m"), (seconds, "s"), (rest, "ms")] {

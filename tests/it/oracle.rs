@@ -20,7 +20,7 @@ fn setting(name: &str, default: u64) -> u64 {
 fn seeds(default: u64) -> std::ops::Range<u64> {
     let first = setting("RINGFENCE_SEED", 1);
     let n = setting("RINGFENCE_CASES", default);
-    println!("seeds {first}..{} (RINGFENCE_SEED, RINGFENCE_CASES)", first + n);
+    eprintln!("seeds {first}..{} (RINGFENCE_SEED, RINGFENCE_CASES)", first + n);
     first..first + n
 }
 
@@ -164,7 +164,7 @@ fn the_brute_force_model_equals_the_oracle() {
         n_too_late += outcome.too_late;
         n_silent += usize::from(outcome.violations.is_empty());
     }
-    println!(
+    eprintln!(
         "{} cases, {n_silent} of them silent: {n_violations} violations, {n_late} late, {n_too_late} events too late",
         cases.len()
     );
@@ -254,7 +254,7 @@ fn check_many(reach: Reach, default: u64) {
     for seed in seeds(default) {
         let case = Case::new(seed, reach);
         if let Err(why) = check_replay(&case, temp.path(), reach) {
-            println!("seed {seed}: {why}\nlooking for the smallest part of it that fails ...");
+            eprintln!("seed {seed}: {why}\nlooking for the smallest part of it that fails ...");
             let small = shrink(case, |c| check_replay(c, temp.path(), reach).is_err());
             let why = check_replay(&small, temp.path(), reach).err().unwrap_or_default();
             panic!("seed {seed}, shrunk: {why}\n{}\n{}", small.rules.toml(), small.ndjson());

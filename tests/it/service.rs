@@ -428,7 +428,7 @@ fn connections_past_the_limits_are_refused_and_places_are_given_back() {
 }
 
 #[test]
-fn a_thousand_connections_are_held_and_served() {
+fn hundreds_of_connections_are_held_and_served() {
     let mut fixture = Fixture::start("", "");
     let mut gateways: Vec<_> = (0..400).map(|_| fixture.connect()).collect();
     for (i, gateway) in gateways.iter_mut().enumerate() {

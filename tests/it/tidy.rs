@@ -57,8 +57,8 @@ impl Source {
     /// Lines with their numbers, up to the tests at the end of the file, without comments.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let n = self.text.lines().position(|l| l.starts_with("#[cfg(test)]")).unwrap_or(usize::MAX);
-        let bare = |line: &str| line.find("//").unwrap_or(line.len());
-        self.text.lines().take(n).enumerate().map(move |(i, line)| (i + 1, &line[..bare(line)]))
+        let bare = |line| <str>::split(line, "//").next().unwrap_or_default();
+        self.text.lines().take(n).enumerate().map(move |(i, line)| (i + 1, bare(line)))
     }
 
     fn is_test(&self) -> bool {
@@ -167,8 +167,9 @@ fn only_metrics_rs_declares_metrics() {
 
 #[test]
 fn only_storage_writes_files() {
+    // The demo writes its rules into a temporary folder, for people to read.
     let words = ["File::create", "fs::rename", "fs::write("];
-    assert_none("files are replaced and appended to by storage.rs", words_outside(&words, &["storage", "bin"]));
+    assert_none("files are replaced and appended to by storage.rs", words_outside(&words, &["storage", "bin", "demo"]));
 }
 
 #[test]
@@ -258,7 +259,7 @@ fn metric_names(text: &str) -> Vec<String> {
 #[test]
 fn every_metric_is_in_the_manual() {
     let Ok(text) = std::fs::read_to_string(project().join("src/metrics.rs")) else {
-        println!("not yet: there is no src/metrics.rs");
+        eprintln!("not yet: there is no src/metrics.rs");
         return;
     };
     let manual = manual();
@@ -277,7 +278,7 @@ fn every_command_is_in_the_manual() {
         found.insert(name.to_owned(), manual().contains(&format!("ringfence {name}")));
     }
     if found.is_empty() {
-        println!("not yet: the program has no commands");
+        eprintln!("not yet: the program has no commands");
     }
     let missing = found.into_iter().filter(|(_, known)| !known).map(|(name, _)| name).collect();
     assert_none("commands that neither README nor deploy/ names", missing);

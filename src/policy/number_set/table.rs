@@ -95,6 +95,12 @@ impl Table {
         found
     }
 
+    /// Touches the memory that [`Table::contains`] of these keys will read, so that their cache misses overlap.
+    pub(super) fn warm(&self, keys: impl Iterator<Item = u64>) {
+        let touched = keys.fold(0, |all, key| all ^ self.slots.get(self.home(hash(key))).copied().unwrap_or(0));
+        std::hint::black_box(touched);
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         self.slots.capacity() * 8 + (self.values.capacity() + self.ranks.capacity()) * 4
     }

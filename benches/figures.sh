@@ -1,0 +1,329 @@
+#!/bin/bash
+# Every figure that README quotes, with the command it comes from and, as a ratio, beside a limit of the machine that was
+# measured in the same run:
+#
+#     benches/figures.sh [EVENTS [PART...]]
+#
+# EVENTS is the size of workload W1, 5,000,000 unless said; what else is measured grows with it. Parts, all unless said:
+#
+#     file     W1 through `replay`, with one thread and with two
+#     tcp      W1 over loopback into `serve`, the sender included
+#     verdict  how long a gateway waits for a verdict
+#     list     a list of a million numbers
+#     keys     bytes a key of a count rule, at twice EVENTS keys
+#     new      resident memory under ever-new callers, six times EVENTS of them
+#     hours    resident memory over ten hours of W1, a fifth of EVENTS each
+#
+# Needs Python 3, some 300 bytes an event in $TMPDIR, and $RINGFENCE_SHARED/bench/w1.py (default: ../shared). RINGFENCE
+# names the program to measure; unless it is set, this builds the one of this folder for release. Measures, asserts nothing.
+set -euo pipefail
+export LC_ALL=C
+cd "$(dirname "$0")/.."
+readonly project=$PWD
+readonly shared="${RINGFENCE_SHARED:-$project/../shared}/bench"
+readonly n_events=${1:-5000000}
+readonly parts=" ${*:2} "
+for part in $parts; do
+    case $part in
+        file | tcp | verdict | list | keys | new | hours) ;;
+        *) echo "figures.sh: unknown part \`$part\`; known are file, tcp, verdict, list, keys, new, hours" >&2 && exit 2 ;;
+    esac
+done
+[[ $n_events =~ ^[1-9][0-9]*$ ]] || { echo "figures.sh: \`$n_events\` is no number of events" >&2 && exit 2; }
+[[ -r $shared/w1.py ]] || { echo "figures.sh: there is no $shared/w1.py; set RINGFENCE_SHARED" >&2 && exit 2; }
+
+work=$(mktemp -d)
+service=
+clean_up() {
+    [[ -z $service ]] || kill "$service" 2> /dev/null || true
+    rm -rf "$work"
+}
+trap clean_up EXIT
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Measuring
+# ---------------------------------------------------------------------------------------------------------------------
+
+failed() { # WHAT LOG: the end. A service that is no more may be the reason.
+    local code=0
+    { echo "figures.sh: $1 failed:" && tail -n 20 "$2"; } >&2
+    if [[ -n $service ]] && ! kill -0 "$service" 2> /dev/null; then
+        wait "$service" || code=$?
+        { echo "figures.sh: the service had ended with exit code $code:" && tail -n 20 "$work/service.log"; } >&2
+        service=
+    fi
+    exit 1
+}
+
+# measure COMMAND...: runs it; its output is in $work/out and $work/err, `seconds`, `cpu` and `peak_kib` (the largest
+# resident memory) are set, and $work/rss has a line `SECONDS KIB` every tenth of a second.
+measure() {
+    python3 "$work/measure.py" "$work" "$@" || failed "\`$*\`" "$work/err"
+    read -r seconds cpu peak_kib < "$work/measured"
+}
+
+cat > "$work/measure.py" << 'PYTHON'
+import os, subprocess, sys, threading, time
+work, command = sys.argv[1], sys.argv[2:]
+rss = open(work + "/rss", "w")
+began = time.monotonic()
+child = subprocess.Popen(command, stdout=open(work + "/out", "w"), stderr=open(work + "/err", "w"))
+ended = threading.Event()
+peak = 0
+
+def sample():
+    global peak
+    while True:
+        try:
+            status = dict(l.split(":", 1) for l in open("/proc/%d/status" % child.pid))
+            peak = max(peak, int(status["VmHWM"].split()[0]))
+            rss.write("%.1f %s\n" % (time.monotonic() - began, status["VmRSS"].split()[0]))
+        except (OSError, KeyError):
+            pass        # It has just ended.
+        if ended.wait(0.1):
+            return
+
+thread = threading.Thread(target=sample)
+thread.start()
+_, status, usage = os.wait4(child.pid, 0)
+seconds = time.monotonic() - began
+ended.set()
+thread.join()
+# What the kernel tells of an ended process is exact, but begins at the size of the one that started it.
+peak = max(peak, usage.ru_maxrss) if usage.ru_maxrss > 32 * 1024 else peak
+open(work + "/measured", "w").write("%.3f %.3f %d\n" % (seconds, usage.ru_utime + usage.ru_stime, peak))
+sys.exit(os.waitstatus_to_exitcode(status))
+PYTHON
+
+# Sends a file over loopback TCP to one who throws it away; prints the seconds.
+cat > "$work/copy.py" << 'PYTHON'
+import os, socket, sys, threading, time
+listener = socket.create_server(("127.0.0.1", 0))
+file = open(sys.argv[1], "rb")
+size = os.fstat(file.fileno()).st_size
+
+def swallow():
+    stream, room = listener.accept()[0], bytearray(1 << 20)
+    while stream.recv_into(room):
+        pass
+
+began = time.monotonic()
+sink = threading.Thread(target=swallow)
+sink.start()
+with socket.create_connection(listener.getsockname()) as stream:
+    at = 0
+    while at < size:
+        at += os.sendfile(stream.fileno(), file.fileno(), at, size - at)
+sink.join()
+print("%.3f" % (time.monotonic() - began))
+PYTHON
+
+# A million times the same caller, or ever-new ones at RATE a second of event time.
+cat > "$work/callers.py" << 'PYTHON'
+import sys
+n, rate, new = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "new"
+line = '{"time":%d,"kind":"attempt","caller":"+46%011d"}\n'
+for first in range(0, n, 10_000):
+    block = range(first, min(first + 10_000, n))
+    sys.stdout.write("".join(line % (1_767_225_600_000 + i * 1000 // rate, i if new else 0) for i in block))
+PYTHON
+
+calc() { # EXPRESSION [DECIMALS]
+    python3 -c "print(f'{$1:,.${2:-0}f}')"
+}
+
+field() { # KEY[/KEY]: of the JSON object in $work/out
+    python3 -c 'import json, sys
+value = json.load(open(sys.argv[1]))
+for key in sys.argv[2].split("/"): value = value[key]
+print(value)' "$work/out" "$1"
+}
+
+is_wanted() { # PART
+    [[ $parts == "  " || $parts == *" $1 "* ]] || return 1
+    printf '\n%s\n' "$2"
+}
+
+# The command as a reader would type it, then the figure.
+tell() { # COMMAND FIGURE [BESIDE]
+    printf '  $ %s\n      %-44s %s\n' "$1" "$2" "${3:-}"
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is measured
+# ---------------------------------------------------------------------------------------------------------------------
+
+need_rules() {
+    [[ ! -d $work/w1-rules ]] || return 0
+    mkdir "$work/w1-rules"
+    cp "$shared/w1-rules/ruleset.toml" "$work/w1-rules/"
+    python3 "$shared/w1.py" 1 --lists "$work/w1-rules/lists" > /dev/null
+}
+
+# The data, and how fast the machine alone gets it to a process.
+need_w1() {
+    need_rules
+    [[ ! -f $work/w1.ndjson ]] || return 0
+    python3 "$shared/w1.py" "$n_events" > "$work/w1.ndjson"
+    cat "$work/w1.ndjson" > /dev/null
+    measure wc -l "$work/w1.ndjson"
+    by_file=$(calc "$n_events / max($seconds, 1e-3)" | tr -d ,)
+    by_tcp=$(calc "$n_events / max($(python3 "$work/copy.py" "$work/w1.ndjson"), 1e-3)" | tr -d ,)
+}
+
+count_rule() { # FOLDER WINDOW [KEY = VALUE]
+    mkdir -p "$work/$1"
+    printf '%s\n' 'ringfence = 1' 'default_action = "allow"' '[[threshold]]' 'id = "calls"' 'on = "attempt"' \
+        'measure = "count"' 'per = ["caller"]' "window = \"$2\"" 'warning = ">= 1000"' "${3:-}" > "$work/$1/ruleset.toml"
+}
+
+# Starts a service with the rules of W1; sets `service` and `address`.
+start_service() {
+    printf '%s\n' "rules = \"$work/w1-rules\"" '[http]' 'listen = "off"' '[metrics]' 'listen = "off"' \
+        '[[feed]]' 'listen = "127.0.0.1:0"' > "$work/ringfence.toml"
+    # Emptied here, or the address of the service before may still be read.
+    : > "$work/service.log"
+    RINGFENCE_LOG=info "$program" serve --config "$work/ringfence.toml" > /dev/null 2>> "$work/service.log" &
+    service=$!
+    for _ in {1..1200}; do
+        address=$(sed -n 's/.*is ready.*("ndjson", \([^)]*\)).*/\1/p' "$work/service.log")
+        [[ -z $address ]] || return 0
+        kill -0 "$service" 2> /dev/null || break
+        sleep 0.1
+    done
+    failed "starting the service" "$work/service.log"
+}
+
+stop_service() {
+    kill "$service" && wait "$service" || failed "stopping the service" "$work/service.log"
+    service=
+}
+
+rss_kib() { # PID
+    sed -n 's/^VmRSS:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$1/status"
+}
+
+in_mib() { # KIB...
+    for kib in "$@"; do printf '%s ' $((kib / 1024)); done
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The figures
+# ---------------------------------------------------------------------------------------------------------------------
+
+from_file() {
+    need_w1
+    tell "wc -l w1.ndjson" "$(calc "$by_file") events/s" "the limit: reading the file, counting newlines"
+    for n in 1 2; do
+        measure "$program" replay --rules "$work/w1-rules" --threads $n "$work/w1.ndjson"
+        speed=$(sed -n 's/^events.s: //p' "$work/err")
+        tell "ringfence replay --rules w1-rules --threads $n w1.ndjson > violations" "$(calc "$speed") events/s" \
+            "$(calc "$speed / $by_file" 3) of the limit; $((peak_kib / 1024)) MiB; $(calc "$cpu" 1) s of CPU"
+    done
+}
+
+over_tcp() {
+    need_w1
+    tell "# the same bytes by sendfile to a sink on loopback" "$(calc "$by_tcp") events/s" "the limit"
+    for reply in none ack; do
+        start_service
+        measure "$program" send --to "$address" --reply $reply --format json "$work/w1.ndjson"
+        speed=$(field events_per_second)
+        tell "ringfence send --to HOST:PORT --reply $reply w1.ndjson" "$(calc "$speed") events/s" \
+            "$(calc "$speed / $by_tcp" 3) of the limit; the service holds $(in_mib "$(rss_kib "$service")")MiB"
+        stop_service
+    done
+}
+
+verdicts() {
+    need_w1
+    local how count
+    for how in "--in-flight 1" "--rate 200000 --connections 2"; do
+        # One at a time is slow, and a steady rate takes its time: some ten seconds each at the usual size.
+        [[ $how == --in* ]] && count=$((n_events / 25)) || count=$((n_events * 2 / 5))
+        head -n "$count" "$work/w1.ndjson" > "$work/requests.ndjson"
+        start_service
+        # shellcheck disable=SC2086
+        measure "$program" send --to "$address" --reply verdict $how --format json "$work/requests.ndjson"
+        tell "head -n $count w1.ndjson | ringfence send --to HOST:PORT --reply verdict $how -" \
+            "$(for q in p50 p99 p99.9 max; do printf '%s %s us  ' $q "$(calc "$(field latency_us/$q)")"; done)" \
+            "at $(calc "$(field events_per_second)")/s"
+        stop_service
+    done
+}
+
+million_numbers() {
+    need_rules
+    measure "$program" check "$work/w1-rules"
+    tell "ringfence check w1-rules" "$(calc "$seconds" 2) s" "start, read, check, index; $((peak_kib / 1024)) MiB at most"
+    # RINGFENCE_BENCH: arguments for cargo, such as `--profile dev` to try this script out.
+    # shellcheck disable=SC2086
+    if cargo bench --quiet ${RINGFENCE_BENCH:-} --bench lists -- 'list of 1M/load' > "$work/out" 2> "$work/err"; then
+        tell "cargo bench --bench lists -- load" "$(sed -n 's/.*numbers, //p' "$work/err" | head -n 1)" \
+            "$(sed -n 's/.*time: *\[[^ ]* [^ ]* \([^ ]* [^ ]*\).*/\1 to parse and index/p' "$work/out" | head -n 1)"
+    else
+        tell "cargo bench --bench lists -- load" "did not run: $(tail -n 1 "$work/err")"
+    fi
+}
+
+bytes_per_key() {
+    local n_keys=$((n_events * 2)) base
+    count_rule keys 1d "max_keys = 20000000"
+    # What the program takes with one key, its buffers in use.
+    measure "$program" replay --rules "$work/keys" --output summary - < <(python3 "$work/callers.py" 1000000 100000 same)
+    base=$peak_kib
+    measure "$program" replay --rules "$work/keys" --output summary - < <(python3 "$work/callers.py" $n_keys 100000 new)
+    tell "ringfence replay --rules keys --output summary -     # $n_keys callers, one call each" \
+        "$(calc "($peak_kib - $base) * 1024 / $(field rules/calls/keys)" 1) bytes a key" \
+        "peak $((peak_kib / 1024)) MiB less $((base / 1024)) MiB with one key; $(calc "$(field rules/calls/keys)") keys held"
+}
+
+# Resident memory at ten instants of the last `measure`; the very last sample may be of its end.
+rss_over_time() {
+    awk '{ kib[NR] = $2 } END { for (i = 1; i <= 10; i++) print kib[int((NR - 2) * i / 10) + 1] }' "$work/rss"
+}
+
+ever_new_callers() {
+    local samples
+    count_rule new 60s
+    measure "$program" replay --rules "$work/new" --output summary - < <(python3 "$work/callers.py" $((n_events * 6)) 100000 new)
+    mapfile -t samples < <(rss_over_time)
+    tell "ringfence replay --rules new --output summary -      # $((n_events * 6)) callers, 100,000 a second, window 60s" \
+        "$(in_mib "${samples[@]}")MiB over the run" \
+        "last / half-way: $(calc "${samples[9]} / ${samples[4]}" 3); keys $(field rules/calls/keys), evicted $(field rules/calls/evicted)"
+}
+
+ten_hours() {
+    local samples=() hour n=$((n_events / 5))
+    need_rules
+    start_service
+    for hour in {0..9}; do
+        python3 "$shared/w1.py" "$n" --start $((hour * 3600)) > "$work/hour.ndjson"
+        measure "$program" send --to "$address" --gateway "hour-$hour" "$work/hour.ndjson"
+        samples+=("$(rss_kib "$service")")
+    done
+    stop_service
+    rm "$work/hour.ndjson"
+    tell "w1.py $n --start \$((HOUR * 3600)) | ringfence send --to HOST:PORT --gateway hour-\$HOUR -" \
+        "$(in_mib "${samples[@]}")MiB after each hour" "last / third: $(calc "${samples[9]} / ${samples[2]}" 3)"
+}
+
+if [[ -n ${RINGFENCE:-} ]]; then
+    program=$RINGFENCE
+else
+    cargo build --release --quiet
+    program=${CARGO_TARGET_DIR:-$project/target}/release/ringfence
+fi
+# As it was when this began, whatever is built meanwhile.
+cp "$program" "$work/ringfence"
+program=$work/ringfence
+
+printf '%s, %s cores of %s, Linux %s, W1 of %s events\n' "$("$program" --version)" "$(nproc)" \
+    "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(uname -r)" "$(calc "$n_events")"
+if is_wanted file "W1 from a file"; then from_file; fi
+if is_wanted tcp "W1 over loopback TCP into \`ringfence serve\`, sender included"; then over_tcp; fi
+if is_wanted verdict "Verdicts: from the instant a request was meant to be sent"; then verdicts; fi
+if is_wanted list "A list of a million numbers"; then million_numbers; fi
+if is_wanted keys "Memory of the keys of a count rule"; then bytes_per_key; fi
+if is_wanted new "Resident memory under ever-new callers"; then ever_new_callers; fi
+if is_wanted hours "Resident memory over ten hours of W1 in \`ringfence serve\`"; then ten_hours; fi

@@ -1,0 +1,124 @@
+//! What settings and rules say of each other: mistakes that neither shows alone.
+
+use std::collections::BTreeSet;
+
+use super::{Config, CustomerSource, FeedSettings};
+use crate::ingest::Format;
+use crate::policy::{Measure, Policy, ThresholdRule};
+
+/// A mismatch, in the one-line form of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Rules that name what is not there cannot be obeyed; the rest are warnings.
+    pub is_error: bool,
+    pub message: String,
+}
+
+/// All of them, errors first.
+pub fn cross_check(config: &Config, policy: &Policy) -> Vec<Mismatch> {
+    let mut found = unknown_webhooks(config, policy);
+    found.extend(no_calls_to_follow(config, policy));
+    found.extend(counted_twice(config));
+    found
+}
+
+fn unknown_webhooks(config: &Config, policy: &Policy) -> Vec<Mismatch> {
+    let named = |rule: &ThresholdRule| -> Vec<String> {
+        let reactions = [&rule.on_warning, &rule.on_critical];
+        reactions.into_iter().flat_map(|r| r.webhooks.iter().cloned()).collect()
+    };
+    let mut found = Vec::new();
+    for rule in &policy.thresholds {
+        for name in named(rule).into_iter().collect::<BTreeSet<_>>() {
+            if !config.notify.webhooks.contains_key(&name) {
+                let message =
+                    format!("rule `{}` tells `webhook:{name}`, but the settings have no [webhook.{name}]", rule.id);
+                found.push(Mismatch { is_error: true, message });
+            }
+        }
+    }
+    found
+}
+
+/// W105: a CDR comes when its call is over, so a rule on calls that are up never sees one.
+fn no_calls_to_follow(config: &Config, policy: &Policy) -> Vec<Mismatch> {
+    let only_records = config.feeds.iter().all(|feed| matches!(feed.format, Format::Csv(_)));
+    let follows = |rule: &&ThresholdRule| matches!(rule.measure, Measure::Concurrent);
+    if !only_records || config.feeds.is_empty() {
+        return Vec::new();
+    }
+    let warn = |rule: &ThresholdRule| Mismatch {
+        is_error: false,
+        message: format!(
+            "warning[W105]: rule `{}` counts calls that are up, but every feed brings records of calls that are over",
+            rule.id
+        ),
+    };
+    policy.thresholds.iter().filter(follows).map(warn).collect()
+}
+
+/// W106: one of the two merges, the other does not, so a call that both tell of counts twice.
+fn counted_twice(config: &Config) -> Vec<Mismatch> {
+    let merges = |feed: &FeedSettings| feed.merge == Some(true);
+    let mut found = Vec::new();
+    for (i, a) in config.feeds.iter().enumerate() {
+        for b in config.feeds.iter().skip(i + 1) {
+            let same_customer = matches!((&a.customer, &b.customer),
+                (CustomerSource::One(x), CustomerSource::One(y)) if x == y);
+            if merges(a) != merges(b) && (same_customer || a.gateway == b.gateway) {
+                let whose = if same_customer { "customer" } else { "gateway" };
+                let message = format!(
+                    "warning[W106]: feeds `{}` and `{}` have the same {whose}, but only one has `merge = true`: a call \
+                     that both tell of counts twice",
+                    a.name, b.name
+                );
+                found.push(Mismatch { is_error: false, message });
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::policy::{LoadOptions, RuleSource, load};
+
+    fn told(settings: &str, rules: &str) -> Vec<String> {
+        let (config, problems) = super::super::parse(settings, Path::new("ringfence.toml"));
+        assert!(problems.is_empty(), "{problems:?}");
+        let files = [("ruleset.toml", format!("ringfence = 1\ndefault_action = 'allow'\n{rules}"))];
+        let loaded = load(&RuleSource::memory(files), LoadOptions::default());
+        cross_check(&config.unwrap(), &loaded.policy.expect("the rules load")).into_iter().map(|m| m.message).collect()
+    }
+
+    const UP: &str =
+        "[[threshold]]\nid = 'up'\non = 'call'\nmeasure = 'concurrent'\nper = ['trunk']\nwarning = '>= 3'\n";
+    const CSV: &str = "[[feed]]\nname = 'a'\nformat = 'csv'\ncsv = { dialect = 'asterisk', time_zone = 'UTC' }\n";
+
+    #[test]
+    fn calls_that_are_up_cannot_be_counted_from_records_of_calls_that_are_over() {
+        assert!(told(CSV, UP)[0].starts_with("warning[W105]: rule `up`"));
+        assert!(told("", UP).is_empty());
+    }
+
+    #[test]
+    fn a_webhook_that_a_rule_tells_must_be_there() {
+        let rules = format!("{UP}on_warning = {{ do = ['webhook:noc'] }}\n");
+        assert_eq!(told("", &rules), ["rule `up` tells `webhook:noc`, but the settings have no [webhook.noc]"]);
+        assert!(told("[webhook.noc]\nurl = 'http://127.0.0.1:1/'\n", &rules).is_empty());
+    }
+
+    #[test]
+    fn two_feeds_of_a_customer_of_which_one_merges_count_calls_twice() {
+        let feed = |name: &str, port: u16, more: &str| {
+            format!("[[feed]]\nname = '{name}'\nlisten = '127.0.0.1:{port}'\ncustomer = 'acme'\n{more}\n")
+        };
+        let settings = feed("a", 7060, "merge = true") + &feed("b", 7061, "");
+        assert!(told(&settings, "")[0].starts_with("warning[W106]: feeds `a` and `b` have the same customer"));
+        let settings = feed("a", 7060, "merge = true") + &feed("b", 7061, "merge = true");
+        assert!(told(&settings, "").is_empty());
+    }
+}
