@@ -197,12 +197,20 @@ impl DialPlan {
     }
 
     /// What `raw` means. Total: there is no input it does not take.
-    #[inline]
     pub fn normalise(&self, raw: &[u8], scratch: &mut Scratch) -> Normalised {
-        if let Some(number) = raw.strip_prefix(b"+").and_then(Number::e164) {
-            return self.international_number(number);
+        match self.international_number(raw) {
+            Some((number, emergency)) => Normalised { number, wording: Wording::Absent, emergency, anonymous: false },
+            None => self.address(raw, scratch),
         }
-        self.address(raw, scratch)
+    }
+
+    /// The commonest form there is, `+` and digits, and whether it is an emergency number; `None` for every other.
+    /// Gives what [`DialPlan::normalise`] gives.
+    #[inline]
+    pub(crate) fn international_number(&self, raw: &[u8]) -> Option<(Number, bool)> {
+        let (b'+', digits) = raw.split_first()? else { return None };
+        let number = Number::e164(digits)?;
+        Some((number, self.is_emergency_e164(number)))
     }
 
     fn without_country(numbering: &Numbering) -> DialPlan {
@@ -243,18 +251,11 @@ impl DialPlan {
     }
 
     #[inline]
-    fn international_number(&self, number: Number) -> Normalised {
-        let emergency = self.is_emergency_e164(number);
-        Normalised { number, wording: Wording::Absent, emergency, anonymous: false }
-    }
-
-    #[inline]
-    fn is_emergency_e164(&self, number: Number) -> bool {
+    pub(crate) fn is_emergency_e164(&self, number: Number) -> bool {
         number.digits().is_some_and(|(_, n)| n <= EMERGENCY_E164_DIGITS_MAX)
             && self.emergency_e164.binary_search(&number).is_ok()
     }
 
-    #[inline(never)]
     fn address(&self, raw: &[u8], scratch: &mut Scratch) -> Normalised {
         let address = Address::parse(raw);
         let mut user = raw.get(address.user.clone()).unwrap_or(&[]);

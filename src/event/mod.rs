@@ -35,6 +35,7 @@ macro_rules! words {
                 match self { $($name::$variant => $text),+ }
             }
 
+            #[inline]
             pub fn parse(text: &[u8]) -> Option<$name> {
                 $(if text == $text.as_bytes() { return Some($name::$variant); })+
                 None

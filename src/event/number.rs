@@ -49,6 +49,7 @@ const INVALID: u64 = 5 << 60;
 const SHORT_TEXT: u64 = 6 << 60;
 const NATIONAL_TEXT: u64 = 7 << 60;
 const FORM: u64 = 15 << 60;
+const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
 /// Symbols of a short or national form that fit beside the form and the count.
 const SYMBOLS_MAX: usize = 13;
 
@@ -77,15 +78,27 @@ impl Number {
         // Eight digits at a time: most numbers have 10 to 13, so byte by byte is the slower half of a decoder.
         let value = match (digits.first_chunk::<8>(), digits.last_chunk::<8>()) {
             (Some(head), Some(tail)) => {
-                // What the tail does not hold, behind zeros.
-                let n_kept = (len - 8) as u32;
-                let head =
-                    keep_low_bytes(u64::from_le_bytes(*head), n_kept) | (ZEROS & !keep_low_bytes(u64::MAX, n_kept));
-                eight_digits(head)? * 100_000_000 + eight_digits(u64::from_le_bytes(*tail))?
+                // The head gives only what the tail does not hold.
+                let head = keep_low_bytes(u64::from_le_bytes(*head) ^ ZEROS, (len - 8) as u32);
+                let tail = u64::from_le_bytes(*tail) ^ ZEROS;
+                if past_nine(head) | past_nine(tail) != 0 {
+                    return None;
+                }
+                value_of_eight(head) * 100_000_000 + value_of_eight(tail)
             }
             _ => small(digits)?,
         };
         Some(Number(E164 | value << 4 | len as u64))
+    }
+
+    /// The number whose digits, without a `+`, `bytes` begin with, and how many they are. `None` also where too few
+    /// bytes follow to tell quickly.
+    #[inline]
+    pub(crate) fn leading_e164(bytes: &[u8]) -> Option<(Number, usize)> {
+        let (value, n_digits) = leading_digits(bytes.first_chunk::<16>()?);
+        let len = n_digits as usize;
+        let is_number = (3..=E164_DIGITS_MAX).contains(&len) && bytes.first() != Some(&b'0');
+        is_number.then(|| (Number(E164 | value << 4 | u64::from(n_digits)), len))
     }
 
     /// Like [`Number::e164`], but of 1 to 15 digits: what numbers may begin with.
@@ -221,21 +234,15 @@ fn small(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0, |value, b| b.is_ascii_digit().then(|| value * 10 + u64::from(b - b'0')))
 }
 
-const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
-
-/// The value of eight digits, the first in the lowest byte; `None` where a byte is no digit.
+/// Sets the top bit of the lowest byte above nine; what lies above that byte is not to be relied on.
 #[inline]
-fn eight_digits(bytes: u64) -> Option<u64> {
-    const HIGH: u64 = u64::from_le_bytes([0xf0; 8]);
-    const SIXES: u64 = u64::from_le_bytes([6; 8]);
-    // A digit's upper half is 3, and still is with 6 added.
-    if bytes & HIGH != ZEROS || bytes.wrapping_add(SIXES) & HIGH != ZEROS {
-        return None;
-    }
-    Some(value_of_eight(bytes & !HIGH))
+fn past_nine(bytes: u64) -> u64 {
+    const REST: u64 = u64::from_le_bytes([0x80 - 10; 8]);
+    const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
+    (bytes.wrapping_add(REST) | bytes) & TOPS
 }
 
-/// The value of eight digits without their upper halves, the first in the lowest byte.
+/// The value of eight digits, each as its value, the first in the lowest byte.
 #[inline]
 fn value_of_eight(ones: u64) -> u64 {
     let pairs = ones.wrapping_mul(10).wrapping_add(ones >> 8) & 0x00ff_00ff_00ff_00ff;
@@ -243,14 +250,23 @@ fn value_of_eight(ones: u64) -> u64 {
     fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff
 }
 
-/// The digits that eight bytes begin with, the first in the lowest byte: their value, and how many they are.
-#[inline]
-pub(crate) fn leading_digits(bytes: u64) -> (u64, u32) {
-    const PAST_NINE: u64 = u64::from_le_bytes([0x76; 8]);
-    const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
+/// The digits that the bytes begin with: their value, and how many they are.
+#[inline(always)]
+pub(crate) fn leading_digits(bytes: &[u8; 16]) -> (u64, u32) {
+    let both = u128::from_le_bytes(*bytes);
+    let (high, n_high) = leading_of_eight(both as u64);
+    if n_high < 8 {
+        return (high, n_high);
+    }
+    let (low, n_low) = leading_of_eight((both >> 64) as u64);
+    (high * POWERS[n_low as usize & 15] + low, 8 + n_low)
+}
+
+/// As [`leading_digits`], of eight bytes, the first in the lowest.
+#[inline(always)]
+pub(crate) fn leading_of_eight(bytes: u64) -> (u64, u32) {
     let ones = bytes ^ ZEROS;
-    // The lowest byte that is no digit has its top bit set; what the sum carries only reaches bytes above it.
-    let n_digits = ((ones.wrapping_add(PAST_NINE) | ones) & TOPS).trailing_zeros() / 8;
+    let n_digits = past_nine(ones).trailing_zeros() / 8;
     (value_of_eight(keep_low_bytes(ones, n_digits)), n_digits)
 }
 
@@ -318,15 +334,20 @@ mod tests {
 
     #[test]
     fn digits_end_at_the_first_byte_that_is_none() {
-        for len in 0..=8usize {
-            for byte in (0..=255u8).filter(|b| len == 8 || !b.is_ascii_digit()) {
-                let mut bytes = *b"98765432";
+        for len in 0..=16usize {
+            for byte in (0..=255u8).filter(|b| len == 16 || !b.is_ascii_digit()) {
+                let mut bytes = *b"9876543210987654";
                 bytes.iter_mut().skip(len).for_each(|b| *b = byte);
-                let value = [0, 9, 98, 987, 9_876, 98_765, 987_654, 9_876_543, 98_765_432][len];
-                assert_eq!(leading_digits(u64::from_le_bytes(bytes)), (value, len as u32), "{bytes:?}");
+                let digits = std::str::from_utf8(bytes.get(..len).unwrap()).unwrap();
+                let value: u64 = if len == 0 { 0 } else { digits.parse().unwrap() };
+                assert_eq!(leading_digits(&bytes), (value, len as u32), "{bytes:?}");
+                let number = Number::e164(digits.as_bytes()).map(|number| (number, len));
+                assert_eq!(Number::leading_e164(&bytes), number, "{bytes:?}");
             }
         }
-        assert_eq!(leading_digits(u64::from_le_bytes(*b"12.34567")), (12, 2));
+        assert_eq!(leading_digits(b"12.3456789012345"), (12, 2));
+        assert_eq!(Number::leading_e164(b"0123456789\"     "), None);
+        assert_eq!(Number::leading_e164(b"123456789\""), None, "too few bytes");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::wire::Origin;
 use super::{Counts, FeedContext};
 use crate::clock::Timestamp;
-use crate::event::dialplan::{DialPlan, Normalised, Scratch, Wording};
+use crate::event::dialplan::{DialPlan, Scratch, Wording};
 use crate::event::{CallEvent, CustomerId, Flags, GatewayId, Party, Reject, Text};
 use crate::limits::FUTURE_MS_MAX;
 
@@ -80,8 +80,8 @@ impl Attribution {
             event.flags.set(Flags::EMERGENCY);
         }
         for party in [&mut event.asserted, &mut event.diverting] {
-            if !party.raw.is_absent() {
-                normalise(party, plan, scratch, block, side);
+            if !party.raw.is_absent() && party.number.is_absent() {
+                normalise_any(party, plan, scratch, block, side);
             }
         }
         Ok(())
@@ -104,15 +104,30 @@ impl Attribution {
     }
 }
 
-/// Lets the dial plan say what a party's number means.
-#[inline]
-fn normalise(
-    party: &mut Party,
-    plan: &DialPlan,
-    scratch: &mut Scratch,
-    block: &[u8],
-    side: &mut Vec<u8>,
-) -> Normalised {
+/// What is true of a call because of one of its numbers.
+struct Said {
+    anonymous: bool,
+    emergency: bool,
+}
+
+/// Lets the dial plan say what a party's number means. The party is as decoding left it: raw text alone, or with a
+/// number read from `+` and digits, which mean the same in every plan.
+#[inline(always)]
+fn normalise(party: &mut Party, plan: &DialPlan, scratch: &mut Scratch, block: &[u8], side: &mut Vec<u8>) -> Said {
+    if !party.number.is_absent() {
+        return Said { anonymous: false, emergency: plan.is_emergency_e164(party.number) };
+    }
+    match plan.international_number(bytes(block, side, party.raw)) {
+        Some((number, emergency)) => {
+            party.number = number;
+            Said { anonymous: false, emergency }
+        }
+        None => normalise_any(party, plan, scratch, block, side),
+    }
+}
+
+#[inline(never)]
+fn normalise_any(party: &mut Party, plan: &DialPlan, scratch: &mut Scratch, block: &[u8], side: &mut Vec<u8>) -> Said {
     let meant = plan.normalise(bytes(block, side, party.raw), scratch);
     party.number = meant.number;
     party.text = match &meant.wording {
@@ -120,7 +135,7 @@ fn normalise(
         Wording::Raw(range) => Text { at: party.raw.at + range.start as u32, len: range.len() as u32 },
         Wording::Built => keep(side, scratch.built()),
     };
-    meant
+    Said { anonymous: meant.anonymous, emergency: meant.emergency }
 }
 
 /// As [`crate::event::Batch::keep`], for a side buffer on its own.

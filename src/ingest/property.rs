@@ -167,6 +167,11 @@ pub fn ndjson_agrees_with_serde(bytes: &[u8]) {
     let (mut decoder, mut batch) = (decoder(&Format::Ndjson), Batch::default());
     for line in bytes.split(|b| *b == b'\n') {
         decoder.decode(line.to_vec(), Some(ARRIVAL), &mut batch);
+        let first = format!("{:?} {:?}", batch.events, batch.rejects);
+        // Now its keys are remembered, and bytes follow for reading whole words.
+        let again = [line, b"\n", &[b' '; 16]].concat();
+        decoder.decode(again, Some(ARRIVAL), &mut batch);
+        assert_eq!(format!("{:?} {:?}", batch.events, batch.rejects), first);
         check(&batch);
         let is_blank = line.iter().all(|b| matches!(b, b' ' | b'\t' | b'\r'));
         assert_eq!(batch.events.len() + batch.rejects.len(), usize::from(!is_blank));

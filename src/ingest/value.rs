@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::clock::{Timestamp, days_from_civil};
-use crate::event::number::{POWERS, leading_digits};
+use crate::event::number::{POWERS, leading_digits, leading_of_eight};
 
 /// A decimal number as written: `mantissa * 10^exponent`.
 ///
@@ -36,21 +36,16 @@ impl Decimal {
     /// Up to 15 digits before and up to 7 after the point, whole words at a time; `None` for other forms.
     #[inline(always)]
     pub(crate) fn scan_common(bytes: &[u8]) -> Option<(Decimal, usize)> {
-        let word = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk::<8>()?));
-        let (mut mantissa, n_digits) = leading_digits(word(0)?);
+        let (mut mantissa, n_digits) = leading_digits(bytes.first_chunk::<16>()?);
         let mut at = n_digits as usize;
-        if at == 8 {
-            let (low, n_low) = leading_digits(word(8)?);
-            mantissa = mantissa * POWERS.get(n_low as usize)? + low;
-            at += n_low as usize;
-        }
         let starts_well = at == 1 || bytes.first() != Some(&b'0');
         if !(1..=15).contains(&at) || !starts_well {
             return None;
         }
         let (mut exponent, mut plain) = (0, true);
         if bytes.get(at) == Some(&b'.') {
-            let (fraction, n_places) = leading_digits(word(at + 1)?);
+            let word = u64::from_le_bytes(*bytes.get(at + 1..)?.first_chunk::<8>()?);
+            let (fraction, n_places) = leading_of_eight(word);
             if !(1..=7).contains(&n_places) || at > 11 {
                 return None;
             }
@@ -168,12 +163,12 @@ impl Decimal {
         let power = self.exponent.saturating_add(places);
         match usize::try_from(power).ok().and_then(|power| POWERS.get(power)) {
             Some(unit) => self.mantissa.checked_mul(*unit),
-            None => self.scaled_far(places),
+            None => (*self).scaled_far(places),
         }
     }
 
     #[inline(never)]
-    fn scaled_far(&self, places: i32) -> Option<u64> {
+    fn scaled_far(self, places: i32) -> Option<u64> {
         if self.mantissa == 0 {
             return Some(0);
         }
@@ -204,6 +199,11 @@ impl Decimal {
         if self.plain && self.exponent == 0 && !self.negative {
             return Some(self.mantissa);
         }
+        (*self).whole_of_any()
+    }
+
+    #[inline(never)]
+    fn whole_of_any(self) -> Option<u64> {
         if (self.negative && self.mantissa != 0) || self.inexact {
             return None;
         }
@@ -322,7 +322,9 @@ fn offset_ms(text: &[u8]) -> Option<i64> {
 
 /// An address, also in brackets; IPv4 inside IPv6 is IPv4.
 pub(crate) fn ip(text: &[u8]) -> Option<IpAddr> {
-    if let Some(v4) = ipv4(text) {
+    if let Some((v4, len)) = leading_ipv4(text)
+        && len == text.len()
+    {
         return Some(IpAddr::V4(v4));
     }
     let inner = text.strip_prefix(b"[").and_then(|t| t.strip_suffix(b"]")).unwrap_or(text);
@@ -330,9 +332,9 @@ pub(crate) fn ip(text: &[u8]) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-/// Four decimals without leading zeros, as the standard library has it.
-#[inline]
-fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+/// Four decimals without leading zeros, as the standard library has it, that `text` begins with, and their length.
+#[inline(always)]
+pub(crate) fn leading_ipv4(text: &[u8]) -> Option<(Ipv4Addr, usize)> {
     let (mut octets, mut at) = ([0u8; 4], 0);
     for (part, octet) in octets.iter_mut().enumerate() {
         if part > 0 {
@@ -343,7 +345,7 @@ fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
         }
         let mut value = u32::from(digit_at(text, at)?);
         at += 1;
-        // "01" is octal to some and decimal to others; a digit after a lone zero is met as no dot.
+        // "01" is octal to some and decimal to others; a digit after a lone zero is met as no dot, or as no end.
         if value != 0
             && let Some(second) = digit_at(text, at)
         {
@@ -356,7 +358,7 @@ fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
         }
         *octet = u8::try_from(value).ok()?;
     }
-    (at == text.len()).then(|| Ipv4Addr::from(octets))
+    Some((Ipv4Addr::from(octets), at))
 }
 
 #[cfg(test)]

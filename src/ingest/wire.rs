@@ -1,6 +1,6 @@
 //! The fields of a call event by the names they have on the wire, and where their texts go.
 
-use crate::event::{Attestation, CallEvent, Text};
+use crate::event::{Attestation, CallEvent, Party, Text};
 use crate::limits::{ID_BYTES_MAX, TEXT_BYTES_MAX};
 
 macro_rules! wire_fields {
@@ -94,9 +94,16 @@ pub(crate) fn text_place<'a>(
     })
 }
 
-/// Fields that hold a telephone number.
-pub(crate) fn is_party(field: WireField) -> bool {
-    matches!(field, WireField::Caller | WireField::Callee | WireField::Asserted | WireField::Diverting)
+/// The party of a field that holds a telephone number.
+#[inline]
+pub(crate) fn party(field: WireField, event: &mut CallEvent) -> Option<&mut Party> {
+    Some(match field {
+        WireField::Caller => &mut event.caller,
+        WireField::Callee => &mut event.callee,
+        WireField::Asserted => &mut event.asserted,
+        WireField::Diverting => &mut event.diverting,
+        _ => return None,
+    })
 }
 
 /// Our own words, and the `verstat` forms that gateways put on P-Asserted-Identity.

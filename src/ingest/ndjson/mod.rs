@@ -6,6 +6,7 @@
 //! Of a key that stands twice the last value counts; a first value of the wrong type still rejects.
 //! `null` and the empty text are absent.
 
+mod plain;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,9 @@ use super::origin::{Attribution, bytes};
 use super::value::{self, Decimal};
 use super::wire::{self, Origin, WireField};
 use crate::clock::Timestamp;
-use crate::event::{Batch, CallEvent, CallType, Direction, Flags, HangupBy, Kind, Reject, Rejected, Status, Text};
+use crate::event::{
+    Batch, CallEvent, CallType, Direction, Flags, HangupBy, Kind, Number, Reject, Rejected, Status, Text,
+};
 use crate::limits::LINE_BYTES_MAX;
 use scan::Scanner;
 
@@ -59,7 +62,6 @@ impl Reader {
             let mut line = Line {
                 block,
                 side: &mut out.side,
-                order: &mut self.order,
                 origin: Origin::default(),
                 problem: None,
                 unknown_fields: false,
@@ -67,7 +69,7 @@ impl Reader {
             };
             out.events.push(CallEvent::BLANK);
             let Some(event) = out.events.last_mut() else { return };
-            let read = line.read(at, event);
+            let read = line.read(&mut self.order, at, event);
             let (origin, unknown_fields, unknown_words) = (line.origin, line.unknown_fields, line.unknown_words);
             // No token holds a newline, so the line ends at the first, however much of it was read.
             let end = read.unwrap_or_else(|_| line_end(block, at));
@@ -106,7 +108,6 @@ fn line_end(block: &[u8], at: usize) -> usize {
 struct Line<'a, 'b> {
     block: &'b [u8],
     side: &'a mut Vec<u8>,
-    order: &'a mut Vec<Slot>,
     origin: Origin,
     /// The first value that does not fit its field. Reading goes on, for `seq` may come later.
     problem: Option<Reject>,
@@ -117,16 +118,16 @@ struct Line<'a, 'b> {
 impl Line<'_, '_> {
     /// Reads the line that begins at `at`; returns where its newline stands.
     #[inline]
-    fn read(&mut self, mut at: usize, event: &mut CallEvent) -> Result<usize, Reject> {
+    fn read(&mut self, order: &mut Vec<Slot>, mut at: usize, event: &mut CallEvent) -> Result<usize, Reject> {
         event.time = Timestamp(i64::MIN);
         let mut place = 0;
         loop {
-            (at, place) = self.remembered(at, place, event);
+            (at, place) = self.remembered(order, at, place, event);
             if place > 0 && scan::peek(self.block, at) == b'}' {
                 at += 1;
                 break;
             }
-            match self.any_key(at, place)? {
+            match self.any_key(order, at, place)? {
                 Next::Member(field, value_at) => at = self.any_value(value_at, field, event)?,
                 Next::End(end) => {
                     at = end;
@@ -147,34 +148,58 @@ impl Line<'_, '_> {
 
     /// Reads members as long as they have the keys of the last line and plain values, which is nearly always to the
     /// end; returns where that ends.
-    #[inline(always)]
-    fn remembered(&mut self, at: usize, mut place: usize, event: &mut CallEvent) -> (usize, usize) {
+    // Out of line, so that the places in the event are offsets from one register.
+    #[inline(never)]
+    fn remembered(&mut self, order: &[Slot], at: usize, mut place: usize, event: &mut CallEvent) -> (usize, usize) {
         let block = self.block;
         let mut rest = block.get(at..).unwrap_or(&[]);
-        while let Some(slot) = self.order.get(place)
-            && let Some(chunk) = rest.first_chunk::<16>()
-            && u128::from_le_bytes(*chunk) & slot.mask == slot.key
-            && let Some(value) = rest.get(slot.len..)
-            && let Some(field) = slot.field
-        {
-            if let Some(text) = scan::plain_text(value) {
-                let at = (block.len() - value.len() + 1) as u32;
-                self.text(field, Text { at, len: text.len() as u32 }, text, event);
-                rest = value.get(text.len() + 2..).unwrap_or(&[]);
-            } else if let Some((number, len)) = Decimal::scan_common(value) {
-                self.number(field, number, event);
-                rest = value.get(len..).unwrap_or(&[]);
-            } else {
+        for slot in order.get(place..).unwrap_or(&[]) {
+            let Some(chunk) = rest.first_chunk::<16>() else { break };
+            if u128::from_le_bytes(*chunk) & slot.mask != slot.key {
                 break;
             }
+            let (Some(value), Some(field)) = (rest.get(slot.len..), slot.field) else { break };
+            let Some(next) = self.plain_value(field, value, block.len() - value.len(), event) else { break };
+            rest = next;
             place += 1;
         }
         (block.len() - rest.len(), place)
     }
 
+    /// Reads the value that `value` begins with, which stands at `at`, if it has a common form and fits its field;
+    /// returns what follows.
+    #[inline(always)]
+    fn plain_value<'v>(
+        &mut self,
+        field: WireField,
+        value: &'v [u8],
+        at: usize,
+        event: &mut CallEvent,
+    ) -> Option<&'v [u8]> {
+        match field {
+            WireField::Time => plain::number(value, &mut event.time, |n| n.epoch()),
+            WireField::Seq => plain::number(value, &mut event.seq, |n| n.whole()),
+            WireField::Duration => plain::seconds(value, &mut event.duration_ms),
+            WireField::Ring => plain::seconds(value, &mut event.ring_ms),
+            WireField::Setup => plain::seconds(value, &mut event.setup_ms),
+            WireField::SipCode => plain::code(value, &mut event.sip_code),
+            WireField::Kind => plain::word(value, &mut event.kind, Kind::parse),
+            WireField::Direction => plain::word(value, &mut event.direction, Direction::parse),
+            WireField::Status => plain::word(value, &mut event.status, Status::parse),
+            WireField::SourceIp => plain::address(value, event),
+            field => match wire::party(field, event) {
+                Some(party) => plain::party(value, at, party),
+                None => {
+                    let (place, len_max) = wire::text_place(field, event, &mut self.origin)?;
+                    plain::text(value, at, place, len_max)
+                }
+            },
+        }
+    }
+
     /// The key that is next, with the brace or comma before it and the colon behind it, in any form.
     #[inline(never)]
-    fn any_key(&mut self, at: usize, place: usize) -> Result<Next, Reject> {
+    fn any_key(&mut self, order: &mut Vec<Slot>, at: usize, place: usize) -> Result<Next, Reject> {
         let mut scanner = Scanner { block: self.block, at };
         if place == 0 && scanner.peek() != b'{' {
             scanner.skip_value()?;
@@ -204,23 +229,8 @@ impl Line<'_, '_> {
         self.side.truncate(kept);
         scanner.skip_space();
         scanner.word(b":")?;
-        self.remember(place, self.block.get(first..scanner.at).unwrap_or(&[]), field);
+        remember(order, place, self.block.get(first..scanner.at).unwrap_or(&[]), field);
         Ok(Next::Member(field, scanner.at))
-    }
-
-    fn remember(&mut self, place: usize, written: &[u8], field: Option<WireField>) {
-        if written.len() > 16 || place > self.order.len() || place >= ORDER_MAX {
-            return;
-        }
-        let (mut key, mut mask) = ([0; 16], [0; 16]);
-        for ((key, mask), b) in key.iter_mut().zip(&mut mask).zip(written) {
-            (*key, *mask) = (*b, 0xff);
-        }
-        let slot = Slot { key: u128::from_le_bytes(key), mask: u128::from_le_bytes(mask), len: written.len(), field };
-        match self.order.get_mut(place) {
-            Some(old) => *old = slot,
-            None => self.order.push(slot),
-        }
     }
 
     /// Reads a value of any form into its field; returns where it ends. An error is one of grammar; what only does not
@@ -282,12 +292,18 @@ impl Line<'_, '_> {
             Some((place, _)) => *place = Text::ABSENT,
             None => blank(field, event),
         }
+        if let Some(party) = wire::party(field, event) {
+            party.number = Number::ABSENT;
+        }
     }
 
-    #[inline(always)]
     fn text(&mut self, field: WireField, span: Text, text: &[u8], event: &mut CallEvent) {
         if let Some((place, len_max)) = wire::text_place(field, event, &mut self.origin) {
             *place = span;
+            // What an earlier value of the same key may have left.
+            if let Some(party) = wire::party(field, event) {
+                party.number = Number::ABSENT;
+            }
             if text.len() > len_max {
                 self.problem(Reject::FieldTooLong);
             }
@@ -325,7 +341,6 @@ impl Line<'_, '_> {
         self.unknown_words += u32::from(!known);
     }
 
-    #[inline(always)]
     fn number(&mut self, field: WireField, number: Decimal, event: &mut CallEvent) {
         match field {
             WireField::Time => match number.epoch() {
@@ -351,7 +366,7 @@ impl Line<'_, '_> {
                 Some(cost) => event.cost = cost,
                 None => self.problem(Reject::BadValue),
             },
-            field if wire::is_party(field) => self.problem(Reject::NumberNotText),
+            field if wire::party(field, event).is_some() => self.problem(Reject::NumberNotText),
             _ => self.problem(Reject::WrongType),
         }
     }
@@ -374,6 +389,21 @@ impl Line<'_, '_> {
         if said {
             event.flags.set(flag);
         }
+    }
+}
+
+fn remember(order: &mut Vec<Slot>, place: usize, written: &[u8], field: Option<WireField>) {
+    if written.len() > 16 || place > order.len() || place >= ORDER_MAX {
+        return;
+    }
+    let (mut key, mut mask) = ([0; 16], [0; 16]);
+    for ((key, mask), b) in key.iter_mut().zip(&mut mask).zip(written) {
+        (*key, *mask) = (*b, 0xff);
+    }
+    let slot = Slot { key: u128::from_le_bytes(key), mask: u128::from_le_bytes(mask), len: written.len(), field };
+    match order.get_mut(place) {
+        Some(old) => *old = slot,
+        None => order.push(slot),
     }
 }
 

@@ -30,15 +30,6 @@ pub(crate) fn skip_space(block: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The text of the string that `value` begins with, where it is not empty and has no escapes.
-#[inline(always)]
-pub(crate) fn plain_text(value: &[u8]) -> Option<&[u8]> {
-    let (b'"', inside) = value.split_first()? else { return None };
-    let end = plain_end(inside, 0);
-    let is_plain = end > 0 && inside.get(end) == Some(&b'"');
-    if is_plain { inside.get(..end) } else { None }
-}
-
 impl Scanner<'_> {
     pub(crate) fn peek(&self) -> u8 {
         peek(self.block, self.at)
@@ -51,7 +42,7 @@ impl Scanner<'_> {
     /// The text of a string whose opening quote is next; escapes are decoded into `side`.
     pub(crate) fn string(&mut self, side: &mut Vec<u8>) -> Result<Text, Reject> {
         let first = self.at + 1;
-        let end = plain_end(self.block, first);
+        let end = plain_len_from(self.block, first);
         match self.block.get(end) {
             Some(b'"') => {
                 self.at = end + 1;
@@ -83,7 +74,7 @@ impl Scanner<'_> {
             };
             side.extend_from_slice(symbol.encode_utf8(&mut [0; 4]).as_bytes());
             from = escape + len;
-            escape = plain_end(self.block, from);
+            escape = plain_len_from(self.block, from);
         }
         self.at = escape + 1;
         let len = (side.len() - kept) as u32;
@@ -180,7 +171,7 @@ impl Scanner<'_> {
         }
         let mut at = self.at + 1;
         loop {
-            at = plain_end(self.block, at);
+            at = plain_len_from(self.block, at);
             match self.block.get(at) {
                 Some(b'"') => break,
                 Some(b'\\') => at += unescape(self.block.get(at..).unwrap_or(&[])).ok_or(BAD)?.1,
@@ -192,42 +183,68 @@ impl Scanner<'_> {
     }
 }
 
-/// Where a run of plain string bytes ends: at a quote, a backslash, a control byte, or the end of the block.
+/// How many plain string bytes come first: up to a quote, a backslash or a control byte. `None` where they are more
+/// than 15 or fewer than 16 bytes follow; most texts are short and ask for no loop.
 #[inline(always)]
-fn plain_end(block: &[u8], mut at: usize) -> usize {
-    while let Some(chunk) = block.get(at..).and_then(<[u8]>::first_chunk::<16>) {
-        let both = u128::from_le_bytes(*chunk);
-        let found = plain_stops(both as u64);
-        if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
-        }
-        let found = plain_stops((both >> 64) as u64);
-        if found != 0 {
-            return at + 8 + (found.trailing_zeros() / 8) as usize;
-        }
-        at += 16;
+pub(super) fn short_plain_len(bytes: &[u8]) -> Option<usize> {
+    let both = u128::from_le_bytes(*bytes.first_chunk::<16>()?);
+    let found = plain_stops(both as u64);
+    if found != 0 {
+        return Some((found.trailing_zeros() / 8) as usize);
     }
-    plain_end_bytewise(block, at)
+    let found = plain_stops((both >> 64) as u64);
+    (found != 0).then(|| 8 + (found.trailing_zeros() / 8) as usize)
+}
+
+/// Where the first quote stands, of the next 16 bytes. For words: what else a text may not hold is in no vocabulary.
+#[inline(always)]
+pub(super) fn short_word_len(bytes: &[u8]) -> Option<usize> {
+    // The top bit of the lowest quote; bits above it may lie.
+    let quotes = |bytes: u64| {
+        let bytes = bytes ^ each(b'"');
+        bytes.wrapping_sub(each(1)) & !bytes & each(0x80)
+    };
+    let both = u128::from_le_bytes(*bytes.first_chunk::<16>()?);
+    let found = quotes(both as u64);
+    if found != 0 {
+        return Some((found.trailing_zeros() / 8) as usize);
+    }
+    let found = quotes((both >> 64) as u64);
+    (found != 0).then(|| 8 + (found.trailing_zeros() / 8) as usize)
+}
+
+/// As [`short_plain_len`], of any length, or up to the end of the block; those before `at` are known to be plain.
+#[inline(never)]
+pub(super) fn plain_len_from(bytes: &[u8], at: usize) -> usize {
+    let (words, _) = bytes.get(at..).unwrap_or(&[]).as_chunks::<8>();
+    for (n, word) in words.iter().enumerate() {
+        let found = plain_stops(u64::from_le_bytes(*word));
+        if found != 0 {
+            return at + 8 * n + (found.trailing_zeros() / 8) as usize;
+        }
+    }
+    plain_len_bytewise(bytes, at + 8 * words.len())
+}
+
+#[cold]
+fn plain_len_bytewise(bytes: &[u8], mut at: usize) -> usize {
+    while bytes.get(at).is_some_and(|b| !matches!(b, b'"' | b'\\' | 0..0x20)) {
+        at += 1;
+    }
+    at
+}
+
+const fn each(b: u8) -> u64 {
+    u64::from_le_bytes([b; 8])
 }
 
 /// Sets the top bit of the lowest byte that ends a run of plain bytes; bits above it may lie.
 #[inline(always)]
 fn plain_stops(bytes: u64) -> u64 {
-    const fn each(b: u8) -> u64 {
-        u64::from_le_bytes([b; 8])
-    }
     // Changing one bit puts the quote, 0x22, just above the control bytes and none between.
     let quote_or_control = (bytes ^ each(0x02)).wrapping_sub(each(0x21));
     let backslash = (bytes ^ each(b'\\')).wrapping_sub(each(1));
     (quote_or_control | backslash) & !bytes & each(0x80)
-}
-
-#[cold]
-fn plain_end_bytewise(block: &[u8], mut at: usize) -> usize {
-    while block.get(at).is_some_and(|b| !matches!(b, b'"' | b'\\' | 0..0x20)) {
-        at += 1;
-    }
-    at
 }
 
 /// The character an escape stands for, and its length in bytes.

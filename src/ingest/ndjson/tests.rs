@@ -146,6 +146,51 @@ fn the_last_of_two_values_counts_and_null_takes_back() {
 }
 
 #[test]
+fn a_number_is_that_of_the_last_value_whatever_came_before() {
+    for (last, number) in [("\"4711\"", "4711"), ("\"anonymous\"", ""), ("null", ""), ("\"+4670222\"", "+4670222")] {
+        let line = format!("{{\"time\":1767225600,\"caller\":\"+4670111\",\"caller\":{last},\"duration\":1.5}}\n");
+        let batch = decode(&line.repeat(3));
+        assert_eq!(batch.events.len(), 3);
+        for event in &batch.events {
+            assert_eq!(event.caller.number.to_string(), number, "{last}");
+            assert_eq!(event.caller.number.is_absent(), last == "null");
+            assert_eq!(event.duration_ms, 1500);
+        }
+    }
+}
+
+#[test]
+fn decimals_of_every_length_are_read_alike_whether_keys_are_remembered_or_not() {
+    for (duration, ms) in [
+        ("0", 0),
+        ("7", 7000),
+        ("999999", 999_999_000),
+        ("1000000", 1_000_000_000),
+        ("0.001", 1),
+        ("12.5", 12_500),
+        ("244.243", 244_243),
+        ("1.0005", 1001),
+        ("1e2", 100_000),
+        ("999999.999", 999_999_999),
+        ("0.25e1", 2500),
+    ] {
+        let line = format!("{{\"time\":1767225600,\"duration\":{duration},\"sip_code\":200,\"trunk\":\"t\"}}\n");
+        let batch = decode(&line.repeat(2));
+        assert_eq!(
+            batch.events.iter().map(|e| (e.duration_ms, e.sip_code)).collect::<Vec<_>>(),
+            [(ms, 200); 2],
+            "{line}"
+        );
+    }
+    for bad in ["00", "01", "1.", "1.5.5", "12a", "1.123x", "200 1"] {
+        let line = format!(
+            "{{\"time\":1767225600,\"duration\":1}}\n{{\"time\":1767225600,\"duration\":{bad},\"trunk\":\"text\"}}\n"
+        );
+        assert_eq!(reason(&line), Some(Reject::Malformed), "{bad}");
+    }
+}
+
+#[test]
 fn what_is_unknown_is_counted_and_no_error() {
     let mut decoder = decoder(&Format::Ndjson);
     let lines = b"{\"time\":1,\"a\":1,\"b\":{\"c\":[]}}\n{\"time\":1,\"status\":\"gone\",\"direction\":\"up\"}\n";
