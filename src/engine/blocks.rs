@@ -35,6 +35,8 @@ pub(crate) struct Blocks {
     /// Origins whose entries may end, by the earliest instant.
     ends: BinaryHeap<Reverse<(i64, u64)>>,
     next: u64,
+    /// Full lists, until one of their entries may end: an attack need not search them again and again.
+    full_until: HashMap<usize, i64>,
 }
 
 #[derive(Debug, Default)]
@@ -93,9 +95,16 @@ impl Blocks {
         if self.lists.len(list) < entries_max || self.holders.contains_key(&(list, value.clone())) {
             return true;
         }
+        if self.full_until.get(&list).is_some_and(|until| now < *until) {
+            return false;
+        }
         self.holders.retain(|(l, _), h| *l != list || !h.open.is_empty() || h.until > now);
-        self.lists.retain(list, Timestamp(now));
-        self.lists.len(list) < entries_max
+        let next_end = self.lists.retain(list, Timestamp(now));
+        if self.lists.len(list) < entries_max {
+            return true;
+        }
+        self.full_until.insert(list, next_end.0);
+        false
     }
 
     /// The key of an open episode has counted: it closes at `bound` at the earliest.
@@ -157,6 +166,9 @@ impl Blocks {
             let Some(made) = self.made.get(number) else { continue };
             let ttl_ms = made.entries.iter().find(|(l, v, _)| *l == list && v == value).map_or(0, |e| e.2);
             until = until.max(made.closes_at.map_or(i64::MAX, |at| at.saturating_add(ttl_ms)));
+        }
+        if until != i64::MAX {
+            self.full_until.remove(&list);
         }
         self.lists.set(list, value, Timestamp(until));
     }

@@ -71,6 +71,14 @@ impl Key {
         Key::long(at, long.len())
     }
 
+    /// Whose key it is.
+    pub(crate) fn customer(self, bytes: &KeyBytes) -> u32 {
+        if !self.is_long() {
+            return (self.0 >> CUSTOMER_SHIFT & 0xff) as u32;
+        }
+        self.batch_bytes(bytes).first_chunk::<4>().map_or(0, |id| u32::from_le_bytes(*id))
+    }
+
     fn is_long(self) -> bool {
         self.0 & LONG != 0
     }

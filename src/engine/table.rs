@@ -83,7 +83,8 @@ struct Partition<M: Meter> {
     vacant: Vec<u32>,
     /// Where the next search for a key that may go begins.
     hand: u32,
-    other: Option<u32>,
+    /// What is counted for want of room, a slot a customer.
+    other: HashMap<u32, u32>,
     pool: M::Pool,
     keys: Slab<Box<[u8]>>,
     episodes: HashMap<u32, Episode>,
@@ -232,7 +233,7 @@ impl<M: Meter> Partition<M> {
             slots: Vec::new(),
             vacant: Vec::new(),
             hand: 0,
-            other: None,
+            other: HashMap::new(),
             pool: M::Pool::default(),
             keys: Slab::default(),
             episodes: HashMap::new(),
@@ -274,10 +275,10 @@ impl<M: Meter> Partition<M> {
         out: &mut Yield,
         global: u32,
     ) -> u32 {
-        let held = self.slots.len() - self.vacant.len() - usize::from(self.other.is_some());
+        let held = self.slots.len() - self.vacant.len() - self.other.len();
         let full = held >= terms.keys_max || held > 0 && self.bytes() + size_of::<Slot<M>>() > terms.bytes_max;
         if full && !self.evict(hit.time, None, terms, hasher, out, global) {
-            return self.other(hit.time);
+            return self.other(hit.key.customer(bytes), hit.time);
         }
         let (key, kept) = hit.key.keep(bytes, &mut self.keys);
         self.key_bytes += kept;
@@ -366,7 +367,7 @@ impl<M: Meter> Partition<M> {
         while looked < SEARCH && steps < n {
             let slot = (self.hand as usize + steps) as u32 % n as u32;
             steps += 1;
-            if self.other == Some(slot) || keep == Some(slot) {
+            if keep == Some(slot) || self.slots[slot as usize].key == Key::OTHER {
                 continue;
             }
             if self.slots[slot as usize].key == Key::VACANT {
@@ -406,10 +407,11 @@ impl<M: Meter> Partition<M> {
         true
     }
 
-    fn other(&mut self, now: i64) -> u32 {
-        *self.other.get_or_insert_with(|| {
-            self.slots.push(Slot { key: Key::OTHER, meter: M::empty(now) });
-            (self.slots.len() - 1) as u32
+    fn other(&mut self, customer: u32, now: i64) -> u32 {
+        let slots = &mut self.slots;
+        *self.other.entry(customer).or_insert_with(|| {
+            slots.push(Slot { key: Key::OTHER, meter: M::empty(now) });
+            (slots.len() - 1) as u32
         })
     }
 
@@ -458,7 +460,7 @@ impl<M: Meter> Partition<M> {
                     top: reading.top,
                     bottom: reading.bottom,
                     late,
-                    other: self.other == Some(slot),
+                    other: self.slots[slot as usize].key == Key::OTHER,
                     episode: EpisodeId { partition: global, number },
                     slot,
                 });

@@ -109,10 +109,10 @@ impl DynamicLists {
         }
     }
 
-    /// Forgets what ended by `now`.
-    pub(crate) fn retain(&mut self, list: usize, now: Timestamp) {
-        if let Some(list) = self.lists.get_mut(list) {
-            list.entries.retain(|_, until| *until > now);
-        }
+    /// Forgets what ended by `now`; the first end of what is left.
+    pub(crate) fn retain(&mut self, list: usize, now: Timestamp) -> Timestamp {
+        let Some(list) = self.lists.get_mut(list) else { return Timestamp::MAX };
+        list.entries.retain(|_, until| *until > now);
+        list.entries.values().copied().min().unwrap_or(Timestamp::MAX)
     }
 }
