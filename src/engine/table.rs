@@ -150,13 +150,21 @@ impl<M: Meter> Table<M> {
             let entry = part.index.get(hit.hash as u32 as usize & mask).copied().unwrap_or(0);
             *place = (p, entry as u32);
         }
+        // Each pass only loads, for all hits of the chunk: slots, what the pool holds for them, the items there.
         let mut touched = 0u64;
-        for (p, slot) in slots.into_iter().take(chunk.len()) {
-            if slot != 0
-                && let Some(s) = self.partitions[p as usize].slots.get(slot as usize - 1)
-            {
-                touched ^= s.key.bits();
-            }
+        let places = &slots[..chunk.len()];
+        let slot_of = |(p, slot): &(u32, u32)| {
+            let part = &self.partitions[*p as usize];
+            part.slots.get((*slot as usize).wrapping_sub(1)).map(|s| (s, &part.pool))
+        };
+        for (slot, _) in places.iter().filter_map(slot_of) {
+            touched ^= slot.key.bits();
+        }
+        for (slot, pool) in places.iter().filter_map(slot_of) {
+            touched ^= slot.meter.touch(pool);
+        }
+        for (slot, pool) in places.iter().filter_map(slot_of) {
+            touched ^= slot.meter.touch_items(pool);
         }
         std::hint::black_box(touched);
     }

@@ -60,6 +60,16 @@ impl Meter for Count {
         &mut self.head
     }
 
+    fn touch(&self, pool: &Self::Pool) -> u64 {
+        self.spilled().map_or(0, |id| pool.get(id).len() as u64)
+    }
+
+    fn touch_items(&self, pool: &Self::Pool) -> u64 {
+        let Some(id) = self.spilled() else { return 0 };
+        let ring = pool.get(id);
+        ring.front().map_or(0, |t| u64::from(*t)) ^ ring.back().map_or(0, |t| u64::from(*t))
+    }
+
     fn is_empty(&self, _pool: &Self::Pool) -> bool {
         self.head.own() == 0
     }

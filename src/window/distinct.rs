@@ -37,6 +37,14 @@ impl Meter for Distinct {
         &mut self.head
     }
 
+    fn touch(&self, pool: &Self::Pool) -> u64 {
+        if self.head.own() == SPILLED { pool.get(self.at).len() as u64 } else { 0 }
+    }
+
+    fn touch_items(&self, pool: &Self::Pool) -> u64 {
+        if self.head.own() == SPILLED { pool.get(self.at).touch() } else { 0 }
+    }
+
     fn is_empty(&self, _pool: &Self::Pool) -> bool {
         self.head.own() == 0
     }

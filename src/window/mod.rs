@@ -77,6 +77,14 @@ pub(crate) trait Meter: Sized + std::fmt::Debug {
     fn holds(&self, _pool: &Self::Pool, _value: u64) -> bool {
         false
     }
+    /// Reads a word of what the pool holds for this key, so that a later look finds it in the caches: first of its
+    /// header, then of its items.
+    fn touch(&self, _pool: &Self::Pool) -> u64 {
+        0
+    }
+    fn touch_items(&self, _pool: &Self::Pool) -> u64 {
+        0
+    }
     /// Takes back a value before its time (a call that ended).
     fn remove(&mut self, _pool: &mut Self::Pool, _value: u64) {}
     /// Frees what the pool holds for this key.

@@ -60,6 +60,13 @@ impl Seen {
         }
     }
 
+    /// Reads the first, the middle and the last of few values: every cache line or nearly.
+    pub(crate) fn touch(&self) -> u64 {
+        let Seen::Few(items, _) = self else { return 0 };
+        let word = |i: usize| items.get(i).map_or(0, |e| u64::from(e.at));
+        word(0) ^ word(items.len() / 2) ^ word(items.len().wrapping_sub(1))
+    }
+
     /// Is every value younger than this? A no may be wrong.
     pub(crate) fn is_surely_younger(&self, clock: u32, age_ms: u32) -> bool {
         matches!(self, Seen::Few(_, bound) if age(clock, *bound) < age_ms)
