@@ -132,10 +132,7 @@ impl Meter for Count {
             }
         };
         let had = ring.capacity();
-        let mut place = ring.len();
-        while place > 0 && full(clock, ring[place - 1]) > at {
-            place -= 1;
-        }
+        let mut place = super::place(ring, at, |t| full(clock, *t));
         if ring.len() >= enough {
             if place == 0 {
                 return;

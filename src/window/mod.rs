@@ -8,6 +8,8 @@
 //! Pure state: no clock, no randomness, the same calls give the same result. Small keys live inside the table's
 //! slot; what grows past that is kept in the partition's [`Meter::Pool`].
 
+use std::collections::VecDeque;
+
 mod count;
 mod distinct;
 mod ratio;
@@ -177,6 +179,15 @@ fn low(at: i64) -> u32 {
 /// The time whose low bits these are, `clock` or before.
 fn full(clock: i64, low_bits: u32) -> i64 {
     clock - i64::from(low(clock).wrapping_sub(low_bits))
+}
+
+/// Where an item of time `at` goes among items in order of time: behind those of its own time. Nearly always the end;
+/// else halving finds it, since a gateway may send an hour once more.
+fn place<T>(items: &VecDeque<T>, at: i64, time: impl Fn(&T) -> i64) -> usize {
+    match items.back() {
+        Some(last) if time(last) > at => items.partition_point(|item| time(item) <= at),
+        _ => items.len(),
+    }
 }
 
 /// Storage by small integer, with a free list.

@@ -43,10 +43,7 @@ impl State {
         self.known += u64::from(item.known);
         self.total = self.total.saturating_add(item.total);
         let at = if self.pane_ms > 0 { at.div_euclid(self.pane_ms) * self.pane_ms } else { at };
-        let mut place = self.items.len();
-        while place > 0 && full(clock, self.items[place - 1].at) > at {
-            place -= 1;
-        }
+        let place = super::place(&self.items, at, |item| full(clock, item.at));
         if self.pane_ms > 0
             && let Some(last) = place.checked_sub(1).and_then(|i| self.items.get_mut(i))
             && full(clock, last.at) == at

@@ -205,10 +205,7 @@ impl Many {
                 self.last.insert(value, at);
             }
         }
-        let mut place = self.order.len();
-        while place > 0 && age(clock, self.order[place - 1].at) < age(clock, at) {
-            place -= 1;
-        }
+        let place = super::place(&self.order, -i64::from(age(clock, at)), |e| -i64::from(age(clock, e.at)));
         self.order.insert(place, Entry::new(value, at));
         while self.last.len() > enough {
             let Some(first) = self.order.pop_front() else { break };

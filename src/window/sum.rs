@@ -42,10 +42,7 @@ impl Values {
 
     fn insert(&mut self, clock: i64, at: i64, value: u64) {
         let at = if self.pane_ms > 0 { at.div_euclid(self.pane_ms) * self.pane_ms } else { at };
-        let mut place = self.items.len();
-        while place > 0 && full(clock, self.items[place - 1].0) > at {
-            place -= 1;
-        }
+        let place = super::place(&self.items, at, |item| full(clock, item.0));
         if self.pane_ms > 0
             && let Some(last) = place.checked_sub(1).and_then(|i| self.items.get_mut(i))
             && full(clock, last.0) == at
