@@ -5,46 +5,95 @@ use std::hash::Hash;
 
 use hashbrown::HashMap;
 
-/// Entries end by time, or, when the map is full, in the order in which they came. Each insertion looks at the two
-/// entries at the front, so that what has ended is gone after as many insertions as there are entries, and no call
-/// does more than constant work.
+/// How the keys of a map spread over its parts: the same in every run, since a full part is part of the result.
+pub(crate) trait Spread {
+    fn spread(&self) -> u64;
+}
+
+/// A hash already.
+impl Spread for u128 {
+    fn spread(&self) -> u64 {
+        *self as u64
+    }
+}
+
+/// A customer and a number.
+impl Spread for (u32, u64) {
+    fn spread(&self) -> u64 {
+        (self.1 ^ u64::from(self.0)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
+    }
+}
+
+/// Parts of a map. One that holds a million calls grows in steps of a 64th, or each step would hold up every verdict
+/// for tens of milliseconds.
+const PARTS: usize = 64;
+
+/// Entries end by time, or, when there is no room, about in the order in which they came. Each insertion looks at the
+/// two entries at the front, so that what has ended is gone after as many insertions as there are entries, and no
+/// call does more than constant work.
 #[derive(Debug)]
 pub(crate) struct Expiring<K, V> {
+    parts: Vec<Part<K, V>>,
+    n: usize,
+}
+
+#[derive(Debug)]
+struct Part<K, V> {
     entries: HashMap<K, (i64, V)>,
     order: VecDeque<K>,
     entries_max: usize,
 }
 
-impl<K: Hash + Eq + Copy, V> Expiring<K, V> {
+impl<K: Hash + Eq + Copy + Spread, V> Expiring<K, V> {
     pub(crate) fn new(entries_max: usize) -> Expiring<K, V> {
-        Expiring { entries: HashMap::new(), order: VecDeque::new(), entries_max }
+        let entries_max = entries_max.div_ceil(PARTS);
+        let part = || Part { entries: HashMap::new(), order: VecDeque::new(), entries_max };
+        Expiring { parts: (0..PARTS).map(|_| part()).collect(), n: 0 }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.n == 0
+    }
+
+    fn part(&mut self, key: &K) -> &mut Part<K, V> {
+        &mut self.parts[key.spread() as usize % PARTS]
     }
 
     /// The entry, unless it ended before event time `at`.
     pub(crate) fn get_mut(&mut self, key: &K, at: i64) -> Option<&mut V> {
-        self.entries.get_mut(key).filter(|(ends, _)| at <= *ends).map(|(_, value)| value)
+        self.part(key).entries.get_mut(key).filter(|(ends, _)| at <= *ends).map(|(_, value)| value)
     }
 
     /// Moves the end of an entry.
     pub(crate) fn set_end(&mut self, key: &K, ends: i64) {
-        if let Some(entry) = self.entries.get_mut(key) {
+        if let Some(entry) = self.part(key).entries.get_mut(key) {
             entry.0 = ends;
         }
     }
 
     /// Moves the end of an entry, but never to before where it is.
     pub(crate) fn prolong(&mut self, key: &K, ends: i64) {
-        if let Some(entry) = self.entries.get_mut(key) {
+        if let Some(entry) = self.part(key).entries.get_mut(key) {
             entry.0 = entry.0.max(ends);
         }
     }
 
     /// Adds or replaces an entry. What has to go, ended or for want of room, is handed to `gone`.
     pub(crate) fn insert(&mut self, key: K, value: V, at: i64, ends: i64, mut gone: impl FnMut(V)) {
+        let part = self.part(&key);
+        let before = part.entries.len();
+        part.make_room(at, &mut gone);
+        match part.entries.insert(key, (ends, value)) {
+            Some((_, old)) => gone(old),
+            None => part.order.push_back(key),
+        }
+        let after = part.entries.len();
+        self.n = self.n + after - before;
+    }
+}
+
+impl<K: Hash + Eq + Copy, V> Part<K, V> {
+    fn make_room(&mut self, at: i64, gone: &mut impl FnMut(V)) {
         for _ in 0..2 {
             let Some(front) = self.order.pop_front() else { break };
             let over = self.entries.get(&front).is_none_or(|(ends, _)| *ends < at);
@@ -56,10 +105,6 @@ impl<K: Hash + Eq + Copy, V> Expiring<K, V> {
                 self.order.push_back(front);
             }
         }
-        match self.entries.insert(key, (ends, value)) {
-            Some((_, old)) => gone(old),
-            None => self.order.push_back(key),
-        }
     }
 }
 
@@ -69,23 +114,26 @@ mod tests {
 
     #[test]
     fn entries_end_by_time_and_the_first_goes_when_there_is_no_room() {
-        let (mut map, mut gone) = (Expiring::new(3), Vec::new());
-        for key in 0..4u8 {
-            map.insert(key, key, 0, 100, |v| gone.push(v));
+        let (mut map, mut gone) = (Expiring::new(3 * PARTS), Vec::new());
+        // Of one part, by their lowest bits.
+        let key = |i: u128| i << 64;
+        for i in 0..4 {
+            map.insert(key(i), i, 0, 100, |v| gone.push(v));
         }
-        assert!(map.entries.len() <= 3 && gone.contains(&0));
-        assert_eq!(map.get_mut(&3, 100), Some(&mut 3));
-        assert_eq!(map.get_mut(&3, 101), None);
-        map.set_end(&3, 200);
-        assert_eq!(map.get_mut(&3, 200), Some(&mut 3));
+        assert!(map.n <= 3 && gone.contains(&0));
+        assert_eq!(map.get_mut(&key(3), 100), Some(&mut 3));
+        assert_eq!(map.get_mut(&key(3), 101), None);
+        map.set_end(&key(3), 200);
+        assert_eq!(map.get_mut(&key(3), 200), Some(&mut 3));
     }
 
     #[test]
     fn what_has_ended_does_not_pile_up() {
         let mut map = Expiring::new(1_000_000);
         for at in 0..10_000i64 {
-            map.insert(at, (), at, at + 10, |()| {});
+            map.insert(at as u128, (), at, at + 10, |()| {});
         }
-        assert!(map.entries.len() < 40 && map.order.len() < 80, "{} {}", map.entries.len(), map.order.len());
+        let held: usize = map.parts.iter().map(|p| p.order.len()).sum();
+        assert!(map.n < 40 * PARTS && held < 80 * PARTS, "{} {held}", map.n);
     }
 }

@@ -44,7 +44,7 @@ pub struct RuleCounts {
     pub evicted: u64,
     /// Blocks that a full or forbidden list refused.
     pub refused: u64,
-    /// How many more keys, and bytes, the rule holds after the batch than before.
+    /// How many more keys, and bytes, the rule holds than at the tick before; told with ticks only.
     pub keys: i64,
     pub bytes: i64,
 }

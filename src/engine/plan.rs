@@ -154,8 +154,9 @@ impl Plan {
         let n_shards = match n_threads {
             _ if is_coupled => 1,
             0 | 1 => 1,
-            // A power of two, for cheap arithmetic; four a thread, so that a busy one does not hold up the rest.
-            n => (n * 4).next_power_of_two().min(PARTITIONS) as u32,
+            // A power of two, for cheap arithmetic; two a thread: a busy one does not hold up the rest, and small
+            // batches do not pay for many.
+            n => (n * 2).next_power_of_two().min(PARTITIONS) as u32,
         };
         Plan {
             hasher,

@@ -130,6 +130,7 @@ impl Shard {
             if !self.found.closed.is_empty() {
                 self.collect(counter, 0, work, out);
             }
+            self.tell_size(counter, out);
         }
     }
 
@@ -184,7 +185,7 @@ impl Shard {
             decided.verdicts.push(verdict);
         }
         for (counter, n) in counted.into_iter().enumerate().filter(|(_, n)| *n > 0) {
-            self.tally(counter as u16, Tally { counted: n, ..Tally::default() }, out);
+            out.tallies.push((counter as u16, Tally { counted: n, ..Tally::default() }));
         }
         out.decided = Some(decided);
     }
@@ -280,16 +281,19 @@ impl Shard {
         }
         self.found = found;
         if tally != Tally::default() {
-            self.tally(counter, tally, out);
+            out.tallies.push((counter, tally));
         }
         added
     }
 
-    fn tally(&mut self, counter: u16, mut tally: Tally, out: &mut Outcome) {
+    /// Keys and bytes of a rule, with the ticks: adding them up costs more than a small batch does.
+    fn tell_size(&mut self, counter: u16, out: &mut Outcome) {
         let (keys, bytes) = each_table!(&self.tables[counter as usize], t => (t.keys() as i64, t.bytes() as i64));
         let told = std::mem::replace(&mut self.told[counter as usize], (keys, bytes));
-        (tally.keys, tally.bytes) = (keys - told.0, bytes - told.1);
-        out.tallies.push((counter, tally));
+        if told != (keys, bytes) {
+            let tally = Tally { keys: keys - told.0, bytes: bytes - told.1, ..Tally::default() };
+            out.tallies.push((counter, tally));
+        }
     }
 
     fn violation(&mut self, counter: u16, crossing: &Crossing, work: &Work) -> Violation {

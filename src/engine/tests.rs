@@ -126,6 +126,8 @@ fn run(rules: &str, timeline: &str, options: LaneOptions, n_threads: usize, line
                     loop {
                         let Some((ticket, batch)) = blocks.lock().unwrap().pop() else { break };
                         ticket.submit(batch, None);
+                        // Sizes are told with ticks; one before all time closes nothing.
+                        engine.tick(Timestamp::MIN);
                     }
                 });
             }

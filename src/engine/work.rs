@@ -63,7 +63,7 @@ pub(crate) struct Tally {
     pub(crate) evicted: u64,
     /// Blocks that a full or forbidden list refused.
     pub(crate) refused: u64,
-    /// How many more keys and bytes the shard holds after the batch than before.
+    /// How many more keys and bytes the shard holds than at the tick before; 0 but in ticks.
     pub(crate) keys: i64,
     pub(crate) bytes: i64,
 }
@@ -103,18 +103,23 @@ pub(crate) struct Lists {
 /// Verdicts of calls that may be asked for again, and the rules that marked them, by the slot the gate gave them. Read
 /// and written in the engine's order, as batches are emitted.
 #[derive(Debug, Default)]
-pub(crate) struct Answers(Vec<(Verdict, Box<[u16]>)>);
+pub(crate) struct Answers(Vec<Vec<(Verdict, Box<[u16]>)>>);
+
+/// Answers that are allocated together: growing never moves the millions there are.
+const ANSWERS: usize = 4096;
 
 impl Answers {
     pub(crate) fn get(&self, slot: u32) -> (Verdict, &[u16]) {
-        self.0.get(slot as usize).map_or((Verdict::default(), &[]), |(verdict, flags)| (*verdict, flags))
+        let slot = slot as usize;
+        let answer = self.0.get(slot / ANSWERS).and_then(|part| part.get(slot % ANSWERS));
+        answer.map_or((Verdict::default(), &[]), |(verdict, flags)| (*verdict, flags))
     }
 
     pub(crate) fn set(&mut self, slot: u32, verdict: Verdict, flags: Box<[u16]>) {
-        let slot = slot as usize;
-        if self.0.len() <= slot {
-            self.0.resize_with(slot + 1, Default::default);
+        let (part, place) = (slot as usize / ANSWERS, slot as usize % ANSWERS);
+        if self.0.len() <= part {
+            self.0.resize_with(part + 1, || vec![Default::default(); ANSWERS]);
         }
-        self.0[slot] = (verdict, flags);
+        self.0[part][place] = (verdict, flags);
     }
 }
