@@ -199,16 +199,11 @@ impl<M: Meter> Table<M> {
                 continue;
             }
             let global = ((i as u32) << self.shards_log2) + shard;
-            let mut due: Vec<(u64, u32)> = Vec::new();
-            let mut open: Vec<u32> = part.episodes.keys().copied().collect();
-            open.sort_unstable();
-            for slot in open {
-                if part.closes_at(slot, &self.terms) <= at
-                    && let Some(episode) = part.episodes.get(&slot)
-                {
-                    due.push((episode.number, slot));
-                }
-            }
+            // Most are too young to be over; only of the others is the end worked out.
+            let mut due: Vec<(u64, u32)> = part.episodes.iter().map(|(slot, e)| (e.number, *slot)).collect();
+            due.retain(|(_, slot)| {
+                part.earliest_end(*slot, &self.terms) <= at && part.closes_at(*slot, &self.terms) <= at
+            });
             due.sort_unstable();
             for (_, slot) in due {
                 let closed_at = part.closes_at(slot, &self.terms);
@@ -556,8 +551,14 @@ impl<M: Meter> Partition<M> {
         if !head.is_open() {
             return None;
         }
-        let episode = self.episodes.get(&slot)?;
-        let bound = episode.clearing.since.unwrap_or(head.clock()).saturating_add(terms.cooldown_ms);
-        Some((EpisodeId { partition: global, number: episode.number }, slot, bound))
+        let number = self.episodes.get(&slot)?.number;
+        Some((EpisodeId { partition: global, number }, slot, self.earliest_end(slot, terms)))
+    }
+
+    /// No later than [`Partition::closes_at`], without a walk over the window.
+    fn earliest_end(&self, slot: u32, terms: &Terms) -> i64 {
+        let clock = self.slots[slot as usize].meter.head().clock();
+        let since = self.episodes.get(&slot).and_then(|e| e.clearing.since);
+        since.unwrap_or(clock).saturating_add(terms.cooldown_ms)
     }
 }
