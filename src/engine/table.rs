@@ -1,6 +1,6 @@
 //! The keys of one rule that one shard owns: an index, slots, and what happens when there is no more room.
 //!
-//! Every rule has its own keys, spread over [`PARTITIONS`] by their hash, so that limits and evictions are the same
+//! Every rule has its own keys, spread over [`crate::limits::PARTITIONS`] by their hash, so that limits and evictions are the same
 //! whatever the number of shards. A look-up is one probe of an index of 8-byte entries (32 bits of hash, slot) and
 //! one access to the slot, which holds the key and the window of quiet keys.
 

@@ -93,6 +93,9 @@ impl Source {
         space.resize(had + BLOCK_BYTES, 0);
         let mut n = 0;
         let read = loop {
+            if n == BLOCK_BYTES {
+                break Ok(n);
+            }
             match self.reader.read(space.get_mut(had + n..).unwrap_or(&mut [])) {
                 Ok(0) => break Ok(n),
                 Ok(more) => {
