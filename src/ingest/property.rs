@@ -186,11 +186,17 @@ pub fn ndjson_agrees_with_serde(bytes: &[u8]) {
         } else if let Ok(value) = serde_json::from_slice::<Value>(line) {
             match serde_json::from_slice::<Members>(line) {
                 _ if depth(&value) > 50 => {}
+                // serde reads the integer `-0` as a float, and cannot be asked which it was.
+                Ok(members) if members.0.iter().any(|(_, v)| is_minus_zero(v)) => {}
                 Err(_) => assert_eq!(reject, Some(Reject::NotAnObject)),
                 Ok(members) => agrees(&members.0, &batch, reject),
             }
         }
     }
+}
+
+fn is_minus_zero(value: &Value) -> bool {
+    value.as_f64().is_some_and(|v| v == 0.0 && v.is_sign_negative())
 }
 
 fn depth(value: &Value) -> usize {
