@@ -22,6 +22,7 @@ use crate::engine::{self, Engine};
 use crate::event::dialplan::DialPlan;
 use crate::event::{Kind, Names, Reject};
 use crate::gateway::clocks::Clocks;
+use crate::gateway::judges::Judges;
 use crate::gateway::listener::{Close, Listener};
 use crate::gateway::sequence::Ledger;
 use crate::gateway::{Feed, Sample};
@@ -117,7 +118,9 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
 
     // Feeds.
     let clocks = Arc::new(Clocks::default());
-    let shared = Shared { engine: engine.clone(), policy: Arc::clone(&policy), names, metrics, ledger: Arc::default() };
+    let judges = Arc::new(Judges::start(n_threads(&config)).context("cannot start threads")?);
+    let ledger = Arc::default();
+    let shared = Shared { engine: engine.clone(), judges, policy: Arc::clone(&policy), names, metrics, ledger };
     let mut bound = Vec::new();
     for (index, settings) in config.feeds.iter().enumerate() {
         let feed = Arc::new(shared.feed(index, settings, &config, &clocks)?);
@@ -181,6 +184,7 @@ impl Running {
 /// What every feed is given.
 struct Shared {
     engine: Engine,
+    judges: Arc<Judges>,
     policy: Arc<Policy>,
     names: Arc<Names>,
     metrics: Arc<Metrics>,
@@ -207,6 +211,7 @@ impl Shared {
             delay_ms: settings.delay_ms(self.policy.lateness_ms),
             verdict_deadline: config.verdict_deadline,
             engine: self.engine.clone(),
+            judges: Arc::clone(&self.judges),
             policy: Arc::clone(&self.policy),
             names: Arc::clone(&self.names),
             metrics: Arc::clone(&self.metrics),
