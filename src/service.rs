@@ -68,7 +68,9 @@ pub fn run(config: Config, policy: Arc<Policy>, names: Arc<Names>) -> anyhow::Re
     config.log.start();
     raise_file_limit();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.enable_all().thread_name("ringfence").worker_threads(n_threads(&config));
+    // Judges do the heavy work; these read, answer, and judge what little came at once. More of them would only wake
+    // each other for it: at 200,000 verdicts a second on two cores, the 99th percentile was 1.2 ms with one, 3 with two.
+    builder.enable_all().thread_name("ringfence").worker_threads(n_threads(&config).div_ceil(2));
     let runtime = builder.build().context("cannot start worker threads")?;
     let stopped = runtime.block_on(async {
         // Before anything listens: whoever sees us answer may tell us to stop.

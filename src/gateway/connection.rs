@@ -33,7 +33,7 @@ use crate::ingest::{Decoder, Format, Framer};
 use crate::limits::BLOCK_BYTES;
 
 /// Blocks of one connection that are decoded or judged at once.
-const IN_FLIGHT_MAX: usize = 4;
+const IN_FLIGHT_MAX: usize = 8;
 /// Smaller blocks are judged where they are read: handing them over would cost more than it wins.
 const INLINE_BYTES_MAX: usize = 32 * 1024;
 /// What a connection that is not busy reads at once, into memory that all such connections of a thread share.
