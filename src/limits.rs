@@ -8,6 +8,9 @@ pub const LINE_BYTES_MAX: usize = 64 * 1024;
 /// stray quote from being looked for again and again through 64 KiB.
 pub const RECORD_LINES_MAX: usize = 32;
 
+/// Longest SIP message of a stream: what a UDP datagram could not carry, no gateway needs.
+pub const SIP_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
 /// One read of a file or a busy connection. Large enough that per-batch costs vanish, small enough
 /// that a batch of decoded events stays in the second-level cache (measured: 128-512 KiB are alike).
 pub const BLOCK_BYTES: usize = 256 * 1024;

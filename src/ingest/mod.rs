@@ -6,6 +6,7 @@
 pub mod csv;
 pub mod framing;
 pub mod ndjson;
+pub mod sip;
 pub mod source;
 
 #[cfg(any(test, feature = "fuzzing"))]
