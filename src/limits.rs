@@ -4,6 +4,10 @@
 /// fields and bounds what one connection can make us buffer.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
+/// Longest call record in JSON. FreeSWITCH writes every variable of the channel, media descriptions included: 12 KiB is
+/// usual, and calls that were transferred often have several times that.
+pub const JSON_CDR_BYTES_MAX: usize = 256 * 1024;
+
 /// Lines a quoted CSV record may go on over. Real free-text fields hold a few line breaks; the bound keeps a
 /// stray quote from being looked for again and again through 64 KiB.
 pub const RECORD_LINES_MAX: usize = 32;

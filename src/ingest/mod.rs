@@ -5,6 +5,7 @@
 
 pub mod csv;
 pub mod framing;
+pub mod json_cdr;
 pub mod ndjson;
 pub mod source;
 
