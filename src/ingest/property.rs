@@ -322,4 +322,9 @@ mod tests {
         assert_eq!(csv_formats().len(), 2);
         corpus("csv", |bytes| csv_formats().iter().for_each(|format| splitting_changes_nothing(format, bytes)));
     }
+
+    #[test]
+    fn the_corpus_of_sip_holds() {
+        corpus("sip", sip_holds);
+    }
 }

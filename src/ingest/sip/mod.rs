@@ -14,6 +14,8 @@ mod line;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod property;
 #[cfg(test)]
+mod shared_tests;
+#[cfg(test)]
 mod tests;
 mod uri;
 mod value;
@@ -404,11 +406,11 @@ pub fn display<'a>(name: &'a [u8], scratch: &'a mut Vec<u8>) -> Option<&'a str> 
 
 /// White space around a line break becomes one space.
 fn unfold(raw: &[u8], out: &mut Vec<u8>) {
-    for line in raw.split(|b| *b == b'\n') {
-        let line = line.trim_ascii();
-        if !out.is_empty() && !line.is_empty() {
-            out.push(b' ');
-        }
-        out.extend_from_slice(line);
+    let mut lines = raw.split(|b| *b == b'\n');
+    out.extend_from_slice(lines.next().unwrap_or_default());
+    for line in lines {
+        out.truncate(out.trim_ascii_end().len());
+        out.push(b' ');
+        out.extend_from_slice(line.trim_ascii_start());
     }
 }
