@@ -320,6 +320,8 @@ words! {
         Incomplete = "incomplete",
         NotSip = "not_sip",
         MissingHeader = "missing_header",
+        FramingLost = "framing_lost",
+        MessageTooLong = "message_too_long",
     }
 }
 
