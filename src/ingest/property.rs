@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::csv::{Dialect, DialectName, Settings};
+pub use super::sip::property::sip_holds;
 use super::wire::{self, Origin, WireField};
 use super::{Decoder, FeedContext, Format, Framer, value};
 use crate::clock::Timestamp;
@@ -336,5 +337,10 @@ mod tests {
     fn the_corpus_of_csv_holds() {
         assert_eq!(csv_formats().len(), 2);
         corpus("csv", |bytes| csv_formats().iter().for_each(|format| splitting_changes_nothing(format, bytes)));
+    }
+
+    #[test]
+    fn the_corpus_of_sip_holds() {
+        corpus("sip", sip_holds);
     }
 }
