@@ -15,14 +15,17 @@
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod property;
 mod quoted;
+mod sip;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use quoted::{First, first_record};
+pub(crate) use sip::FirstMessage;
+#[allow(unused_imports)] // Until a decoder of this style is there.
+pub(crate) use sip::first_message;
 
 use super::hep;
 use super::json_cdr::{Bounds, Next};
-use super::sip;
 use crate::event::Reject;
 use crate::limits::LINE_BYTES_MAX;
 
@@ -51,9 +54,8 @@ pub struct Framer {
     seen: usize,
     /// Inside a line that is too long: its rest is dropped.
     skipping: bool,
-    /// Bytes without which the message that `pending` begins with is not whole.
-    needed: usize,
-    /// What is known of the object that `pending` begins with.
+    /// What is known of the message, or the object, that `pending` begins with.
+    message: sip::Progress,
     object: Bounds,
     broken: Option<Reject>,
     /// Nothing was looked at yet: a byte order mark may come.
@@ -71,7 +73,7 @@ impl Framer {
             pending: Vec::new(),
             seen: 0,
             skipping: false,
-            needed: 0,
+            message: sip::Progress::default(),
             object: Bounds::default(),
             broken: None,
             at_start: style != Style::Hep,
@@ -133,14 +135,15 @@ impl Framer {
     pub fn finish(&mut self) -> Option<Vec<u8>> {
         let rest = std::mem::take(&mut self.pending);
         let skipping = std::mem::take(&mut self.skipping);
-        (self.seen, self.needed, self.object) = (0, 0, Bounds::default());
+        (self.seen, self.object) = (0, Bounds::default());
+        let message = std::mem::take(&mut self.message);
         if rest.is_empty() || skipping || self.broken.is_some() {
             return None;
         }
         let is_record = match self.style {
             Style::Lines | Style::Quoted(_) | Style::Json => true,
             Style::Hep => false,
-            Style::Sip => has_whole_lines(&rest),
+            Style::Sip => message.is_readable(&rest),
         };
         if !is_record {
             self.broken = Some(Reject::Incomplete);
@@ -202,25 +205,20 @@ impl Framer {
     }
 
     fn messages(&mut self) -> Option<Vec<u8>> {
-        if self.pending.len() < self.needed {
-            return None;
-        }
         let mut whole = 0;
         while let Some(rest) = self.pending.get(whole..) {
-            match sip::first_message_after(rest, std::mem::take(&mut self.seen)) {
-                sip::Framed::Whole { skip, len } => whole += skip + len,
-                sip::Framed::Incomplete { skip, need, seen } => {
-                    (self.seen, self.needed) = (seen, need);
-                    match whole {
-                        0 => drop(self.pending.drain(..skip)),
-                        _ => whole += skip,
-                    }
+            match self.message.first(rest) {
+                FirstMessage::Whole { skip, len } => whole += skip + len,
+                FirstMessage::Between if whole == 0 => self.pending.clear(),
+                FirstMessage::Between => whole = self.pending.len(),
+                FirstMessage::Incomplete => break,
+                FirstMessage::Broken(reason) => {
+                    self.broken = Some(reason);
                     break;
                 }
-                sip::Framed::Broken => {
-                    self.broken = Some(sip::why_broken(rest));
-                    break;
-                }
+            }
+            if whole == self.pending.len() {
+                break;
             }
         }
         self.whole_before_break(whole)
@@ -290,11 +288,4 @@ impl Framer {
         self.seen = 0;
         std::mem::replace(&mut self.pending, next)
     }
-}
-
-/// Whether what came of a SIP message before its stream ended is worth reading: a whole head, or one that lacks its
-/// blank line alone. Half a line is not, since half a number is another number.
-fn has_whole_lines(message: &[u8]) -> bool {
-    let has = |blank: &[u8]| memchr::memmem::find(message, blank).is_some();
-    message.ends_with(b"\n") || has(b"\n\r\n") || has(b"\n\n")
 }

@@ -60,10 +60,10 @@ fn of_block(style: Style, block: &[u8], is_last: bool) -> Vec<Vec<u8>> {
                 hep::Framed::Whole(len) => (0..len, len),
                 otherwise => panic!("{otherwise:?} in a block"),
             },
-            Style::Sip => match sip::first_message(rest) {
-                sip::Framed::Whole { skip, len } => (skip..skip + len, skip + len),
-                sip::Framed::Incomplete { skip, .. } if is_last => (skip..rest.len(), rest.len()),
-                sip::Framed::Incomplete { skip, .. } if skip == rest.len() => break,
+            Style::Sip => match first_message(rest) {
+                FirstMessage::Whole { skip, len } => (skip..skip + len, skip + len),
+                FirstMessage::Incomplete if is_last => (0..rest.len(), rest.len()),
+                FirstMessage::Between => break,
                 otherwise => panic!("{otherwise:?} in a block"),
             },
             Style::Json => match Bounds::default().next(rest) {

@@ -4,7 +4,6 @@ use super::header::Header;
 use super::line::{Fields, first_line, head_len};
 use super::value::integer;
 use super::{Start, is_keep_alive};
-use crate::event::Reject;
 use crate::limits::SIP_MESSAGE_BYTES_MAX;
 
 /// What stands at the start of a stream.
@@ -57,17 +56,4 @@ fn body_len(head: &[u8]) -> Option<usize> {
         }
     }
     Some(said.unwrap_or(0))
-}
-
-/// Why a stream was found [`Framed::Broken`], by its first message's head alone: how much has come behind it says nothing.
-#[cold]
-pub fn why_broken(stream: &[u8]) -> Reject {
-    let skip = stream.iter().take_while(|b| is_keep_alive(**b)).count();
-    let message = stream.get(skip..).unwrap_or_default();
-    let window = message.get(..SIP_MESSAGE_BYTES_MAX).unwrap_or(message);
-    let head = head_len(window, 0).and_then(|len| window.get(..len));
-    match head.map(body_len) {
-        Some(None) => Reject::FramingLost,
-        None | Some(Some(_)) => Reject::MessageTooLong,
-    }
 }

@@ -28,7 +28,7 @@ use nom::sequence::separated_pair;
 
 pub use address::Address;
 pub use attestation::attestation;
-pub use frame::{Framed, first_message, first_message_after, why_broken};
+pub use frame::{Framed, first_message, first_message_after};
 pub use uri::{Scheme, Uri};
 pub use via::Via;
 
