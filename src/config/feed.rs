@@ -80,7 +80,7 @@ impl FeedSettings {
         match (self.delay, &self.format) {
             (Some(delay), _) => delay.as_millis() as i64,
             (None, Format::Ndjson) => lateness_ms,
-            (None, Format::Csv(_)) => CDR_DELAY_MS,
+            (None, Format::Csv(_) | Format::JsonCdr) => CDR_DELAY_MS,
         }
     }
 }

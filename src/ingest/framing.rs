@@ -8,6 +8,7 @@
 //! no quote closes it within those, or closes it in the middle of a text, its first line alone is bad and the next
 //! line starts a record: a stray quote costs one line.
 
+use super::json_cdr::{Bounds, Next};
 use crate::limits::{LINE_BYTES_MAX, RECORD_LINES_MAX};
 
 /// What ends a record of a format.
@@ -17,6 +18,8 @@ pub enum Style {
     Lines,
     /// A newline outside of quotes does; this byte stands between fields.
     Quoted(u8),
+    /// The brace that closes a JSON object does.
+    Json,
 }
 
 /// Cuts blocks. The reader appends to [`Framer::space`] and takes [`Framer::block`] until there is none.
@@ -31,6 +34,8 @@ pub struct Framer {
     skipping: bool,
     /// Nothing was looked at yet: a byte order mark may come.
     at_start: bool,
+    /// Where the objects of [`Style::Json`] end.
+    bounds: Bounds,
     spare: Vec<u8>,
 }
 
@@ -39,7 +44,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Framer {
     pub fn new(style: Style) -> Framer {
-        Framer { style, pending: Vec::new(), seen: 0, skipping: false, at_start: true, spare: Vec::new() }
+        let (pending, spare) = (Vec::new(), Vec::new());
+        Framer { style, pending, seen: 0, skipping: false, at_start: true, bounds: Bounds::default(), spare }
     }
 
     /// Append what was read here. Has room for `room` bytes.
@@ -73,6 +79,9 @@ impl Framer {
             }
             self.skip_byte_order_mark();
         }
+        if self.style == Style::Json {
+            return self.objects();
+        }
         if self.skipping {
             let Some(newline) = memchr::memchr(b'\n', &self.pending) else {
                 self.pending.clear();
@@ -104,9 +113,37 @@ impl Framer {
     /// What is left when the stream has ended. A last line needs no newline.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
         let rest = std::mem::take(&mut self.pending);
-        let skipping = std::mem::take(&mut self.skipping);
+        let skipping = std::mem::take(&mut self.skipping) || self.bounds.is_lost();
         self.seen = 0;
         (!skipping && !rest.is_empty()).then_some(rest)
+    }
+
+    /// All whole objects that came, and what is none: the decoder finds it again and says so.
+    fn objects(&mut self) -> Option<Vec<u8>> {
+        if self.bounds.is_lost() {
+            let lost = self.bounds.skip(&self.pending);
+            self.pending.drain(..lost);
+            self.seen = 0;
+        }
+        let mut whole = 0;
+        loop {
+            match self.bounds.next(self.pending.get(self.seen..).unwrap_or(&[])) {
+                Next::Whole(n) => self.seen += n,
+                Next::Bad(n) | Next::TooLong(n) => {
+                    self.seen += n;
+                    self.seen += self.bounds.skip(self.pending.get(self.seen..).unwrap_or(&[]));
+                }
+                Next::Open { is_blank } => {
+                    self.seen = self.pending.len();
+                    if is_blank {
+                        whole = self.seen;
+                    }
+                    break;
+                }
+            }
+            whole = self.seen;
+        }
+        (whole > 0).then(|| self.split_off(whole))
     }
 
     fn skip_byte_order_mark(&mut self) {
@@ -236,7 +273,7 @@ mod tests {
             while !rest.is_empty() {
                 let newline = memchr::memchr(b'\n', rest);
                 let end = match style {
-                    Style::Lines => newline.map_or(rest.len(), |at| at + 1),
+                    Style::Lines | Style::Json => newline.map_or(rest.len(), |at| at + 1),
                     Style::Quoted(delimiter) => match first_record(rest, delimiter) {
                         First::Record { end, .. } | First::Unclosed { line_end: end } => end,
                         First::TooLong | First::Open { .. } => newline.map_or(rest.len(), |at| at + 1),
