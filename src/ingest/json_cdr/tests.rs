@@ -90,9 +90,12 @@ fn values_may_be_escaped_or_not_and_mean_the_same() {
         ""
     ));
     assert_eq!(told(&decode(&plain)), told(&decode(&escaped)));
-    check(&escaped, expect![[r#"
+    check(
+        &escaped,
+        expect![[r#"
         2026-01-01T00:00:14.000Z cdr direction=inbound caller=+4670 callee=+4684000001 status=answered duration=10.000 ring=2.501 setup=1.500 call_id=9f 2c@[2001:db8::1] user_agent=Ünit 5% 0/1 q850=0 hangup_by=unknown type=unknown
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -171,9 +174,12 @@ fn after_a_transfer_the_callee_is_still_the_number_that_was_dialled() {
     let record = r#"{"variables":{"end_epoch":"1767225614","uuid":"u1"},"callflow":[
         {"caller_profile":{"caller_id_number":"1001","destination_number":"park","rdnis":"112"},"times":{"hangup_time":"1767225614000900","answered_time":"1767225604000000","created_time":"1767225600000000"}},
         {"caller_profile":{"caller_id_number":"1001","destination_number":"112","rdnis":"","uuid":"u1","network_addr":"192.0.2.9"},"times":{"hangup_time":"0","answered_time":"0","created_time":"1767225600000000"}}]}"#;
-    check(record, expect![[r#"
+    check(
+        record,
+        expect![[r#"
         2026-01-01T00:00:14.000Z cdr caller=1001 callee=112 status=answered duration=10.001 ring=4.000 source_ip=192.0.2.9 call_id=u1 0/0 q850=0 hangup_by=unknown type=unknown
-    "#]]);
+    "#]],
+    );
     assert!(decode(record).events[0].flags.has(Flags::EMERGENCY));
 }
 
@@ -218,9 +224,12 @@ const CGRATES: &str = r#"{"CGRID":"1","RunID":"*default","OrderID":7,"OriginHost
 fn a_record_of_cgrates_is_read_bare_and_in_its_envelope() {
     let enveloped = format!(r#"{{"Tenant":"other","ID":"1","Event":{CGRATES}}}"#);
     assert_eq!(told(&decode(CGRATES)), told(&decode(&enveloped)));
-    check(CGRATES, expect![[r#"
+    check(
+        CGRATES,
+        expect![[r#"
         2026-01-01T00:00:15.250Z cdr caller=1001 callee=+4986517174963 status=answered duration=10.000 ring=5.250 trunk=carrier-1 account=1001 call_id=dsafdsaf 1/1 q850=16 hangup_by=unknown type=voice
-    "#]]);
+    "#]],
+    );
     assert_eq!(decode(CGRATES).events[0].cost, 10_100);
 }
 
@@ -231,12 +240,15 @@ fn what_cgrates_leaves_out_or_writes_otherwise_is_understood() {
     let other_run = CGRATES.replace("*default", "supplier1").replace("1.01", "-1").replace("10000000000", "\"1m30s\"");
     let busy = unanswered.replace("\"16\"", "\"486 Busy Here\"").replace("*voice", "*data");
     let sms = unanswered.replace("*voice", "*sms");
-    check(&[unanswered, other_run, busy, sms].join("\n"), expect![[r#"
+    check(
+        &[unanswered, other_run, busy, sms].join("\n"),
+        expect![[r#"
         2026-01-01T00:00:00.000Z cdr caller=1001 callee=+4986517174963 status=no_answer duration=0.000 trunk=carrier-1 account=1001 call_id=dsafdsaf 1/1 q850=16 hangup_by=unknown type=voice
         2026-01-01T00:01:35.250Z cdr caller=1001 callee=+4986517174963 status=answered duration=90.000 ring=5.250 trunk=carrier-1 account=1001 call_id=dsafdsaf leg=b 1/1 q850=16 hangup_by=unknown type=voice
         2026-01-01T00:00:00.000Z cdr caller=1001 callee=+4986517174963 status=busy duration=0.000 sip_code=486 trunk=carrier-1 account=1001 call_id=dsafdsaf 1/1 q850=0 hangup_by=unknown type=data
         2026-01-01T00:00:00.000Z message caller=1001 callee=+4986517174963 duration=0.000 trunk=carrier-1 account=1001 call_id=dsafdsaf 1/1 q850=16 hangup_by=unknown type=unknown
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
