@@ -115,6 +115,14 @@ impl Feed {
         }
     }
 
+    /// A posted body that holds no record at all.
+    pub(super) fn reject_body(&self) {
+        self.counters.rejects(Reject::Malformed as usize, 1);
+        if let Some(held_back) = self.sample.next(1) {
+            self.log_reject(Rejected { before: 0, seq: 0, reason: Reject::Malformed }, 1, held_back);
+        }
+    }
+
     /// Why nothing of a stream can be read.
     fn log_problem(&self, problem: &str) {
         if let Some(held_back) = self.problems.next(1) {
