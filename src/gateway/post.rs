@@ -147,20 +147,22 @@ impl Door {
         let mut decoder = Decoder::new(&self.feed.format, Arc::clone(&self.feed.context));
         decoder.greet(guest.gateway, false);
         let (done, finished) = oneshot::channel();
-        let mut job = Job {
+        let mut job = Box::new(Job {
             feed: Arc::clone(&self.feed),
             decoders: Arc::new(Decoders::new(decoder)),
             clock,
             account: None,
             mode: Mode::None,
+            turn: None,
             ticket: self.lane.lock().unwrap_or_else(|e| e.into_inner()).ticket(),
             block: record,
             batch: Batch::default(),
             read_at,
             arrival,
             overdue: None,
+            highest_seq: 0,
             done,
-        };
+        });
         job.decode();
         let verdict = only_event(&mut job.batch, leg_of_query(query));
         // Also of a record that gives no event: the lane's order needs every ticket.

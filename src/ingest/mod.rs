@@ -10,6 +10,7 @@ pub mod framing;
 pub(crate) mod hep;
 pub mod json_cdr;
 pub mod ndjson;
+pub mod sip;
 pub mod source;
 
 #[cfg(any(test, feature = "fuzzing"))]
