@@ -8,6 +8,10 @@ pub const LINE_BYTES_MAX: usize = 64 * 1024;
 /// usual, and calls that were transferred often have several times that.
 pub const JSON_CDR_BYTES_MAX: usize = 256 * 1024;
 
+/// Longest body of a post. FreeSWITCH may wrap a record in base64 or escape it, which makes it up to twice as long; one
+/// that is near the limit goes better bare.
+pub const POST_BYTES_MAX: usize = JSON_CDR_BYTES_MAX;
+
 /// Lines a quoted CSV record may go on over. Real free-text fields hold a few line breaks; the bound keeps a
 /// stray quote from being looked for again and again through 64 KiB.
 pub const RECORD_LINES_MAX: usize = 32;

@@ -85,7 +85,7 @@ where
 /// May blocks of one stream be decoded at the same time? The rows of a CSV stream mean what its header says.
 fn decodes_apart(format: &Format) -> bool {
     match format {
-        Format::Ndjson => true,
+        Format::Ndjson | Format::JsonCdr => true,
         Format::Csv(_) => false,
     }
 }

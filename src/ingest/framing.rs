@@ -7,8 +7,8 @@
 //!   quotes, within [`RECORD_LINES_MAX`](crate::limits::RECORD_LINES_MAX) and [`LINE_BYTES_MAX`]. Where no quote closes
 //!   it within those, or closes it in the middle of a text, its first line alone is bad and the next line starts a
 //!   record: a stray quote costs one line.
-//! - **JSON objects.** What is no object, or too long for one, is passed on up to and with what showed it and ends its
-//!   block; what follows is read from where [`Bounds`] says that an object starts.
+//! - **JSON objects.** What is no object, or too long for one, is passed on in its place, up to what showed it; what
+//!   follows is read from where [`Bounds`] says that an object starts.
 //! - **HEP and SIP** say in each record where the next one starts. After one that is wrong nothing can be found again:
 //!   the stream is [broken](Framer::broken), and nothing after that is read.
 
@@ -224,6 +224,7 @@ impl Framer {
         self.whole_before_break(whole)
     }
 
+    /// What is no object stays in its place: the decoder finds it as [`Bounds`] does here, and says so.
     fn objects(&mut self) -> Option<Vec<u8>> {
         if self.object.is_lost() {
             let lost = self.object.skip(&self.pending);
@@ -232,12 +233,11 @@ impl Framer {
         let mut whole = 0;
         while let Some(fresh) = self.pending.get(self.seen..) {
             match self.object.next(fresh) {
-                Next::Whole(len) => {
+                Next::Whole(len) => self.seen += len,
+                Next::Bad(len) | Next::TooLong(len) => {
                     self.seen += len;
-                    whole = self.seen;
+                    self.seen += self.object.skip(self.pending.get(self.seen..).unwrap_or(&[]));
                 }
-                Next::Bad(len) => return Some(self.cut_bad_object(self.seen + len, 1)),
-                Next::TooLong(len) => return Some(self.cut_bad_object(self.seen + len, 0)),
                 Next::Open { is_blank } => {
                     match whole {
                         0 if is_blank => self.pending.clear(),
@@ -247,6 +247,7 @@ impl Framer {
                     break;
                 }
             }
+            whole = self.seen;
         }
         let block = (whole > 0).then(|| self.split_off(whole));
         self.seen = self.pending.len();
@@ -276,16 +277,5 @@ impl Framer {
         self.pending.push(b'\n');
         (self.skipping, self.seen) = (true, 0);
         std::mem::replace(&mut self.pending, std::mem::take(&mut self.spare))
-    }
-
-    /// The records before a bad one and that one, up to `at` and with the `n_wrong` bytes that show it. An object may
-    /// start with those.
-    #[cold]
-    fn cut_bad_object(&mut self, at: usize, n_wrong: usize) -> Vec<u8> {
-        let mut next = std::mem::take(&mut self.spare);
-        next.extend_from_slice(self.pending.get(at..).unwrap_or(&[]));
-        self.pending.truncate(at + n_wrong);
-        self.seen = 0;
-        std::mem::replace(&mut self.pending, next)
     }
 }

@@ -73,6 +73,7 @@ impl FeedContext {
 pub enum Format {
     Ndjson,
     Csv(Arc<csv::Dialect>),
+    JsonCdr,
 }
 
 impl Format {
@@ -81,6 +82,7 @@ impl Format {
         match self {
             Format::Ndjson => Style::Lines,
             Format::Csv(dialect) => Style::Quoted(dialect.delimiter()),
+            Format::JsonCdr => Style::Json,
         }
     }
 }
@@ -108,6 +110,7 @@ pub struct Decoder {
 enum Codec {
     Ndjson(ndjson::Reader),
     Csv(csv::Reader),
+    JsonCdr(json_cdr::Reader),
 }
 
 impl Decoder {
@@ -115,6 +118,7 @@ impl Decoder {
         let codec = match format {
             Format::Ndjson => Codec::Ndjson(ndjson::Reader::default()),
             Format::Csv(dialect) => Codec::Csv(csv::Reader::new(dialect.clone())),
+            Format::JsonCdr => Codec::JsonCdr(json_cdr::Reader),
         };
         Decoder { codec, attribution: Attribution::new(context), counts: Counts::default() }
     }
@@ -131,6 +135,7 @@ impl Decoder {
         match &mut self.codec {
             Codec::Ndjson(reader) => reader.decode(&block, arrival, &mut self.attribution, &mut self.counts, out),
             Codec::Csv(reader) => reader.decode(&block, arrival, &mut self.attribution, &mut self.counts, out),
+            Codec::JsonCdr(reader) => reader.decode(&block, arrival, &mut self.attribution, &mut self.counts, out),
         }
         out.block = block;
     }
@@ -146,7 +151,7 @@ impl Decoder {
     /// Why no row of this stream can be read, where that is so: `csv: the header has no column `start``.
     pub fn problem(&self) -> Option<&str> {
         match &self.codec {
-            Codec::Ndjson(_) => None,
+            Codec::Ndjson(_) | Codec::JsonCdr(_) => None,
             Codec::Csv(reader) => reader.problem(),
         }
     }

@@ -47,7 +47,7 @@ pub(crate) fn records(style: Style, stream: &[u8], reads: &[usize]) -> Vec<Vec<u
 /// The records of one block. Unless it is the `last`, all of them are whole, or bad beyond repair.
 fn of_block(style: Style, block: &[u8], is_last: bool) -> Vec<Vec<u8>> {
     assert!(!block.is_empty());
-    let (mut found, mut rest) = (Vec::new(), block);
+    let (mut found, mut rest, mut objects) = (Vec::new(), block, Bounds::default());
     while !rest.is_empty() {
         let to_newline = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
         let (record, end) = match style {
@@ -66,15 +66,16 @@ fn of_block(style: Style, block: &[u8], is_last: bool) -> Vec<Vec<u8>> {
                 FirstMessage::Between => break,
                 otherwise => panic!("{otherwise:?} in a block"),
             },
-            Style::Json => match Bounds::default().next(rest) {
+            Style::Json => match objects.next(rest) {
                 Next::Whole(len) => (0..len, len),
-                Next::Bad(at) | Next::TooLong(at) => {
-                    assert!(rest.len() <= at + 1, "what is bad ends its block");
-                    (0..rest.len(), rest.len())
+                // With what shows that it is bad, unless that begins the next one.
+                Next::Bad(at) => {
+                    let lost = objects.skip(rest.get(at..).unwrap_or(&[]));
+                    (0..at + lost.min(1), at + lost)
                 }
+                Next::TooLong(at) => (0..at, at + objects.skip(rest.get(at..).unwrap_or(&[]))),
                 Next::Open { is_blank: true } => break,
-                Next::Open { .. } if is_last => (0..rest.len(), rest.len()),
-                otherwise => panic!("{otherwise:?} in a block"),
+                Next::Open { is_blank: false } => (0..rest.len(), rest.len()),
             },
         };
         let record_max = if style == Style::Json { JSON_CDR_BYTES_MAX } else { LINE_BYTES_MAX + 1 };

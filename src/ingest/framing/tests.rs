@@ -196,8 +196,8 @@ fn what_is_no_json_object_costs_no_neighbour() {
     both("hello", "h");
     both("null\nnull\n 1", "n");
     both(r#"{"a":"b"#, "{\"a\":\"b\n");
-    both(r#"{"a":{"b":1}"#, "{\"a\":{\"b\":1}\n{");
-    both(r#"{"a":1,"#, "{\"a\":1,\n{");
+    both(r#"{"a":{"b":1}"#, "{\"a\":{\"b\":1}\n");
+    both(r#"{"a":1,"#, "{\"a\":1,\n");
     both(r#"{"a" 1, "b":{"c":{}}}"#, r#"{"a" 1"#);
     check(Style::Json, format!("{good}}}\n{good}").as_bytes(), &[good, "}", good]);
     check(Style::Json, format!("{good}\n{{\"a\":[").as_bytes(), &[good, "{\"a\":["]);
