@@ -7,10 +7,10 @@
 
 mod address;
 mod attestation;
-mod frame;
 mod header;
 mod history;
 mod line;
+mod media;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod property;
 #[cfg(test)]
@@ -28,7 +28,7 @@ use nom::sequence::separated_pair;
 
 pub use address::Address;
 pub use attestation::attestation;
-pub use frame::{Framed, first_message, first_message_after};
+pub use media::call_type;
 pub use uri::{Scheme, Uri};
 pub use via::Via;
 
@@ -143,7 +143,7 @@ impl Fault {
     }
 }
 
-/// Parses the first message of `bytes`: a datagram, a HEP payload or a frame of a stream.
+/// Parses the first message of `bytes`: a datagram, a HEP payload, or what [`framing`](super::framing) cut from a stream.
 pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Fault> {
     let skip = bytes.iter().take_while(|b| is_keep_alive(**b)).count();
     let bytes = bytes.get(skip..).filter(|b| !b.is_empty()).ok_or(Fault::KeepAlive)?;
