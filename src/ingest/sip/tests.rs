@@ -5,7 +5,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::event::Attestation;
 use crate::event::dialplan::{DialPlan, Scratch};
-use crate::limits::SIP_MESSAGE_BYTES_MAX;
 
 const INVITE: &[u8] = b"INVITE sip:+4684004000@example.com;user=phone SIP/2.0\r\n\
     Via: SIP/2.0/UDP 192.0.2.1:5062;branch=z9hG4bKnashds8;rport=40000;received=198.51.100.7, SIP/2.0/TCP b\r\n\
@@ -80,6 +79,8 @@ fn a_start_line_is_lenient_about_space_and_strict_about_what_it_is() {
         ("GET / HTTP/1.1", "NotSip"),
         ("Via: SIP/2.0/UDP a SIP/2.0", "NotSip"),
         ("hello", "NotSip"),
+        ("{\"a\": 1} SIP/2.0", "NotSip"),
+        ("\u{e9} sip:a SIP/2.0", "NotSip"),
     ] {
         assert_eq!(start(line), expected, "{line}");
     }
@@ -313,36 +314,43 @@ fn attestation_is_what_was_verified_then_what_is_claimed() {
 }
 
 #[test]
-fn a_stream_is_cut_at_the_lengths_it_tells_and_given_up_where_it_lies() {
-    let framed = |text: &str| first_message(text.as_bytes());
-    let head = "BYE sip:b SIP/2.0\r\n";
-    assert_eq!(framed("\r\n\r\n"), Framed::Incomplete { skip: 4, need: 1, seen: 0 });
-    assert_eq!(framed(&format!("\r\n\0{head}\r\nrest")), Framed::Whole { skip: 3, len: 21 });
-    assert_eq!(framed("BYE sip:b SIP/2.0\n\nrest"), Framed::Whole { skip: 0, len: 19 });
-    assert_eq!(framed(&format!("{head}l: 4\r\n\r\nrest")), Framed::Whole { skip: 0, len: 31 });
-    assert_eq!(framed(&format!("{head}l: 5\r\n\r\nrest")), Framed::Incomplete { skip: 0, need: 32, seen: 26 });
-    assert_eq!(
-        framed(&format!("{head}l: 4\r\nContent-Length:\r\n 004\r\n\r\nrest")),
-        Framed::Whole { skip: 0, len: 54 }
-    );
-    for lies in ["l: 4\r\nl: 5", "l: -1", "l: x", "l:", "l: 4 4", "l: 99999999999999999999", "l: 65536"] {
-        assert_eq!(framed(&format!("{head}{lies}\r\n\r\nrest")), Framed::Broken, "{lies}");
+fn what_a_call_carries_is_what_its_description_offers() {
+    let said = |kind: &str, body: &str| {
+        let mut bytes = with(&format!("Content-Type: {kind}"));
+        bytes.extend_from_slice(body.as_bytes());
+        call_type(&parse(&bytes).unwrap()).as_str()
+    };
+    let audio = "v=0\r\nm=audio 4000 RTP/AVP 0\r\na=x\r\n";
+    for (kind, body, expected) in [
+        ("application/sdp", audio, "voice"),
+        ("Application/SDP ;charset=x", "v=0\nm=audio 4000/2 RTP/AVP 0\nm=video 0 RTP/AVP 31", "voice"),
+        ("application/sdp", "v=0\nm=audio 4000 RTP/AVP 0\nm=video 4002 RTP/AVP 31\n", "video"),
+        ("application/sdp", "v=0\nm=audio 0 RTP/AVP 0\nm=image 4002 udptl t38\n", "fax"),
+        ("application/sdp", "v=0\nm=message 9 TCP/MSRP *\n", "data"),
+        ("application/sdp", "v=0\ns=m=audio 1\n", "unknown"),
+        ("multipart/mixed;boundary=b", &format!("--b\r\nContent-Type:application/sdp\r\n\r\n{audio}--b--"), "voice"),
+        ("text/plain", audio, "unknown"),
+        ("application/sdp", "", "unknown"),
+    ] {
+        assert_eq!(said(kind, body), expected, "{body}");
     }
-    assert_eq!(framed("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), Framed::Broken);
-    let largest = |n: usize| format!("{head}X: {}\r\n\r\n", "x".repeat(n));
-    let n = SIP_MESSAGE_BYTES_MAX - largest(0).len();
-    assert_eq!(framed(&largest(n)), Framed::Whole { skip: 0, len: SIP_MESSAGE_BYTES_MAX });
-    assert_eq!(framed(&largest(n + 1)), Framed::Broken);
-    assert_eq!(framed(&"x".repeat(SIP_MESSAGE_BYTES_MAX)), Framed::Broken);
 }
 
 /// Messages that a quadratic reader would need minutes for.
 #[test]
 fn hostile_messages_take_linear_time() {
-    let lines = |line: &str, n: usize| with(&line.repeat(n));
-    let vias = lines("Via: SIP/2.0/UDP h;branch=z9hG4bK1\r\n", 10_000);
+    let vias = with(&"Via: SIP/2.0/UDP h;branch=z9hG4bK1\r\n".repeat(10_000));
     assert_eq!(parse(&vias).unwrap().n_vias, 10_000);
     let n = 1_000_000;
+    let many = |one: &str| one.repeat(n / one.len());
+    let long = "1".repeat(n);
+    let lines = [
+        format!("History-Info: <x>;index={long},{}", many("<y>;index=1.1,")),
+        format!("History-Info: <x>;a={long};index=2,{}", many("<y>;index=1,")),
+        format!("Identity: a;b={long};ppt=shaken\r\n{}", many("y:a;ppt=shaken\r\n")),
+        format!("Identity: a;b={long}\r\n{}", many("y:a;ppt=x\r\n")),
+    ];
+    lines.iter().for_each(|lines| assert!(parse(&with(lines)).is_ok()));
     for (name, part) in [
         ("P-Asserted-Identity: ", "\\\""),
         ("P-Asserted-Identity: \"", "\\\""),
@@ -355,11 +363,12 @@ fn hostile_messages_take_linear_time() {
         ("Authorization: Digest ", "\"\\\"=,"),
         ("User-Agent: x", "\r\n "),
         ("X", "\r\r\n"),
+        ("Content-Type: application/sdp\r\n\r\n", "m=x \n"),
         ("X", "\n:"),
     ] {
-        let bytes = with(&format!("{name}{}", part.repeat(n / part.len())));
+        let bytes = with(&format!("{name}{}", many(part)));
         let m = parse(&bytes).unwrap();
-        let said = (m.username().map(<[u8]>::len), m.from.param_anywhere("verstat"), attestation(&m));
+        let said = (m.username().map(<[u8]>::len), m.from.param_anywhere("verstat"), attestation(&m), call_type(&m));
         assert!(said.1.is_none(), "{name}");
     }
 }
