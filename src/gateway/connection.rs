@@ -86,7 +86,7 @@ where
 /// messages what came before them.
 fn decodes_apart(format: &Format) -> bool {
     match format {
-        Format::Ndjson => true,
+        Format::Ndjson | Format::JsonCdr => true,
         Format::Csv(_) | Format::Hep | Format::Sip => false,
     }
 }

@@ -7,6 +7,7 @@ pub mod calls;
 pub mod csv;
 pub mod framing;
 pub(crate) mod hep;
+pub mod json_cdr;
 pub mod ndjson;
 pub mod sip;
 pub mod source;
@@ -86,6 +87,7 @@ pub enum Format {
     Hep,
     /// SIP messages as a gateway mirrors them.
     Sip,
+    JsonCdr,
 }
 
 impl Format {
@@ -96,6 +98,7 @@ impl Format {
             Format::Csv(dialect) => Style::Quoted(dialect.delimiter()),
             Format::Hep => Style::Hep,
             Format::Sip => Style::Sip,
+            Format::JsonCdr => Style::Json,
         }
     }
 }
@@ -128,6 +131,7 @@ enum Codec {
     Ndjson(ndjson::Reader),
     Csv(csv::Reader),
     Signalling(signalling::Reader),
+    JsonCdr(json_cdr::Reader),
 }
 
 impl Decoder {
@@ -137,6 +141,7 @@ impl Decoder {
             Format::Csv(dialect) => Codec::Csv(csv::Reader::new(dialect.clone())),
             Format::Hep => Codec::Signalling(signalling::Reader::new(Carrier::Hep)),
             Format::Sip => Codec::Signalling(signalling::Reader::new(Carrier::Sip)),
+            Format::JsonCdr => Codec::JsonCdr(json_cdr::Reader),
         };
         Decoder { codec, attribution: Attribution::new(context), counts: Counts::default() }
     }
@@ -154,6 +159,7 @@ impl Decoder {
             Codec::Ndjson(reader) => reader.decode(&block, arrival, &mut self.attribution, &mut self.counts, out),
             Codec::Csv(reader) => reader.decode(&block, arrival, &mut self.attribution, &mut self.counts, out),
             Codec::Signalling(reader) => reader.decode(&block, arrival, &mut self.attribution, &mut self.counts, out),
+            Codec::JsonCdr(reader) => reader.decode(&block, arrival, &mut self.attribution, &mut self.counts, out),
         }
         out.block = block;
     }
@@ -169,7 +175,7 @@ impl Decoder {
     /// Why no row of this stream can be read, where that is so: `csv: the header has no column `start``.
     pub fn problem(&self) -> Option<&str> {
         match &self.codec {
-            Codec::Ndjson(_) | Codec::Signalling(_) => None,
+            Codec::Ndjson(_) | Codec::JsonCdr(_) | Codec::Signalling(_) => None,
             Codec::Csv(reader) => reader.problem(),
         }
     }
