@@ -328,6 +328,26 @@ fn every_message_of_every_capture_parses() {
     assert!(n_messages >= 3_000, "{n_messages}");
 }
 
+#[test]
+fn the_flows_of_homer_parse_and_tell_the_call_that_their_agent_names() {
+    let Some(flows) = shared("hep/messages") else { return };
+    let (mut n_messages, mut n_named) = (0, 0);
+    for (name, jsonl) in &flows {
+        for line in jsonl.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+            let line: Value = serde_json::from_slice(line).unwrap();
+            let Some(payload) = line["payload"].as_str().filter(|_| line["rcinfo"]["proto_type"] == 1) else {
+                continue;
+            };
+            let parsed = parse(payload.as_bytes());
+            let Ok(m) = parsed else { panic!("{name}: {parsed:?}\n{payload}") };
+            n_messages += 1;
+            n_named += usize::from(line["rcinfo"]["correlation_id"].as_str() == Some(&lossy(m.call_id)));
+        }
+    }
+    // Of the others the agent names the call of another leg.
+    assert!(n_messages >= 90 && n_named >= 30, "{n_messages} {n_named}");
+}
+
 /// What Zeek says of one request and the response that ended it, by column.
 type Row = BTreeMap<String, String>;
 
