@@ -4,9 +4,9 @@ use super::Message;
 use super::value::leading_port;
 use crate::event::CallType;
 
-/// By the media that the message offers or answers; a stream of port 0 is declined and does not count. Video counts
-/// before fax, fax before voice: a call is what is most unusual about it. In a body of several parts a media line is
-/// looked for in all of them.
+/// By the media that the message offers or answers; a stream of port 0 is declined and does not count. Fax counts
+/// before video, video before voice: a call is what is most particular about it. In a body of several parts a media
+/// line is looked for in all of them.
 pub fn call_type(message: &Message<'_>) -> CallType {
     let (mut found, kind) = (CallType::Unknown, message.content_type);
     if !begins(kind, b"application/sdp") && !begins(kind, b"multipart/") {
@@ -15,8 +15,8 @@ pub fn call_type(message: &Message<'_>) -> CallType {
     for line in message.body.split(|b| *b == b'\n') {
         let Some(media) = line.strip_prefix(b"m=").and_then(offered) else { continue };
         found = match (media, found) {
-            (b"video", _) | (_, CallType::Video) => CallType::Video,
             (b"image", _) | (_, CallType::Fax) => CallType::Fax,
+            (b"video", _) | (_, CallType::Video) => CallType::Video,
             (b"audio", _) | (_, CallType::Voice) => CallType::Voice,
             _ => CallType::Data,
         };

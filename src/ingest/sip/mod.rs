@@ -32,6 +32,7 @@ pub use media::call_type;
 pub use uri::{Scheme, Uri};
 pub use via::Via;
 
+use super::framing::{self, FirstMessage};
 use crate::event::Reject;
 use header::Header;
 use history::History;
@@ -144,7 +145,28 @@ impl Fault {
     }
 }
 
-/// Parses the first message of `bytes`: a datagram, a HEP payload, or what [`framing`](super::framing) cut from a stream.
+/// What stands at the start of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framed {
+    /// A message of `len` bytes behind `skip` bytes of keep-alives.
+    Whole { skip: usize, len: usize },
+    /// More must come, or nothing more does.
+    Incomplete,
+    /// Nothing that follows can be read.
+    Broken,
+}
+
+/// The first message of a stream, as [`framing`](super::framing) cuts it: there is one opinion of where it ends.
+pub fn first_message(stream: &[u8]) -> Framed {
+    match framing::first_message(stream) {
+        FirstMessage::Whole { skip, len } => Framed::Whole { skip, len },
+        FirstMessage::Incomplete | FirstMessage::Between => Framed::Incomplete,
+        FirstMessage::Broken(_) => Framed::Broken,
+    }
+}
+
+/// Parses the first message of `bytes`: a datagram, a HEP payload, or what [`first_message`] finds in a
+/// stream.
 pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Fault> {
     let skip = bytes.iter().take_while(|b| is_keep_alive(**b)).count();
     let bytes = bytes.get(skip..).filter(|b| !b.is_empty()).ok_or(Fault::KeepAlive)?;

@@ -1,7 +1,6 @@
 //! What holds for any bytes that are taken for SIP. Called by the tests of this crate and by the fuzz target.
 
-use super::{Address, Message, Start, Uri, attestation, call_type, display, parse, text};
-use crate::ingest::framing::{FirstMessage, first_message};
+use super::{Address, Framed, Message, Start, Uri, attestation, call_type, display, first_message, parse, text};
 
 /// Parsing is total, also of every part of a message; what is told stands in the bytes; and a stream's messages end
 /// where framing says.
@@ -56,7 +55,7 @@ fn texts<'a>(message: &Message<'a>) -> Vec<&'a [u8]> {
 
 /// What framing takes for a message of a stream the parser does too: its body ends where the message does.
 fn framed(mut stream: &[u8]) {
-    while let FirstMessage::Whole { skip, len } = first_message(stream) {
+    while let Framed::Whole { skip, len } = first_message(stream) {
         let (message, rest) = stream.get(skip..).and_then(|s| s.split_at_checked(len)).expect("it is whole");
         if let Ok(parsed) = parse(message) {
             assert!(message.ends_with(parsed.body));

@@ -9,7 +9,6 @@ use serde_json::Value;
 use super::attestation::decode_base64url;
 use super::*;
 use crate::event::Attestation;
-use crate::ingest::framing::{FirstMessage, first_message};
 
 /// A folder of the shared test data, which is no part of the project: its files by name.
 fn shared(folder: &str) -> Option<BTreeMap<String, Vec<u8>>> {
@@ -196,9 +195,9 @@ fn a_stream_of_each_torture_test_is_framed_or_given_up_as_rfc_4475_says() {
         ("badvers.dat", Some(true)),
     ] {
         let is = match first_message(&files[name]) {
-            FirstMessage::Whole { .. } => Some(true),
-            FirstMessage::Incomplete | FirstMessage::Between => Some(false),
-            FirstMessage::Broken(_) => None,
+            Framed::Whole { .. } => Some(true),
+            Framed::Incomplete => Some(false),
+            Framed::Broken => None,
         };
         assert_eq!(is, framed, "{name}");
     }
@@ -290,12 +289,12 @@ fn messages_back_to_back_are_cut_by_their_lengths_with_binary_bodies() {
     let Some(files) = shared("sip/sip3") else { return };
     let mut stream = files["packet_2.sip"].as_slice();
     let mut found = Vec::new();
-    while let FirstMessage::Whole { skip, len } = first_message(stream) {
+    while let Framed::Whole { skip, len } = first_message(stream) {
         found.push(said(&stream[skip..skip + len]));
         stream = &stream[skip + len..];
     }
     assert_eq!(found, [ok, "INVITE 1 03F41ACCA6C2175E68F67D97@0d70ffffffff +79116439999 +79262909400 660"]);
-    assert_eq!(first_message(stream), FirstMessage::Between);
+    assert_eq!(first_message(stream), Framed::Incomplete);
     let at = memchr::memmem::find(&files["packet_2.sip"], b"INVITE ").unwrap();
     let m = parse(&files["packet_2.sip"][at..]).unwrap();
     assert_eq!((m.from.uri.user, m.to.uri.user), (&b"+79116439999"[..], &b"+79262909400"[..]));
@@ -326,6 +325,26 @@ fn every_message_of_every_capture_parses() {
         }
     }
     assert!(n_messages >= 3_000, "{n_messages}");
+}
+
+#[test]
+fn the_flows_of_homer_parse_and_tell_the_call_that_their_agent_names() {
+    let Some(flows) = shared("hep/messages") else { return };
+    let (mut n_messages, mut n_named) = (0, 0);
+    for (name, jsonl) in &flows {
+        for line in jsonl.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+            let line: Value = serde_json::from_slice(line).unwrap();
+            let Some(payload) = line["payload"].as_str().filter(|_| line["rcinfo"]["proto_type"] == 1) else {
+                continue;
+            };
+            let parsed = parse(payload.as_bytes());
+            let Ok(m) = parsed else { panic!("{name}: {parsed:?}\n{payload}") };
+            n_messages += 1;
+            n_named += usize::from(line["rcinfo"]["correlation_id"].as_str() == Some(&lossy(m.call_id)));
+        }
+    }
+    // Of the others the agent names the call of another leg.
+    assert!(n_messages >= 90 && n_named >= 30, "{n_messages} {n_named}");
 }
 
 /// What Zeek says of one request and the response that ended it, by column.

@@ -336,6 +336,20 @@ fn what_a_call_carries_is_what_its_description_offers() {
     }
 }
 
+#[test]
+fn a_stream_gives_message_after_message_until_its_end_cannot_be_told() {
+    let mut stream = [INVITE.get(..INVITE.len() - 3).unwrap(), b"\r\n\r\n", &with("l: 0"), b"\r\n"].concat();
+    let mut found = Vec::new();
+    while let Framed::Whole { skip, len } = first_message(&stream) {
+        found.push((skip, parse(&stream[skip..skip + len]).unwrap().cseq));
+        stream.drain(..skip + len);
+    }
+    assert_eq!((found, first_message(&stream)), (vec![(0, 7), (4, 1)], Framed::Incomplete));
+    assert_eq!(first_message(&with("l: 1")), Framed::Incomplete);
+    assert_eq!(first_message(&with("l: x")), Framed::Broken);
+    assert_eq!(first_message(b"GET / HTTP/1.1\r\n\r\n"), Framed::Broken);
+}
+
 /// Messages that a quadratic reader would need minutes for.
 #[test]
 fn hostile_messages_take_linear_time() {
