@@ -8,6 +8,8 @@
 //! no quote closes it within those, or closes it in the middle of a text, its first line alone is bad and the next
 //! line starts a record: a stray quote costs one line.
 
+use memchr::memmem;
+
 use crate::limits::{LINE_BYTES_MAX, RECORD_LINES_MAX};
 
 /// What ends a record of a format.
@@ -17,6 +19,8 @@ pub enum Style {
     Lines,
     /// A newline outside of quotes does; this byte stands between fields.
     Quoted(u8),
+    /// This closing tag does, wherever it stands.
+    Elements(&'static [u8]),
 }
 
 /// Cuts blocks. The reader appends to [`Framer::space`] and takes [`Framer::block`] until there is none.
@@ -73,6 +77,9 @@ impl Framer {
             }
             self.skip_byte_order_mark();
         }
+        if let Style::Elements(close) = self.style {
+            return self.elements(close);
+        }
         if self.skipping {
             let Some(newline) = memchr::memchr(b'\n', &self.pending) else {
                 self.pending.clear();
@@ -93,6 +100,35 @@ impl Framer {
         let open = self.pending.get(whole..).unwrap_or(&[]);
         if open.len() > LINE_BYTES_MAX && memchr::memchr(b'\n', open).is_none() {
             return Some(self.cut_long_line(whole));
+        }
+        if whole == 0 {
+            self.seen = self.pending.len();
+            return None;
+        }
+        Some(self.split_off(whole))
+    }
+
+    /// As [`Framer::block`], of records that end with a tag. One that is too long is passed on cut, as a line is.
+    fn elements(&mut self, close: &[u8]) -> Option<Vec<u8>> {
+        // A tag may have come in two parts.
+        let overlap = close.len().saturating_sub(1);
+        if self.skipping {
+            let Some(at) = memmem::find(&self.pending, close) else {
+                self.pending.drain(..self.pending.len().saturating_sub(overlap));
+                return None;
+            };
+            self.pending.drain(..at + close.len());
+            (self.skipping, self.seen) = (false, 0);
+        }
+        let from = self.seen.saturating_sub(overlap);
+        let fresh = self.pending.get(from..).unwrap_or(&[]);
+        let whole = memmem::rfind(fresh, close).map_or(0, |at| from + at + close.len());
+        if self.pending.len() - whole > LINE_BYTES_MAX {
+            let cut = whole + LINE_BYTES_MAX + 1;
+            let rest = self.pending.get(cut.saturating_sub(overlap)..).unwrap_or(&[]).to_vec();
+            self.pending.truncate(cut);
+            (self.skipping, self.seen) = (true, 0);
+            return Some(std::mem::replace(&mut self.pending, rest));
         }
         if whole == 0 {
             self.seen = self.pending.len();
@@ -237,6 +273,7 @@ mod tests {
                 let newline = memchr::memchr(b'\n', rest);
                 let end = match style {
                     Style::Lines => newline.map_or(rest.len(), |at| at + 1),
+                    Style::Elements(close) => memmem::find(rest, close).map_or(rest.len(), |at| at + close.len()),
                     Style::Quoted(delimiter) => match first_record(rest, delimiter) {
                         First::Record { end, .. } | First::Unclosed { line_end: end } => end,
                         First::TooLong | First::Open { .. } => newline.map_or(rest.len(), |at| at + 1),

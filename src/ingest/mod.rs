@@ -12,6 +12,7 @@ pub mod source;
 #[doc(hidden)]
 pub mod property;
 
+mod cause;
 mod origin;
 mod value;
 mod wire;
@@ -75,7 +76,7 @@ impl Format {
     pub fn style(&self) -> Style {
         match self {
             Format::Ndjson => Style::Lines,
-            Format::Csv(dialect) => Style::Quoted(dialect.delimiter()),
+            Format::Csv(dialect) => dialect.style(),
         }
     }
 }
@@ -143,6 +144,37 @@ impl Decoder {
         match &self.codec {
             Codec::Ndjson(_) => None,
             Codec::Csv(reader) => reader.problem(),
+        }
+    }
+
+    /// Blocks mean what blocks before them said, so that one decoder must see them all, in order.
+    pub fn is_stateful(&self) -> bool {
+        match &self.codec {
+            Codec::Ndjson(_) => false,
+            Codec::Csv(reader) => reader.is_stateful(),
+        }
+    }
+
+    /// Knows of its stream what no later block tells again.
+    pub fn has_learned(&self) -> bool {
+        match &self.codec {
+            Codec::Ndjson(_) => false,
+            Codec::Csv(reader) => reader.has_learned(),
+        }
+    }
+
+    /// Another file follows in the stream of a stateful decoder.
+    pub fn begin_file(&mut self) {
+        if let Codec::Csv(reader) = &mut self.codec {
+            reader.begin_file();
+        }
+    }
+
+    /// What a stateful decoder still holds once its stream has ended, into `out`, which is emptied first.
+    pub fn finish(&mut self, arrival: Option<Timestamp>, out: &mut Batch) {
+        out.clear();
+        if let Codec::Csv(reader) = &mut self.codec {
+            reader.finish(arrival, &mut self.attribution, &mut self.counts, out);
         }
     }
 
