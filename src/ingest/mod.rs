@@ -163,6 +163,14 @@ impl Decoder {
         }
     }
 
+    /// Has something to tell at the end of its stream.
+    pub fn holds_calls(&self) -> bool {
+        match &self.codec {
+            Codec::Ndjson(_) => false,
+            Codec::Csv(reader) => reader.holds_calls(),
+        }
+    }
+
     /// Another file follows in the stream of a stateful decoder.
     pub fn begin_file(&mut self) {
         if let Codec::Csv(reader) = &mut self.codec {

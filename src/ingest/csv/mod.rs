@@ -86,6 +86,10 @@ impl Reader {
         self.pairs.is_some()
     }
 
+    pub(crate) fn holds_calls(&self) -> bool {
+        self.pairs.as_ref().is_some_and(Pairs::holds_calls)
+    }
+
     /// The first block has told what the later ones mean.
     pub(crate) fn has_learned(&self) -> bool {
         self.is_stateful() || !matches!(self.layout, Layout::Unknown | Layout::ByRow)

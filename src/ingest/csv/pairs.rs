@@ -148,6 +148,10 @@ impl Pairs {
         (self.calls, self.over, self.n_bytes) = (HashMap::new(), BTreeMap::new(), 0);
     }
 
+    pub(super) fn holds_calls(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     fn answered(&mut self, dialog: Dialog<'_>, row: &Transaction<'_>) -> Option<Kept> {
         let at = Some(row.event.time).filter(|time| *time != NEVER);
         if self.find(dialog).is_none() {
