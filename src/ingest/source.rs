@@ -17,7 +17,9 @@ pub enum SourceError {
     Open { path: PathBuf, source: std::io::Error },
     #[error("cannot read `{path}`")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("`{path}`: its name does not tell its format; give `--input-format` ndjson, a dialect of CDRs ({DIALECTS}) or csv:SETTINGS.toml")]
+    #[error(
+        "`{path}`: its name does not tell its format; give `--input-format` ndjson, a dialect of CDRs ({DIALECTS}) or csv:SETTINGS.toml"
+    )]
     UnknownFormat { path: PathBuf },
     #[error("unknown input format `{name}`; there are ndjson, {DIALECTS} and csv:SETTINGS.toml")]
     NoSuchFormat { name: String },

@@ -72,7 +72,8 @@ pub(super) fn next(elements: &Elements, block: &[u8], at: usize) -> Next {
 
 /// Where the last record of a segment opens: one before it that was never closed is lost with it no longer.
 fn opening(segment: &[u8], open: &[u8]) -> Option<usize> {
-    let ends = |at: usize| segment.get(at + open.len()).is_some_and(|b| matches!(b, b'>' | b' ' | b'\t' | b'\r' | b'\n'));
+    let ends =
+        |at: usize| segment.get(at + open.len()).is_some_and(|b| matches!(b, b'>' | b' ' | b'\t' | b'\r' | b'\n'));
     let mut found = None;
     for at in memmem::find_iter(segment, open).filter(|at| ends(*at)) {
         found = Some(at);

@@ -10,6 +10,8 @@ mod pairs;
 mod row;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_dialects;
 mod when;
 
 use std::sync::Arc;
@@ -59,8 +61,15 @@ enum Layout {
 /// What stands next in a block.
 enum Next {
     /// `len` bytes at `at`; the next one starts at `end`.
-    Record { at: usize, len: usize, end: usize },
-    Bad { reason: Reject, end: usize },
+    Record {
+        at: usize,
+        len: usize,
+        end: usize,
+    },
+    Bad {
+        reason: Reject,
+        end: usize,
+    },
     Nothing,
 }
 
@@ -266,8 +275,7 @@ impl Reader {
         counts.unknown_words += row.n_unknown_words;
         let seq = row.event.seq;
         let tags = (row.from_tag, row.to_tag);
-        let (event, origin) =
-            row.finish(!dialect.own.pairs, block, &mut out.side).map_err(|reason| (reason, seq))?;
+        let (event, origin) = row.finish(!dialect.own.pairs, block, &mut out.side).map_err(|reason| (reason, seq))?;
         match &mut self.pairs {
             None => Ok(Some((event, origin))),
             Some(pairs) => pairs.take(event, origin, tags, block, &mut out.side).map_err(|reason| (reason, seq)),
@@ -339,7 +347,7 @@ fn layout(dialect: &Dialect, row: &[&[u8]]) -> (Layout, bool) {
         return match dialect.own_header(row) {
             Some(columns) => (Layout::Fixed { columns, n_cells: Some(row.len()) }, true),
             None if dialect.reads_rows() => (Layout::ByRow, dialect.header == Some(true)),
-            None => (Layout::Broken("csv: the first row is no header of this dialect".into()), true),
+            None => (Layout::Broken("csv: the first row is no header of this dialect".into()), false),
         };
     }
     let (mut columns, mut by_name) = (Vec::new(), false);

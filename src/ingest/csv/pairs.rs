@@ -302,11 +302,13 @@ impl Pairs {
     fn expire_first(&mut self, now: Timestamp, age_ms_max: i64, over: bool) {
         let order = if over { &mut self.over } else { &mut self.open };
         let Some(first) = order.first_entry() else { return };
-        let legs = self.calls.get(first.get()).map(Vec::as_slice).unwrap_or_default();
-        let call = legs.iter().find(|call| call.serial == *first.key());
-        // Without a time of its own a call is as old as the next one behind it.
-        if call.is_some_and(|call| call.seen != NEVER && now.0.saturating_sub(call.seen.0) <= age_ms_max) {
-            return;
+        let legs = self.calls.get_mut(first.get()).map(Vec::as_mut_slice).unwrap_or_default();
+        if let Some(call) = legs.iter_mut().find(|call| call.serial == *first.key()) {
+            // A row without a time is as old as the next that has one.
+            call.seen = if call.seen == NEVER { now } else { call.seen };
+            if now.0.saturating_sub(call.seen.0) <= age_ms_max {
+                return;
+            }
         }
         let (serial, id) = first.remove_entry();
         self.leave(serial, &id);
@@ -336,9 +338,8 @@ impl Pairs {
 impl Call {
     /// A row belongs to a dialog whichever side sent it; a row without the callee's tag is that of any branch.
     fn is_of(&self, dialog: Dialog<'_>) -> bool {
-        let is = |from: &[u8], to: &[u8]| {
-            *self.from == *from && (*self.to == *to || self.to.is_empty() || to.is_empty())
-        };
+        let is =
+            |from: &[u8], to: &[u8]| *self.from == *from && (*self.to == *to || self.to.is_empty() || to.is_empty());
         is(dialog.from, dialog.to) || (!dialog.to.is_empty() && is(dialog.to, dialog.from))
     }
 

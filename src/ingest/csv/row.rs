@@ -37,6 +37,10 @@ pub(super) struct Row<'a> {
     pub(super) n_unknown_words: u64,
 }
 
+const HOUR_MS: i64 = 3_600_000;
+/// Whole seconds of a start, an end and a length do not quite add up.
+const ROUNDING_MS: i64 = 2_000;
+
 /// The time of an event that has none yet.
 pub(super) const NEVER: Timestamp = Timestamp(i64::MIN);
 
@@ -123,7 +127,8 @@ impl<'a> Row<'a> {
         let number = || Decimal::parse(text).and_then(|n| n.whole()).and_then(|n| u8::try_from(n).ok());
         match column {
             Column::Answered => self.answered = text.first().map(|b| matches!(b, b'Y' | b'y' | b'1' | b'T' | b't')),
-            Column::Context | Column::Side => {
+            Column::ChannelDirection if !self.dialect.has_meaning(WireField::Direction, text) => {}
+            Column::Context | Column::Side | Column::ChannelDirection => {
                 let meaning = self.dialect.meaning(WireField::Direction, text);
                 self.event.direction = Direction::parse(meaning).unwrap_or(self.event.direction);
             }
@@ -142,7 +147,8 @@ impl<'a> Row<'a> {
             }
             Column::Address => self.event.source_ip = address(text).or(self.event.source_ip),
             Column::Presentation => {
-                let hides = |word: &str| text.get(..word.len()).is_some_and(|t| t.eq_ignore_ascii_case(word.as_bytes()));
+                let hides =
+                    |word: &str| text.get(..word.len()).is_some_and(|t| t.eq_ignore_ascii_case(word.as_bytes()));
                 if hides("private") || hides("anonymous") || hides("restricted") {
                     self.event.flags.set(Flags::ANONYMOUS);
                 }
@@ -255,25 +261,31 @@ impl<'a> Row<'a> {
             let from = from.filter(|_| to != NEVER)?;
             u32::try_from((to.0 - from.0).max(0)).ok().filter(|ms| *ms != CallEvent::NO_TIME)
         };
-        if event.duration_ms == CallEvent::NO_TIME && self.answered.is_some() {
-            let talked = if self.answered == Some(true) { between(self.answer, event.time) } else { Some(0) };
-            event.duration_ms = talked.unwrap_or(CallEvent::NO_TIME);
+        let unknown = |ms: u32| ms == CallEvent::NO_TIME;
+        if unknown(event.duration_ms) && self.answered == Some(false) {
+            event.duration_ms = 0;
         }
-        if event.ring_ms == CallEvent::NO_TIME && self.answered.is_some() {
-            let rang = match self.answer {
-                Some(answer) => between(self.start, answer),
-                None if self.answered == Some(false) => between(self.start, event.time),
-                None => None,
-            };
-            event.ring_ms = rang.unwrap_or(CallEvent::NO_TIME);
+        if let (Some(total), Some(start)) = (self.total_ms, self.start) {
+            // The clock was put back during the call: what the switch counted says in which pass of the hour it ended.
+            let end = start.plus_ms(i64::from(total));
+            if event.time < start && event.time != NEVER && (end.0 - event.time.0 - HOUR_MS).abs() <= ROUNDING_MS {
+                event.time = end;
+            }
         }
-        if let Some(total) = self.total_ms {
-            if event.duration_ms == CallEvent::NO_TIME {
-                event.duration_ms = total.saturating_sub(known(event.ring_ms));
-            } else if event.ring_ms == CallEvent::NO_TIME {
+        if let Some(total) = self.total_ms.filter(|_| !unknown(event.duration_ms)) {
+            if unknown(event.ring_ms) {
                 // Records with more talk than call exist; they rang for no time.
                 event.ring_ms = total.saturating_sub(event.duration_ms);
             }
+        } else if let Some(total) = self.total_ms {
+            event.duration_ms = total.saturating_sub(known(event.ring_ms));
+        }
+        if unknown(event.duration_ms) && self.answered == Some(true) {
+            event.duration_ms = between(self.answer, event.time).unwrap_or(CallEvent::NO_TIME);
+        }
+        if unknown(event.ring_ms) {
+            let until = self.answer.or(Some(event.time).filter(|_| self.answered == Some(false)));
+            event.ring_ms = until.and_then(|until| between(self.start, until)).unwrap_or(CallEvent::NO_TIME);
         }
     }
 

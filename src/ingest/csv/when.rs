@@ -189,7 +189,9 @@ mod tests {
             assert_eq!(compact("UTC", text), None, "{text}");
         }
         let clock = |zone, text| read(TimeFormat::Clock, zone, text);
-        for text in ["18:05:58.123 UTC JUL 26 2010", "18:05:58:123 GMT Mon Jul 26 2010", "18:05:58.1239  utc jul 26 2010"] {
+        for text in
+            ["18:05:58.123 UTC JUL 26 2010", "18:05:58:123 GMT Mon Jul 26 2010", "18:05:58.1239  utc jul 26 2010"]
+        {
             assert_eq!(clock(None, text).as_deref(), Some("2010-07-26T18:05:58.123Z"), "{text}");
         }
         assert_eq!(clock(None, "18:05:58 EDT JUL 26 2010"), None, "a zone by its letters is none");

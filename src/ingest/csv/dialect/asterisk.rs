@@ -121,4 +121,3 @@ const CUSTOM: &[(Column, usize)] = &[
     (Column::Field(WireField::Account), 15),
     (Column::Field(WireField::CallId), 16),
 ];
-

@@ -62,7 +62,7 @@ const ASTERISK: &[(Column, usize)] = &[
 /// name, gateway.
 const OPENCDRRATE: &[(Column, usize)] = &[
     (Column::Field(WireField::CallId), 0),
-    (Column::Context, 2),
+    (Column::ChannelDirection, 2),
     (Column::Field(WireField::Caller), 3),
     (Column::Field(WireField::Callee), 4),
     (Column::Answer, 5),

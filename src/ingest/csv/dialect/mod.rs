@@ -223,6 +223,8 @@ pub(super) enum Column {
     Channel,
     /// A word that tells the direction only where the settings say what it means.
     Context,
+    /// As [`Column::Context`], of a word that is one of ours and means something else.
+    ChannelDirection,
     /// A direction of the subscriber's, in the words of the dialect; others tell nothing.
     Side,
     /// A Q.850 number, or a name FreeSWITCH has for it.
@@ -366,6 +368,11 @@ impl Dialect {
         })
     }
 
+    /// Whether somebody said what a word of the file means for a field.
+    pub(super) fn has_meaning(&self, field: WireField, word: &[u8]) -> bool {
+        self.words.iter().any(|(of, from, _)| *of == field && from.eq_ignore_ascii_case(word))
+    }
+
     /// What a word of the file means for a field; itself where nothing was said.
     pub(super) fn meaning<'a>(&'a self, field: WireField, word: &'a [u8]) -> &'a [u8] {
         let same = |from: &[u8]| from.eq_ignore_ascii_case(word);
@@ -484,7 +491,8 @@ fn check_header(settings: &Settings, own: &Own, problems: &mut Vec<String>) {
             problems.push("csv.header: elements have no header row; leave it out".into());
         }
         Some(false) if only_by_header => {
-            problems.push("csv.header: only the header row tells the columns of this dialect; or number `columns`".into());
+            problems
+                .push("csv.header: only the header row tells the columns of this dialect; or number `columns`".into());
         }
         _ => {}
     }
