@@ -103,14 +103,14 @@ pub struct Decoder {
 #[derive(Clone, Debug)]
 enum Codec {
     Ndjson(ndjson::Reader),
-    Csv(csv::Reader),
+    Csv(Box<csv::Reader>),
 }
 
 impl Decoder {
     pub fn new(format: &Format, context: Arc<FeedContext>) -> Decoder {
         let codec = match format {
             Format::Ndjson => Codec::Ndjson(ndjson::Reader::default()),
-            Format::Csv(dialect) => Codec::Csv(csv::Reader::new(dialect.clone())),
+            Format::Csv(dialect) => Codec::Csv(Box::new(csv::Reader::new(dialect.clone()))),
         };
         Decoder { codec, attribution: Attribution::new(context), counts: Counts::default() }
     }

@@ -158,6 +158,17 @@ fn a_clone_decodes_later_blocks_by_the_first_blocks_header() {
 }
 
 #[test]
+fn a_header_is_not_forgotten_while_a_stream_is_idle() {
+    let mut named = decoder(&format("time_zone = 'UTC'\ncolumns = { time = 'end', callee = 'to' }\n"));
+    assert!(!named.has_learned());
+    named.learn(b"to,end\n");
+    assert!(named.has_learned());
+    let mut by_row = decoder(&format(ASTERISK));
+    by_row.learn(b",1,2,c,,SIP/a-1,,,,2009-01-14 23:51:15,,2009-01-14 23:51:20,5,0,BUSY,3\n");
+    assert!(!by_row.has_learned(), "each of its rows tells by itself");
+}
+
+#[test]
 fn rows_that_do_not_fit_have_their_reasons() {
     let settings = "time_zone = 'UTC'\nheader = false\n\
                     columns = { time = 1, kind = 2, duration = 3, sip_code = 4, source_ip = 5, anonymous = 6, call_id = 7 }\n";
