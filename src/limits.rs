@@ -74,6 +74,14 @@ pub const VERDICT_REPEAT_MS: i64 = 32_000;
 /// Calls the call table holds at once.
 pub const CALLS_MAX: usize = 1_000_000;
 
+/// Calls of which one stream of transaction rows has told a part (`kamailio-acc`), and what they may hold. A busy
+/// proxy has some ten thousand up at once.
+pub const PAIRED_CALLS_MAX: usize = 100_000;
+/// See [`PAIRED_CALLS_MAX`].
+pub const PAIRED_BYTES_MAX: usize = 64 << 20;
+/// Branches of one Call-ID that are told apart. Each row looks through them.
+pub const PAIRED_LEGS_MAX: usize = 16;
+
 /// De-duplication: entries a gateway, and how far back in event time.
 pub const DEDUP_ENTRIES_MAX: usize = 1_000_000;
 /// See [`DEDUP_ENTRIES_MAX`].

@@ -95,7 +95,7 @@ impl Format {
     pub fn style(&self) -> Style {
         match self {
             Format::Ndjson => Style::Lines,
-            Format::Csv(dialect) => Style::Quoted(dialect.delimiter()),
+            Format::Csv(dialect) => dialect.style(),
             Format::Hep => Style::Hep,
             Format::Sip => Style::Sip,
             Format::JsonCdr => Style::Json,
@@ -129,7 +129,7 @@ pub struct Decoder {
 #[derive(Clone, Debug)]
 enum Codec {
     Ndjson(ndjson::Reader),
-    Csv(csv::Reader),
+    Csv(Box<csv::Reader>),
     Signalling(signalling::Reader),
     JsonCdr(json_cdr::Reader),
 }
@@ -138,7 +138,7 @@ impl Decoder {
     pub fn new(format: &Format, context: Arc<FeedContext>) -> Decoder {
         let codec = match format {
             Format::Ndjson => Codec::Ndjson(ndjson::Reader::default()),
-            Format::Csv(dialect) => Codec::Csv(csv::Reader::new(dialect.clone())),
+            Format::Csv(dialect) => Codec::Csv(Box::new(csv::Reader::new(dialect.clone()))),
             Format::Hep => Codec::Signalling(signalling::Reader::new(Carrier::Hep)),
             Format::Sip => Codec::Signalling(signalling::Reader::new(Carrier::Sip)),
             Format::JsonCdr => Codec::JsonCdr(json_cdr::Reader),
@@ -177,6 +177,50 @@ impl Decoder {
         match &self.codec {
             Codec::Ndjson(_) | Codec::JsonCdr(_) | Codec::Signalling(_) => None,
             Codec::Csv(reader) => reader.problem(),
+        }
+    }
+
+    /// Blocks mean what blocks before them said, so that one decoder must see them all, in order.
+    pub fn is_stateful(&self) -> bool {
+        match &self.codec {
+            Codec::Ndjson(_) | Codec::JsonCdr(_) => false,
+            Codec::Csv(reader) => reader.is_stateful(),
+            Codec::Signalling(_) => true,
+        }
+    }
+
+    /// Knows of its stream what no later block tells again.
+    pub fn has_learned(&self) -> bool {
+        match &self.codec {
+            // What was seen of calls is the table's to know.
+            Codec::Ndjson(_) | Codec::JsonCdr(_) | Codec::Signalling(_) => false,
+            Codec::Csv(reader) => reader.has_learned(),
+        }
+    }
+
+    /// Has something to tell at the end of its stream.
+    pub fn holds_calls(&self) -> bool {
+        match &self.codec {
+            // Other streams may go on with the calls of this one.
+            Codec::Ndjson(_) | Codec::JsonCdr(_) | Codec::Signalling(_) => false,
+            Codec::Csv(reader) => reader.holds_calls(),
+        }
+    }
+
+    /// Another file follows in the stream of a stateful decoder.
+    pub fn begin_file(&mut self) {
+        if let Codec::Csv(reader) = &mut self.codec {
+            reader.begin_file();
+        }
+    }
+
+    /// What a stateful decoder still holds once its stream has ended, into `out`, which is emptied first.
+    pub fn finish(&mut self, arrival: Option<Timestamp>, out: &mut Batch) {
+        out.clear();
+        match &mut self.codec {
+            Codec::Ndjson(_) | Codec::JsonCdr(_) => {}
+            Codec::Csv(reader) => reader.finish(arrival, &mut self.attribution, &mut self.counts, out),
+            Codec::Signalling(reader) => reader.finish(arrival, &mut self.attribution, &mut self.counts, out),
         }
     }
 
