@@ -142,3 +142,9 @@ pub const SIP_FORKS_MAX: usize = 64;
 
 /// Registrations and single requests that are remembered.
 pub const SIP_REQUESTS_MAX: usize = 128 * 1024;
+
+/// Longest UDP datagram.
+pub const DATAGRAM_BYTES_MAX: usize = 65_507;
+
+/// What a UDP feed asks the kernel to hold for it: a third of a second of 100,000 messages a second.
+pub const UDP_BUFFER_BYTES: usize = 32 << 20;
