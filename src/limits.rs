@@ -8,7 +8,7 @@ pub const LINE_BYTES_MAX: usize = 64 * 1024;
 /// stray quote from being looked for again and again through 64 KiB.
 pub const RECORD_LINES_MAX: usize = 32;
 
-/// Longest SIP message: what a datagram can carry. The longest seen, with a certificate in its body, is just that.
+/// Longest SIP message: no datagram, and so no HEP packet, carries more.
 pub const SIP_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 /// Longest call record in JSON. One of FreeSWITCH repeats its variables for every step a call has taken; tens of KiB

@@ -8,7 +8,8 @@ mod chunk;
 mod compressed;
 mod encode;
 mod old;
-
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod property;
 #[cfg(test)]
 mod tests;
 
