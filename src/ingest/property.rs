@@ -137,6 +137,11 @@ pub fn hep_agrees_with_itself(bytes: &[u8]) {
     super::hep::property::what_is_read_can_be_written_and_read_again(bytes);
 }
 
+/// Arbitrary bytes as captures.
+pub fn captures_hold(bytes: &[u8]) {
+    super::capture::property::what_comes_out_is_hep(bytes);
+}
+
 /// The formats that take any bytes without settings of their own.
 pub fn csv_formats() -> Vec<Format> {
     let asterisk = Settings { dialect: DialectName::Asterisk, time_zone: Some("UTC".into()), ..Settings::default() };
@@ -325,6 +330,11 @@ mod tests {
     #[test]
     fn the_corpus_of_hep_holds() {
         corpus("hep", hep_agrees_with_itself);
+    }
+
+    #[test]
+    fn the_corpus_of_captures_holds() {
+        corpus("pcap", captures_hold);
     }
 
     #[test]

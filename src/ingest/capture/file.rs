@@ -126,17 +126,13 @@ impl Interface {
 }
 
 impl Packets {
-    /// Reads the head of a file. `Ok(None)`: it is not that of a capture.
-    pub(super) fn new(reader: Box<dyn Read + Send>) -> io::Result<Option<Packets>> {
+    /// Reads the head of a file that [`is_capture`].
+    pub(super) fn new(reader: Box<dyn Read + Send>) -> io::Result<Packets> {
         let mut window = Window::new(reader);
         window.need(24)?;
-        let magic = window.rest().first_chunk().copied().unwrap_or_default();
-        if !is_capture(magic) {
-            return Ok(None);
-        }
         let mut damage = Damage::default();
         let container = match parse_pcap_header(window.rest()) {
-            _ if magic == SECTION_HEADER.to_be_bytes() => Container::Pcapng(Section::default()),
+            _ if window.rest().starts_with(&SECTION_HEADER.to_be_bytes()) => Container::Pcapng(Section::default()),
             Ok((_, header)) => Container::Pcap(Pcap {
                 is_big_endian: header.is_bigendian(),
                 is_nanoseconds: header.is_nanosecond_precision(),
@@ -145,14 +141,14 @@ impl Packets {
                 link: (header.network.0 & 0xffff) as u16,
             }),
             Err(_) => {
-                damage.is_cut_off = true;
+                (damage.is_cut_off, damage.is_broken) = (window.ended, !window.ended);
                 Container::Ended
             }
         };
         if let Container::Pcap(_) = container {
             window.take(24);
         }
-        Ok(Some(Packets { window, container, damage, time_us: 0, link: 0, current: 0..0 }))
+        Ok(Packets { window, container, damage, time_us: 0, link: 0, current: 0..0 })
     }
 
     /// Goes on to the next packet; `false` at the end.

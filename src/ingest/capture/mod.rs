@@ -11,6 +11,8 @@ mod messages;
 mod outlet;
 mod streams;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod property;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +24,8 @@ use etherparse::{TcpSlice, UdpHeader, UdpSlice};
 pub use outlet::CaptureCounts;
 
 pub(crate) use file::is_capture;
+#[cfg(test)]
+pub(crate) use tests::sample;
 
 use crate::limits::BLOCK_BYTES;
 use file::Packets;
@@ -48,10 +52,10 @@ pub(crate) struct CaptureReader {
 }
 
 impl CaptureReader {
-    /// `Ok(None)`: what `reader` gives is not a capture.
-    pub(crate) fn new(reader: Box<dyn Read + Send>, is_pipe: bool) -> io::Result<Option<CaptureReader>> {
+    /// Reads what begins as [`is_capture`] knows it.
+    pub(crate) fn new(reader: Box<dyn Read + Send>, is_pipe: bool) -> io::Result<CaptureReader> {
         let packets = Packets::new(reader)?;
-        Ok(packets.map(|packets| CaptureReader { packets, dissector: Dissector::default(), is_pipe, ended: false }))
+        Ok(CaptureReader { packets, dissector: Dissector::default(), is_pipe, ended: false })
     }
 
     /// Appends whole packets of HEPv3, about [`BLOCK_BYTES`] of them; `false` at the end.

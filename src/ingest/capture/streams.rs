@@ -204,7 +204,11 @@ impl Streams {
             None => segment.is_syn || !segment.payload.is_empty(),
             // The same connection request again, or a new one from the same port.
             Some(stream) if segment.is_syn => stream.first != data.sequence,
-            Some(stream) => !segment.payload.is_empty() && !stream.cutter.is_closed() && stream.distance(data.sequence).abs() > JUMP_BYTES_MAX,
+            Some(stream) => {
+                !segment.payload.is_empty()
+                    && !stream.cutter.is_closed()
+                    && stream.distance(data.sequence).abs() > JUMP_BYTES_MAX
+            }
         };
         if begins_anew {
             self.close(way, outlet);
@@ -268,8 +272,8 @@ impl Streams {
         let mut ways: Vec<(u64, Way)> = self.open.iter().map(|(way, s)| (s.last, *way)).collect();
         ways.sort_unstable();
         for (_, way) in ways {
-            let is_roomy = self.open.len() < CAPTURE_STREAMS_MAX / 8 * 7
-                && self.held_bytes <= CAPTURE_STREAMS_BYTES_MAX / 8 * 7;
+            let is_roomy =
+                self.open.len() < CAPTURE_STREAMS_MAX / 8 * 7 && self.held_bytes <= CAPTURE_STREAMS_BYTES_MAX / 8 * 7;
             if is_roomy {
                 return;
             }
