@@ -3,7 +3,7 @@
 //! A [`Framer`] cuts a stream into blocks of whole records, a [`Decoder`] makes a [`Batch`] of each block.
 //! Neither reads a clock or a socket.
 
-pub(crate) mod capture;
+pub mod capture;
 pub mod csv;
 pub mod framing;
 // Until captures and mirrors are read, its tests alone use it.

@@ -343,38 +343,43 @@ impl Section {
 /// What is read of the file and not used up yet.
 struct Window {
     reader: Box<dyn Read + Send>,
+    /// As long as it ever was; what was read stands in `at..end`.
     bytes: Vec<u8>,
     at: usize,
+    end: usize,
     ended: bool,
 }
 
 impl Window {
     fn new(reader: Box<dyn Read + Send>) -> Window {
-        Window { reader, bytes: Vec::new(), at: 0, ended: false }
+        Window { reader, bytes: Vec::new(), at: 0, end: 0, ended: false }
     }
 
     fn rest(&self) -> &[u8] {
-        self.bytes.get(self.at..).unwrap_or(&[])
+        self.bytes.get(self.at..self.end).unwrap_or(&[])
     }
 
     /// Reads until there are `n` bytes; `false` where the file has fewer.
     fn need(&mut self, n: usize) -> io::Result<bool> {
-        while self.rest().len() < n {
+        while self.end - self.at < n {
             if self.ended {
                 return Ok(false);
             }
-            self.bytes.drain(..self.at);
-            self.at = 0;
-            let had = self.bytes.len();
-            self.bytes.resize(had + BLOCK_BYTES, 0);
+            if self.at > 0 {
+                self.bytes.copy_within(self.at..self.end, 0);
+                (self.at, self.end) = (0, self.end - self.at);
+            }
+            if self.bytes.len() < n || self.bytes.len() == self.end {
+                self.bytes.resize(n + BLOCK_BYTES, 0);
+            }
             let read = loop {
-                match self.reader.read(self.bytes.get_mut(had..).unwrap_or(&mut [])) {
+                match self.reader.read(self.bytes.get_mut(self.end..).unwrap_or(&mut [])) {
                     Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                    read => break read,
+                    read => break read?,
                 }
             };
-            self.bytes.truncate(had + read.as_ref().copied().unwrap_or(0));
-            self.ended = read? == 0;
+            self.end += read;
+            self.ended = read == 0;
         }
         Ok(true)
     }
@@ -382,7 +387,7 @@ impl Window {
     /// Uses up `n` bytes that are there, and says where they stand.
     fn take(&mut self, n: usize) -> Range<usize> {
         let start = self.at;
-        self.at = (self.at + n).min(self.bytes.len());
+        self.at = (self.at + n).min(self.end);
         start..self.at
     }
 

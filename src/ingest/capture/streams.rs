@@ -194,6 +194,16 @@ impl Stream {
 }
 
 impl Streams {
+    #[cfg(test)]
+    pub(super) fn n_open(&self) -> usize {
+        self.open.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
     pub(super) fn take(&mut self, way: Way, segment: &Segment<'_>, outlet: &mut Outlet) {
         self.n_segments += 1;
         if self.n_segments.is_multiple_of(SEGMENTS_PER_SWEEP) {

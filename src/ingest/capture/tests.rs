@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::ingest::hep::{self, Framed, Payload};
+use crate::limits::{CAPTURE_STREAMS_BYTES_MAX, CAPTURE_STREAMS_MAX};
 
 const OPTIONS: &[u8] = b"OPTIONS sip:a@b SIP/2.0\r\nCall-ID: 1\r\nContent-Length: 0\r\n\r\n";
 const INVITE: &[u8] = b"INVITE sip:a@b SIP/2.0\r\nCall-ID: 2\r\nl : 4\r\n\r\nv=0\n";
@@ -376,7 +377,156 @@ fn a_file_that_ends_inside_a_packet_gives_what_came_before_and_says_so() {
     wild[second + 8..second + 12].copy_from_slice(&u32::MAX.to_le_bytes());
     let (all, counts) = read(wild);
     assert_eq!((all.len(), counts.is_cut_off, counts.is_broken), (1, false, true));
-    assert_eq!(read(b"\xd4\xc3\xb2\xa1\x02".to_vec()).1.is_cut_off, true);
+    assert!(read(b"\xd4\xc3\xb2\xa1\x02".to_vec()).1.is_cut_off);
+}
+
+type Order = fn(u32) -> [u8; 4];
+
+fn block(order: Order, kind: u32, body: &[u8]) -> Vec<u8> {
+    let padding = vec![0; body.len().next_multiple_of(4) - body.len()];
+    let length = order(12 + (body.len() + padding.len()) as u32);
+    [&order(kind)[..], &length, body, &padding, &length].concat()
+}
+
+fn short(order: Order, value: u16) -> [u8; 2] {
+    if order(1)[0] == 1 { value.to_le_bytes() } else { value.to_be_bytes() }
+}
+
+fn option(order: Order, code: u16, value: &[u8]) -> Vec<u8> {
+    let padding = vec![0; value.len().next_multiple_of(4) - value.len()];
+    [&short(order, code)[..], &short(order, value.len() as u16), value, &padding].concat()
+}
+
+fn section(order: Order) -> Vec<u8> {
+    block(order, 0x0a0d_0d0a, &[&order(0x1a2b_3c4d)[..], &short(order, 1), &short(order, 0), &[0xff; 8]].concat())
+}
+
+fn interface(order: Order, link: u16, snaplen: u32, options: &[Vec<u8>]) -> Vec<u8> {
+    let head = [&short(order, link)[..], &[0, 0], &order(snaplen)].concat();
+    block(order, 1, &[head, options.concat()].concat())
+}
+
+fn enhanced(order: Order, interface: u32, ticks: u64, packet: &[u8]) -> Vec<u8> {
+    let (high, low, length) = ((ticks >> 32) as u32, ticks as u32, packet.len() as u32);
+    let head = [interface, high, low, length, length].map(order).concat();
+    block(order, 6, &[head, packet.to_vec()].concat())
+}
+
+#[test]
+fn pcapng_is_read_in_both_byte_orders_with_every_kind_of_packet_and_clock() {
+    let frame = udp(OPTIONS);
+    let raw = ip(&frame);
+    for order in [u32::to_le_bytes as Order, u32::to_be_bytes] {
+        let is_little = order(1)[0] == 1;
+        let hundred = if is_little { 100i64.to_le_bytes() } else { 100i64.to_be_bytes() };
+        let simple = [&order(frame.len() as u32)[..], &frame[..81]].concat();
+        let old = [&short(order, 0)[..], &[0, 0], &[0, 5, 99, 99].map(order).concat(), &frame].concat();
+        let mut old = old;
+        old[12..16].copy_from_slice(&order(frame.len() as u32));
+        let file = [
+            section(order),
+            interface(order, 1, 81, &[]),
+            interface(order, 101, 0, &[option(order, 9, &[9]), option(order, 14, &hundred), option(order, 0, &[])]),
+            interface(order, 101, 0, &[option(order, 9, &[0x80 | 10])]),
+            enhanced(order, 0, 0x5_0000_0001, &frame),
+            enhanced(order, 1, 7_000_001_999, &raw),
+            enhanced(order, 2, 3 * 1024 + 512, &raw),
+            block(order, 3, &simple),
+            block(order, 2, &old),
+            block(order, 0x0bad, &[1, 2, 3]),
+            enhanced(order, 9, 0, &raw),
+        ]
+        .concat();
+        let (all, counts) = read([&file[..], &file].concat());
+        let times: Vec<i64> = all.iter().map(|m| m.time_us).collect();
+        let of_section = [0x5_0000_0001, 107_000_001, 3_500_000, 3_500_000, 5];
+        assert_eq!(times, [of_section, of_section].concat());
+        assert_eq!((counts.damaged_blocks, counts.cut_short, counts.packets), (2, 2, 10));
+        assert!(!counts.is_broken && !counts.is_cut_off);
+    }
+}
+
+#[test]
+fn a_pcapng_block_that_is_too_long_or_shorter_than_itself_costs_what_it_must() {
+    let order: Order = u32::to_le_bytes;
+    let raw = ip(&udp(OPTIONS));
+    let start = [section(order), interface(order, 101, 0, &[]), enhanced(order, 0, 1, &raw)].concat();
+    let custom = block(order, 0x0bad, &vec![7; 3 << 20]);
+    let huge = enhanced(order, 0, 1, &vec![0; 2 << 20]);
+    let (all, counts) = read([&start[..], &custom, &huge, &enhanced(order, 0, 1, &raw)].concat());
+    assert_eq!((all.len(), counts.damaged_blocks, counts.is_broken), (2, 1, false));
+    let (all, counts) = read([&start[..], &[6, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0]].concat());
+    assert_eq!((all.len(), counts.is_broken), (1, true));
+    assert!(counts.to_string().ends_with("; the file is damaged after packet 1, and nothing was read from there on"));
+    let (all, counts) = read(start[..start.len() - 1].to_vec());
+    assert_eq!((all.len(), counts.is_cut_off), (0, true));
+}
+
+/// Frames as if each came on a connection of its own.
+fn from_port(port: u16, frame: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    frame[34..36].copy_from_slice(&port.to_be_bytes());
+    frame
+}
+
+#[test]
+fn streams_are_bounded_in_number_and_in_bytes_and_those_that_were_silent_longest_go() {
+    let mut streams = Streams::default();
+    let mut outlet = Outlet::default();
+    let segment = |payload| Segment { time_us: 0, sequence: 0, is_syn: false, is_last: false, payload, missing: 0 };
+    let address = |n: u32| SocketAddr::new(IpAddr::from(n.to_be_bytes()), 5060);
+    for n in 0..CAPTURE_STREAMS_MAX as u32 + 1000 {
+        let way = Way { source: address(n), destination: address(0) };
+        streams.take(way, &segment(&OPTIONS[..20]), &mut outlet);
+        assert!(streams.n_open() <= CAPTURE_STREAMS_MAX);
+    }
+    assert!(streams.n_open() > CAPTURE_STREAMS_MAX / 2);
+    let begun = [&b"INVITE sip:a SIP/2.0\r\nX: "[..], &[b'x'; 60_000]].concat();
+    for n in 0..3000 {
+        let way = Way { source: address(n), destination: address(1) };
+        streams.take(way, &segment(&begun), &mut outlet);
+        assert!(streams.held_bytes() <= CAPTURE_STREAMS_BYTES_MAX + 2 * begun.len());
+    }
+    assert_eq!(outlet.counts.sip, 0);
+}
+
+#[test]
+fn streams_do_not_mix() {
+    let frames: Vec<Vec<u8>> = [0, 30]
+        .into_iter()
+        .flat_map(|at| {
+            let part = |bytes: &'static [u8]| if at == 0 { &bytes[..30] } else { &bytes[30..] };
+            [from_port(1, &tcp(at, "", part(OPTIONS))), from_port(2, &tcp(at, "", part(OK)))]
+        })
+        .collect();
+    assert_eq!(payloads(pcap(&frames)), [text(OPTIONS), text(OK)]);
+}
+
+#[test]
+fn what_is_no_sip_is_never_taken_for_it_however_it_comes() {
+    let tls = tcp(1, "s", b"");
+    let hello = tcp(2, "", b"\x16\x03\x01\x02\x00\x01\x00");
+    let later = tcp(9, "", OPTIONS);
+    let http = from_port(80, &tcp(1, "", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    let (all, counts) = read(pcap(&[tls, hello, later, http, udp(b"GET / HTTP/1.1\r\n\r\n"), udp(b"INVITE")]));
+    assert!(all.is_empty());
+    assert_eq!(counts.other, 5);
+}
+
+#[test]
+fn damage_at_any_place_of_the_corpus_is_survived() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/pcap");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        for at in 0..bytes.len() {
+            property::what_comes_out_is_hep(&bytes[..at]);
+            for flip in [0x01, 0x80, 0xff] {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= flip;
+                property::what_comes_out_is_hep(&damaged);
+            }
+        }
+    }
 }
 
 fn shared(path: &str) -> Option<PathBuf> {
