@@ -10,6 +10,7 @@ pub mod framing;
 #[allow(dead_code, unused_imports)]
 pub(crate) mod hep;
 pub mod ndjson;
+pub mod sip;
 pub mod source;
 
 #[cfg(any(test, feature = "fuzzing"))]

@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::csv::{Dialect, DialectName, Settings};
+pub use super::sip::property::sip_holds;
 use super::wire::{self, Origin, WireField};
 use super::{Decoder, FeedContext, Format, Framer, value};
 use crate::clock::Timestamp;
