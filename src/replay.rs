@@ -135,6 +135,7 @@ struct Input<'a> {
 }
 
 struct OpenFile {
+    path: PathBuf,
     source: Source,
     /// Knows what the first block tells; workers decode with clones.
     decoder: Decoder,
@@ -165,12 +166,22 @@ impl Input<'_> {
                     return Ok(Some(Block { bytes, ticket: self.lane.ticket(), file: self.n_opened }));
                 }
             }
+            self.close();
             let Some(path) = self.paths.next() else { return Ok(None) };
             let format = Format::of_file(&path, self.format)?;
             let decoder = Decoder::new(&format, Arc::clone(&self.context));
             let source = Source::open(&path, format.style())?;
-            self.file = Some(OpenFile { source, decoder, is_learned: false });
+            self.file = Some(OpenFile { path, source, decoder, is_learned: false });
             self.n_opened += 1;
+        }
+    }
+
+    /// Says what a capture held beside events: where something is missing, people should know.
+    fn close(&mut self) {
+        if let Some(file) = self.file.take()
+            && let Some(held) = file.source.capture()
+        {
+            eprintln!("{}: {held}", file.path.display());
         }
     }
 }

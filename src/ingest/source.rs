@@ -106,6 +106,11 @@ impl Source {
         }
     }
 
+    /// Whether the file ended inside of a record, or nothing more of it could be read, of a format where that shows.
+    pub fn is_broken(&self) -> bool {
+        matches!(&self.input, Input::Records(records) if records.framer.broken().is_some())
+    }
+
     /// What the file holds beside events, so far, where it is a capture: its blocks are HEP packets then, to be
     /// decoded as such.
     pub fn capture(&self) -> Option<CaptureCounts> {
