@@ -29,7 +29,7 @@ pub const CAPTURE_FRAGMENTS_MAX: u64 = 512;
 
 /// How long a datagram of a capture waits for its fragments. Hosts wait 30 s; those that come at all come within
 /// milliseconds, and what follows in the file should not overtake by more.
-pub const CAPTURE_FRAGMENT_AGE_US: i64 = 2_000_000;
+pub const CAPTURE_FRAGMENT_AGE_US: u64 = 2_000_000;
 
 /// TCP streams of a capture, each direction its own, that are followed at once.
 pub const CAPTURE_STREAMS_MAX: usize = 65_536;
@@ -44,7 +44,7 @@ pub const CAPTURE_HELD_BYTES_MAX: usize = 256 * 1024;
 pub const CAPTURE_HELD_SEGMENTS_MAX: usize = 512;
 
 /// How long a segment that is missing is waited for. A retransmission takes 200 ms to a few seconds.
-pub const CAPTURE_HELD_AGE_US: i64 = 5_000_000;
+pub const CAPTURE_HELD_AGE_US: u64 = 5_000_000;
 
 /// One read of a file or a busy connection. Large enough that per-batch costs vanish, small enough
 /// that a batch of decoded events stays in the second-level cache (measured: 128-512 KiB are alike).

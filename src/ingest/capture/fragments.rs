@@ -117,17 +117,14 @@ impl Fragments {
 
     /// The next datagram that has waited too long at `now_us`, or that has to make room.
     pub(super) fn expire(&mut self, now_us: i64) -> Option<Datagram> {
-        while let Some((key, opened_us)) = self.order.front().copied() {
-            // A time before the opening is another clock, or the same one set back: it is not waited for.
-            let age_us = now_us.saturating_sub(opened_us);
-            let is_full = self.order.len() >= CAPTURE_DATAGRAMS_MAX;
-            if !is_full && (0..CAPTURE_FRAGMENT_AGE_US).contains(&age_us) {
+        while let Some((_, opened_us)) = self.order.front() {
+            // A time long before the opening is that of a clock set back: it is not waited for.
+            let is_young = now_us.saturating_sub(*opened_us).unsigned_abs() < CAPTURE_FRAGMENT_AGE_US;
+            if is_young && self.order.len() < CAPTURE_DATAGRAMS_MAX {
                 return None;
             }
-            self.order.pop_front();
-            // Whole since, and perhaps opened again under the same number.
-            if self.open.get(&key).is_some_and(|datagram| datagram.time_us == opened_us) {
-                return self.open.remove(&key);
+            if let Some(lost) = self.pop() {
+                return Some(lost);
             }
         }
         None
@@ -135,7 +132,19 @@ impl Fragments {
 
     /// The next datagram that is not whole, at the end of the file.
     pub(super) fn finish(&mut self) -> Option<Datagram> {
-        self.expire(i64::MAX)
+        while !self.order.is_empty() {
+            if let Some(lost) = self.pop() {
+                return Some(lost);
+            }
+        }
+        None
+    }
+
+    /// Removes what was opened first, unless it is whole since, and perhaps opened again under the same number.
+    fn pop(&mut self) -> Option<Datagram> {
+        let (key, opened_us) = self.order.pop_front()?;
+        self.open.get(&key).filter(|datagram| datagram.time_us == opened_us)?;
+        self.open.remove(&key)
     }
 }
 
@@ -189,8 +198,8 @@ mod tests {
         let mut pool = Fragments::default();
         add(&mut pool, 0, true, b"01234567");
         add(&mut pool, 16, false, b"x");
-        assert!(pool.expire(CAPTURE_FRAGMENT_AGE_US - 1).is_none());
-        let lost = pool.expire(CAPTURE_FRAGMENT_AGE_US).unwrap();
+        assert!(pool.expire(CAPTURE_FRAGMENT_AGE_US as i64 - 1).is_none());
+        let lost = pool.expire(CAPTURE_FRAGMENT_AGE_US as i64).unwrap();
         let ip = lost.ip().unwrap();
         assert_eq!((ip.payload, ip.missing, lost.n_fragments), (&b"01234567"[..], 9, 2));
         add(&mut pool, 16, false, b"x");

@@ -107,15 +107,16 @@ impl Stream {
         while self.held_bytes > CAPTURE_HELD_BYTES_MAX || self.held.len() > CAPTURE_HELD_SEGMENTS_MAX {
             self.give_up_gap(way, outlet);
         }
-        let waited_us = self.oldest_us().map(|us| time_us.saturating_sub(us));
-        if waited_us.is_some_and(|us| !(0..CAPTURE_HELD_AGE_US).contains(&us)) {
+        if self.is_waiting_in_vain(time_us) {
             self.give_up_gap(way, outlet);
         }
     }
 
-    /// Since when something has been waited for.
-    fn oldest_us(&self) -> Option<i64> {
-        self.held.values().map(|held| held.time_us).next()
+    /// Whether something has been missing for long. Clocks of two interfaces may differ, and be set back: a little
+    /// before is no time, and long before another one.
+    fn is_waiting_in_vain(&self, now_us: i64) -> bool {
+        let waited_us = self.held.values().next().map(|held| now_us.saturating_sub(held.time_us));
+        waited_us.is_some_and(|us| us.unsigned_abs() >= CAPTURE_HELD_AGE_US)
     }
 
     fn hold(&mut self, at: u64, time_us: i64, payload: &[u8], missing: usize) {
@@ -222,7 +223,6 @@ impl Streams {
         };
         if begins_anew {
             self.close(way, outlet);
-            self.make_room(outlet);
             self.open.insert(way, Stream::new(data.sequence, !segment.is_syn));
         }
         let Some(stream) = self.open.get_mut(&way) else { return };
@@ -241,6 +241,7 @@ impl Streams {
         let charged = stream.held_bytes + stream.cutter.held_bytes();
         self.held_bytes = self.held_bytes - stream.charged + charged;
         stream.charged = charged;
+        self.make_room(outlet);
     }
 
     /// Gives out what is held of all streams.
@@ -263,9 +264,8 @@ impl Streams {
 
     /// Streams that have fallen silent in a gap: nothing of their own makes them go on.
     fn give_up_old_gaps(&mut self, now_us: i64, outlet: &mut Outlet) {
-        let is_old = |s: &Stream| s.oldest_us().is_some_and(|us| now_us.saturating_sub(us) >= CAPTURE_HELD_AGE_US);
-        let mut old: Vec<(u64, Way)> =
-            self.open.iter().filter(|(_, s)| is_old(s)).map(|(way, s)| (s.last, *way)).collect();
+        let in_vain = self.open.iter().filter(|(_, s)| s.is_waiting_in_vain(now_us));
+        let mut old: Vec<(u64, Way)> = in_vain.map(|(way, s)| (s.last, *way)).collect();
         old.sort_unstable();
         for (_, way) in old {
             if let Some(stream) = self.open.get_mut(&way) {
@@ -276,7 +276,7 @@ impl Streams {
 
     /// Closes those that were silent longest, an eighth at a time, so that looking for them is rare.
     fn make_room(&mut self, outlet: &mut Outlet) {
-        if self.open.len() < CAPTURE_STREAMS_MAX && self.held_bytes <= CAPTURE_STREAMS_BYTES_MAX {
+        if self.open.len() <= CAPTURE_STREAMS_MAX && self.held_bytes <= CAPTURE_STREAMS_BYTES_MAX {
             return;
         }
         let mut ways: Vec<(u64, Way)> = self.open.iter().map(|(way, s)| (s.last, *way)).collect();

@@ -491,6 +491,22 @@ fn streams_are_bounded_in_number_and_in_bytes_and_those_that_were_silent_longest
 }
 
 #[test]
+fn a_stream_has_the_same_messages_however_it_is_cut_into_segments() {
+    let long = [&b"INVITE sip:a SIP/2.0\r\nContent-Length: 3000\r\n\r\n"[..], &[b'x'; 3000]].concat();
+    let stream = [OPTIONS, INVITE, b"\r\n\r\n", &long, OK, b"\r\n", INVITE].concat();
+    for size in [1, 2, 3, 7, 100, 1400] {
+        let mut frames = vec![(0, tcp(u32::MAX - 9, "s", b""))];
+        let sequence = |i: usize| (u32::MAX - 8).wrapping_add((i * size) as u32);
+        frames.extend(stream.chunks(size).enumerate().map(|(i, part)| (0, tcp(sequence(i), "", part))));
+        let expected = [OPTIONS, INVITE, &long, OK, INVITE].map(text);
+        assert_eq!(payloads(timed_pcap(&frames)), expected, "segments of {size}");
+        // Each two of them swapped.
+        frames[1..].chunks_exact_mut(2).for_each(|two| two.swap(0, 1));
+        assert_eq!(payloads(timed_pcap(&frames)), expected, "swapped segments of {size}");
+    }
+}
+
+#[test]
 fn streams_do_not_mix() {
     let frames: Vec<Vec<u8>> = [0, 30]
         .into_iter()
