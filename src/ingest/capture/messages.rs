@@ -25,12 +25,9 @@ pub(super) enum StartLine {
 
 pub(super) fn start_line(bytes: &[u8]) -> StartLine {
     const STATUS: &[u8] = b"SIP/2.0 ";
-    if let Some(begun) = bytes.get(..STATUS.len()) {
-        if begun.eq_ignore_ascii_case(STATUS) {
-            return StartLine::Yes;
-        }
-    } else if STATUS.starts_with(bytes) {
-        return StartLine::Maybe;
+    let begun = bytes.get(..STATUS.len()).unwrap_or(bytes);
+    if STATUS.get(..begun.len()).is_some_and(|status| status.eq_ignore_ascii_case(begun)) {
+        return if begun.len() == STATUS.len() { StartLine::Yes } else { StartLine::Maybe };
     }
     let is_token = |b: &u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(b);
     let method = bytes.iter().take(METHOD_BYTES_MAX + 1).take_while(|b| is_token(b)).count();
@@ -40,8 +37,11 @@ pub(super) fn start_line(bytes: &[u8]) -> StartLine {
         _ => return StartLine::No,
     }
     let within = bytes.get(..START_LINE_BYTES_MAX).unwrap_or(bytes);
-    match memchr(b'\n', within) {
-        Some(end) if is_request_line(within.get(..end).unwrap_or(within)) => StartLine::Yes,
+    // Binary data has a control character long before it has a line end.
+    let end = within.iter().position(|b| b.is_ascii_control() && *b != b'\t');
+    match end.map(|end| within.split_at(end)) {
+        Some((line, [b'\n', ..] | [b'\r', b'\n', ..])) if is_request_line(line) => StartLine::Yes,
+        Some((line, [b'\r'])) if is_request_line(line) => StartLine::Maybe,
         None if bytes.len() < START_LINE_BYTES_MAX => StartLine::Maybe,
         _ => StartLine::No,
     }
@@ -354,4 +354,87 @@ enum Sip {
     Incomplete,
     /// Nothing tells where it ends.
     Endless,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_known_by_its_first_line() {
+        for line in [
+            "SIP/2.0 200 OK\r\n",
+            "sip/2.0 100 Trying\n",
+            "INVITE sip:a@b SIP/2.0\r\n",
+            "INVITE  sip:a@b  SIP/2.0  \r\n",
+            "RE%47IST%45R sip:a sip/2.0\n",
+        ] {
+            assert_eq!(start_line(line.as_bytes()), StartLine::Yes, "{line:?}");
+            let n_told = (0..line.len()).find(|n| start_line(&line.as_bytes()[..*n]) != StartLine::Maybe);
+            assert!(n_told.is_none_or(|n| start_line(&line.as_bytes()[..n]) == StartLine::Yes), "{line:?}");
+        }
+        for line in [
+            "GET / HTTP/1.1\r\n",
+            "INVITE\tsip:a SIP/2.0\r\n",
+            " INVITE sip:a SIP/2.0\n",
+            "b HEP3\0\u{1}INVITE a SIP/2.0\n",
+            "\u{80}\0\0",
+            "a: b\n",
+        ] {
+            assert_eq!(start_line(line.as_bytes()), StartLine::No, "{line:?}");
+        }
+        let endless = [b"INVITE ".as_slice(), &vec![b'x'; START_LINE_BYTES_MAX]].concat();
+        assert_eq!(start_line(&endless), StartLine::No);
+        assert_eq!(start_line(&vec![b'x'; METHOD_BYTES_MAX + 1]), StartLine::No);
+    }
+
+    #[test]
+    fn the_length_of_a_body_is_what_a_header_says_and_else_none() {
+        for (head, length) in [
+            ("INVITE a SIP/2.0\r\nContent-Length: 12\r\n\r\n", 12),
+            ("INVITE a SIP/2.0\nCONTENT-LENGTH :7\n\n", 7),
+            ("INVITE a SIP/2.0\r\nl:5\r\n\r\n", 5),
+            ("INVITE a SIP/2.0\r\nContent-Length: bad\r\n\r\n", 0),
+            ("INVITE a SIP/2.0\r\nContent-Length: +5\r\n\r\n", 0),
+            ("INVITE a SIP/2.0\r\nl: 99999999999999999999999\r\n\r\n", u64::MAX),
+            ("INVITE a SIP/2.0\r\nX-l: 5\r\n\r\n", 0),
+        ] {
+            assert_eq!(content_length(head.as_bytes()), length, "{head:?}");
+            assert_eq!(head_of(format!("{head}body").as_bytes()), head.as_bytes());
+        }
+        assert_eq!(whole_lines(b"INVITE a SIP/2.0\r\nCall-ID: 12"), b"INVITE a SIP/2.0\r\n");
+        assert_eq!(whole_lines(b"INVITE a"), b"");
+    }
+
+    #[test]
+    fn a_message_without_an_end_is_passed_over_and_the_next_one_found() {
+        let endless =
+            [b"INVITE sip:a SIP/2.0\r\n".as_slice(), &b"X: y\r\n".repeat(SIP_MESSAGE_BYTES_MAX / 6 + 1)].concat();
+        let mut cutter = Cutter::new(false);
+        cutter.push(&endless);
+        assert_eq!(cutter.next(), Some(Piece::TooLong));
+        assert_eq!(cutter.next(), None);
+        cutter.push(b"Y: z\r\n\r\nSIP/2.0 200 OK\r\n\r\n");
+        assert_eq!(cutter.next(), Some(Piece::Sip(b"SIP/2.0 200 OK\r\n\r\n")));
+        cutter.push(b"BYE sip:a SIP/2.0\r\nl: 18000000000000000000\r\n\r\nACK sip:a SIP/2.0\r\n\r\n");
+        assert_eq!(cutter.next(), Some(Piece::TooLong));
+        assert_eq!(cutter.next(), Some(Piece::Sip(b"ACK sip:a SIP/2.0\r\n\r\n")));
+        assert_eq!(cutter.next(), None);
+    }
+
+    #[test]
+    fn a_joined_stream_is_searched_for_the_magic_of_hep_and_not_without_end() {
+        let mut cutter = Cutter::new(true);
+        cutter.push(b"some \0bytes HE");
+        assert_eq!(cutter.next(), None);
+        cutter.push(b"P3\0\x06HEP3\0\x07x");
+        assert_eq!(cutter.next(), Some(Piece::Hep(b"HEP3\0\x06")));
+        assert_eq!(cutter.next(), Some(Piece::Hep(b"HEP3\0\x07x")));
+        let mut cutter = Cutter::new(true);
+        for _ in 0..=SOUGHT_BYTES_MAX / 1000 {
+            cutter.push(&[b'\0'; 1000]);
+            assert_eq!(cutter.next(), None);
+        }
+        assert!(cutter.is_closed() && cutter.held_bytes() == 0);
+    }
 }
