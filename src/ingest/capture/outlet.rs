@@ -35,7 +35,11 @@ pub struct CaptureCounts {
 
 impl fmt::Display for CaptureCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} packets: {} of SIP, {} of HEP, {} other", self.packets, self.sip, self.hep, self.other)?;
+        write!(
+            f,
+            "{} packets: {} SIP messages, {} HEP packets, {} other",
+            self.packets, self.sip, self.hep, self.other
+        )?;
         for (n, what) in [
             (self.cut_short, "messages cut short"),
             (self.too_long, "messages too long"),

@@ -16,6 +16,9 @@ use crate::limits::{
 /// Further than this from what is expected, a segment belongs to another connection of the same ports.
 const JUMP_BYTES_MAX: i64 = 16 << 20;
 
+/// Position of the first byte: what a joined stream held before it has one too. Whole turns of sequence numbers.
+const BEGINNING: u64 = 1 << 32;
+
 /// Segments between two looks for gaps that nobody fills.
 const SEGMENTS_PER_SWEEP: u64 = 1024;
 
@@ -52,7 +55,7 @@ struct Stream {
     cutter: Cutter,
     /// Sequence number of the first byte.
     first: u32,
-    /// Bytes in order so far.
+    /// Bytes in order so far, from [`BEGINNING`] on.
     position: u64,
     /// What came before its turn, by position.
     held: BTreeMap<u64, Held>,
@@ -77,7 +80,7 @@ impl Stream {
         Stream {
             cutter: Cutter::new(is_joined),
             first,
-            position: 0,
+            position: BEGINNING,
             held: BTreeMap::new(),
             held_bytes: 0,
             last_us: 0,
@@ -96,7 +99,6 @@ impl Stream {
     fn take(&mut self, way: Way, segment: &Segment<'_>, outlet: &mut Outlet) {
         let Segment { time_us, payload, missing, .. } = *segment;
         let distance = self.distance(segment.sequence);
-        // Before the beginning: a keep-alive repeats a byte that nobody sent.
         let Some(at) = self.position.checked_add_signed(distance) else { return };
         if distance > 0 {
             self.hold(at, time_us, payload, missing);
@@ -143,7 +145,7 @@ impl Stream {
             self.cut(way, time_us, outlet);
         }
         if missing > 0 && self.position == end {
-            self.break_off(way, time_us, outlet);
+            self.break_off(way, outlet);
             self.position = end + missing as u64;
         }
     }
@@ -158,18 +160,17 @@ impl Stream {
 
     /// What is missing was not captured: on with what came after it.
     fn give_up_gap(&mut self, way: Way, outlet: &mut Outlet) {
-        if let Some((at, held)) = self.held.first_key_value() {
-            let (at, time_us) = (*at, held.time_us);
-            self.break_off(way, time_us, outlet);
+        if let Some(at) = self.held.keys().next().copied() {
+            self.break_off(way, outlet);
             self.position = self.position.max(at);
             self.deliver_held(way, outlet);
         }
     }
 
-    fn break_off(&mut self, way: Way, time_us: i64, outlet: &mut Outlet) {
+    fn break_off(&mut self, way: Way, outlet: &mut Outlet) {
         outlet.counts.tcp_gaps += u64::from(self.cutter.has_spoken());
         self.cutter.break_off();
-        self.cut(way, time_us, outlet);
+        self.cut(way, self.last_us, outlet);
     }
 
     fn cut(&mut self, way: Way, time_us: i64, outlet: &mut Outlet) {
