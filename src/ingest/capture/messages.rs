@@ -385,7 +385,7 @@ mod tests {
         }
         let endless = [b"INVITE ".as_slice(), &vec![b'x'; START_LINE_BYTES_MAX]].concat();
         assert_eq!(start_line(&endless), StartLine::No);
-        assert_eq!(start_line(&vec![b'x'; METHOD_BYTES_MAX + 1]), StartLine::No);
+        assert_eq!(start_line(&[b'x'; METHOD_BYTES_MAX + 1]), StartLine::No);
     }
 
     #[test]
