@@ -144,3 +144,20 @@ pub const LATENESS_MS_DEFAULT: i64 = 5_000;
 
 /// Entries of a dynamic list, unless it says otherwise.
 pub const DYNAMIC_ENTRIES_DEFAULT: usize = 100_000;
+
+/// How long a SIP request may be answered or sent again: 64 times T1, timers B, F and H of RFC 3261.
+pub const SIP_TRANSACTION_MS: i64 = 32_000;
+
+/// How long after a refusal a proxy before the callee may take to try the next one. It does so at once; the rest is for
+/// what is told late.
+pub const SIP_HUNT_MS: i64 = 1_000;
+
+/// Longest time from an INVITE to its final answer. Timer C of RFC 3261 ends it after three minutes; some PBXs let
+/// queues ring longer.
+pub const SIP_SETUP_MS_MAX: i64 = 10 * 60_000;
+
+/// Branches of one forked call, beside the first, that are kept apart.
+pub const SIP_FORKS_MAX: usize = 64;
+
+/// Registrations and single requests that are remembered.
+pub const SIP_REQUESTS_MAX: usize = 128 * 1024;

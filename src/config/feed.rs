@@ -79,7 +79,7 @@ impl FeedSettings {
     pub fn delay_ms(&self, lateness_ms: i64) -> i64 {
         match (self.delay, &self.format) {
             (Some(delay), _) => delay.as_millis() as i64,
-            (None, Format::Ndjson) => lateness_ms,
+            (None, Format::Ndjson | Format::Hep | Format::Sip) => lateness_ms,
             (None, Format::Csv(_)) => CDR_DELAY_MS,
         }
     }
@@ -87,7 +87,7 @@ impl FeedSettings {
 
 pub(super) fn read(section: &Section<'_, '_>) -> FeedSettings {
     let usual = FeedSettings::default();
-    let format = section.word("format", &[("ndjson", FormatWord::Ndjson), ("csv", FormatWord::Csv)]);
+    let format = section.word("format", FORMATS);
     let name = section.text("name").unwrap_or_else(|| "ndjson".into());
     if name.len() > ID_BYTES_MAX {
         section.problem("name", format!("longer than {ID_BYTES_MAX} bytes"));
@@ -118,17 +118,22 @@ pub(super) fn read(section: &Section<'_, '_>) -> FeedSettings {
 enum FormatWord {
     Ndjson,
     Csv,
+    Hep,
+    Sip,
 }
 
+const FORMATS: &[(&str, FormatWord)] =
+    &[("ndjson", FormatWord::Ndjson), ("csv", FormatWord::Csv), ("hep", FormatWord::Hep), ("sip", FormatWord::Sip)];
+
 fn read_format(section: &Section<'_, '_>, word: FormatWord) -> Format {
+    if word != FormatWord::Csv && section.has("csv") {
+        section.foreign::<csv::Settings>("csv");
+        section.problem("csv", "is for feeds with `format = \"csv\"`".into());
+    }
     match word {
-        FormatWord::Ndjson => {
-            if section.has("csv") {
-                section.foreign::<csv::Settings>("csv");
-                section.problem("csv", "is for feeds with `format = \"csv\"`".into());
-            }
-            Format::Ndjson
-        }
+        FormatWord::Ndjson => Format::Ndjson,
+        FormatWord::Hep => Format::Hep,
+        FormatWord::Sip => Format::Sip,
         FormatWord::Csv => {
             let settings = section.foreign("csv").unwrap_or_default();
             match Dialect::new(&settings) {
