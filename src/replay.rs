@@ -169,8 +169,9 @@ impl Input<'_> {
             self.close();
             let Some(path) = self.paths.next() else { return Ok(None) };
             let format = Format::of_file(&path, self.format)?;
-            let decoder = Decoder::new(&format, Arc::clone(&self.context));
             let source = Source::open(&path, format.style())?;
+            let format = if source.capture().is_some() { Format::Hep } else { format };
+            let decoder = Decoder::new(&format, Arc::clone(&self.context));
             self.file = Some(OpenFile { path, source, decoder, is_learned: false });
             self.n_opened += 1;
         }

@@ -19,9 +19,11 @@ pub enum SourceError {
     Open { path: PathBuf, source: std::io::Error },
     #[error("cannot read `{path}`")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("`{path}`: its name does not tell its format; give `--input-format` ndjson, asterisk or csv:SETTINGS.toml")]
+    #[error(
+        "`{path}`: its name does not tell its format; give `--input-format` ndjson, hep, sip, asterisk or csv:SETTINGS.toml"
+    )]
     UnknownFormat { path: PathBuf },
-    #[error("unknown input format `{name}`; there are ndjson, asterisk and csv:SETTINGS.toml")]
+    #[error("unknown input format `{name}`; there are ndjson, hep, sip, pcap, asterisk and csv:SETTINGS.toml")]
     NoSuchFormat { name: String },
     #[error("`{path}`: {problem}")]
     Settings { path: PathBuf, problem: String },
@@ -81,6 +83,14 @@ impl Source {
             Input::Records(Records { reader: plain, framer: Framer::new(style), is_pipe, ended: false })
         };
         Ok(Source { path: path.into(), input })
+    }
+
+    /// Whether a file is a capture, compressed or not. A pipe is none until it is read, which can be done but once.
+    pub fn is_capture(path: &Path) -> Result<bool, SourceError> {
+        if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            return Ok(false);
+        }
+        Source::open(path, Style::Lines).map(|source| source.capture().is_some())
     }
 
     /// The next block of whole records; `None` at the end.
@@ -170,7 +180,8 @@ impl Records {
 }
 
 impl Format {
-    /// The format of a file, by what `--input-format` says or else by the file's name.
+    /// The format of a file, by what `--input-format` says or else by the file's name. Whoever reads it asks
+    /// [`Source::capture`]: a capture is known by its first bytes, and read as [`Format::Hep`].
     ///
     /// `csv:FILE` takes the settings of [`csv::Settings`] from a TOML file. `csv` without settings is `asterisk`, the
     /// only dialect that needs none, with times in UTC.
@@ -178,6 +189,8 @@ impl Format {
         match named {
             Some("ndjson" | "jsonl") => Ok(Format::Ndjson),
             Some("asterisk" | "csv" | "csv:asterisk") => asterisk(),
+            Some("hep" | "pcap") => Ok(Format::Hep),
+            Some("sip") => Ok(Format::Sip),
             Some(name) => match name.strip_prefix("csv:") {
                 Some(settings) => csv_settings(Path::new(settings)),
                 None => Err(SourceError::NoSuchFormat { name: name.into() }),
@@ -192,6 +205,13 @@ impl Format {
                 }
                 if name.ends_with(".csv") {
                     return asterisk();
+                }
+                if name.ends_with(".sip") {
+                    return Ok(Format::Sip);
+                }
+                let is_hep = [".pcap", ".pcapng", ".cap", ".hep"].iter().any(|end| name.ends_with(end));
+                if is_hep || Source::is_capture(path)? {
+                    return Ok(Format::Hep);
                 }
                 Err(SourceError::UnknownFormat { path: path.into() })
             }
@@ -278,6 +298,7 @@ mod tests {
         assert_eq!(read_all("cut", &capture[..4]).unwrap(), b"");
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("x"), &capture).unwrap();
+        assert!(matches!(Format::of_file(&folder.path().join("x"), None), Ok(Format::Hep)));
         let mut source = Source::open(&folder.path().join("x"), Style::Lines).unwrap();
         while source.block().unwrap().is_some() {}
         assert_eq!(source.capture().map(|counts| counts.sip), Some(1));
@@ -292,7 +313,14 @@ mod tests {
         assert!(matches!(of("Master.csv", None), Ok(Format::Csv(_))));
         assert!(matches!(of("calls", Some("asterisk")), Ok(Format::Csv(_))));
         assert!(matches!(of("calls.csv", Some("csv:tests/data/csv/handset.toml")), Ok(Format::Csv(_))));
-        for (path, named) in [("Master.txt", None), ("a.ndjson", Some("xml")), ("a", Some("csv:no/such.toml"))] {
+        for path in ["a.pcap", "a.pcapng.gz", "a.CAP", "a.hep"] {
+            assert!(matches!(of(path, None), Ok(Format::Hep)), "{path}");
+        }
+        assert!(matches!(of("a.sip.zst", None), Ok(Format::Sip)));
+        assert!(matches!(of("a.ndjson", Some("pcap")), Ok(Format::Hep)));
+        for (path, named) in
+            [("Cargo.toml", None), ("Master.txt", None), ("a.ndjson", Some("xml")), ("a", Some("csv:no/such.toml"))]
+        {
             assert!(of(path, named).is_err(), "{path}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 use anyhow::{Context, Result, bail};
@@ -156,11 +156,6 @@ pub(super) fn count_packets(mut block: &[u8]) -> u64 {
         n += 1;
     }
     n
-}
-
-/// Whether a file is a capture, compressed or not. One that cannot be read is not; reading it says why.
-pub(super) fn is_capture_file(path: &Path) -> bool {
-    Source::open(path, Style::Lines).is_ok_and(|source| source.capture().is_some())
 }
 
 fn read_some(reader: &mut dyn Read, space: &mut [u8]) -> std::io::Result<usize> {

@@ -21,8 +21,9 @@ pub use connection::ReplyMode;
 pub use link::TlsArgs;
 
 use crate::clock::Clock;
+use crate::ingest::Source;
 use connection::{Connection, Options, Outcome};
-use input::{Input, is_capture_file};
+use input::Input;
 use replies::Tally;
 
 const CONNECTIONS_MAX: usize = 1_000;
@@ -207,8 +208,8 @@ fn format_of(file: Option<&PathBuf>) -> InputFormat {
     match name {
         _ if ends_with(&[".pcap", ".pcapng", ".cap", ".hep"]) => InputFormat::Hep,
         _ if ends_with(&[".csv"]) => InputFormat::Rows,
-        // Standard input is read once.
-        _ if name != "-" && is_capture_file(path) => InputFormat::Hep,
+        // Standard input is read once. A file that cannot be read says why when it is.
+        _ if name != "-" && Source::is_capture(path).unwrap_or(false) => InputFormat::Hep,
         _ => InputFormat::Ndjson,
     }
 }
