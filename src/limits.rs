@@ -4,16 +4,20 @@
 /// fields and bounds what one connection can make us buffer.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
+/// Longest call record in JSON. FreeSWITCH writes every variable of the channel, media descriptions included: 12 KiB is
+/// usual, and calls that were transferred often have several times that.
+pub const JSON_CDR_BYTES_MAX: usize = 256 * 1024;
+
+/// Longest body of a post. FreeSWITCH may wrap a record in base64 or escape it, which makes it up to twice as long; one
+/// that is near the limit goes better bare.
+pub const POST_BYTES_MAX: usize = JSON_CDR_BYTES_MAX;
+
 /// Lines a quoted CSV record may go on over. Real free-text fields hold a few line breaks; the bound keeps a
 /// stray quote from being looked for again and again through 64 KiB.
 pub const RECORD_LINES_MAX: usize = 32;
 
 /// Longest SIP message: no datagram, and so no HEP packet, carries more.
 pub const SIP_MESSAGE_BYTES_MAX: usize = 64 * 1024;
-
-/// Longest call record in JSON. One of FreeSWITCH repeats its variables for every step a call has taken; tens of KiB
-/// have been seen.
-pub const JSON_RECORD_BYTES_MAX: usize = 256 * 1024;
 
 /// Longest packet of a capture file. Tools capture up to 256 KiB of one; a longer one is a file that is damaged.
 pub const CAPTURE_RECORD_BYTES_MAX: usize = 1 << 20;
@@ -100,6 +104,14 @@ pub const VERDICT_REPEAT_MS: i64 = 32_000;
 
 /// Calls the call table holds at once.
 pub const CALLS_MAX: usize = 1_000_000;
+
+/// Calls of which one stream of transaction rows has told a part (`kamailio-acc`), and what they may hold. A busy
+/// proxy has some ten thousand up at once.
+pub const PAIRED_CALLS_MAX: usize = 100_000;
+/// See [`PAIRED_CALLS_MAX`].
+pub const PAIRED_BYTES_MAX: usize = 64 << 20;
+/// Branches of one Call-ID that are told apart. Each row looks through them.
+pub const PAIRED_LEGS_MAX: usize = 16;
 
 /// De-duplication: entries a gateway, and how far back in event time.
 pub const DEDUP_ENTRIES_MAX: usize = 1_000_000;

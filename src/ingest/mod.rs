@@ -8,6 +8,7 @@ pub mod capture;
 pub mod csv;
 pub mod framing;
 pub(crate) mod hep;
+pub mod json_cdr;
 pub mod ndjson;
 pub mod sip;
 pub mod source;
@@ -87,6 +88,7 @@ pub enum Format {
     Hep,
     /// SIP messages as a gateway mirrors them.
     Sip,
+    JsonCdr,
 }
 
 impl Format {
@@ -94,9 +96,10 @@ impl Format {
     pub fn style(&self) -> Style {
         match self {
             Format::Ndjson => Style::Lines,
-            Format::Csv(dialect) => Style::Quoted(dialect.delimiter()),
+            Format::Csv(dialect) => dialect.style(),
             Format::Hep => Style::Hep,
             Format::Sip => Style::Sip,
+            Format::JsonCdr => Style::Json,
         }
     }
 }
@@ -127,17 +130,19 @@ pub struct Decoder {
 #[derive(Clone, Debug)]
 enum Codec {
     Ndjson(ndjson::Reader),
-    Csv(csv::Reader),
+    Csv(Box<csv::Reader>),
     Signalling(signalling::Reader),
+    JsonCdr(json_cdr::Reader),
 }
 
 impl Decoder {
     pub fn new(format: &Format, context: Arc<FeedContext>) -> Decoder {
         let codec = match format {
             Format::Ndjson => Codec::Ndjson(ndjson::Reader::default()),
-            Format::Csv(dialect) => Codec::Csv(csv::Reader::new(dialect.clone())),
+            Format::Csv(dialect) => Codec::Csv(Box::new(csv::Reader::new(dialect.clone()))),
             Format::Hep => Codec::Signalling(signalling::Reader::new(Carrier::Hep)),
             Format::Sip => Codec::Signalling(signalling::Reader::new(Carrier::Sip)),
+            Format::JsonCdr => Codec::JsonCdr(json_cdr::Reader),
         };
         Decoder { codec, attribution: Attribution::new(context), counts: Counts::default() }
     }
@@ -155,6 +160,7 @@ impl Decoder {
             Codec::Ndjson(reader) => reader.decode(&block, arrival, &mut self.attribution, &mut self.counts, out),
             Codec::Csv(reader) => reader.decode(&block, arrival, &mut self.attribution, &mut self.counts, out),
             Codec::Signalling(reader) => reader.decode(&block, arrival, &mut self.attribution, &mut self.counts, out),
+            Codec::JsonCdr(reader) => reader.decode(&block, arrival, &mut self.attribution, &mut self.counts, out),
         }
         out.block = block;
     }
@@ -170,8 +176,52 @@ impl Decoder {
     /// Why no row of this stream can be read, where that is so: `csv: the header has no column `start``.
     pub fn problem(&self) -> Option<&str> {
         match &self.codec {
-            Codec::Ndjson(_) | Codec::Signalling(_) => None,
+            Codec::Ndjson(_) | Codec::JsonCdr(_) | Codec::Signalling(_) => None,
             Codec::Csv(reader) => reader.problem(),
+        }
+    }
+
+    /// Blocks mean what blocks before them said, so that one decoder must see them all, in order.
+    pub fn is_stateful(&self) -> bool {
+        match &self.codec {
+            Codec::Ndjson(_) | Codec::JsonCdr(_) => false,
+            Codec::Csv(reader) => reader.is_stateful(),
+            Codec::Signalling(_) => true,
+        }
+    }
+
+    /// Knows of its stream what no later block tells again.
+    pub fn has_learned(&self) -> bool {
+        match &self.codec {
+            // What was seen of calls is the table's to know.
+            Codec::Ndjson(_) | Codec::JsonCdr(_) | Codec::Signalling(_) => false,
+            Codec::Csv(reader) => reader.has_learned(),
+        }
+    }
+
+    /// Has something to tell at the end of its stream.
+    pub fn holds_calls(&self) -> bool {
+        match &self.codec {
+            // Other streams may go on with the calls of this one.
+            Codec::Ndjson(_) | Codec::JsonCdr(_) | Codec::Signalling(_) => false,
+            Codec::Csv(reader) => reader.holds_calls(),
+        }
+    }
+
+    /// Another file follows in the stream of a stateful decoder.
+    pub fn begin_file(&mut self) {
+        if let Codec::Csv(reader) = &mut self.codec {
+            reader.begin_file();
+        }
+    }
+
+    /// What a stateful decoder still holds once its stream has ended, into `out`, which is emptied first.
+    pub fn finish(&mut self, arrival: Option<Timestamp>, out: &mut Batch) {
+        out.clear();
+        match &mut self.codec {
+            Codec::Ndjson(_) | Codec::JsonCdr(_) => {}
+            Codec::Csv(reader) => reader.finish(arrival, &mut self.attribution, &mut self.counts, out),
+            Codec::Signalling(reader) => reader.finish(arrival, &mut self.attribution, &mut self.counts, out),
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::Counts;
 use super::calls::{CallTable, Sight, Told};
+use super::framing::{FirstMessage, first_message};
 use super::hep::{self, Packet, Payload};
 use super::origin::{Attribution, keep};
 use super::sip::{self, Start, Via};
@@ -98,10 +99,11 @@ impl Reader {
         let mut rest = block;
         while !rest.is_empty() {
             let (skip, len) = match self.carrier {
-                Carrier::Sip => match sip::first_message(rest) {
-                    sip::Framed::Whole { skip, len } => (skip, len),
-                    // The end of a stream, or of what can be read of it.
-                    sip::Framed::Incomplete { .. } | sip::Framed::Broken => (0, rest.len()),
+                Carrier::Sip => match first_message(rest) {
+                    FirstMessage::Whole { skip, len } => (skip, len),
+                    // The last of a stream; what can be read of it is.
+                    FirstMessage::Incomplete | FirstMessage::Broken(_) => (0, rest.len()),
+                    FirstMessage::Between => break,
                 },
                 Carrier::Hep | Carrier::Datagrams => match hep::first_packet(rest) {
                     hep::Framed::Whole(len) => (0, len),

@@ -7,6 +7,8 @@ mod corpus;
 mod edges;
 mod expression;
 mod oracle;
+mod posts;
+mod records;
 mod service;
 mod support;
 mod tidy;
