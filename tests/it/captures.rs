@@ -4,7 +4,7 @@ use std::io::Read;
 use std::net::TcpListener;
 use std::path::Path;
 
-use crate::support::{ringfence, shared};
+use crate::support::{project, ringfence, shared};
 
 /// Sends a file to a listener of our own; what arrived, and what was said.
 fn send(file: &Path) -> (Vec<u8>, String) {
@@ -63,4 +63,45 @@ fn send_puts_every_message_of_a_capture_on_the_wire_in_its_order() {
         n_messages += sent.len();
     }
     assert!(n_messages > 150, "{n_messages}");
+}
+
+/// Events and rejects that `replay` counts in files, and what it says beside.
+fn replayed(files: &[&Path], threads: &str) -> (u64, serde_json::Value, String) {
+    let rules = project().join("rules");
+    let mut args = vec!["replay", "--output", "summary", "--threads", threads, "--rules"];
+    args.push(rules.to_str().expect("plain names"));
+    args.extend(files.iter().map(|file| file.to_str().expect("plain names")));
+    let out = ringfence(&args);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    let summary: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{said}"));
+    (summary["events"].as_u64().expect("a number"), summary["rejects"].clone(), said)
+}
+
+#[test]
+fn replay_reads_captures_by_their_first_bytes_beside_other_files_and_says_what_they_held() {
+    let Some(shared) = shared("captures") else { return };
+    let capture = shared.join("data/sip/pcap/zeek_wireshark.pcap");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (unnamed, lines) = (folder.path().join("trunk"), folder.path().join("calls.ndjson"));
+    std::fs::copy(&capture, &unnamed).expect("it is copied");
+    std::fs::write(&lines, "{\"time\":1120469572,\"caller\":\"+46700000001\",\"callee\":\"+46700000002\"}\n".repeat(3))
+        .expect("it is written");
+    let (n, rejects, said) = replayed(&[&capture], "1");
+    assert!(n > 20 && rejects == serde_json::json!({}), "{n} events, {rejects}");
+    assert!(said.contains("zeek_wireshark.pcap: 81 packets: 81 SIP messages, 0 HEP packets, 0 other"), "{said}");
+    for threads in ["1", "3"] {
+        let (all, rejects, _) = replayed(&[&lines, &unnamed, &lines], threads);
+        assert_eq!((all, rejects), (n + 6, serde_json::json!({})), "{threads} threads");
+    }
+}
+
+#[test]
+fn a_capture_that_was_cut_off_is_read_to_its_end_and_that_is_said() {
+    let Some(shared) = shared("captures") else { return };
+    let whole = std::fs::read(shared.join("data/sip/pcap/sipnab_sip_auth_failure.pcapng")).expect("a capture");
+    let folder = tempfile::tempdir().expect("a folder");
+    let cut = folder.path().join("cut.pcapng");
+    std::fs::write(&cut, &whole[..whole.len() - 100]).expect("it is written");
+    let (n, _, said) = replayed(&[&cut], "1");
+    assert!(n > 0 && said.contains("; the file ends inside a packet"), "{said}");
 }

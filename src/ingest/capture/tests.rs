@@ -2,13 +2,14 @@
 
 use std::io::Cursor;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use etherparse::{IpFragOffset, Ipv4Header, PacketBuilder, UdpHeader};
 use serde_json::Value;
 
 use super::*;
 use crate::ingest::hep::{self, Framed, Payload};
+use crate::ingest::property::shared;
 use crate::limits::{CAPTURE_STREAMS_BYTES_MAX, CAPTURE_STREAMS_MAX};
 
 const OPTIONS: &[u8] = b"OPTIONS sip:a@b SIP/2.0\r\nCall-ID: 1\r\nContent-Length: 0\r\n\r\n";
@@ -552,16 +553,6 @@ fn damage_at_any_place_of_the_corpus_is_survived() {
     }
 }
 
-fn shared(path: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let path = std::env::var_os("RINGFENCE_SHARED").map_or(beside, PathBuf::from).join(path);
-    if !path.exists() {
-        eprintln!("NOT RUN: {} is not there; set RINGFENCE_SHARED", path.display());
-        return None;
-    }
-    Some(path)
-}
-
 /// What others read in a capture, each message once.
 fn expected(path: &Path) -> Vec<Message> {
     let line = |line: &str| {
@@ -595,7 +586,7 @@ fn is_alike(ours: &Message, theirs: &Message, in_parts: bool) -> bool {
 
 #[test]
 fn captures_give_exactly_the_messages_that_others_read_in_them() {
-    let Some(folder) = shared("data/sip/pcap") else { return };
+    let Some(folder) = shared("sip/pcap") else { return };
     let mut n_files = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
