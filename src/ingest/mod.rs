@@ -4,6 +4,7 @@
 //! Neither reads a clock or a socket.
 
 pub mod calls;
+pub mod capture;
 pub mod csv;
 pub mod framing;
 pub(crate) mod hep;
