@@ -138,6 +138,7 @@ struct Input<'a> {
 }
 
 struct OpenFile {
+    path: PathBuf,
     source: Source,
     /// Knows what the first block tells; workers decode with clones, unless it is stateful: then it decodes itself, in
     /// the order of the input, so that the number of workers changes nothing.
@@ -165,6 +166,10 @@ impl Input<'_> {
                     if !file.is_learned {
                         file.decoder.learn(&bytes);
                         file.is_learned = true;
+                        if let Some(problem) = file.decoder.problem() {
+                            let (path, problem) = (file.path.clone(), problem.to_owned());
+                            return Err(SourceError::Settings { path, problem });
+                        }
                     }
                     return Ok(Some(Block { bytes, ticket: self.lane.ticket(), file: self.n_opened }));
                 }
@@ -181,7 +186,7 @@ impl Input<'_> {
                 None => Decoder::new(&format, Arc::clone(&self.context)),
             };
             let source = Source::open(&path, format.style())?;
-            self.file = Some(OpenFile { source, decoder, is_learned: false });
+            self.file = Some(OpenFile { path, source, decoder, is_learned: false });
             self.n_opened += 1;
         }
     }

@@ -123,12 +123,17 @@ impl Pairs {
                 // Asked for credentials, a client sends its request again.
                 _ if challenged => Ok(None),
                 0..=199 if is_invite => Ok(None),
+                200..=299 if is_invite && event.duration_ms != CallEvent::NO_TIME && event.time != NEVER => {
+                    Ok(self.whole(dialog, &row))
+                }
                 200..=299 if is_invite => Ok(self.answered(dialog, &row)),
                 _ if is_ack => Ok(self.acknowledged(dialog, event.time)),
                 _ if event.time == NEVER => Err(Reject::NoTime),
                 _ if is_invite => Ok(self.failed(dialog, &row)),
                 _ if is_bye => Ok(self.ended(dialog, event.time)),
-                _ => Ok(self.cancelled(dialog, &row)),
+                200..=299 => Ok(self.cancelled(dialog, &row)),
+                // The proxy knew of nothing to cancel.
+                _ => Ok(None),
             }
         };
         self.expire(event.time);
@@ -174,6 +179,21 @@ impl Pairs {
             }
         }
         self.complete(dialog)
+    }
+
+    /// OpenSIPS can pair by itself: the row of the INVITE then has the duration, and no other follows.
+    fn whole(&mut self, dialog: Dialog<'_>, row: &Transaction<'_>) -> Option<Kept> {
+        if self.find(dialog).is_none() {
+            self.insert(dialog, row.event.time);
+        }
+        if self.find(dialog)?.over.is_some() {
+            return None;
+        }
+        let mut kept = row.keep();
+        kept.event.status = Status::Answered;
+        kept.event.time = kept.event.time.plus_ms(i64::from(kept.event.duration_ms));
+        self.end(dialog, Over::Answered);
+        Some(kept)
     }
 
     fn failed(&mut self, dialog: Dialog<'_>, row: &Transaction<'_>) -> Option<Kept> {

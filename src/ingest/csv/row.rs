@@ -85,6 +85,8 @@ impl<'a> Row<'a> {
             return;
         }
         let taken = match column {
+            // 0 is nobody's time: the writer had none.
+            Column::Field(WireField::Time) | Column::Start if text == b"0" => Ok(()),
             Column::Field(WireField::Time) => self.time(text).map(|time| self.event.time = time),
             Column::Field(WireField::Seq | WireField::Kind) if self.dialect.own.pairs => Ok(()),
             Column::Field(field) => self.field(field, cell, text),

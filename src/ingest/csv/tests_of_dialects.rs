@@ -454,6 +454,20 @@ fn one_attempt_however_many_rows_a_call_has() {
 }
 
 #[test]
+fn a_row_with_its_duration_is_the_whole_call() {
+    check_stream(
+        KAMAILIO,
+        "method,from_tag,to_tag,callid,sip_code,sip_reason,time,duration,setuptime,src_user,dst_user\n\
+         INVITE,a,b,one@x,200,OK,2026-03-02 10:00:00,30,4,4670,46800\n\
+         INVITE,a,b,one@x,200,OK,2026-03-02 10:00:00,30,4,4670,46800\n\
+         CANCEL,a,,two@x,481,Call leg does not exist,2026-03-02 10:00:00,,,4670,46800\n",
+        expect![[r#"
+            2026-03-02T10:00:30.000Z cdr caller=4670 callee=46800 status=answered duration=30.000 setup=4.000 sip_code=200 call_id=one@x 0/0
+        "#]],
+    );
+}
+
+#[test]
 fn a_database_export_is_read_by_its_header_and_with_commas() {
     check_stream(
         KAMAILIO,
