@@ -137,7 +137,24 @@ impl Pairs {
             }
         };
         self.expire(event.time);
+        self.check_invariants();
         told.map(|told| told.map(|kept| kept.into_side(side)))
+    }
+
+    /// Every call stands in one of the two orders, and what they hold is added up.
+    fn check_invariants(&self) {
+        // In tests of many calls it would take all the time there is.
+        if !cfg!(test) || self.calls.len() > 64 {
+            return;
+        }
+        let calls = || self.calls.values().flatten();
+        assert_eq!(calls().count(), self.open.len() + self.over.len());
+        assert_eq!(calls().map(Call::n_bytes).sum::<usize>(), self.n_bytes);
+        for (id, call) in self.calls.iter().flat_map(|(id, legs)| legs.iter().map(move |call| (id, call))) {
+            let order = if call.over.is_some() { &self.over } else { &self.open };
+            assert_eq!(order.get(&call.serial), Some(id));
+        }
+        assert!(self.calls.values().all(|legs| (1..=PAIRED_LEGS_MAX).contains(&legs.len())));
     }
 
     /// The next call that has left without its end, or why it cannot be told.

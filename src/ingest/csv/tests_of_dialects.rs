@@ -554,6 +554,35 @@ fn what_a_dialect_needs_is_said_with_advice() {
 }
 
 proptest! {
+    /// Each call by its rows, of which every order tells the same.
+    #[test]
+    fn every_order_of_rows_tells_each_call_once(
+        rows in Just((0..6u32).flat_map(|n| {
+            let (time, user) = (1_772_445_600 + n, format!("||||u{n}"));
+            let row = |method: &str, tags: &str, code: u32, s: u32| {
+                format!("{method}|{tags}|{n}@x|{code}|x|{}{user}\n", time + s)
+            };
+            match n % 3 {
+                0 => vec![row("INVITE", "a|b", 200, 0), row("ACK", "a|b", 200, 0), row("BYE", "b|a", 200, 9)],
+                1 => vec![row("INVITE", "a|b", 487, 5), row("CANCEL", "a|", 200, 5)],
+                _ => vec![row("INVITE", "a|", 404, 1), row("INVITE", "a|", 404, 1), row("INVITE", "a|q", 401, 0)],
+            }
+        }).collect::<Vec<_>>()).prop_shuffle(),
+    ) {
+        let settings = format!("{KAMAILIO}columns = {{ caller = 11 }}\n");
+        let mut calls: Vec<String> = told(&settings, rows.concat().as_bytes(), &[]).lines().map(str::to_owned).collect();
+        calls.sort();
+        let expected = [
+            "2026-03-02T10:00:03.000Z cdr caller=u2 status=failed duration=0.000 sip_code=404 call_id=2@x 0/0",
+            "2026-03-02T10:00:06.000Z cdr caller=u1 status=cancelled duration=0.000 sip_code=487 call_id=1@x 0/0",
+            "2026-03-02T10:00:06.000Z cdr caller=u5 status=failed duration=0.000 sip_code=404 call_id=5@x 0/0",
+            "2026-03-02T10:00:09.000Z cdr caller=u0 status=answered duration=9.000 sip_code=200 hangup_by=callee call_id=0@x 0/0",
+            "2026-03-02T10:00:09.000Z cdr caller=u4 status=cancelled duration=0.000 sip_code=487 call_id=4@x 0/0",
+            "2026-03-02T10:00:12.000Z cdr caller=u3 status=answered duration=9.000 sip_code=200 hangup_by=callee call_id=3@x 0/0",
+        ];
+        prop_assert_eq!(calls, expected);
+    }
+
     #[test]
     fn any_record_is_taken_however_it_is_split(
         dialect in any::<u8>(),
