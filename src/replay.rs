@@ -3,7 +3,7 @@
 //! Workers take the next block of the input in turn, decode it and submit it; results come out in the order of the
 //! input, whatever the number of workers. Nothing here reads the wall clock but for the speed that is told at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -102,7 +102,7 @@ pub fn replay(
         spare: None,
         file: None,
         n_opened: 0,
-        ended: false,
+        held: VecDeque::new(),
     };
     if options.sort {
         replay_sorted(input, &filter)?
@@ -133,12 +133,13 @@ struct Input<'a> {
     spare: Option<Vec<u8>>,
     file: Option<OpenFile>,
     n_opened: usize,
-    /// What a stateful decoder held was told.
-    ended: bool,
+    /// Stateful decoders whose file has ended: what it left open may end in another file of the same format.
+    held: VecDeque<(Format, Decoder)>,
 }
 
 struct OpenFile {
     path: PathBuf,
+    format: Format,
     source: Source,
     /// Knows what the first block tells; workers decode with clones, unless it is stateful: then it decodes itself, in
     /// the order of the input, so that the number of workers changes nothing.
@@ -176,18 +177,30 @@ impl Input<'_> {
             }
             let Some(path) = self.paths.next() else { return Ok(None) };
             let format = Format::of_file(&path, self.format)?;
-            // What one file leaves open may end in the next.
-            let before = self.file.take().map(|file| file.decoder).filter(Decoder::is_stateful);
-            let decoder = match before {
-                Some(mut decoder) => {
-                    decoder.begin_file();
-                    decoder
-                }
-                None => Decoder::new(&format, Arc::clone(&self.context)),
-            };
+            self.close_file();
+            let decoder = self.decoder(&format);
             let source = Source::open(&path, format.style())?;
-            self.file = Some(OpenFile { path, source, decoder, is_learned: false });
+            self.file = Some(OpenFile { path, format, source, decoder, is_learned: false });
             self.n_opened += 1;
+        }
+    }
+
+    fn close_file(&mut self) {
+        if let Some(file) = self.file.take().filter(|file| file.decoder.is_stateful()) {
+            self.held.push_back((file.format, file.decoder));
+        }
+    }
+
+    /// One that goes on where a file of this format ended, or a new one. All files of one dialect have one set of
+    /// settings, so that the kind of the format is enough.
+    fn decoder(&mut self, format: &Format) -> Decoder {
+        let is_alike = |(held, _): &(Format, Decoder)| std::mem::discriminant(held) == std::mem::discriminant(format);
+        match self.held.iter().position(is_alike).and_then(|at| self.held.remove(at)) {
+            Some((_, mut decoder)) => {
+                decoder.begin_file();
+                decoder
+            }
+            None => Decoder::new(format, Arc::clone(&self.context)),
         }
     }
 
@@ -202,11 +215,11 @@ impl Input<'_> {
         }
     }
 
-    /// What the last file left open, once, and its place behind all blocks.
+    /// What the files left open, a format at a time, and its place behind all blocks; `None` once all is told.
     fn finish(&mut self, batch: &mut Batch) -> Option<Ticket> {
-        let file = self.file.as_mut().filter(|file| file.decoder.is_stateful() && !self.ended)?;
-        self.ended = true;
-        file.decoder.finish(None, batch);
+        self.close_file();
+        let (_, mut decoder) = self.held.pop_front()?;
+        decoder.finish(None, batch);
         Some(self.lane.ticket())
     }
 }

@@ -318,6 +318,11 @@ words! {
         UnknownCustomer = "unknown_customer",
         TooManyNames = "too_many_names",
         Incomplete = "incomplete",
+        NotSip = "not_sip",
+        MissingHeader = "missing_header",
+        BadKey = "bad_key",
+        FramingLost = "framing_lost",
+        MessageTooLong = "message_too_long",
     }
 }
 

@@ -33,7 +33,7 @@ use crate::ingest::{Decoder, Format, Framer};
 use crate::limits::BLOCK_BYTES;
 
 /// Blocks of one connection that are decoded or judged at once.
-const IN_FLIGHT_MAX: usize = 4;
+const IN_FLIGHT_MAX: usize = 8;
 /// Smaller blocks are judged where they are read: handing them over would cost more than it wins.
 const INLINE_BYTES_MAX: usize = 32 * 1024;
 /// What a connection that is not busy reads at once, into memory that all such connections of a thread share.
@@ -82,11 +82,12 @@ where
     close
 }
 
-/// May blocks of one stream be decoded at the same time? The rows of a CSV stream mean what its header says.
+/// May blocks of one stream be decoded at the same time? The rows of a CSV stream mean what its header says, and SIP
+/// messages what came before them.
 fn decodes_apart(format: &Format) -> bool {
     match format {
-        Format::Ndjson => true,
-        Format::Csv(_) => false,
+        Format::Ndjson | Format::JsonCdr => true,
+        Format::Csv(_) | Format::Hep | Format::Sip => false,
     }
 }
 

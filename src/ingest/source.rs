@@ -18,10 +18,10 @@ pub enum SourceError {
     #[error("cannot read `{path}`")]
     Read { path: PathBuf, source: std::io::Error },
     #[error(
-        "`{path}`: its name does not tell its format; give `--input-format` ndjson, a dialect of CDRs ({DIALECTS}) or csv:SETTINGS.toml"
+        "`{path}`: its name does not tell its format; give `--input-format` ndjson, json-cdr, a dialect of CDRs ({DIALECTS}) or csv:SETTINGS.toml"
     )]
     UnknownFormat { path: PathBuf },
-    #[error("unknown input format `{name}`; there are ndjson, {DIALECTS} and csv:SETTINGS.toml")]
+    #[error("unknown input format `{name}`; there are ndjson, json-cdr, {DIALECTS} and csv:SETTINGS.toml")]
     NoSuchFormat { name: String },
     #[error("`{path}`: {problem}")]
     Settings { path: PathBuf, problem: String },
@@ -123,6 +123,7 @@ impl Format {
     pub fn of_file(path: &Path, named: Option<&str>) -> Result<Format, SourceError> {
         match named {
             Some("ndjson" | "jsonl") => Ok(Format::Ndjson),
+            Some("json-cdr") => Ok(Format::JsonCdr),
             Some("csv") => records(DialectName::Asterisk),
             Some("broadworks" | "csv:broadworks") if has_ending(path, ".xml") => records(DialectName::BroadworksXml),
             Some(name) if let Some(dialect) = known_dialect(name) => records(dialect),
