@@ -137,6 +137,7 @@ impl Pairs {
             }
         };
         self.expire(event.time);
+        self.make_room(PAIRED_CALLS_MAX);
         self.check_invariants();
         told.map(|told| told.map(|kept| kept.into_side(side)))
     }
@@ -283,10 +284,7 @@ impl Pairs {
     }
 
     fn insert(&mut self, dialog: Dialog<'_>, seen: Timestamp) -> &mut Call {
-        while self.open.len() + self.over.len() >= PAIRED_CALLS_MAX || self.n_bytes >= PAIRED_BYTES_MAX {
-            let Some((serial, id)) = self.over.pop_first().or_else(|| self.open.pop_first()) else { break };
-            self.leave(serial, &id);
-        }
+        self.make_room(PAIRED_CALLS_MAX - 1);
         let oldest = self.calls.get(dialog.id).filter(|legs| legs.len() >= PAIRED_LEGS_MAX).and_then(|l| l.first());
         if let Some(serial) = oldest.map(|call| call.serial) {
             self.open.remove(&serial);
@@ -311,6 +309,14 @@ impl Pairs {
         let legs = self.calls.entry(dialog.id.into()).or_default();
         legs.push(call);
         legs.last_mut().expect("it was pushed just now")
+    }
+
+    /// Lets the oldest leave until there are so many calls at most, and no more bytes than may be.
+    fn make_room(&mut self, n_calls_max: usize) {
+        while self.open.len() + self.over.len() > n_calls_max || self.n_bytes > PAIRED_BYTES_MAX {
+            let Some((serial, id)) = self.over.pop_first().or_else(|| self.open.pop_first()) else { break };
+            self.leave(serial, &id);
+        }
     }
 
     /// Keeps what remains of a call that was told, so that a copy of a row is known for one.

@@ -7,7 +7,7 @@ use super::tests::{check, decode, format, shared, shown};
 use super::{Dialect, DialectName, Settings};
 use crate::event::{Batch, Reject};
 use crate::ingest::property::{self, batches, decoder, describe};
-use crate::limits::{LINE_BYTES_MAX, PAIRED_CALLS_MAX, PAIRED_LEGS_MAX};
+use crate::limits::{LINE_BYTES_MAX, PAIRED_BYTES_MAX, PAIRED_CALLS_MAX, PAIRED_LEGS_MAX};
 
 const FREESWITCH: &str = "dialect = 'freeswitch'\ntime_zone = 'UTC'\n";
 const CUCM: &str = "dialect = 'cucm'\n";
@@ -504,6 +504,24 @@ fn open_calls_are_bounded_by_number_and_by_branch() {
     let byes: String = (0..50).map(|n| format!("BYE|a|b|{n}@x|200|OK|1772445600\n")).collect();
     let told = told(KAMAILIO, byes.as_bytes(), &[]);
     assert_eq!(told, "rejected: incomplete\n".repeat(50), "an end of a call nobody told of");
+}
+
+#[test]
+fn what_open_calls_hold_is_bounded_however_it_grows() {
+    let settings = format!("{KAMAILIO}columns = {{ caller = 8, callee = 9, account = 10, domain = 11 }}\n");
+    let long = "9".repeat(1000);
+    let n_calls = PAIRED_BYTES_MAX / 4000 + 100;
+    let mut reader = decoder(&format(&settings));
+    let (mut batch, mut n_events) = (Batch::default(), 0);
+    // First a little of each call, then much.
+    let acks: String = (0..n_calls).map(|n| format!("ACK|a|b|{n}@x|200|OK|1772445600\n")).collect();
+    reader.decode(acks.into_bytes(), None, &mut batch);
+    for n in 0..n_calls {
+        let row = format!("INVITE|a|b|{n}@x|200|OK|1772445600|{long}|{long}|{long}|{long}\n");
+        reader.decode(row.into_bytes(), None, &mut batch);
+        n_events += batch.events.len();
+    }
+    assert!((50..1000).contains(&n_events), "{n_events}");
 }
 
 #[test]
