@@ -88,7 +88,9 @@ impl Gate {
     /// Marks the events of a batch.
     pub(crate) fn pass(&mut self, work: &mut Work, plan: &Plan) {
         let options = work.options;
-        let asks = options.merge || options.dedup || options.verdict || plan.has_call_rules;
+        let is_b_record = |e: &CallEvent| e.kind == Kind::Cdr && is_b_leg(e, &work.batch);
+        let drops_records = !options.merge && !options.both_legs && work.batch.events.iter().any(is_b_record);
+        let asks = options.merge || options.dedup || options.verdict || plan.has_call_rules || drops_records;
         if !asks && !work.has_emergency && self.callbacks.is_empty() {
             return;
         }
@@ -114,6 +116,10 @@ impl Gate {
                 }
             } else if options.verdict && event.kind == Kind::Attempt {
                 work.slots[i] = self.ask_again(event, &work.batch);
+            }
+            // The other half of a call whose own record says all that there is to say.
+            if drops_records && event.kind == Kind::Cdr && is_b_leg(event, &work.batch) {
+                event.flags.set(Flags(Flags::ATTEMPT_SEEN.0 | Flags::ANSWER_SEEN.0 | Flags::END_SEEN.0));
             }
             if plan.has_call_rules && !(options.merge && !options.both_legs && is_b_leg(event, &work.batch)) {
                 self.follow(event, i as u32, work, plan);

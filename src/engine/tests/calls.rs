@@ -54,6 +54,17 @@ fn b_legs_are_not_seen_unless_the_feed_says_so() {
 }
 
 #[test]
+fn records_of_b_legs_are_not_seen_on_any_feed_unless_it_says_so() {
+    let timeline = "
+        t=0 cdr +46700001 -> +46811 id=a status=answered duration=5
+        t=0 cdr +46700001 -> +46811 id=a leg=b status=answered duration=5
+        t=0 cdr +46700001 -> +46811 leg=b status=busy
+    ";
+    assert_eq!(said(ATTEMPTS, timeline, PLAIN).count("r")[0], 1);
+    assert_eq!(said(ATTEMPTS, timeline, LaneOptions { both_legs: true, ..PLAIN }).count("r")[0], 3);
+}
+
+#[test]
 fn concurrent_calls_are_a_set_of_call_ids() {
     check(
         UP,
