@@ -1,10 +1,11 @@
 //! Records as FreeSWITCH and CGRateS write them, and what becomes of them.
 
 use expect_test::{Expect, expect};
+use proptest::prelude::*;
 
 use crate::event::{Batch, Flags};
 use crate::ingest::Format;
-use crate::ingest::property::{decoder, describe};
+use crate::ingest::property::{decoder, describe, json_cdr_holds};
 use crate::limits::JSON_CDR_BYTES_MAX;
 
 fn decode(stream: &str) -> Batch {
@@ -288,4 +289,36 @@ fn bytes_that_are_no_utf_8_reject_their_record_alone() {
     let mut batch = Batch::default();
     decoder(&Format::JsonCdr).decode(stream, None, &mut batch);
     assert_eq!((batch.events.len(), batch.rejects[0].reason.as_str()), (1, "not_utf8"));
+}
+
+proptest! {
+    #[test]
+    fn records_are_the_same_however_the_stream_is_split(
+        cut in any::<u8>(),
+        stream in proptest::collection::vec(prop_oneof![
+            4 => Just(CGRATES.to_owned()), 4 => Just(channel(TIMES)), 2 => Just(channel(UNANSWERED)),
+            4 => proptest::sample::select(vec!["\n", " ", "{", "}", "\"", ",", "[", "]", ":", "\\", "1", "{\"a\":", "[{}"])
+                .prop_map(str::to_owned),
+            1 => (0..CGRATES.len()).prop_map(|len| CGRATES[..len].to_owned()),
+            1 => Just(format!("{{\"a\":\"{}", "x".repeat(JSON_CDR_BYTES_MAX - 6))),
+        ], 0..12),
+    ) {
+        json_cdr_holds(&[&[cut], stream.concat().as_bytes()].concat());
+    }
+
+    #[test]
+    fn any_values_of_known_members_give_an_event_or_a_reject(
+        members in proptest::collection::vec((
+            proptest::sample::select(vec!["end_uepoch", "end_epoch", "start_uepoch", "billmsec", "billsec", "duration", "mduration",
+                "answer_epoch", "progress_uepoch", "hangup_cause", "hangup_cause_q850", "sip_term_status", "sip_network_ip",
+                "sip_from_user", "sip_verstat", "nibble_total_billed", "Usage", "SetupTime", "AnswerTime", "Cost", "PDD"]),
+            prop_oneof!["\"-?[0-9]{1,20}(\\.[0-9]{1,4})?\"", "-?[1-9][0-9]{0,18}", "\"[A-Z_%+ ]{0,9}\"", Just("null".to_owned()),
+                Just("[[]]".to_owned()), Just("true".to_owned()), Just("1e99".to_owned()), Just("\"2026-01-01T00:00:00Z\"".to_owned())],
+        ), 0..12),
+        wrapped in any::<bool>(),
+    ) {
+        let members: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        let record = if wrapped { channel(&members.join(",")) } else { format!("{{{}}}", members.join(",")) };
+        json_cdr_holds(format!("x{record}").as_bytes());
+    }
 }
