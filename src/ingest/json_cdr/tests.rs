@@ -299,7 +299,7 @@ proptest! {
             4 => Just(CGRATES.to_owned()), 4 => Just(channel(TIMES)), 2 => Just(channel(UNANSWERED)),
             4 => proptest::sample::select(vec!["\n", " ", "{", "}", "\"", ",", "[", "]", ":", "\\", "1", "{\"a\":", "[{}"])
                 .prop_map(str::to_owned),
-            1 => (0..CGRATES.len()).prop_map(|len| CGRATES[..len].to_owned()),
+            1 => (0..CGRATES.len()).prop_map(|len| CGRATES.get(..len).unwrap_or_default().to_owned()),
             1 => Just(format!("{{\"a\":\"{}", "x".repeat(JSON_CDR_BYTES_MAX - 6))),
         ], 0..12),
     ) {
