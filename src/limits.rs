@@ -74,6 +74,14 @@ pub const VERDICT_REPEAT_MS: i64 = 32_000;
 /// Calls the call table holds at once.
 pub const CALLS_MAX: usize = 1_000_000;
 
+/// Calls of which one stream of transaction rows has told a part (`kamailio-acc`), and what they may hold. A busy
+/// proxy has some ten thousand up at once.
+pub const PAIRED_CALLS_MAX: usize = 100_000;
+/// See [`PAIRED_CALLS_MAX`].
+pub const PAIRED_BYTES_MAX: usize = 64 << 20;
+/// Branches of one Call-ID that are told apart. Each row looks through them.
+pub const PAIRED_LEGS_MAX: usize = 16;
+
 /// De-duplication: entries a gateway, and how far back in event time.
 pub const DEDUP_ENTRIES_MAX: usize = 1_000_000;
 /// See [`DEDUP_ENTRIES_MAX`].
@@ -117,3 +125,20 @@ pub const LATENESS_MS_DEFAULT: i64 = 5_000;
 
 /// Entries of a dynamic list, unless it says otherwise.
 pub const DYNAMIC_ENTRIES_DEFAULT: usize = 100_000;
+
+/// How long a SIP request may be answered or sent again: 64 times T1, timers B, F and H of RFC 3261.
+pub const SIP_TRANSACTION_MS: i64 = 32_000;
+
+/// How long after a refusal a proxy before the callee may take to try the next one. It does so at once; the rest is for
+/// what is told late.
+pub const SIP_HUNT_MS: i64 = 1_000;
+
+/// Longest time from an INVITE to its final answer. Timer C of RFC 3261 ends it after three minutes; some PBXs let
+/// queues ring longer.
+pub const SIP_SETUP_MS_MAX: i64 = 10 * 60_000;
+
+/// Branches of one forked call, beside the first, that are kept apart.
+pub const SIP_FORKS_MAX: usize = 64;
+
+/// Registrations and single requests that are remembered.
+pub const SIP_REQUESTS_MAX: usize = 128 * 1024;

@@ -255,6 +255,8 @@ impl Shared {
             gateway_from_event: false,
             gateway: self.names.gateway(&settings.gateway).context("too many gateways in the settings")?,
             seq_required: false,
+            calls: Arc::new(crate::ingest::CallTable::new(0)),
+            capture_key: None,
         })
     }
 }

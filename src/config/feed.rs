@@ -85,7 +85,7 @@ impl FeedSettings {
     pub fn delay_ms(&self, lateness_ms: i64) -> i64 {
         match (self.delay, &self.format) {
             (Some(delay), _) => delay.as_millis() as i64,
-            (None, Format::Ndjson) => lateness_ms,
+            (None, Format::Ndjson | Format::Hep | Format::Sip) => lateness_ms,
             (None, Format::Csv(_) | Format::JsonCdr) => CDR_DELAY_MS,
         }
     }
@@ -93,8 +93,7 @@ impl FeedSettings {
 
 pub(super) fn read(section: &Section<'_, '_>) -> FeedSettings {
     let usual = FeedSettings::default();
-    let words = [("ndjson", FormatWord::Ndjson), ("csv", FormatWord::Csv), ("json-cdr", FormatWord::JsonCdr)];
-    let format = section.word("format", &words).unwrap_or(FormatWord::Ndjson);
+    let format = section.word("format", FORMATS).unwrap_or(FormatWord::Ndjson);
     let is_posted = format == FormatWord::JsonCdr;
     let name = section.text("name").unwrap_or_else(|| "ndjson".into());
     if name.len() > ID_BYTES_MAX {
@@ -142,8 +141,18 @@ pub(super) fn meet_http(sections: &[Section<'_, '_>], feeds: &mut [FeedSettings]
 enum FormatWord {
     Ndjson,
     Csv,
+    Hep,
+    Sip,
     JsonCdr,
 }
+
+const FORMATS: &[(&str, FormatWord)] = &[
+    ("ndjson", FormatWord::Ndjson),
+    ("csv", FormatWord::Csv),
+    ("json-cdr", FormatWord::JsonCdr),
+    ("hep", FormatWord::Hep),
+    ("sip", FormatWord::Sip),
+];
 
 fn read_format(section: &Section<'_, '_>, word: FormatWord) -> Format {
     if word != FormatWord::Csv && section.has("csv") {
@@ -156,6 +165,8 @@ fn read_format(section: &Section<'_, '_>, word: FormatWord) -> Format {
     }
     match word {
         FormatWord::Ndjson => Format::Ndjson,
+        FormatWord::Hep => Format::Hep,
+        FormatWord::Sip => Format::Sip,
         FormatWord::JsonCdr => Format::JsonCdr,
         FormatWord::Csv => {
             let settings = section.foreign("csv").unwrap_or_default();

@@ -82,11 +82,12 @@ where
     close
 }
 
-/// May blocks of one stream be decoded at the same time? The rows of a CSV stream mean what its header says.
+/// May blocks of one stream be decoded at the same time? The rows of a CSV stream mean what its header says, and SIP
+/// messages what came before them.
 fn decodes_apart(format: &Format) -> bool {
     match format {
         Format::Ndjson | Format::JsonCdr => true,
-        Format::Csv(_) => false,
+        Format::Csv(_) | Format::Hep | Format::Sip => false,
     }
 }
 
@@ -305,13 +306,18 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 return close;
             }
             if let (Some(close), true) = (self.ending, self.in_flight.is_empty()) {
-                return close;
+                if !self.decoders.hold_calls() {
+                    return close;
+                }
+                // What the rows left open is told with the end of the stream.
+                self.take_block(None);
+                continue;
             }
             match self.wait().await {
                 Wake::Read(Ok(0)) => {
                     self.ending = Some(Close::Ended);
                     if let Some(last) = self.door.framer.finish() {
-                        self.take_block(last);
+                        self.take_block(Some(last));
                     }
                 }
                 Wake::Read(Ok(n)) => {
@@ -416,7 +422,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         let mut n_blocks = 0;
         while let Some(block) = self.door.framer.block() {
             n_blocks += 1;
-            self.take_block(block);
+            self.take_block(Some(block));
         }
         self.partial_since = match self.door.framer.pending_bytes() {
             0 => None,
@@ -425,7 +431,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         };
     }
 
-    fn take_block(&mut self, block: Vec<u8>) {
+    /// A block on its way; `None` is the end of the stream.
+    fn take_block(&mut self, block: Option<Vec<u8>>) {
         let arrival = Clock.now();
         self.clock.received(arrival);
         let overdue = (self.mode == Mode::Verdict).then(Arc::default);
@@ -440,8 +447,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             overdue: overdue.clone(),
             answered: false,
         });
-        let inline = block.len() < INLINE_BYTES_MAX || !decodes_apart(&self.feed.format);
-        self.holds_memory |= block.len() >= INLINE_BYTES_MAX;
+        let n_bytes = block.as_ref().map_or(0, Vec::len);
+        let inline = n_bytes < INLINE_BYTES_MAX || !decodes_apart(&self.feed.format);
+        self.holds_memory |= n_bytes >= INLINE_BYTES_MAX;
         let job = Box::new(Job {
             feed: Arc::clone(self.feed),
             decoders: Arc::clone(&self.decoders),

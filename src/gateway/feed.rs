@@ -159,8 +159,14 @@ impl Decoders {
         self.spare.lock().unwrap_or_else(|e| e.into_inner()).push(decoder);
     }
 
+    /// Frees what can be had again. A header row and calls that were begun are not.
     pub(super) fn release(&self) {
-        self.spare.lock().unwrap_or_else(|e| e.into_inner()).clear();
+        self.spare.lock().unwrap_or_else(|e| e.into_inner()).retain(Decoder::has_learned);
+    }
+
+    /// Calls of which only a part was read.
+    pub(super) fn hold_calls(&self) -> bool {
+        self.spare.lock().unwrap_or_else(|e| e.into_inner()).iter().any(Decoder::holds_calls)
     }
 }
 
@@ -175,7 +181,8 @@ pub(super) struct Job {
     /// Its place in the connection's order: for the check of its `seq`, and for the engine.
     pub turn: Option<Turn>,
     pub ticket: Ticket,
-    pub block: Vec<u8>,
+    /// `None`: the stream has ended.
+    pub block: Option<Vec<u8>>,
     /// Memory to decode into.
     pub batch: Batch,
     pub read_at: Instant,
@@ -206,11 +213,14 @@ impl Job {
 
     /// Bytes to events. A decoder that panics costs its block, not the connection, and says so.
     pub(super) fn decode(&mut self) {
-        let (block, mut batch) = (std::mem::take(&mut self.block), std::mem::take(&mut self.batch));
+        let (block, mut batch) = (self.block.take(), std::mem::take(&mut self.batch));
         let mut decoder = self.decoders.take();
         let arrival = Some(self.arrival);
         let decoded = catch_unwind(AssertUnwindSafe(|| {
-            decoder.decode(block, arrival, &mut batch);
+            match block {
+                Some(block) => decoder.decode(block, arrival, &mut batch),
+                None => decoder.finish(arrival, &mut batch),
+            }
             (decoder, batch)
         }));
         match decoded {

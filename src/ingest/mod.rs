@@ -3,10 +3,9 @@
 //! A [`Framer`] cuts a stream into blocks of whole records, a [`Decoder`] makes a [`Batch`] of each block.
 //! Neither reads a clock or a socket.
 
+pub mod calls;
 pub mod csv;
 pub mod framing;
-// Until captures and mirrors are read, its tests alone use it.
-#[allow(dead_code, unused_imports)]
 pub(crate) mod hep;
 pub mod json_cdr;
 pub mod ndjson;
@@ -17,14 +16,18 @@ pub mod source;
 #[doc(hidden)]
 pub mod property;
 
+mod cause;
 mod origin;
+mod signalling;
 mod value;
 mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use calls::CallTable;
 pub use framing::{Framer, Style};
+pub use signalling::CaptureKey;
 pub use source::{Source, SourceError};
 pub use wire::WireField;
 
@@ -32,6 +35,7 @@ use crate::clock::Timestamp;
 use crate::event::dialplan::DialPlan;
 use crate::event::{Batch, CustomerId, GatewayId, Names};
 use origin::Attribution;
+use signalling::Carrier;
 
 /// What a feed or a file reader knows beside the bytes. Immutable and shared by its connections.
 #[derive(Debug)]
@@ -50,6 +54,10 @@ pub struct FeedContext {
     pub gateway: GatewayId,
     /// An event without `seq` is rejected.
     pub seq_required: bool,
+    /// Where SIP messages become calls. Shared by all feeds that merge.
+    pub calls: Arc<CallTable>,
+    /// What packets of capture agents must show.
+    pub capture_key: Option<CaptureKey>,
 }
 
 impl FeedContext {
@@ -64,6 +72,8 @@ impl FeedContext {
             gateway_from_event: true,
             gateway: GatewayId::default(),
             seq_required: false,
+            calls: Arc::new(CallTable::new(0)),
+            capture_key: None,
         }
     }
 }
@@ -73,6 +83,10 @@ impl FeedContext {
 pub enum Format {
     Ndjson,
     Csv(Arc<csv::Dialect>),
+    /// SIP in packets of capture agents.
+    Hep,
+    /// SIP messages as a gateway mirrors them.
+    Sip,
     JsonCdr,
 }
 
@@ -81,7 +95,9 @@ impl Format {
     pub fn style(&self) -> Style {
         match self {
             Format::Ndjson => Style::Lines,
-            Format::Csv(dialect) => Style::Quoted(dialect.delimiter()),
+            Format::Csv(dialect) => dialect.style(),
+            Format::Hep => Style::Hep,
+            Format::Sip => Style::Sip,
             Format::JsonCdr => Style::Json,
         }
     }
@@ -94,8 +110,12 @@ pub struct Counts {
     pub unknown_fields: u64,
     /// Words outside the closed vocabulary of their field, read as `unknown`.
     pub unknown_words: u64,
-    /// Events clamped to their arrival.
+    /// Events, or messages, clamped to their arrival.
     pub future: u64,
+    /// SIP messages read.
+    pub messages: u64,
+    /// Captured packets that hold something other than SIP.
+    pub other_payloads: u64,
 }
 
 /// Makes events of blocks. One a connection; a clone may decode other blocks of the same stream.
@@ -109,7 +129,8 @@ pub struct Decoder {
 #[derive(Clone, Debug)]
 enum Codec {
     Ndjson(ndjson::Reader),
-    Csv(csv::Reader),
+    Csv(Box<csv::Reader>),
+    Signalling(signalling::Reader),
     JsonCdr(json_cdr::Reader),
 }
 
@@ -117,7 +138,9 @@ impl Decoder {
     pub fn new(format: &Format, context: Arc<FeedContext>) -> Decoder {
         let codec = match format {
             Format::Ndjson => Codec::Ndjson(ndjson::Reader::default()),
-            Format::Csv(dialect) => Codec::Csv(csv::Reader::new(dialect.clone())),
+            Format::Csv(dialect) => Codec::Csv(Box::new(csv::Reader::new(dialect.clone()))),
+            Format::Hep => Codec::Signalling(signalling::Reader::new(Carrier::Hep)),
+            Format::Sip => Codec::Signalling(signalling::Reader::new(Carrier::Sip)),
             Format::JsonCdr => Codec::JsonCdr(json_cdr::Reader),
         };
         Decoder { codec, attribution: Attribution::new(context), counts: Counts::default() }
@@ -135,6 +158,7 @@ impl Decoder {
         match &mut self.codec {
             Codec::Ndjson(reader) => reader.decode(&block, arrival, &mut self.attribution, &mut self.counts, out),
             Codec::Csv(reader) => reader.decode(&block, arrival, &mut self.attribution, &mut self.counts, out),
+            Codec::Signalling(reader) => reader.decode(&block, arrival, &mut self.attribution, &mut self.counts, out),
             Codec::JsonCdr(reader) => reader.decode(&block, arrival, &mut self.attribution, &mut self.counts, out),
         }
         out.block = block;
@@ -151,8 +175,52 @@ impl Decoder {
     /// Why no row of this stream can be read, where that is so: `csv: the header has no column `start``.
     pub fn problem(&self) -> Option<&str> {
         match &self.codec {
-            Codec::Ndjson(_) | Codec::JsonCdr(_) => None,
+            Codec::Ndjson(_) | Codec::JsonCdr(_) | Codec::Signalling(_) => None,
             Codec::Csv(reader) => reader.problem(),
+        }
+    }
+
+    /// Blocks mean what blocks before them said, so that one decoder must see them all, in order.
+    pub fn is_stateful(&self) -> bool {
+        match &self.codec {
+            Codec::Ndjson(_) | Codec::JsonCdr(_) => false,
+            Codec::Csv(reader) => reader.is_stateful(),
+            Codec::Signalling(_) => true,
+        }
+    }
+
+    /// Knows of its stream what no later block tells again.
+    pub fn has_learned(&self) -> bool {
+        match &self.codec {
+            // What was seen of calls is the table's to know.
+            Codec::Ndjson(_) | Codec::JsonCdr(_) | Codec::Signalling(_) => false,
+            Codec::Csv(reader) => reader.has_learned(),
+        }
+    }
+
+    /// Has something to tell at the end of its stream.
+    pub fn holds_calls(&self) -> bool {
+        match &self.codec {
+            // Other streams may go on with the calls of this one.
+            Codec::Ndjson(_) | Codec::JsonCdr(_) | Codec::Signalling(_) => false,
+            Codec::Csv(reader) => reader.holds_calls(),
+        }
+    }
+
+    /// Another file follows in the stream of a stateful decoder.
+    pub fn begin_file(&mut self) {
+        if let Codec::Csv(reader) = &mut self.codec {
+            reader.begin_file();
+        }
+    }
+
+    /// What a stateful decoder still holds once its stream has ended, into `out`, which is emptied first.
+    pub fn finish(&mut self, arrival: Option<Timestamp>, out: &mut Batch) {
+        out.clear();
+        match &mut self.codec {
+            Codec::Ndjson(_) | Codec::JsonCdr(_) => {}
+            Codec::Csv(reader) => reader.finish(arrival, &mut self.attribution, &mut self.counts, out),
+            Codec::Signalling(reader) => reader.finish(arrival, &mut self.attribution, &mut self.counts, out),
         }
     }
 

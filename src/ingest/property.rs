@@ -12,7 +12,7 @@ use super::wire::{self, Origin, WireField};
 use super::{Decoder, FeedContext, Format, Framer, json_cdr, value};
 use crate::clock::Timestamp;
 use crate::event::dialplan::DialPlan;
-use crate::event::{Batch, CallEvent, CallType, Direction, HangupBy, Kind, Names, Reject, Status};
+use crate::event::{Batch, CallEvent, CallType, Direction, Flags, HangupBy, Kind, Names, Reject, Status};
 use crate::limits::{JSON_CDR_BYTES_MAX, LINE_BYTES_MAX};
 
 /// Any arrival will do; it makes future times meet their clamp.
@@ -45,6 +45,12 @@ pub fn batches(format: &Format, stream: &[u8], reads: &[usize]) -> Vec<Batch> {
     }
     if let Some(block) = framer.finish() {
         decode(block);
+    }
+    let mut open = Batch::default();
+    decoder.finish(None, &mut open);
+    if !open.events.is_empty() || !open.rejects.is_empty() {
+        check(&open);
+        batches.push(open);
     }
     batches
 }
@@ -103,6 +109,9 @@ pub fn describe(batch: &Batch, event: &CallEvent) -> String {
     add("ring", seconds(event.ring_ms));
     add("setup", seconds(event.setup_ms));
     add("sip_code", (event.sip_code != 0).then(|| event.sip_code.to_string()));
+    add("q850", (event.q850 != 0).then(|| event.q850.to_string()));
+    add("hangup_by", Some(event.hangup_by.as_str().into()).filter(|w: &String| w != "unknown"));
+    add("anonymous", event.flags.has(Flags::ANONYMOUS).then(|| "yes".into()));
     add("source_ip", event.source_ip.map(|ip| ip.to_string()));
     for (name, span) in [
         ("trunk", event.trunk),
@@ -172,6 +181,24 @@ pub fn csv_formats() -> Vec<Format> {
         .filter_map(|settings| Dialect::new(&settings).ok())
         .map(|dialect| Format::Csv(Arc::new(dialect)))
         .collect()
+}
+
+/// Every dialect of call records, with times in UTC where they carry no zone.
+pub fn cdr_formats() -> Vec<Format> {
+    let settings = |dialect| Settings { dialect, time_zone: Some("UTC".into()), ..Settings::default() };
+    DialectName::ALL
+        .into_iter()
+        .filter_map(|dialect| Dialect::new(&settings(dialect)).ok())
+        .map(|dialect| Format::Csv(Arc::new(dialect)))
+        .collect()
+}
+
+/// As [`splitting_changes_nothing`], in the dialect that the first byte names.
+pub fn any_cdr_is_taken(bytes: &[u8]) {
+    let (Some((first, rest)), formats) = (bytes.split_first(), cdr_formats()) else { return };
+    if let Some(format) = formats.get(usize::from(*first) % formats.len().max(1)) {
+        splitting_changes_nothing(format, rest);
+    }
 }
 
 /// One object as serde_json reads it: every member, in order.
@@ -363,8 +390,31 @@ mod tests {
     }
 
     #[test]
+    fn the_corpus_of_cdr_holds() {
+        assert_eq!(cdr_formats().len(), DialectName::ALL.len() - 1, "all but the custom one need no settings");
+        corpus("cdr", any_cdr_is_taken);
+    }
+
+    #[test]
     fn the_corpus_of_csv_holds() {
         assert_eq!(csv_formats().len(), 2);
         corpus("csv", |bytes| csv_formats().iter().for_each(|format| splitting_changes_nothing(format, bytes)));
     }
+
+    #[test]
+    fn the_corpus_of_sip_holds() {
+        corpus("sip", sip_holds);
+    }
+}
+
+/// Real data, from `RINGFENCE_SHARED` or the folder beside the project; says so where it is not there.
+#[cfg(test)]
+pub fn shared(path: &str) -> Option<std::path::PathBuf> {
+    let beside = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    let found = std::env::var_os("RINGFENCE_SHARED").map_or(beside, Into::into).join("data").join(path);
+    if !found.exists() {
+        eprintln!("NOT RUN: {path} is not in RINGFENCE_SHARED");
+        return None;
+    }
+    Some(found)
 }

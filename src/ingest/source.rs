@@ -18,10 +18,10 @@ pub enum SourceError {
     #[error("cannot read `{path}`")]
     Read { path: PathBuf, source: std::io::Error },
     #[error(
-        "`{path}`: its name does not tell its format; give `--input-format` ndjson, json-cdr, asterisk or csv:SETTINGS.toml"
+        "`{path}`: its name does not tell its format; give `--input-format` ndjson, json-cdr, a dialect of CDRs ({DIALECTS}) or csv:SETTINGS.toml"
     )]
     UnknownFormat { path: PathBuf },
-    #[error("unknown input format `{name}`; there are ndjson, json-cdr, asterisk and csv:SETTINGS.toml")]
+    #[error("unknown input format `{name}`; there are ndjson, json-cdr, {DIALECTS} and csv:SETTINGS.toml")]
     NoSuchFormat { name: String },
     #[error("`{path}`: {problem}")]
     Settings { path: PathBuf, problem: String },
@@ -118,13 +118,17 @@ impl Source {
 impl Format {
     /// The format of a file, by what `--input-format` says or else by the file's name.
     ///
-    /// `csv:FILE` takes the settings of [`csv::Settings`] from a TOML file. `csv` without settings is `asterisk`, the
-    /// only dialect that needs none, with times in UTC.
+    /// `csv:FILE` takes the settings of [`csv::Settings`] from a TOML file. A dialect by its name has times in UTC where
+    /// they carry no zone; `csv` without settings is `asterisk`.
     pub fn of_file(path: &Path, named: Option<&str>) -> Result<Format, SourceError> {
         match named {
             Some("ndjson" | "jsonl") => Ok(Format::Ndjson),
             Some("json-cdr") => Ok(Format::JsonCdr),
-            Some("asterisk" | "csv" | "csv:asterisk") => asterisk(),
+            Some("csv" | "csv:asterisk") => records(DialectName::Asterisk),
+            Some("broadworks") if has_ending(path, ".xml") => records(DialectName::BroadworksXml),
+            Some(name) if let Some(name) = DialectName::parse(name).filter(|d| *d != DialectName::Custom) => {
+                records(name)
+            }
             Some(name) => match name.strip_prefix("csv:") {
                 Some(settings) => csv_settings(Path::new(settings)),
                 None => Err(SourceError::NoSuchFormat { name: name.into() }),
@@ -142,7 +146,7 @@ impl Format {
                     return Ok(Format::Ndjson);
                 }
                 if name.ends_with(".csv") {
-                    return asterisk();
+                    return records(DialectName::Asterisk);
                 }
                 Err(SourceError::UnknownFormat { path: path.into() })
             }
@@ -150,10 +154,18 @@ impl Format {
     }
 }
 
-fn asterisk() -> Result<Format, SourceError> {
-    let settings =
-        csv::Settings { dialect: DialectName::Asterisk, time_zone: Some("UTC".into()), ..csv::Settings::default() };
-    dialect(Path::new("asterisk"), &settings)
+/// The dialects that need no settings, as they are told in errors.
+const DIALECTS: &str = "asterisk, freeswitch, cucm, acme, broadworks, kamailio-acc";
+
+fn has_ending(path: &Path, ending: &str) -> bool {
+    let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
+    name.ends_with(ending)
+}
+
+fn records(name: DialectName) -> Result<Format, SourceError> {
+    let settings = csv::Settings { dialect: name, time_zone: Some("UTC".into()), ..csv::Settings::default() };
+    dialect(Path::new(name.as_str()), &settings)
 }
 
 fn csv_settings(path: &Path) -> Result<Format, SourceError> {

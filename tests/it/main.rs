@@ -7,6 +7,7 @@ mod edges;
 mod expression;
 mod oracle;
 mod posts;
+mod records;
 mod service;
 mod support;
 mod tidy;

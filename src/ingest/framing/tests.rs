@@ -90,7 +90,7 @@ fn sip_messages_end_where_their_content_length_says() {
 
 #[test]
 fn line_breaks_between_sip_messages_are_no_records_and_keep_no_one_waiting() {
-    check(Style::Sip, format!("\r\n\r\n{OPTIONS}\r\n\r\n\r\n{OPTIONS}\r\n").as_bytes(), &[OPTIONS, OPTIONS]);
+    check(Style::Sip, format!("\r\n\r\n{OPTIONS}\r\n\r\n\0\0\r\n{OPTIONS}\r\n").as_bytes(), &[OPTIONS, OPTIONS]);
     let mut framer = Framer::new(Style::Sip);
     framer.space(4).extend_from_slice(b"\r\n\r\n");
     assert_eq!((framer.block(), framer.pending_bytes()), (None, 0));
@@ -106,7 +106,7 @@ fn a_sip_stream_whose_framing_is_lost_gives_what_was_before() {
     for bad in bad {
         check(Style::Sip, format!("{OPTIONS}{}{OPTIONS}", sip(bad, "hello")).as_bytes(), &[OPTIONS, "framing_lost"]);
     }
-    for junk in ["GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\0\0\0\0", "hello\r\n"] {
+    for junk in ["GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\u{1}\u{2}", "hello\r\n"] {
         check(Style::Sip, format!("{OPTIONS}{junk}{OPTIONS}").as_bytes(), &[OPTIONS, "framing_lost"]);
     }
     for length in [SIP_MESSAGE_BYTES_MAX.to_string(), "99999999999999999999999".into()] {
@@ -232,6 +232,24 @@ fn no_byte_of_a_record_is_looked_at_again_when_more_comes() {
         assert_eq!(messages.looked(), if n == 23 { 22 } else { n });
         framer.space(1).push(b'x');
         assert_eq!((framer.block(), framer.seen), (None, 6 + n));
+    }
+}
+
+#[test]
+fn a_read_gives_one_block_however_many_records_it_holds_or_breaks() {
+    for (style, record) in [
+        (Style::Json, "{x\n"),
+        (Style::Json, "{}"),
+        (Style::Hep, "HEP3\0\u{6}"),
+        (Style::Sip, "OPTIONS sip:a SIP/2.0\n\n"),
+        (Style::Lines, "\n"),
+    ] {
+        let mut framer = Framer::new(style);
+        for _ in 0..4 {
+            framer.space(0).extend_from_slice(record.repeat(65_536 / record.len()).as_bytes());
+            assert!(framer.block().is_some());
+            assert_eq!((framer.block(), framer.broken()), (None, None), "{style:?} {record:?}");
+        }
     }
 }
 

@@ -37,9 +37,10 @@ impl<'m, 'a> Draft<'m, 'a> {
             return None;
         }
         if self.is_encoded && text.contains('%') {
-            return Some(Cow::Owned(unescape(text)));
+            let plain = unescape(text);
+            return Some(Cow::Owned(first_of(&plain).to_owned()));
         }
-        Some(Cow::Borrowed(text))
+        Some(Cow::Borrowed(first_of(text)))
     }
 
     pub(super) fn is_there(&self, name: Member) -> bool {
@@ -109,6 +110,14 @@ impl<'m, 'a> Draft<'m, 'a> {
             Cause::Rejected => Status::Rejected,
             Cause::Failure => Status::Failed,
         };
+    }
+}
+
+/// The first value of a variable that was set several times, as by a header that came several times; any other as it is.
+fn first_of(text: &str) -> &str {
+    match text.strip_prefix("ARRAY::") {
+        Some(values) => values.split("|:").next().unwrap_or_default(),
+        None => text,
     }
 }
 
