@@ -293,6 +293,9 @@ fn bytes_that_are_no_utf_8_reject_their_record_alone() {
 }
 
 proptest! {
+    // Some streams are long.
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
     #[test]
     fn records_are_the_same_however_the_stream_is_split(
         cut in any::<u8>(),
