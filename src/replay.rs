@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::mem::discriminant;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -102,7 +103,7 @@ pub fn replay(
         spare: None,
         file: None,
         n_opened: 0,
-        ended: false,
+        left: Vec::new(),
     };
     if options.sort {
         replay_sorted(input, &filter)?
@@ -133,11 +134,13 @@ struct Input<'a> {
     spare: Option<Vec<u8>>,
     file: Option<OpenFile>,
     n_opened: usize,
-    /// What a stateful decoder held was told.
-    ended: bool,
+    /// Stateful decoders whose files have ended, each of another format.
+    left: Vec<(Format, Decoder)>,
 }
 
 struct OpenFile {
+    path: PathBuf,
+    format: Format,
     source: Source,
     /// Knows what the first block tells; workers decode with clones, unless it is stateful: then it decodes itself, in
     /// the order of the input, so that the number of workers changes nothing.
@@ -169,20 +172,33 @@ impl Input<'_> {
                     return Ok(Some(Block { bytes, ticket: self.lane.ticket(), file: self.n_opened }));
                 }
             }
+            self.close();
             let Some(path) = self.paths.next() else { return Ok(None) };
             let format = Format::of_file(&path, self.format)?;
+            let source = Source::open(&path, format.style())?;
+            let format = if source.capture().is_some() { Format::Hep } else { format };
             // What one file leaves open may end in the next.
-            let before = self.file.take().map(|file| file.decoder).filter(Decoder::is_stateful);
-            let decoder = match before {
-                Some(mut decoder) => {
+            let before = self.left.iter().position(|(left, _)| discriminant(left) == discriminant(&format));
+            let decoder = match before.map(|at| self.left.swap_remove(at)) {
+                Some((_, mut decoder)) => {
                     decoder.begin_file();
                     decoder
                 }
                 None => Decoder::new(&format, Arc::clone(&self.context)),
             };
-            let source = Source::open(&path, format.style())?;
-            self.file = Some(OpenFile { source, decoder, is_learned: false });
+            self.file = Some(OpenFile { path, format, source, decoder, is_learned: false });
             self.n_opened += 1;
+        }
+    }
+
+    /// Says what a capture held beside events: where something is missing, people should know.
+    fn close(&mut self) {
+        let Some(OpenFile { path, format, source, decoder, .. }) = self.file.take() else { return };
+        if let Some(held) = source.capture() {
+            eprintln!("{}: {held}", path.display());
+        }
+        if decoder.is_stateful() {
+            self.left.push((format, decoder));
         }
     }
 
@@ -197,11 +213,10 @@ impl Input<'_> {
         }
     }
 
-    /// What the last file left open, once, and its place behind all blocks.
+    /// What the files left open, a format at a time, and its place behind all blocks.
     fn finish(&mut self, batch: &mut Batch) -> Option<Ticket> {
-        let file = self.file.as_mut().filter(|file| file.decoder.is_stateful() && !self.ended)?;
-        self.ended = true;
-        file.decoder.finish(None, batch);
+        let (_, mut decoder) = self.left.pop()?;
+        decoder.finish(None, batch);
         Some(self.lane.ticket())
     }
 }
