@@ -78,7 +78,7 @@ type Decoded = Result<Option<(CallEvent, Origin)>, (Reject, u64)>;
 
 impl Reader {
     pub(crate) fn new(dialect: Arc<Dialect>) -> Reader {
-        let (delimiter, pairs) = (dialect.delimiter(), dialect.own.pairs.then(Pairs::default));
+        let (delimiter, pairs) = (dialect.delimiter(), dialect.own.pairs.then(|| Pairs::new(dialect.times.clone())));
         let (layout, encoding) = (Layout::Unknown, Encoding::default());
         Reader { dialect, layout, header: None, delimiter, encoding, cells: Vec::new(), pairs }
     }

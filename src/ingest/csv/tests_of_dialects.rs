@@ -454,6 +454,19 @@ fn one_attempt_however_many_rows_a_call_has() {
 }
 
 #[test]
+fn a_call_over_the_end_of_summer_time_is_as_long_as_it_was() {
+    check_stream(
+        "dialect = 'kamailio-acc'\ntime_zone = 'Europe/Stockholm'\n",
+        "INVITE|a|b|one@x|200|OK|2026-10-25 02:50:00\nBYE|a|b|one@x|200|OK|2026-10-25 02:10:00\n\
+         INVITE|c|d|two@x|200|OK|2026-07-01 02:50:00\nBYE|c|d|two@x|200|OK|2026-07-01 02:10:00\n",
+        expect![[r#"
+            2026-10-25T01:10:00.000Z cdr status=answered duration=1200.000 sip_code=200 hangup_by=caller call_id=one@x 0/0
+            2026-07-01T00:10:00.000Z cdr status=answered duration=0.000 sip_code=200 hangup_by=caller call_id=two@x 0/0
+        "#]],
+    );
+}
+
+#[test]
 fn a_row_with_its_duration_is_the_whole_call() {
     check_stream(
         KAMAILIO,
