@@ -35,6 +35,8 @@ pub(super) struct Row<'a> {
     pub(super) from_tag: Text,
     pub(super) to_tag: Text,
     problem: Option<Reject>,
+    /// A time could have been read, had the settings named a zone.
+    pub(super) lacks_zone: bool,
     pub(super) n_unknown_words: u64,
 }
 
@@ -63,6 +65,7 @@ impl<'a> Row<'a> {
             from_tag: Text::ABSENT,
             to_tag: Text::ABSENT,
             problem: None,
+            lacks_zone: false,
             n_unknown_words: 0,
         }
     }
@@ -164,8 +167,10 @@ impl<'a> Row<'a> {
         }
     }
 
-    fn time(&self, text: &[u8]) -> Result<Timestamp, Reject> {
-        self.dialect.times.read(text).ok_or(Reject::BadTime)
+    fn time(&mut self, text: &[u8]) -> Result<Timestamp, Reject> {
+        let time = self.dialect.times.read(text);
+        self.lacks_zone |= time.is_none() && self.dialect.times.lacks_zone(text);
+        time.ok_or(Reject::BadTime)
     }
 
     /// Some write 1970 where nobody answered.

@@ -150,6 +150,19 @@ fn a_cucm_file_without_its_header_says_why_no_row_can_be_read() {
     assert_eq!(batch.rejects.iter().map(|r| r.reason).collect::<Vec<_>>(), [Reject::WrongColumns]);
 }
 
+#[test]
+fn local_times_without_a_zone_are_rejected_and_the_reason_is_told() {
+    for (time, problem) in [
+        ("2026-03-02 10:00:00", Some("csv: times are local and of no zone: set `time_zone`")),
+        ("soon", None),
+        ("1772445600", None),
+    ] {
+        let (mut decoder, mut batch) = (decoder(&format("dialect = 'kamailio-acc'\n")), Batch::default());
+        decoder.decode(format!("INVITE|a|b|one@x|404|no|{time}\n").into_bytes(), None, &mut batch);
+        assert_eq!((decoder.problem(), batch.events.len()), (problem, usize::from(time == "1772445600")), "{time}");
+    }
+}
+
 /// A stop record with its cells set by the numbers of the published lists.
 fn acme_stop(n_columns: usize, cells: &[(usize, &str)]) -> String {
     let mut row = vec![String::new(); n_columns];

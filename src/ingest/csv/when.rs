@@ -54,6 +54,12 @@ impl TimeReader {
         }
     }
 
+    /// The time is local and nobody said of which zone.
+    pub(super) fn lacks_zone(&self, text: &[u8]) -> bool {
+        let utc = TimeReader { format: self.format.clone(), zone: Some(TimeZone::UTC) };
+        self.zone.is_none() && utc.read(text).is_some()
+    }
+
     /// What a time means if it was told as clocks had gone back already; `None` where it is told only once.
     pub(super) fn second_pass(&self, first: Timestamp) -> Option<Timestamp> {
         let zone = self.zone.as_ref()?;
