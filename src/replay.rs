@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
+use std::mem::discriminant;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -175,26 +176,32 @@ impl Input<'_> {
                     return Ok(Some(Block { bytes, ticket: self.lane.ticket(), file: self.n_opened }));
                 }
             }
+            self.close_file();
             let Some(path) = self.paths.next() else { return Ok(None) };
             let format = Format::of_file(&path, self.format)?;
-            self.close_file();
-            let decoder = self.decoder(&format);
             let source = Source::open(&path, format.style())?;
+            let format = if source.capture().is_some() { Format::Hep } else { format };
+            let decoder = self.decoder(&format);
             self.file = Some(OpenFile { path, format, source, decoder, is_learned: false });
             self.n_opened += 1;
         }
     }
 
+    /// Says what a capture held beside events: where something is missing, people should know.
     fn close_file(&mut self) {
-        if let Some(file) = self.file.take().filter(|file| file.decoder.is_stateful()) {
-            self.held.push_back((file.format, file.decoder));
+        let Some(OpenFile { path, format, source, decoder, .. }) = self.file.take() else { return };
+        if let Some(held) = source.capture() {
+            eprintln!("{}: {held}", path.display());
+        }
+        if decoder.is_stateful() {
+            self.held.push_back((format, decoder));
         }
     }
 
     /// One that goes on where a file of this format ended, or a new one. All files of one dialect have one set of
     /// settings, so that the kind of the format is enough.
     fn decoder(&mut self, format: &Format) -> Decoder {
-        let is_alike = |(held, _): &(Format, Decoder)| std::mem::discriminant(held) == std::mem::discriminant(format);
+        let is_alike = |(held, _): &(Format, Decoder)| discriminant(held) == discriminant(format);
         match self.held.iter().position(is_alike).and_then(|at| self.held.remove(at)) {
             Some((_, mut decoder)) => {
                 decoder.begin_file();
@@ -217,7 +224,6 @@ impl Input<'_> {
 
     /// What the files left open, a format at a time, and its place behind all blocks; `None` once all is told.
     fn finish(&mut self, batch: &mut Batch) -> Option<Ticket> {
-        self.close_file();
         let (_, mut decoder) = self.held.pop_front()?;
         decoder.finish(None, batch);
         Some(self.lane.ticket())

@@ -22,7 +22,7 @@ use tokio::time::{Sleep, sleep_until, timeout};
 use super::clocks::FeedClock;
 use super::feed::{Decoders, Feed, Finished, Job};
 use super::greeting::{self, Greeting, HELLO_BYTES_MAX, Refusal};
-use super::judges::{Turn, Turns};
+use super::judges::{Strand, Turn, Turns};
 use super::listener::{Close, ListenerSettings};
 use super::reply::{self, Mode, Overdue};
 use super::sequence::Account;
@@ -218,6 +218,8 @@ struct Connection<'a, S> {
     /// Oldest first.
     in_flight: VecDeque<InFlight>,
     turns: Arc<Turns>,
+    /// Where blocks are decoded that must be decoded in order.
+    strand: Arc<Strand>,
     /// Blocks that have come.
     n_blocks: u64,
     spare: Vec<Batch>,
@@ -285,6 +287,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             lane: feed.engine.lane(feed.lane_options(mode)),
             in_flight: VecDeque::new(),
             turns: Arc::default(),
+            strand: Arc::default(),
             n_blocks: 0,
             spare: Vec::new(),
             holds_memory: false,
@@ -319,10 +322,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                     if let Some(last) = self.door.framer.finish() {
                         self.take_block(Some(last));
                     }
+                    self.note_break();
                 }
                 Wake::Read(Ok(n)) => {
                     self.feed.counters.bytes.increment(n as u64);
                     self.take_blocks();
+                    if self.note_break() {
+                        self.ending = Some(Close::FramingLost);
+                    }
                 }
                 Wake::Read(Err(e)) => {
                     tracing::debug!(feed = self.feed.counters.name, peer = %self.peer, error = %e, "cannot read");
@@ -334,6 +341,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 Wake::Stop => self.ending = Some(Close::Stopped),
             }
         }
+    }
+
+    /// Counts a record after which nothing tells where the next one starts.
+    fn note_break(&self) -> bool {
+        let broken = self.door.framer.broken();
+        if let Some(reason) = broken {
+            self.feed.counters.rejects(reason as usize, 1);
+        }
+        broken.is_some()
     }
 
     async fn wait(&mut self) -> Wake {
@@ -448,8 +464,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             answered: false,
         });
         let n_bytes = block.as_ref().map_or(0, Vec::len);
-        let inline = n_bytes < INLINE_BYTES_MAX || !decodes_apart(&self.feed.format);
-        self.holds_memory |= n_bytes >= INLINE_BYTES_MAX;
+        let is_small = n_bytes < INLINE_BYTES_MAX;
+        self.holds_memory |= !is_small;
         let job = Box::new(Job {
             feed: Arc::clone(self.feed),
             decoders: Arc::clone(&self.decoders),
@@ -466,7 +482,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             highest_seq: 0,
             done,
         });
-        if inline { job.run() } else { self.feed.judges.judge(job) }
+        match (decodes_apart(&self.feed.format), is_small) {
+            (true, true) => job.run(),
+            (true, false) => self.feed.judges.judge(job),
+            (false, _) => self.strand.take(job, is_small, &self.feed.judges),
+        }
     }
 
     /// Answers what has been judged, in order.

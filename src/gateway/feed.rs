@@ -77,7 +77,8 @@ impl Sample {
 impl Feed {
     pub(super) fn lane_options(&self, mode: Mode) -> LaneOptions {
         let verdict = mode == Mode::Verdict;
-        LaneOptions { merge: self.merge.unwrap_or(verdict), dedup: self.dedup, verdict, both_legs: self.both_legs }
+        let merges = verdict || self.format.is_signalling();
+        LaneOptions { merge: self.merge.unwrap_or(merges), dedup: self.dedup, verdict, both_legs: self.both_legs }
     }
 
     /// Notes how a connection ended.
@@ -106,6 +107,12 @@ impl Feed {
         }
         if counts.future > 0 {
             self.counters.future.increment(counts.future);
+        }
+        if counts.messages > 0 {
+            self.counters.messages.increment(counts.messages);
+        }
+        if counts.other_payloads > 0 {
+            self.counters.other_payloads.increment(counts.other_payloads);
         }
         if counts.unknown_fields > 0 {
             self.counters.unknown_fields.increment(counts.unknown_fields);
@@ -206,8 +213,17 @@ impl Job {
     /// All that is to be done with a block.
     pub(super) fn run(mut self: Box<Self>) {
         self.decode();
-        if let Some(turn) = self.turn.take() {
-            turn.pass(self);
+        self.pass_on();
+    }
+
+    /// All that is to be done with a decoded block, now or in its turn.
+    pub(super) fn pass_on(mut self: Box<Self>) {
+        match self.turn.take() {
+            Some(turn) => turn.pass(self),
+            None => {
+                self.admit();
+                self.submit();
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! Neither reads a clock or a socket.
 
 pub mod calls;
+pub mod capture;
 pub mod csv;
 pub mod framing;
 pub(crate) mod hep;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 
 pub use calls::CallTable;
 pub use framing::{Framer, Style};
-pub use signalling::CaptureKey;
+pub use signalling::{CaptureKey, Datagram};
 pub use source::{Source, SourceError};
 pub use wire::WireField;
 
@@ -91,6 +92,11 @@ pub enum Format {
 }
 
 impl Format {
+    /// SIP messages, of which the call table makes calls.
+    pub fn is_signalling(&self) -> bool {
+        matches!(self, Format::Hep | Format::Sip)
+    }
+
     /// How its records end, for the [`Framer`].
     pub fn style(&self) -> Style {
         match self {
@@ -144,6 +150,13 @@ impl Decoder {
             Format::JsonCdr => Codec::JsonCdr(json_cdr::Reader),
         };
         Decoder { codec, attribution: Attribution::new(context), counts: Counts::default() }
+    }
+
+    /// For blocks of HEP packets that were made of datagrams: of what a mirror sends it is not known who sent it.
+    pub fn of_datagrams(format: &Format, context: Arc<FeedContext>) -> Decoder {
+        let carrier = if matches!(format, Format::Sip) { Carrier::Datagrams } else { Carrier::Hep };
+        let codec = Codec::Signalling(signalling::Reader::new(carrier));
+        Decoder { codec, ..Decoder::new(format, context) }
     }
 
     /// What a hello says of all events of its connection.

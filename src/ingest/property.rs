@@ -147,6 +147,11 @@ pub fn hep_agrees_with_itself(bytes: &[u8]) {
     super::hep::property::what_is_read_can_be_written_and_read_again(bytes);
 }
 
+/// Arbitrary bytes as captures.
+pub fn captures_hold(bytes: &[u8]) {
+    super::capture::property::what_comes_out_is_hep(bytes);
+}
+
 /// Call records in JSON: [`splitting_changes_nothing`], and what serde_json takes for objects one behind the other gives an
 /// event or a reject each. A body that holds a record holds the same one however it is wrapped.
 pub fn json_cdr_holds(bytes: &[u8]) {
@@ -377,6 +382,11 @@ mod tests {
     #[test]
     fn the_corpus_of_hep_holds() {
         corpus("hep", hep_agrees_with_itself);
+    }
+
+    #[test]
+    fn the_corpus_of_captures_holds() {
+        corpus("pcap", captures_hold);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The integration tests: the built program against models, real tools and the house rules.
 
 mod brute;
+mod captures;
 mod cases;
 mod corpus;
 mod edges;
