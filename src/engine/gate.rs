@@ -4,6 +4,9 @@
 //! One gate serves all lanes. Batches pass it one at a time, in the order that becomes the engine's; those that have
 //! nothing to ask pass without a look at their events.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use super::LaneOptions;
 use super::expiring::Expiring;
 use super::key::{Key, KeyBytes, KeyHasher};
@@ -14,6 +17,9 @@ use super::work::{Answers, Decided, Work};
 use crate::event::{Batch, CallEvent, Direction, Flags, Kind, Number, NumberKind};
 use crate::limits::{CALL_AGE_MS_MAX, CALL_LINGER_MS, CALLS_MAX, DEDUP_ENTRIES_MAX, DEDUP_SPAN_MS, VERDICT_REPEAT_MS};
 use crate::policy::{Action, DynamicLists, View};
+
+/// 128 bits of hash of a customer and a Call-ID, or of an event.
+type Id = [u64; 2];
 
 /// Numbers that made an emergency call and may be called back. More than can be real; the oldest goes.
 const CALLBACKS_MAX: usize = 65_536;
@@ -26,12 +32,13 @@ pub(crate) struct Gate {
     /// By customer and number, as two words.
     callbacks: Expiring<(u32, u64), ()>,
     /// Events seen, per gateway, by 128 bits of hash.
-    seen: Vec<Option<Expiring<u128, ()>>>,
-    calls: Expiring<u128, Call>,
+    seen: Vec<Option<Expiring<Id, ()>>>,
+    calls: Expiring<Id, Call>,
     /// Calls of verdict feeds that do not merge, for as long as a request may be repeated.
-    asked: Expiring<u128, Call>,
+    asked: Expiring<Id, Call>,
     /// Calls that are up, with the keys they hold of `concurrent` rules.
-    up: Expiring<u128, Up>,
+    up: Expiring<Id, Up>,
+    long_keys: LongKeys,
     free_slots: Vec<u32>,
     slots: u32,
     nothing: DynamicLists,
@@ -42,20 +49,19 @@ pub(crate) struct Gate {
 }
 
 /// What is known of a call that several feeds may tell of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Call {
     /// Where its verdict is kept, see [`super::work::Answers`].
     slot: u32,
     phases: Flags,
     /// The diverting number of its attempt: another one makes a new attempt (302, REFER).
     diverting: Number,
-    started: i64,
 }
 
 #[derive(Debug, Default)]
 struct Up {
     ended: bool,
-    keys: Vec<UpKey>,
+    keys: Box<[UpKey]>,
 }
 
 #[derive(Debug)]
@@ -63,7 +69,32 @@ struct UpKey {
     counter: u16,
     hash: u64,
     key: Key,
-    long: Box<[u8]>,
+    /// Shared by the calls of a key: domains and trunks have many.
+    long: Option<Arc<[u8]>>,
+}
+
+/// Long keys of late, each kept once for all its calls.
+#[derive(Debug, Default)]
+struct LongKeys(HashMap<u64, Arc<[u8]>>);
+
+/// Keys past these are forgotten all at once; the calls that have them keep them.
+const LONG_KEYS_MAX: usize = 4096;
+
+impl LongKeys {
+    fn share(&mut self, hash: u64, bytes: Box<[u8]>) -> Option<Arc<[u8]>> {
+        if bytes.is_empty() {
+            return None;
+        }
+        if let Some(shared) = self.0.get(&hash).filter(|shared| ***shared == *bytes) {
+            return Some(Arc::clone(shared));
+        }
+        if self.0.len() >= LONG_KEYS_MAX {
+            self.0.clear();
+        }
+        let shared: Arc<[u8]> = bytes.into();
+        self.0.insert(hash, Arc::clone(&shared));
+        Some(shared)
+    }
 }
 
 impl Gate {
@@ -76,6 +107,7 @@ impl Gate {
             calls: Expiring::new(CALLS_MAX),
             asked: Expiring::new(CALLS_MAX),
             up: Expiring::new(CALLS_MAX),
+            long_keys: LongKeys::default(),
             free_slots: Vec::new(),
             slots: 0,
             nothing: DynamicLists::default(),
@@ -127,17 +159,18 @@ impl Gate {
         work.batch.events = events;
     }
 
-    fn id(&mut self, words: [u64; 2], texts: [&[u8]; 2]) -> u128 {
+    fn id(&mut self, words: [u64; 2], texts: [&[u8]; 2]) -> Id {
         self.scratch.clear();
         for text in texts {
             self.scratch.extend_from_slice(text);
             self.scratch.extend_from_slice(&(text.len() as u64).to_le_bytes());
         }
         words.iter().for_each(|w| self.scratch.extend_from_slice(&w.to_le_bytes()));
-        self.hasher.hash_wide(&self.scratch)
+        let wide = self.hasher.hash_wide(&self.scratch);
+        [wide as u64, (wide >> 64) as u64]
     }
 
-    fn call_id(&mut self, event: &CallEvent, batch: &Batch, b_leg: bool) -> Option<u128> {
+    fn call_id(&mut self, event: &CallEvent, batch: &Batch, b_leg: bool) -> Option<Id> {
         let id = batch.text(event.call_id);
         (!id.is_empty()).then(|| self.id([u64::from(event.customer.0), u64::from(b_leg)], [id, &[]]))
     }
@@ -220,7 +253,7 @@ impl Gate {
                 return (Work::NO_SLOT, false);
             }
             let slot = self.take_slot();
-            let call = Call { slot, phases: counted, diverting: event.diverting.number, started: at };
+            let call = Call { slot, phases: counted, diverting: event.diverting.number };
             let ends = at + if over { CALL_LINGER_MS } else { CALL_AGE_MS_MAX };
             let free = &mut self.free_slots;
             self.calls.insert(id, call, at, ends, |gone| free.push(gone.slot));
@@ -245,13 +278,13 @@ impl Gate {
         }
         let ended_before = call.phases.has(Flags::END_SEEN);
         call.phases.set(counted);
-        let (slot, started) = (call.slot, call.started);
+        let slot = call.slot;
         if diverted {
             self.calls.set_end(&id, at + CALL_AGE_MS_MAX);
         } else if over && !ended_before {
             self.calls.set_end(&id, at + CALL_LINGER_MS);
         } else if event.kind == Kind::Interim && !ended_before {
-            self.calls.prolong(&id, at.max(started) + CALL_AGE_MS_MAX);
+            self.calls.prolong(&id, at + CALL_AGE_MS_MAX);
         }
         (slot, diverted)
     }
@@ -296,7 +329,7 @@ impl Gate {
             return call.slot;
         }
         let slot = self.take_slot();
-        let call = Call { slot, phases: Flags::ATTEMPT_SEEN, diverting: Number::ABSENT, started: at };
+        let call = Call { slot, phases: Flags::ATTEMPT_SEEN, diverting: Number::ABSENT };
         let free = &mut self.free_slots;
         self.asked.insert(id, call, at, at + VERDICT_REPEAT_MS, |gone| free.push(gone.slot));
         slot
@@ -317,30 +350,33 @@ impl Gate {
                 if self.up.get_mut(&id, at).is_some_and(|up| !(is_diverted && up.ended)) {
                     return;
                 }
-                let mut up = Up::default();
-                let call = self.hasher.hash_bytes(&id.to_le_bytes()) >> 1;
+                let mut keys = Vec::with_capacity(plan.call_counters.len());
+                let call = (id[0] ^ id[1].rotate_left(32)) >> 1;
                 for counter in &plan.call_counters {
                     let keyed =
                         prepare::call_key(event, &work.batch, &mut work.key_bytes, plan, *counter, &self.nothing);
                     let Some((hash, key)) = keyed else { continue };
                     let hit = Hit { hash, key, value: call, time: at, event: index, act: Act::Count };
                     work.call_hits.push((*counter, hit));
-                    up.keys.push(UpKey { counter: *counter, hash, key, long: key.long_bytes(&work.key_bytes) });
+                    let long = self.long_keys.share(hash, key.long_bytes(&work.key_bytes));
+                    keys.push(UpKey { counter: *counter, hash, key, long });
                 }
+                let up = Up { ended: false, keys: keys.into_boxed_slice() };
                 self.up.insert(id, up, at, at + CALL_AGE_MS_MAX, |_| {});
             }
             Kind::End | Kind::Cdr | Kind::Interim => {
                 let act = if event.kind == Kind::Interim { Act::Refresh } else { Act::Remove };
-                let call = self.hasher.hash_bytes(&id.to_le_bytes()) >> 1;
+                let call = (id[0] ^ id[1].rotate_left(32)) >> 1;
                 let Some(up) = self.up.get_mut(&id, at) else {
                     if event.kind == Kind::End {
                         // Its attempt may still come, and must not count for twelve hours.
-                        self.up.insert(id, Up { ended: true, keys: Vec::new() }, at, at + CALL_LINGER_MS, |_| {});
+                        self.up.insert(id, Up { ended: true, keys: Box::default() }, at, at + CALL_LINGER_MS, |_| {});
                     }
                     return;
                 };
                 for up_key in &up.keys {
-                    let key = up_key.key.restore(&up_key.long, &mut work.key_bytes);
+                    let long = up_key.long.as_deref().unwrap_or_default();
+                    let key = up_key.key.restore(long, &mut work.key_bytes);
                     let hit = Hit { hash: up_key.hash, key, value: call, time: at, event: index, act };
                     work.call_hits.push((up_key.counter, hit));
                 }
@@ -348,7 +384,7 @@ impl Gate {
                     return;
                 }
                 if act == Act::Remove {
-                    *up = Up { ended: true, keys: Vec::new() };
+                    *up = Up { ended: true, keys: Box::default() };
                     self.up.set_end(&id, at + CALL_LINGER_MS);
                 } else {
                     self.up.prolong(&id, at + CALL_AGE_MS_MAX);
