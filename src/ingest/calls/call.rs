@@ -31,6 +31,8 @@ pub(super) struct Call {
     caller_tag: u32,
     /// Of the callee that answered; 0: not known.
     callee_tag: u32,
+    /// The request within the call that was told last.
+    refreshed: u32,
     first: Branch,
     /// Branches of a proxy that tries several callees at once or in turn, where nothing nearer to the caller is seen.
     #[allow(clippy::box_collection, reason = "rare, and 16 bytes more in each of a million calls")]
@@ -62,6 +64,8 @@ const HELD: u8 = 1 << 4;
 /// Hung up before its beginning was seen.
 const HUNG_UP: u8 = 1 << 5;
 const B_LEG: u8 = 1 << 6;
+/// The callee's tag is the one that the caller was shown.
+const CALLEE_KNOWN: u8 = 1 << 7;
 
 impl Call {
     /// Of which this is the first that is seen.
@@ -77,6 +81,7 @@ impl Call {
             cseq: sight.message.cseq,
             caller_tag: tag_hash(sight.message.from.tag),
             callee_tag: 0,
+            refreshed: 0,
             first: Branch { hash: branch, failed: false },
             more: None,
             n_vias,
@@ -215,12 +220,15 @@ impl Call {
 
     /// A 2xx to the INVITE.
     pub(super) fn accepted(&mut self, sight: &Sight<'_>, words: &mut Words, tell: &mut impl FnMut(Told<'_>)) {
-        if self.has(ANSWER) || sight.message.cseq < self.cseq {
+        if sight.message.cseq < self.cseq {
+            return;
+        }
+        self.note_callee(sight);
+        if self.has(ANSWER) {
             return;
         }
         self.resume();
         self.answered_ms = Some(offset_ms(self.at, sight.time.0));
-        self.callee_tag = tag_hash(sight.message.to.tag);
         self.state |= ANSWER;
         if !self.has(END) {
             self.ends = sight.time.0.saturating_add(CALL_AGE_MS_MAX).max(self.ends);
@@ -238,6 +246,18 @@ impl Call {
         if self.has(HUNG_UP) && !self.has(END) {
             let ended = Timestamp(self.held_at.max(sight.time.0));
             self.end(ended, HangupBy::Unknown, sight.message.call_id, words, tell);
+        }
+    }
+
+    /// The callee by the tag that the first 2xx has where the caller sees it: an agent between may give it another.
+    fn note_callee(&mut self, sight: &Sight<'_>) {
+        let hop = sight.hop();
+        let is_near = hop.n_vias == self.n_vias && self.branch(hop.branch).is_some();
+        if !self.has(ANSWER) || is_near && !self.has(CALLEE_KNOWN) {
+            self.callee_tag = tag_hash(sight.message.to.tag);
+        }
+        if is_near {
+            self.state |= CALLEE_KNOWN;
         }
     }
 
@@ -287,11 +307,13 @@ impl Call {
         }
     }
 
-    /// A CANCEL: over, unless an answer crosses it.
+    /// A CANCEL: over, unless an answer crosses it. One with another branch than the caller's INVITE is a proxy's, that
+    /// has an answer elsewhere or has waited enough.
     pub(super) fn cancelled(&mut self, sight: &Sight<'_>) -> Option<i64> {
         if !self.is_open() || sight.message.cseq != self.cseq || self.has(CANCELLED) {
             return None;
         }
+        self.branch(sight.hop().branch)?;
         self.state |= CANCELLED;
         self.q850 = sight.message.reason.q850.unwrap_or(self.q850);
         self.hold(sight.time.0, SIP_TRANSACTION_MS)
@@ -352,6 +374,11 @@ impl Call {
     /// A request within the call: it is still up.
     pub(super) fn refreshed(&mut self, sight: &Sight<'_>, words: &mut Words, tell: &mut impl FnMut(Told<'_>)) {
         if !self.has(ANSWER) || self.has(END) {
+            return;
+        }
+        // Sent again, or on another hop.
+        let told = tag_hash(sight.message.from.tag) ^ sight.message.cseq;
+        if std::mem::replace(&mut self.refreshed, told) == told {
             return;
         }
         self.ends = self.ends.max(sight.time.0.saturating_add(CALL_AGE_MS_MAX));
