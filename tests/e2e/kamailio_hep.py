@@ -1,0 +1,155 @@
+"""Kamailio proxies calls of SIPp and duplicates all SIP by HEPv3: Ringfence counts the calls that SIPp counted, exactly.
+
+Three times: over UDP, over TCP, and through two proxies of which one sends by UDP and one by TCP, so that both feeds tell
+of every call and each still counts once.
+"""
+import re, sys, time
+
+import phones
+from stage import Stage, free_port, wait_for
+
+N_CALLS = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+
+CALLED = {
+    "answers": "< INVITE \n > 180 INVITE \n wait 100 \n > 200 INVITE \n < ACK \n < BYE \n > 200 BYE",
+    "hangs-up": "< INVITE \n > 180 INVITE \n > 200 INVITE \n < ACK \n wait 200 \n > BYE \n < 200",
+    "is-held": "< INVITE \n > 200 INVITE \n < ACK \n < INVITE \n > 200 INVITE \n < ACK \n < BYE \n > 200 BYE",
+    "is-slow": "< INVITE \n wait 1300 \n > 180 INVITE \n > 200 INVITE \n < ACK \n < BYE \n wait 700 \n > 200 BYE",
+    "rings": "< INVITE \n > 180 INVITE \n < CANCEL \n > 200 CANCEL \n > 487 INVITE \n < ACK",
+    "busy": "< INVITE \n > 486 INVITE \n < ACK",
+    "missing": "< INVITE \n > 404 INVITE \n < ACK",
+    "away": "< INVITE \n > 180 INVITE \n > 480 INVITE \n < ACK",
+    "declines": "< INVITE \n > 180 INVITE \n > 603 INVITE \n < ACK",
+    "fails": "< INVITE \n > 503 INVITE \n < ACK",
+    "reads": "< MESSAGE \n > 200 MESSAGE",
+}
+RINGS = "< 100 ? \n < 180 ?"
+TALKS = f"{RINGS} \n < 200 = answer \n > ACK"
+HANGS_UP = "wait 200 \n > BYE = end answered \n < 200"
+
+
+def refused(callee, code, status, words=""):
+    return f"> INVITE {words} = attempt \n {RINGS} \n < {code} = end {status} \n > ACK-REFUSAL", [callee]
+
+
+# What the caller does, and whom it calls. The last one is whom the proxy tries next (hunt) or at the same time (fork).
+CALLS = {
+    "caller-hangs-up": (f"> INVITE = attempt \n {TALKS} \n {HANGS_UP}", ["answers"]),
+    "callee-hangs-up": (f"> INVITE = attempt \n {TALKS} \n < BYE = end answered \n > 200 BYE", ["hangs-up"]),
+    "hold": (f"> INVITE = attempt \n {TALKS} \n > REINVITE \n < 100 ? \n < 200 \n > ACK \n {HANGS_UP}", ["is-held"]),
+    "sent-again": (f"> INVITE quiet = attempt \n {TALKS} \n {HANGS_UP}", ["is-slow"]),
+    "ack-late": (f"> INVITE = attempt \n {RINGS} \n < 200 = answer \n wait 1300 \n > ACK \n {HANGS_UP}", ["answers"]),
+    "login": (f"> INVITE secure = attempt \n < 407 \n > ACK-REFUSAL \n > INVITE secure login \n {TALKS} \n {HANGS_UP}",
+              ["answers"]),
+    "login-wrong": ("> INVITE secure = attempt \n < 407 \n > ACK-REFUSAL \n > INVITE secure login-wrong \n"
+                    "< 403 = end rejected \n > ACK-REFUSAL", ["answers"]),
+    "hunt": (f"> INVITE hunt = attempt \n {TALKS} \n {HANGS_UP}", ["busy", "answers"]),
+    "fork": (f"> INVITE fork = attempt \n {TALKS} \n {HANGS_UP}", ["rings", "answers"]),
+    "cancel": ("> INVITE = attempt \n < 100 ? \n < 180 \n wait 200 \n > CANCEL \n < 200 \n < 487 = end cancelled \n"
+               "> ACK-REFUSAL", ["rings"]),
+    # The proxy gives up: the callee sees a CANCEL and says 487, the caller is told 408.
+    "no-answer": refused("rings", 408, "no_answer", "impatient"),
+    "away": refused("away", 480, "no_answer"),
+    "busy": refused("busy", 486, "busy"),
+    "missing": refused("missing", 404, "failed"),
+    "declined": refused("declines", 603, "rejected"),
+    # A proxy makes 500 of 503.
+    "failed": refused("fails", 500, "failed"),
+    "register": ("> REGISTER \n < 401 = register \n > REGISTER login \n < 200 = register", []),
+    "register-wrong": ("> REGISTER \n < 401 = register \n > REGISTER login-wrong \n < 401 = register refused", []),
+    "register-refused": ("> REGISTER refuse \n < 401 = register \n > REGISTER refuse login-wrong \n < 403 = register refused", []),
+    "options": ("> OPTIONS = options \n < 200", []),
+    "message": ("> MESSAGE = message \n < 200", ["reads"]),
+}
+STATUSES = ["answered", "busy", "no_answer", "cancelled", "rejected", "failed", "unknown"]
+
+
+def flag(name, on, when):
+    return f"[[firewall]]\nid = \"{name}\"\non = \"{on}\"\nwhen = '{when}'\naction = \"flag\"\nflag = \"{name}\"\n"
+
+
+# Flags count the events they match. A caller has one call: whoever has two was counted twice.
+RULES = "ringfence = 1\ndefault_action = \"allow\"\n" + \
+    "".join(flag(f"end-{status}", "end", f"status == {status}") for status in STATUSES) + \
+    flag("register-refused", "request", "method == \"REGISTER\" and auth_failed") + \
+    "".join(f"""[[threshold]]
+id = "twice-{on}"
+on = "{on}"
+measure = "count"
+per = ["caller"]
+window = "1h"
+warning = ">= 2"
+""" for on in ("attempt", "answer", "end"))
+
+
+def counted(stage):
+    """What Ringfence counted, in the words of the scripts."""
+    counts, rules = {}, {}
+    for line in stage.metrics().splitlines():
+        if found := re.match(r'ringfence_ingest_events_total{feed="[^"]*",kind="(\w+)"} (\d+)', line):
+            counts[found[1]] = counts.get(found[1], 0) + int(found[2])
+        if found := re.match(r'ringfence_rule_matches_total{rule="([\w-]+)"} (\d+)', line):
+            rules[found[1]] = int(found[2])
+    return counts, rules
+
+
+def expected(meant):
+    """The same of what SIPp counted."""
+    kinds = {kind: meant[kind] for kind in ("attempt", "answer", "options", "message")}
+    kinds["end"] = sum(n for what, n in meant.items() if what.startswith("end "))
+    kinds["register"] = meant["register"] + meant["register refused"]
+    kinds |= {"cdr": 0, "interim": 0}
+    rules = {f"end-{status}": meant[f"end {status}"] for status in STATUSES}
+    rules["register-refused"] = meant["register refused"]
+    # Thresholds count all they look at.
+    rules |= {f"twice-{on}": kinds[on] for on in ("attempt", "answer", "end")}
+    return kinds, rules
+
+
+def run(how):
+    with Stage() as stage:
+        udp, tcp = phones.free_udp_port(), free_port()
+        feeds = f'''
+[[feed]]
+name = "kamailio-udp"
+listen = "127.0.0.1:{udp}"
+transport = "udp"
+format = "hep"
+[[feed]]
+name = "kamailio-tcp"
+listen = "127.0.0.1:{tcp}"
+format = "hep"
+'''
+        serve = stage.serve(RULES, more=feeds)
+        by_udp, by_tcp = f"127.0.0.1:{udp}", f"127.0.0.1:{tcp};transport=tcp"
+        if how == "both":
+            entry = phones.proxy(stage, "kamailio-outer", by_udp, phones.proxy(stage, "kamailio-inner", by_tcp))
+        else:
+            entry = phones.proxy(stage, "kamailio", by_udp if how == "udp" else by_tcp)
+        telephones = phones.Phones(stage, N_CALLS, 10)
+        for number, (name, script) in enumerate(CALLED.items(), 50):
+            telephones.called(name, script, number)
+        for number, (name, (script, callees)) in enumerate(CALLS.items(), 10):
+            telephones.call(name, script, number, entry, callees)
+        meant = telephones.finish()
+        assert telephones.sent_again > 0, "nothing was sent again: that case was not tried"
+
+        def settled():
+            before = counted(stage)
+            time.sleep(0.5)
+            return counted(stage) == before and before
+        got = wait_for("the counts to stand still", settled)
+        for what, ours, theirs in zip(("events", "rules"), got, expected(meant)):
+            wrong = {key: (ours.get(key), n) for key, n in theirs.items() if ours.get(key) != n}
+            assert not wrong, f"{how}: {what} as (ringfence, sipp): {wrong}"
+        rejects = stage.metric("ringfence_ingest_rejects_total")
+        assert rejects == 0, f"{rejects:.0f} packets rejected"
+        assert stage.end(serve) == 0, "serve does not stop in peace"
+        told = stage.violations.read_text() if stage.violations.exists() else ""
+        assert not told, f"{how}: calls counted twice: {told[:2000]}"
+        print(f"hep over {how}: {got[0]['attempt']} calls, {got[0]['answer']} answered, {got[0]['register']} registrations, "
+              f"{telephones.sent_again} messages sent again: as SIPp counted")
+
+
+for how in ("udp", "tcp", "both"):
+    run(how)

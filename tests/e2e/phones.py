@@ -1,0 +1,191 @@
+"""Telephones made of SIPp: short scripts of calls, played through a proxy, and SIPp's own count of what was sent and came.
+
+A script is a line a step, as its telephone sees it: `> INVITE` sends a request, `> 486 INVITE` an answer to one, `< 200`
+waits for a message, `< 180 ?` lets one come or not, `wait 300` lets milliseconds pass. Words behind a request: `login`
+answers a challenge, `login-wrong` with another password, and `hunt`, `fork`, `quiet` are for the proxy (proxy.cfg).
+`= end busy` behind a step says what it means to a listener: how often SIPp counted each of these steps is what the
+listener must have found.
+"""
+import collections, csv, pathlib, socket, time
+from xml.sax.saxutils import quoteattr
+
+from stage import PROJECT, free_port, need, wait_for
+
+HOST = "127.0.0.1"
+DOMAIN = "phones.example"
+SECRET = "correct-horse"
+SDP = f"""Content-Type: application/sdp
+Content-Length: [len]
+
+v=0
+o=- 1 1 IN IP4 {HOST}
+s=-
+c=IN IP4 {HOST}
+t=0 0
+m=audio 6000 RTP/AVP 0
+"""
+EMPTY = "Content-Length: 0\n\n"
+REASONS = {180: "Ringing", 200: "OK", 404: "Not Found", 480: "Temporarily Unavailable", 486: "Busy Here",
+           487: "Request Terminated", 503: "Service Unavailable", 603: "Decline"}
+# What a callee keeps of an INVITE, for answers after a CANCEL came: Via, From, Call-ID, CSeq and To, in the caller's order.
+KEPT = '<ereg regexp="Via: .*To: [^&gt;]*&gt;" search_in="msg" assign_to="kept"/>' \
+    '<ereg regexp=".*" search_in="hdr" header="From:" assign_to="peer"/>'
+
+
+def free_udp_port():
+    with socket.socket(type=socket.SOCK_DGRAM) as s:
+        s.bind((HOST, 0))
+        return s.getsockname()[1]
+
+
+class Script:
+    """A script as a scenario of SIPp, of a telephone that calls or of one that is called at one of `targets`."""
+
+    def __init__(self, name, text, number, calls, targets):
+        self.name, self.calls, self.targets = name, calls, targets
+        # Of one length up to the number of the call: no caller is the beginning of another's number.
+        self.caller, self.callee = f"+46701{number:02}00[call_number]", f"+468400{number:02}"
+        self.xml, self.meanings = [], {}
+        self.cseq, self.invite, self.asked = 0, (0, 0), None
+        for line in filter(None, map(str.strip, text.splitlines())):
+            step, _, meaning = (part.strip() for part in line.partition("="))
+            sign, what, *words = step.split()
+            {">": self.send, "<": self.receive, "wait": self.let_pass}[sign](what, words)
+            if meaning:
+                self.meanings[len(self.xml) - 1] = meaning
+
+    def scenario(self):
+        known = "" if "kept" not in "".join(self.xml) else '<Reference variables="kept,peer"/>'
+        return f'<?xml version="1.0"?>\n<scenario name="{self.name}">\n' + "\n".join(self.xml) + f"\n{known}\n</scenario>\n"
+
+    def let_pass(self, milliseconds, _):
+        self.xml.append(f'<pause milliseconds="{milliseconds}"/>')
+
+    def receive(self, what, words):
+        kind = "response" if what.isdigit() else "request"
+        more = ' optional="true"' if "?" in words else ' timeout="20000"'
+        more += ' auth="true"' if what in ("401", "407") else ""
+        more += ' rrs="true"' if what == "INVITE" or (what, self.asked) == ("200", "INVITE") else ""
+        action = f"<action>{KEPT}</action>" if what == "INVITE" else ""
+        self.xml.append(f"<recv {kind}={quoteattr(what)}{more}>{action}</recv>")
+
+    def send(self, what, words):
+        text = self.answer(int(what), words[0]) if what.isdigit() else self.request(what, words)
+        # What waits for something in return is sent again until it comes.
+        once = what.isdigit() and (what, words[0]) != ("200", "INVITE") or what.startswith("ACK")
+        self.xml.append(f'<send{"" if once else RETRANS}><![CDATA[\n{text}]]></send>')
+
+    def answer(self, code, method):
+        head = f"SIP/2.0 {code} {REASONS[code]}\n"
+        if method == "INVITE":
+            head += "[$kept];tag=[pid]b[call_number]\n[last_Record-Route:]\n"
+        else:
+            head += "[last_Via:]\n[last_From:]\n[last_Call-ID:]\n[last_CSeq:]\n[last_To:]\n"
+        head += f"Contact: <sip:{self.callee}@{HOST}:[local_port]>\n"
+        return head + (SDP if (code, method) == (200, "INVITE") else EMPTY)
+
+    def request(self, what, words):
+        method = {"REINVITE": "INVITE", "ACK-REFUSAL": "ACK"}.get(what, what)
+        self.asked = method
+        n_back = len(self.xml) - self.invite[0]
+        branch = f"[branch-{n_back}]" if what in ("CANCEL", "ACK-REFUSAL") else "[branch]"
+        if method not in ("ACK", "CANCEL"):
+            self.cseq += 1
+        if method == "INVITE":
+            self.invite = (len(self.xml), self.cseq)
+        within = what in ("ACK", "BYE", "REINVITE")
+        uri = "[next_url]" if within else self.uri(self.targets[0])
+        head = f"{method} {uri} SIP/2.0\nVia: SIP/2.0/UDP {HOST}:[local_port];branch={branch}\n"
+        caller, callee = f"<sip:{self.caller}@{DOMAIN}>", f"<sip:{self.callee}@{DOMAIN}>"
+        cseq = self.invite[1] if method in ("ACK", "CANCEL") else self.cseq
+        head += f"From: {caller};tag=[pid]a[call_number]\n" if self.calls else f"From: {callee};tag=[pid]b[call_number]\n"
+        head += f"Call-ID: [call_id]\nCSeq: {cseq} {method}\n"
+        if not self.calls:
+            head += "To:[$peer]\n"
+        else:
+            known = "[peer_tag_param]" if within or what == "ACK-REFUSAL" else ""
+            head += f"To: {caller if method == 'REGISTER' else callee}{known}\n"
+        head += "Max-Forwards: 70\nUser-Agent: sipp\n" + "".join(self.header(word) for word in words)
+        head += "[routes]\n" if within else ""
+        head += f"Contact: <sip:{self.caller if self.calls else self.callee}@{HOST}:[local_port]>\n"
+        return head + (SDP if method == "INVITE" else EMPTY)
+
+    def uri(self, port):
+        return f"sip:{self.callee}@{HOST}:{port}"
+
+    def header(self, word):
+        if word.startswith("login"):
+            return f"[authentication username={self.name} password={SECRET if word == 'login' else 'guessed'}]\n"
+        return {"hunt": f"X-Hunt: {self.uri(self.targets[-1])}\n", "fork": f"X-Fork: {self.uri(self.targets[-1])}\n",
+                "quiet": "X-Quiet: yes\n", "impatient": "X-Impatient: yes\n", "secure": "X-Login: yes\n", "refuse": "X-Refuse: yes\n"}[word]
+
+
+RETRANS = ' retrans="500"'
+
+
+class Phones:
+    """SIPp processes on a stage: those that are called wait, those that call go through the proxy."""
+
+    def __init__(self, stage, n_calls, rate):
+        self.stage, self.n_calls, self.rate = stage, n_calls, rate
+        self.sipp = need("sipp")
+        self.callees, self.callers, self.sent_again = {}, [], 0
+
+    def called(self, name, text, number):
+        """A telephone that is called; its port."""
+        script = Script(name, text, number, False, [])
+        port = free_udp_port()
+        self.start(script, port)
+        self.callees[name] = port
+
+    def call(self, name, text, number, proxy, callees):
+        script = Script(name, text, number, True, [self.callees[c] for c in callees] or [proxy])
+        program = self.start(script, free_udp_port(), f"{HOST}:{proxy}", "-m", self.n_calls, "-r", self.rate)
+        self.callers.append((script, program))
+
+    def start(self, script, port, *more):
+        path = self.stage.write(f"{script.name}.xml", script.scenario())
+        return self.stage.start(script.name, self.sipp, "-sf", path, "-i", HOST, "-p", port, "-cp", free_udp_port(), "-nostdin", "-watchdog_interval", 0,
+                                "-trace_stat", "-trace_counts", "-trace_err", "-fd", 1, "-timeout", 50, "-timeout_error", *more)
+
+    def finish(self, seconds=55):
+        """Waits until all calls were made; what they mean to a listener, by SIPp's counts."""
+        meant, end = collections.Counter(), time.monotonic() + seconds
+        for script, program in self.callers:
+            code = program.wait(max(0.1, end - time.monotonic()))
+            errors = next(iter(self.stage.folder.glob(f"{script.name}_*_errors.log")), None)
+            assert code == 0, f"sipp {script.name}: exit code {code}\n{errors and errors.read_text()[:2000]}"
+            counts = self.last_row(f"{script.name}_{program.pid}_counts.csv")
+            stat = self.last_row(f"{script.name}_{program.pid}_.csv")
+            assert int(stat["SuccessfulCall(C)"]) == self.n_calls and int(stat["FailedCall(C)"]) == 0, (script.name, stat)
+            self.sent_again += sum(int(n) for column, n in counts.items() if (column or "").endswith("_Retrans"))
+            for step, meaning in script.meanings.items():
+                meant[meaning] += next(int(n) for column, n in counts.items() if column
+                                       and column.startswith(f"{step}_") and column.endswith(("_Sent", "_Recv")))
+        return meant
+
+    def last_row(self, name):
+        with open(self.stage.folder / name, newline="") as file:
+            return list(csv.DictReader(file, delimiter=";"))[-1]
+
+
+def proxy(stage, name, hep, next_hop=None):
+    """A Kamailio that duplicates to `hep`, e.g. `127.0.0.1:9060;transport=tcp`; its port."""
+    kamailio = need("kamailio")
+    modules = pathlib.Path(kamailio).resolve().parents[1] / "lib"
+    modules = next(iter(sorted(modules.glob("**/kamailio/modules"))), None) or "/usr/lib/x86_64-linux-gnu/kamailio/modules"
+    udp, tcp = free_udp_port(), free_port()
+    given = {"RINGFENCE_HEP": f'"sip:{hep}"', "LISTEN_UDP": f"udp:{HOST}:{udp}", "LISTEN_TCP": f"tcp:{HOST}:{tcp}",
+             "MODULES": f'"{modules}"', "SECRET": f'"{SECRET}"'}
+    if next_hop is not None:
+        given["NEXT_HOP"] = f'"sip:{HOST}:{next_hop}"'
+    defines = [word for key, value in given.items() for word in ("-A", f"{key}={value}")]
+    run = stage.folder / f"{name}-run"
+    run.mkdir()
+    program = stage.start(name, kamailio, "-f", PROJECT / "tests/e2e/proxy.cfg", "-DD", "-E", "-m", 64, "-M", 8, "-Y", run, *defines)
+
+    def ready():
+        assert program.poll() is None, f"kamailio ended at once, exit code {program.returncode}"
+        return socket.create_connection((HOST, tcp), 1).close() is None
+    wait_for("kamailio to accept connections", ready)
+    return udp
