@@ -133,13 +133,13 @@ class Phones:
 
     def called(self, name, text, number):
         """A telephone that is called; its port."""
-        script = Script(name, text, number, False, [])
+        script = Script(f"called-{name}", text, number, False, [])
         port = free_udp_port()
         self.start(script, port)
         self.callees[name] = port
 
     def call(self, name, text, number, proxy, callees):
-        script = Script(name, text, number, True, [self.callees[c] for c in callees] or [proxy])
+        script = Script(f"calls-{name}", text, number, True, [self.callees[c] for c in callees] or [proxy])
         program = self.start(script, free_udp_port(), f"{HOST}:{proxy}", "-m", self.n_calls, "-r", self.rate)
         self.callers.append((script, program))
 
@@ -169,13 +169,13 @@ class Phones:
             return list(csv.DictReader(file, delimiter=";"))[-1]
 
 
-def proxy(stage, name, hep, next_hop=None):
-    """A Kamailio that duplicates to `hep`, e.g. `127.0.0.1:9060;transport=tcp`; its port."""
+def proxy(stage, name, copies_to, next_hop=None):
+    """A Kamailio that copies all SIP as HEP to e.g. `127.0.0.1:9060;transport=tcp`; its port."""
     kamailio = need("kamailio")
     modules = pathlib.Path(kamailio).resolve().parents[1] / "lib"
     modules = next(iter(sorted(modules.glob("**/kamailio/modules"))), None) or "/usr/lib/x86_64-linux-gnu/kamailio/modules"
     udp, tcp = free_udp_port(), free_port()
-    given = {"RINGFENCE_HEP": f'"sip:{hep}"', "LISTEN_UDP": f"udp:{HOST}:{udp}", "LISTEN_TCP": f"tcp:{HOST}:{tcp}",
+    given = {"RINGFENCE_HEP": f'"sip:{copies_to}"', "LISTEN_UDP": f"udp:{HOST}:{udp}", "LISTEN_TCP": f"tcp:{HOST}:{tcp}",
              "MODULES": f'"{modules}"', "SECRET": f'"{SECRET}"'}
     if next_hop is not None:
         given["NEXT_HOP"] = f'"sip:{HOST}:{next_hop}"'
