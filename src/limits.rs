@@ -8,10 +8,17 @@ pub const LINE_BYTES_MAX: usize = 64 * 1024;
 /// stray quote from being looked for again and again through 64 KiB.
 pub const RECORD_LINES_MAX: usize = 32;
 
+/// Longest SIP message: no datagram, and so no HEP packet, carries more.
+pub const SIP_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest call record in JSON. One of FreeSWITCH repeats its variables for every step a call has taken; tens of KiB
+/// have been seen.
+pub const JSON_RECORD_BYTES_MAX: usize = 256 * 1024;
+
 /// One read of a file or a busy connection. Large enough that per-batch costs vanish, small enough
 /// that a batch of decoded events stays in the second-level cache (measured: 128-512 KiB are alike).
 pub const BLOCK_BYTES: usize = 256 * 1024;
-const _: () = assert!(LINE_BYTES_MAX < BLOCK_BYTES);
+const _: () = assert!(LINE_BYTES_MAX < BLOCK_BYTES && SIP_MESSAGE_BYTES_MAX < BLOCK_BYTES);
 
 /// Longest text a field may carry (Call-ID, trunk, user agent, ...). Longer is rejected as
 /// `field_too_long`; RFC 3261 names no limit, and no gateway seen writes a tenth of it.

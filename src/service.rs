@@ -22,6 +22,7 @@ use crate::engine::{self, Engine};
 use crate::event::dialplan::DialPlan;
 use crate::event::{Kind, Names, Reject};
 use crate::gateway::clocks::Clocks;
+use crate::gateway::judges::Judges;
 use crate::gateway::listener::{Close, Listener};
 use crate::gateway::sequence::Ledger;
 use crate::gateway::{Feed, Sample};
@@ -67,7 +68,9 @@ pub fn run(config: Config, policy: Arc<Policy>, names: Arc<Names>) -> anyhow::Re
     config.log.start();
     raise_file_limit();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.enable_all().thread_name("ringfence").worker_threads(n_threads(&config));
+    // Judges do the heavy work; these read, answer, and judge what little came at once. More of them would only wake
+    // each other for it: at 200,000 verdicts a second on two cores, the 99th percentile was 1.2 ms with one, 3 with two.
+    builder.enable_all().thread_name("ringfence").worker_threads(n_threads(&config).div_ceil(2));
     let runtime = builder.build().context("cannot start worker threads")?;
     let stopped = runtime.block_on(async {
         // Before anything listens: whoever sees us answer may tell us to stop.
@@ -117,7 +120,9 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
 
     // Feeds.
     let clocks = Arc::new(Clocks::default());
-    let shared = Shared { engine: engine.clone(), policy: Arc::clone(&policy), names, metrics, ledger: Arc::default() };
+    let judges = Arc::new(Judges::start(n_threads(&config)).context("cannot start threads")?);
+    let ledger = Arc::default();
+    let shared = Shared { engine: engine.clone(), judges, policy: Arc::clone(&policy), names, metrics, ledger };
     let mut bound = Vec::new();
     for (index, settings) in config.feeds.iter().enumerate() {
         let feed = Arc::new(shared.feed(index, settings, &config, &clocks)?);
@@ -181,6 +186,7 @@ impl Running {
 /// What every feed is given.
 struct Shared {
     engine: Engine,
+    judges: Arc<Judges>,
     policy: Arc<Policy>,
     names: Arc<Names>,
     metrics: Arc<Metrics>,
@@ -207,6 +213,7 @@ impl Shared {
             delay_ms: settings.delay_ms(self.policy.lateness_ms),
             verdict_deadline: config.verdict_deadline,
             engine: self.engine.clone(),
+            judges: Arc::clone(&self.judges),
             policy: Arc::clone(&self.policy),
             names: Arc::clone(&self.names),
             metrics: Arc::clone(&self.metrics),

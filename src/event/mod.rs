@@ -318,6 +318,10 @@ words! {
         UnknownCustomer = "unknown_customer",
         TooManyNames = "too_many_names",
         Incomplete = "incomplete",
+        NotSip = "not_sip",
+        MissingHeader = "missing_header",
+        FramingLost = "framing_lost",
+        MessageTooLong = "message_too_long",
     }
 }
 

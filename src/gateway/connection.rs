@@ -1,8 +1,8 @@
 //! One gateway's connection: read, decode, submit, answer.
 //!
 //! One task does it all. What little came is judged at once, in the task that read it, so a verdict waits for no hand-over;
-//! full blocks of a busy sender are decoded and submitted by tasks of their own, a few at a time, their order kept by
-//! tickets. When those few are under way, or the gateway does not read its replies, nothing more is read: TCP tells
+//! full blocks of a busy sender are decoded and submitted by [`Judges`](super::judges::Judges), a few at a time, their
+//! order kept by turns and tickets. When those few are under way, or the gateway does not read its replies, nothing more is read: TCP tells
 //! the sender to wait. An idle connection holds no buffers.
 
 use std::cell::RefCell;
@@ -22,6 +22,7 @@ use tokio::time::{Sleep, sleep_until, timeout};
 use super::clocks::FeedClock;
 use super::feed::{Decoders, Feed, Finished, Job};
 use super::greeting::{self, Greeting, HELLO_BYTES_MAX, Refusal};
+use super::judges::{Turn, Turns};
 use super::listener::{Close, ListenerSettings};
 use super::reply::{self, Mode, Overdue};
 use super::sequence::Account;
@@ -32,7 +33,7 @@ use crate::ingest::{Decoder, Format, Framer};
 use crate::limits::BLOCK_BYTES;
 
 /// Blocks of one connection that are decoded or judged at once.
-const IN_FLIGHT_MAX: usize = 4;
+const IN_FLIGHT_MAX: usize = 8;
 /// Smaller blocks are judged where they are read: handing them over would cost more than it wins.
 const INLINE_BYTES_MAX: usize = 32 * 1024;
 /// What a connection that is not busy reads at once, into memory that all such connections of a thread share.
@@ -215,8 +216,9 @@ struct Connection<'a, S> {
     lane: Lane,
     /// Oldest first.
     in_flight: VecDeque<InFlight>,
-    /// Done when the block before has passed the check of its `seq`.
-    turn: Option<oneshot::Receiver<()>>,
+    turns: Arc<Turns>,
+    /// Blocks that have come.
+    n_blocks: u64,
     spare: Vec<Batch>,
     /// There is memory of busy times to give back.
     holds_memory: bool,
@@ -281,7 +283,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             decoders: Arc::new(Decoders::new(decoder)),
             lane: feed.engine.lane(feed.lane_options(mode)),
             in_flight: VecDeque::new(),
-            turn: None,
+            turns: Arc::default(),
+            n_blocks: 0,
             spare: Vec::new(),
             holds_memory: false,
             acked: 0,
@@ -295,7 +298,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
 
     async fn run(&mut self) -> Close {
         // The hello's read may have brought events too.
-        self.take_blocks().await;
+        self.take_blocks();
         loop {
             self.settle();
             if let Err(close) = self.door.flush(self.settings.slow_timeout).await {
@@ -308,12 +311,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 Wake::Read(Ok(0)) => {
                     self.ending = Some(Close::Ended);
                     if let Some(last) = self.door.framer.finish() {
-                        self.take_block(last).await;
+                        self.take_block(last);
                     }
                 }
                 Wake::Read(Ok(n)) => {
                     self.feed.counters.bytes.increment(n as u64);
-                    self.take_blocks().await;
+                    self.take_blocks();
                 }
                 Wake::Read(Err(e)) => {
                     tracing::debug!(feed = self.feed.counters.name, peer = %self.peer, error = %e, "cannot read");
@@ -408,12 +411,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     }
 
     /// Takes every whole record that has come.
-    async fn take_blocks(&mut self) {
+    fn take_blocks(&mut self) {
         self.read_at = Clock.monotonic();
         let mut n_blocks = 0;
         while let Some(block) = self.door.framer.block() {
             n_blocks += 1;
-            self.take_block(block).await;
+            self.take_block(block);
         }
         self.partial_since = match self.door.framer.pending_bytes() {
             0 => None,
@@ -422,11 +425,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         };
     }
 
-    async fn take_block(&mut self, block: Vec<u8>) {
+    fn take_block(&mut self, block: Vec<u8>) {
         let arrival = Clock.now();
         self.clock.received(arrival);
         let overdue = (self.mode == Mode::Verdict).then(Arc::default);
         let (done, finished) = oneshot::channel();
+        let number = self.n_blocks;
+        self.n_blocks += 1;
         let read_at = self.read_at;
         self.in_flight.push_back(InFlight {
             finished,
@@ -437,36 +442,23 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         });
         let inline = block.len() < INLINE_BYTES_MAX || !decodes_apart(&self.feed.format);
         self.holds_memory |= block.len() >= INLINE_BYTES_MAX;
-        let mut job = Job {
+        let job = Box::new(Job {
             feed: Arc::clone(self.feed),
             decoders: Arc::clone(&self.decoders),
             clock: Arc::clone(&self.clock),
             account: self.account.clone(),
             mode: self.mode,
+            turn: Some(Turn::new(&self.turns, number)),
             ticket: self.lane.ticket(),
             block,
             batch: self.spare.pop().unwrap_or_default(),
             read_at,
             arrival,
             overdue,
+            highest_seq: 0,
             done,
-        };
-        let before = self.turn.take();
-        if inline {
-            job.decode();
-            wait_for(before).await;
-            job.submit();
-            return;
-        }
-        let (passed, turn) = oneshot::channel();
-        self.turn = Some(turn);
-        tokio::spawn(async move {
-            job.decode();
-            wait_for(before).await;
-            job.submit();
-            // The one behind may be gone with its connection.
-            passed.send(()).unwrap_or_default();
         });
+        if inline { job.run() } else { self.feed.judges.judge(job) }
     }
 
     /// Answers what has been judged, in order.
@@ -545,12 +537,5 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             self.door.framer.recycle(std::mem::take(&mut batch.block));
             self.spare.push(batch);
         }
-    }
-}
-
-async fn wait_for(turn: Option<oneshot::Receiver<()>>) {
-    if let Some(turn) = turn {
-        // A turn that was dropped has passed.
-        turn.await.unwrap_or_default();
     }
 }

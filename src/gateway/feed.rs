@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::clocks::{Clocks, FeedClock};
 use super::greeting::Token;
+use super::judges::{Judges, Turn};
 use super::listener::Close;
 use super::reply::{Mode, Overdue};
 use super::sequence::{self, Account, Ledger};
@@ -35,6 +36,7 @@ pub struct Feed {
     pub delay_ms: i64,
     pub verdict_deadline: Duration,
     pub engine: Engine,
+    pub judges: Arc<Judges>,
     pub policy: Arc<Policy>,
     pub names: Arc<Names>,
     pub metrics: Arc<Metrics>,
@@ -155,13 +157,15 @@ impl Decoders {
 }
 
 /// A block on its way to the engine, with everything its reply will need.
+#[derive(Debug)]
 pub(super) struct Job {
     pub feed: Arc<Feed>,
     pub decoders: Arc<Decoders>,
     pub clock: Arc<FeedClock>,
     pub account: Option<Arc<Account>>,
     pub mode: Mode,
-    /// Its place in the connection's order.
+    /// Its place in the connection's order: for the check of its `seq`, and for the engine.
+    pub turn: Option<Turn>,
     pub ticket: Ticket,
     pub block: Vec<u8>,
     /// Memory to decode into.
@@ -170,6 +174,8 @@ pub(super) struct Job {
     pub arrival: Timestamp,
     /// Verdict mode: set as soon as the block is decoded.
     pub overdue: Option<Arc<OnceLock<Overdue>>>,
+    /// See [`Finished::highest_seq`]; known once admitted.
+    pub highest_seq: u64,
     pub done: oneshot::Sender<Finished>,
 }
 
@@ -182,8 +188,16 @@ pub(super) struct Finished {
 }
 
 impl Job {
+    /// All that is to be done with a block.
+    pub(super) fn run(mut self: Box<Self>) {
+        self.decode();
+        if let Some(turn) = self.turn.take() {
+            turn.pass(self);
+        }
+    }
+
     /// Bytes to events. A decoder that panics costs its block, not the connection, and says so.
-    pub(super) fn decode(&mut self) {
+    fn decode(&mut self) {
         let (block, mut batch) = (std::mem::take(&mut self.block), std::mem::take(&mut self.batch));
         let mut decoder = self.decoders.take();
         let arrival = Some(self.arrival);
@@ -211,14 +225,17 @@ impl Job {
         }
     }
 
-    /// Hands the events to the engine, and does whatever of its work is ready. In order of the connection's blocks where
-    /// `seq` is checked.
-    pub(super) fn submit(mut self) {
-        let highest_seq = if self.mode == Mode::None { 0 } else { sequence::highest(&self.batch) };
+    /// Checks `seq`. In the order of the connection's blocks, see [`Turn`].
+    pub(super) fn admit(&mut self) {
+        self.highest_seq = if self.mode == Mode::None { 0 } else { sequence::highest(&self.batch) };
         if let (Mode::Ack, Some(account)) = (self.mode, &self.account) {
             self.feed.counters.duplicates.increment(account.admit(&mut self.batch));
         }
-        let Job { feed, clock, account, ticket, batch, read_at, arrival, done, .. } = self;
+    }
+
+    /// Hands the events to the engine, and does whatever of its work is ready.
+    pub(super) fn submit(self: Box<Self>) {
+        let Job { feed, clock, account, ticket, batch, read_at, arrival, highest_seq, done, .. } = *self;
         let note = move |judged: Judged| {
             let n_events = judged.batch.events.len() as u64;
             let took = Clock.monotonic().saturating_duration_since(read_at);

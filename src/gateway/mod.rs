@@ -5,6 +5,7 @@
 
 pub mod clocks;
 pub mod greeting;
+pub mod judges;
 pub mod listener;
 pub mod sequence;
 pub mod tls;

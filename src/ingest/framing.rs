@@ -1,14 +1,36 @@
 //! A byte stream becomes blocks of whole records: the sole owner of "incomplete".
 //!
-//! However the stream is cut into reads, the records are the same. A line longer than
-//! [`LINE_BYTES_MAX`] is passed on cut to one byte more than that, by which the decoders know and reject
-//! it in its place; what follows it is not lost.
+//! However the stream is cut into reads, the records are the same. Three ways of losing one's place:
 //!
-//! A CSV record may go on over line breaks inside quotes, within [`RECORD_LINES_MAX`] and [`LINE_BYTES_MAX`]. Where
-//! no quote closes it within those, or closes it in the middle of a text, its first line alone is bad and the next
-//! line starts a record: a stray quote costs one line.
+//! - **Lines.** A line longer than [`LINE_BYTES_MAX`] is passed on cut to one byte more than that, by which the decoders
+//!   know and reject it in its place; what follows it is not lost. A CSV record may go on over line breaks inside
+//!   quotes, within [`RECORD_LINES_MAX`](crate::limits::RECORD_LINES_MAX) and [`LINE_BYTES_MAX`]. Where no quote closes
+//!   it within those, or closes it in the middle of a text, its first line alone is bad and the next line starts a
+//!   record: a stray quote costs one line.
+//! - **JSON objects.** What is no object, or too long for one, is passed on at the end of a block, up to where that was
+//!   seen; the next line that begins with a brace starts a record.
+//! - **HEP and SIP** say in each record where the next one starts. After one that is wrong nothing can be found again:
+//!   the stream is [broken](Framer::broken), and nothing after that is read.
 
-use crate::limits::{LINE_BYTES_MAX, RECORD_LINES_MAX};
+mod json;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod property;
+mod quoted;
+mod sip;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use json::FirstObject;
+#[allow(unused_imports)] // Until the decoders of these styles are there.
+pub(crate) use json::first_object;
+pub(crate) use quoted::{First, first_record};
+pub(crate) use sip::FirstMessage;
+#[allow(unused_imports)] // As above.
+pub(crate) use sip::first_message;
+
+use super::hep;
+use crate::event::Reject;
+use crate::limits::LINE_BYTES_MAX;
 
 /// What ends a record of a format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +39,12 @@ pub enum Style {
     Lines,
     /// A newline outside of quotes does; this byte stands between fields.
     Quoted(u8),
+    /// The length in its header does.
+    Hep,
+    /// Its `Content-Length` after the blank line does. Line breaks between messages keep connections alive.
+    Sip,
+    /// The brace that closes the object does. White space may stand between objects, and what makes them a list.
+    Json,
 }
 
 /// Cuts blocks. The reader appends to [`Framer::space`] and takes [`Framer::block`] until there is none.
@@ -25,13 +53,27 @@ pub struct Framer {
     style: Style,
     /// What came and is not in a block yet. Starts at a record.
     pending: Vec<u8>,
-    /// Bytes of `pending` in which no record ends unless more comes.
+    /// Bytes of `pending` in which no line ends unless more comes.
     seen: usize,
-    /// Inside a line that is too long: its rest is dropped.
-    skipping: bool,
+    /// How far the record at the start of `pending` was looked at.
+    message: sip::Progress,
+    object: json::Progress,
+    /// Inside a record that is bad or too long: its rest is dropped.
+    skipping: Skipping,
+    broken: Option<Reject>,
     /// Nothing was looked at yet: a byte order mark may come.
     at_start: bool,
     spare: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Skipping {
+    #[default]
+    No,
+    /// To the next newline.
+    Line,
+    /// To the next line that begins with a brace. What was dropped last may have been a newline.
+    Object { after_newline: bool },
 }
 
 /// What some spreadsheets begin a file with.
@@ -39,7 +81,17 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Framer {
     pub fn new(style: Style) -> Framer {
-        Framer { style, pending: Vec::new(), seen: 0, skipping: false, at_start: true, spare: Vec::new() }
+        Framer {
+            style,
+            pending: Vec::new(),
+            seen: 0,
+            message: sip::Progress::default(),
+            object: json::Progress::default(),
+            skipping: Skipping::No,
+            broken: None,
+            at_start: style != Style::Hep,
+            spare: Vec::new(),
+        }
     }
 
     /// Append what was read here. Has room for `room` bytes.
@@ -51,6 +103,12 @@ impl Framer {
     /// Bytes of a record that is not whole yet: a sender that stops now is slow.
     pub fn pending_bytes(&self) -> usize {
         self.pending.len()
+    }
+
+    /// Why nothing more can be read of this stream, once all blocks before that were taken. After
+    /// [`Framer::finish`] also: that it ended inside of a record.
+    pub fn broken(&self) -> Option<Reject> {
+        self.broken
     }
 
     /// Gives back an empty block's memory, for the next one.
@@ -73,20 +131,62 @@ impl Framer {
             }
             self.skip_byte_order_mark();
         }
-        if self.skipping {
+        if self.broken.is_some() {
+            self.pending.clear();
+            return None;
+        }
+        match self.style {
+            Style::Lines | Style::Quoted(_) => self.lines(),
+            Style::Hep => self.packets(),
+            Style::Sip => self.messages(),
+            Style::Json => self.objects(),
+        }
+    }
+
+    /// What is left when the stream has ended. A last line needs no newline, a last SIP message neither a blank line
+    /// nor all of its body.
+    pub fn finish(&mut self) -> Option<Vec<u8>> {
+        let rest = std::mem::take(&mut self.pending);
+        let skipping = std::mem::take(&mut self.skipping) != Skipping::No;
+        self.seen = 0;
+        self.object = json::Progress::default();
+        let message = std::mem::take(&mut self.message);
+        if rest.is_empty() || skipping || self.broken.is_some() {
+            return None;
+        }
+        let is_record = match self.style {
+            Style::Lines | Style::Quoted(_) | Style::Json => true,
+            Style::Hep => false,
+            Style::Sip => message.is_readable(&rest),
+        };
+        if !is_record {
+            self.broken = Some(Reject::Incomplete);
+        }
+        is_record.then_some(rest)
+    }
+
+    fn skip_byte_order_mark(&mut self) {
+        self.at_start = false;
+        if self.pending.starts_with(BYTE_ORDER_MARK) {
+            self.pending.drain(..BYTE_ORDER_MARK.len());
+        }
+    }
+
+    fn lines(&mut self) -> Option<Vec<u8>> {
+        if self.skipping == Skipping::Line {
             let Some(newline) = memchr::memchr(b'\n', &self.pending) else {
                 self.pending.clear();
                 return None;
             };
             self.pending.drain(..=newline);
-            (self.skipping, self.seen) = (false, 0);
+            (self.skipping, self.seen) = (Skipping::No, 0);
         }
         let fresh = self.pending.get(self.seen..).unwrap_or(&[]);
         let whole = match (memchr::memrchr(b'\n', fresh), self.style) {
             (Some(newline), Style::Lines) => self.seen + newline + 1,
             // A full window decides without a newline: the quote that was open is not closed in time.
             (found, Style::Quoted(delimiter)) if found.is_some() || self.pending.len() > LINE_BYTES_MAX => {
-                whole_records(&self.pending, delimiter)
+                quoted::whole_records(&self.pending, delimiter)
             }
             _ => 0,
         };
@@ -98,31 +198,93 @@ impl Framer {
             self.seen = self.pending.len();
             return None;
         }
-        Some(self.split_off(whole))
+        let block = self.split_off(whole);
+        self.seen = self.pending.len();
+        Some(block)
     }
 
-    /// What is left when the stream has ended. A last line needs no newline.
-    pub fn finish(&mut self) -> Option<Vec<u8>> {
-        let rest = std::mem::take(&mut self.pending);
-        let skipping = std::mem::take(&mut self.skipping);
-        self.seen = 0;
-        (!skipping && !rest.is_empty()).then_some(rest)
-    }
-
-    fn skip_byte_order_mark(&mut self) {
-        self.at_start = false;
-        if self.pending.starts_with(BYTE_ORDER_MARK) {
-            self.pending.drain(..BYTE_ORDER_MARK.len());
+    fn packets(&mut self) -> Option<Vec<u8>> {
+        let mut whole = 0;
+        while let Some(rest) = self.pending.get(whole..) {
+            match hep::first_packet(rest) {
+                hep::Framed::Whole(len) => whole += len,
+                hep::Framed::Incomplete => break,
+                hep::Framed::Broken => {
+                    self.broken = Some(Reject::FramingLost);
+                    break;
+                }
+            }
         }
+        self.whole_before_break(whole)
+    }
+
+    fn messages(&mut self) -> Option<Vec<u8>> {
+        let mut whole = 0;
+        while let Some(rest) = self.pending.get(whole..) {
+            match self.message.first(rest) {
+                FirstMessage::Whole { skip, len } => whole += skip + len,
+                FirstMessage::Between if whole == 0 => self.pending.clear(),
+                FirstMessage::Between => whole = self.pending.len(),
+                FirstMessage::Incomplete => break,
+                FirstMessage::Broken(reason) => {
+                    self.broken = Some(reason);
+                    break;
+                }
+            }
+            if whole == self.pending.len() {
+                break;
+            }
+        }
+        self.whole_before_break(whole)
+    }
+
+    fn objects(&mut self) -> Option<Vec<u8>> {
+        if let Skipping::Object { after_newline } = self.skipping {
+            match json::next_start(&self.pending, after_newline) {
+                Some(start) => {
+                    self.pending.drain(..start);
+                    self.skipping = Skipping::No;
+                }
+                None => {
+                    let after_newline = self.pending.last().map_or(after_newline, |last| *last == b'\n');
+                    self.skipping = Skipping::Object { after_newline };
+                    self.pending.clear();
+                    return None;
+                }
+            }
+        }
+        let mut whole = 0;
+        while let Some(rest) = self.pending.get(whole..) {
+            match self.object.first(rest) {
+                FirstObject::Object { end, .. } => whole += end,
+                FirstObject::Between if whole == 0 => self.pending.clear(),
+                FirstObject::Between => whole = self.pending.len(),
+                FirstObject::Open { .. } => break,
+                FirstObject::Bad { end, .. } | FirstObject::TooLong { end, .. } => {
+                    return Some(self.cut_bad_object(whole + end));
+                }
+            }
+            if whole == self.pending.len() {
+                break;
+            }
+        }
+        (whole > 0).then(|| self.split_off(whole))
     }
 
     /// The first `whole` bytes as a block. Only the tail is copied.
     fn split_off(&mut self, whole: usize) -> Vec<u8> {
         let mut next = std::mem::take(&mut self.spare);
         next.extend_from_slice(self.pending.get(whole..).unwrap_or(&[]));
-        self.seen = next.len();
         self.pending.truncate(whole);
         std::mem::replace(&mut self.pending, next)
+    }
+
+    /// As [`Framer::split_off`], without what can not be read.
+    fn whole_before_break(&mut self, whole: usize) -> Option<Vec<u8>> {
+        if self.broken.is_some() {
+            self.pending.truncate(whole);
+        }
+        (whole > 0).then(|| self.split_off(whole))
     }
 
     /// The records before `whole` and, cut, the line that starts there.
@@ -130,180 +292,21 @@ impl Framer {
     fn cut_long_line(&mut self, whole: usize) -> Vec<u8> {
         self.pending.truncate(whole + LINE_BYTES_MAX + 1);
         self.pending.push(b'\n');
-        (self.skipping, self.seen) = (true, 0);
+        (self.skipping, self.seen) = (Skipping::Line, 0);
         std::mem::replace(&mut self.pending, std::mem::take(&mut self.spare))
     }
-}
 
-/// Bytes of `stream` that are whole quoted records, however it goes on.
-fn whole_records(stream: &[u8], delimiter: u8) -> usize {
-    let mut at = 0;
-    while let Some(rest) = stream.get(at..) {
-        match first_record(rest, delimiter) {
-            First::Record { end, .. } | First::Unclosed { line_end: end } => at += end,
-            First::TooLong => match memchr::memchr(b'\n', rest) {
-                Some(newline) => at += newline + 1,
-                None => break,
-            },
-            First::Open { .. } => break,
-        }
-    }
-    at
-}
-
-/// What stands at the start of a stream of quoted records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum First {
-    /// A record of `len` bytes; the next starts at `end`.
-    Record { len: usize, end: usize },
-    /// A quote is opened and not closed within bounds: the line is bad, the next one starts a record.
-    Unclosed { line_end: usize },
-    /// A line past [`LINE_BYTES_MAX`].
-    TooLong,
-    /// The stream ends before the record does, inside or outside of quotes.
-    Open { in_quotes: bool },
-}
-
-/// Looks no further than [`LINE_BYTES_MAX`] and [`RECORD_LINES_MAX`], so that it says the same of a longer stream.
-pub(crate) fn first_record(stream: &[u8], delimiter: u8) -> First {
-    let window = stream.get(..LINE_BYTES_MAX + 1).unwrap_or(stream);
-    let (mut at, mut n_lines, mut first_newline) = (0, 1, None);
-    let mut in_quotes = window.first() == Some(&b'"');
-    at += usize::from(in_quotes);
-    loop {
-        let rest = window.get(at..).unwrap_or(&[]);
-        if in_quotes {
-            let Some(found) = memchr::memchr2(b'"', b'\n', rest) else { break };
-            at += found + 1;
-            if rest.get(found) == Some(&b'\n') {
-                first_newline.get_or_insert(at);
-                n_lines += 1;
-                if n_lines > RECORD_LINES_MAX {
-                    break;
-                }
-            } else if window.get(at) == Some(&b'"') {
-                at += 1;
-            } else {
-                in_quotes = false;
-                // A quote that closes inside of text, lines later, was opening: the one before it was astray.
-                let is_end = |b: &u8| *b == delimiter || matches!(b, b'\n' | b'\r');
-                if let (Some(line_end), Some(false)) = (first_newline, window.get(at).map(is_end)) {
-                    return First::Unclosed { line_end };
-                }
-            }
-        } else {
-            let Some(found) = memchr::memchr2(delimiter, b'\n', rest) else { break };
-            at += found + 1;
-            if rest.get(found) == Some(&b'\n') {
-                return First::Record { len: at - 1, end: at };
-            }
-            if window.get(at) == Some(&b'"') {
-                (in_quotes, at) = (true, at + 1);
-            }
-        }
-    }
-    match first_newline {
-        _ if window.len() <= LINE_BYTES_MAX && n_lines <= RECORD_LINES_MAX => First::Open { in_quotes },
-        Some(line_end) => First::Unclosed { line_end },
-        None => First::TooLong,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// All records, as the decoders would find them; long lines by their mark alone.
-    fn records(style: Style, stream: &[u8], reads: &[usize]) -> Vec<Vec<u8>> {
-        let mut framer = Framer::new(style);
-        let mut blocks = Vec::new();
-        let mut rest = stream;
-        let mut reads = reads.iter().cycle();
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at((*reads.next().unwrap()).clamp(1, rest.len()));
-            framer.space(now.len()).extend_from_slice(now);
-            rest = later;
-            while let Some(block) = framer.block() {
-                blocks.push(block);
-            }
-            assert!(framer.pending_bytes() <= 2 * LINE_BYTES_MAX + now.len());
-        }
-        blocks.extend(framer.finish());
-        let mut found = Vec::new();
-        for block in blocks {
-            let mut rest = block.as_slice();
-            while !rest.is_empty() {
-                let newline = memchr::memchr(b'\n', rest);
-                let end = match style {
-                    Style::Lines => newline.map_or(rest.len(), |at| at + 1),
-                    Style::Quoted(delimiter) => match first_record(rest, delimiter) {
-                        First::Record { end, .. } | First::Unclosed { line_end: end } => end,
-                        First::TooLong | First::Open { .. } => newline.map_or(rest.len(), |at| at + 1),
-                    },
-                };
-                let record = &rest[..end];
-                let long = record.len() > LINE_BYTES_MAX + 1;
-                found.push(if long { b"too long".to_vec() } else { record.to_vec() });
-                rest = &rest[end..];
-            }
-        }
-        found
-    }
-
-    #[test]
-    fn a_last_line_without_newline_counts() {
-        assert_eq!(records(Style::Lines, b"a\nb", &[100]), [b"a\n".to_vec(), b"b".to_vec()]);
-    }
-
-    #[test]
-    fn a_line_of_the_limit_passes_and_one_byte_more_is_cut_and_costs_no_neighbour() {
-        for (len, expected) in
-            [(LINE_BYTES_MAX, None), (LINE_BYTES_MAX + 1, Some("too long")), (300_000, Some("too long"))]
-        {
-            let line = vec![b'x'; len];
-            let stream = [b"first\n".as_slice(), &line, b"\nlast\n"].concat();
-            for read in [1 << 20, 4096, 1000, 65_536] {
-                let found = records(Style::Lines, &stream, &[read]);
-                assert_eq!(found.len(), 3, "{len} {read}");
-                assert_eq!((&found[0][..], &found[2][..]), (&b"first\n"[..], &b"last\n"[..]));
-                if let Some(mark) = expected {
-                    assert_eq!(found[1], mark.as_bytes(), "{len} {read}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn quoted_records_go_on_over_newlines_and_a_stray_quote_costs_one_line() {
-        let stream = b"a,\"b\nc\",d\r\n1,\"stray\n2,3\n4,5\n";
-        let expected = [&b"a,\"b\nc\",d\r\n"[..], b"1,\"stray\n", b"2,3\n", b"4,5\n"];
-        for read in [1, 2, 3, 7, 100] {
-            assert_eq!(records(Style::Quoted(b','), stream, &[read]), expected, "{read}");
-        }
-        assert_eq!(first_record(b"x\"y,\"open", b','), First::Open { in_quotes: true });
-        assert_eq!(first_record(b"x\"y\n", b','), First::Record { len: 3, end: 4 });
-    }
-
-    #[test]
-    fn an_unclosed_quote_is_given_up_after_so_many_lines() {
-        let stream = [b"\"\n".as_slice(), &b"x\n".repeat(RECORD_LINES_MAX)].concat();
-        assert_eq!(first_record(&stream, b','), First::Unclosed { line_end: 2 });
-    }
-
-    proptest! {
-        #[test]
-        fn records_are_the_same_however_the_stream_is_split(
-            stream in proptest::collection::vec(prop_oneof![
-                4 => Just(b"\"".to_vec()), 4 => Just(b"\n".to_vec()), 4 => Just(b",".to_vec()), 4 => Just(b"ab".to_vec()),
-                1 => Just(vec![b'y'; 70_000]), 1 => Just(vec![b'z'; 40_000]), 1 => Just(b"\n".repeat(40)),
-            ], 0..60),
-            reads in proptest::collection::vec(1usize..100_000, 1..20),
-        ) {
-            let stream = stream.concat();
-            for style in [Style::Lines, Style::Quoted(b',')] {
-                prop_assert_eq!(records(style, &stream, &reads), records(style, &stream, &[usize::MAX]));
-            }
-        }
+    /// The records before a bad one and, up to `end`, that one. What showed it to be bad may be the next one's start.
+    #[cold]
+    fn cut_bad_object(&mut self, end: usize) -> Vec<u8> {
+        let cut = self.pending.get(..end).unwrap_or(&[]);
+        let starts_next = cut.ends_with(b"\n{");
+        let after_newline = cut.ends_with(b"\n");
+        let mut next = std::mem::take(&mut self.spare);
+        next.extend_from_slice(self.pending.get(end - usize::from(starts_next)..).unwrap_or(&[]));
+        self.pending.truncate(end);
+        self.skipping = if starts_next { Skipping::No } else { Skipping::Object { after_newline } };
+        self.object = json::Progress::default();
+        std::mem::replace(&mut self.pending, next)
     }
 }

@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::csv::{Dialect, DialectName, Settings};
+pub use super::sip::property::sip_holds;
 use super::wire::{self, Origin, WireField};
 use super::{Decoder, FeedContext, Format, Framer, value};
 use crate::clock::Timestamp;
@@ -125,6 +126,16 @@ pub fn splitting_changes_nothing(format: &Format, bytes: &[u8]) {
     let Some((first, stream)) = bytes.split_first() else { return };
     let reads = [usize::from(*first) + 1, usize::from(first % 7) + 1];
     assert_eq!(said(&batches(format, stream, &reads)), said(&batches(format, stream, &[])));
+}
+
+/// Arbitrary bytes in every style of framing: how they are cut into reads changes nothing. The first byte says how.
+pub fn framing_changes_nothing(bytes: &[u8]) {
+    super::framing::property::records_are_the_same_however_split(bytes);
+}
+
+/// Arbitrary bytes as HEP.
+pub fn hep_agrees_with_itself(bytes: &[u8]) {
+    super::hep::property::what_is_read_can_be_written_and_read_again(bytes);
 }
 
 /// The formats that take any bytes without settings of their own.
@@ -309,6 +320,12 @@ mod tests {
     #[test]
     fn the_corpus_of_framing_holds() {
         corpus("framing", |bytes| splitting_changes_nothing(&Format::Ndjson, bytes));
+        corpus("framing", framing_changes_nothing);
+    }
+
+    #[test]
+    fn the_corpus_of_hep_holds() {
+        corpus("hep", hep_agrees_with_itself);
     }
 
     #[test]
