@@ -1,7 +1,7 @@
 """Kamailio proxies calls of SIPp and duplicates all SIP by HEPv3: Ringfence counts the calls that SIPp counted, exactly.
 
-Three times: over UDP, over TCP, and through two proxies of which one sends by UDP and one by TCP, so that both feeds tell
-of every call and each still counts once.
+Over UDP, over TCP, and through two proxies of which one sends by UDP and one by TCP, so that both feeds tell of every call
+and each still counts once. Then the same SIP without HEP around it, as a mirror gives it, over UDP and TCP.
 """
 import re, time
 
@@ -12,20 +12,22 @@ N_CALLS = 10
 
 CALLED = {
     "answers": "< INVITE \n > 180 INVITE \n wait 100 \n > 200 INVITE \n < ACK \n < BYE \n > 200 BYE",
-    "hangs-up": "< INVITE \n > 180 INVITE \n > 200 INVITE \n < ACK \n wait 200 \n > BYE \n < 200",
+    "hangs-up": "< INVITE \n > 180 INVITE \n wait 150 \n > 200 INVITE \n < ACK \n wait 300 \n > BYE \n < 200",
     "is-held": "< INVITE \n > 200 INVITE \n < ACK \n < INVITE \n > 200 INVITE \n < ACK \n < BYE \n > 200 BYE",
-    "is-slow": "< INVITE \n wait 1300 \n > 180 INVITE \n > 200 INVITE \n < ACK \n < BYE \n wait 700 \n > 200 BYE",
+    "keeps-talking": ("< INVITE \n > 200 INVITE \n < ACK \n < INVITE \n > 488 INVITE \n < ACK \n < BYE \n > 200 BYE"),
+    "is-slow": "< INVITE \n wait 1300 \n > 180 INVITE \n wait 150 \n > 200 INVITE \n < ACK \n < BYE \n wait 700 \n > 200 BYE",
     "rings": "< INVITE \n > 180 INVITE \n < CANCEL \n > 200 CANCEL \n > 487 INVITE \n < ACK",
+    "rings-too": "< INVITE \n > 180 INVITE \n < CANCEL \n > 200 CANCEL \n > 487 INVITE \n < ACK",
     "busy": "< INVITE \n > 486 INVITE \n < ACK",
     "missing": "< INVITE \n > 404 INVITE \n < ACK",
-    "away": "< INVITE \n > 180 INVITE \n > 480 INVITE \n < ACK",
-    "declines": "< INVITE \n > 180 INVITE \n > 603 INVITE \n < ACK",
+    "away": "< INVITE \n > 180 INVITE \n wait 150 \n > 480 INVITE \n < ACK",
+    "declines": "< INVITE \n > 180 INVITE \n wait 150 \n > 603 INVITE \n < ACK",
     "fails": "< INVITE \n > 503 INVITE \n < ACK",
     "reads": "< MESSAGE \n > 200 MESSAGE",
 }
 RINGS = "< 100 ? \n < 180 ?"
 TALKS = f"{RINGS} \n < 200 = answer \n > ACK"
-HANGS_UP = "wait 200 \n > BYE = end answered \n < 200"
+HANGS_UP = "wait 300 \n > BYE = end answered \n < 200"
 
 
 def refused(callee, code, status, words=""):
@@ -36,7 +38,9 @@ def refused(callee, code, status, words=""):
 CALLS = {
     "caller-hangs-up": (f"> INVITE = attempt \n {TALKS} \n {HANGS_UP}", ["answers"]),
     "callee-hangs-up": (f"> INVITE = attempt \n {TALKS} \n < BYE = end answered \n > 200 BYE", ["hangs-up"]),
-    "hold": (f"> INVITE = attempt \n {TALKS} \n > REINVITE \n < 100 ? \n < 200 \n > ACK \n {HANGS_UP}", ["is-held"]),
+    "hold": (f"> INVITE = attempt \n {TALKS} \n wait 300 \n > REINVITE \n < 100 ? \n < 200 \n > ACK \n {HANGS_UP}", ["is-held"]),
+    "hold-refused": (f"> INVITE = attempt \n {TALKS} \n wait 300 \n > REINVITE \n < 100 ? \n < 488 \n > ACK-REFUSAL \n {HANGS_UP}",
+                     ["keeps-talking"]),
     "sent-again": (f"> INVITE quiet = attempt \n {TALKS} \n {HANGS_UP}", ["is-slow"]),
     "ack-late": (f"> INVITE = attempt \n {RINGS} \n < 200 = answer \n wait 1300 \n > ACK \n {HANGS_UP}", ["answers"]),
     "login": (f"> INVITE secure = attempt \n < 407 \n > ACK-REFUSAL \n > INVITE secure login \n {TALKS} \n {HANGS_UP}",
@@ -45,6 +49,11 @@ CALLS = {
                     "< 403 = end rejected \n > ACK-REFUSAL", ["answers"]),
     "hunt": (f"> INVITE hunt = attempt \n {TALKS} \n {HANGS_UP}", ["busy", "answers"]),
     "fork": (f"> INVITE fork = attempt \n {TALKS} \n {HANGS_UP}", ["rings", "answers"]),
+    "fork-one-busy": (f"> INVITE fork = attempt \n {TALKS} \n {HANGS_UP}", ["busy", "answers"]),
+    "fork-cancelled": ("> INVITE fork = attempt \n < 100 ? \n < 180 \n < 180 \n wait 200 \n > CANCEL \n < 200 \n < 487 = end cancelled \n"
+                       "> ACK-REFUSAL", ["rings", "rings-too"]),
+    # The proxy tells the caller the lowest of its class.
+    "fork-all-fail": (f"> INVITE fork = attempt \n {RINGS} \n < 404 = end failed \n > ACK-REFUSAL", ["busy", "missing"]),
     "cancel": ("> INVITE = attempt \n < 100 ? \n < 180 \n wait 200 \n > CANCEL \n < 200 \n < 487 = end cancelled \n"
                "> ACK-REFUSAL", ["rings"]),
     # The proxy gives up: the callee sees a CANCEL and says 487, the caller is told 408.
@@ -106,31 +115,37 @@ def expected(meant):
     return kinds, rules
 
 
-def run(how):
+FEEDS = [("hep", "udp"), ("hep", "tcp"), ("sip", "udp"), ("sip", "tcp")]
+
+
+def copies_of(stage, ports, how):
+    """Where Kamailio has to send its copies so that a feed gets them."""
+    form, transport = how
+    if form == "sip":
+        return f"{phones.HOST}:{phones.Tap(transport, ports[how]).port};transport=tcp"
+    return f"{phones.HOST}:{ports[how]};transport={transport}"
+
+
+def run(*ways):
+    """Each way is a proxy of its own, and calls go through all of them."""
+    name = " and ".join(f"{form} over {transport}" for form, transport in ways)
     with Stage() as stage:
-        udp, tcp = phones.free_udp_port(), free_port()
-        feeds = f'''
+        ports = {how: phones.free_udp_port() if how[1] == "udp" else free_port() for how in FEEDS}
+        serve = stage.serve(RULES, more="".join(f'''
 [[feed]]
-name = "kamailio-udp"
-listen = "127.0.0.1:{udp}"
-transport = "udp"
-format = "hep"
-[[feed]]
-name = "kamailio-tcp"
-listen = "127.0.0.1:{tcp}"
-format = "hep"
-'''
-        serve = stage.serve(RULES, more=feeds)
-        by_udp, by_tcp = f"127.0.0.1:{udp}", f"127.0.0.1:{tcp};transport=tcp"
-        if how == "both":
-            entry = phones.proxy(stage, "kamailio-outer", by_udp, phones.proxy(stage, "kamailio-inner", by_tcp))
-        else:
-            entry = phones.proxy(stage, "kamailio", by_udp if how == "udp" else by_tcp)
+name = "{form}-{transport}"
+listen = "{phones.HOST}:{ports[form, transport]}"
+transport = "{transport}"
+format = "{form}"
+''' for form, transport in FEEDS))
+        entry = None
+        for number, how in enumerate(ways):
+            entry = phones.proxy(stage, f"kamailio-{number}", copies_of(stage, ports, how), entry)
         telephones = phones.Phones(stage, N_CALLS, 10)
-        for number, (name, script) in enumerate(CALLED.items(), 50):
-            telephones.called(name, script, number)
-        for number, (name, (script, callees)) in enumerate(CALLS.items(), 10):
-            telephones.call(name, script, number, entry, callees)
+        for number, (called, script) in enumerate(CALLED.items(), 50):
+            telephones.called(called, script, number)
+        for number, (calls, (script, callees)) in enumerate(CALLS.items(), 10):
+            telephones.call(calls, script, number, entry, callees)
         meant = telephones.finish()
         assert telephones.sent_again > 0, "nothing was sent again: that case was not tried"
 
@@ -141,15 +156,18 @@ format = "hep"
         got = wait_for("the counts to stand still", settled)
         for what, ours, theirs in zip(("events", "rules"), got, expected(meant)):
             wrong = {key: (ours.get(key), n) for key, n in theirs.items() if ours.get(key) != n}
-            assert not wrong, f"{how}: {what} as (ringfence, sipp): {wrong}"
+            assert not wrong, f"{name}: {what} as (ringfence, sipp): {wrong}"
         rejects = stage.metric("ringfence_ingest_rejects_total")
-        assert rejects == 0, f"{rejects:.0f} packets rejected"
+        assert rejects == 0, f"{name}: {rejects:.0f} messages rejected"
         assert stage.end(serve) == 0, "serve does not stop in peace"
         told = stage.violations.read_text() if stage.violations.exists() else ""
-        assert not told, f"{how}: calls counted twice: {told[:2000]}"
-        print(f"hep over {how}: {got[0]['attempt']} calls, {got[0]['answer']} answered, {got[0]['register']} registrations, "
-              f"{telephones.sent_again} messages sent again: as SIPp counted")
+        assert not told, f"{name}: calls counted twice: {told[:2000]}"
+        print(f"{name}: {got[0]['attempt']} calls, {got[0]['answer']} answered, {got[0]['register']} registrations, "
+              f"{telephones.sent_again} messages sent again: as SIPp counted", flush=True)
 
 
-for how in ("udp", "tcp", "both"):
-    run(how)
+run(("hep", "udp"))
+run(("hep", "tcp"))
+run(("hep", "udp"), ("hep", "tcp"))
+run(("sip", "udp"))
+run(("sip", "tcp"))

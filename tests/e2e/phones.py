@@ -6,7 +6,7 @@ answers a challenge, `login-wrong` with another password, and `hunt`, `fork`, `q
 `= end busy` behind a step says what it means to a listener: how often SIPp counted each of these steps is what the
 listener must have found.
 """
-import collections, csv, pathlib, socket, time
+import collections, csv, pathlib, socket, struct, threading, time
 from xml.sax.saxutils import quoteattr
 
 from stage import PROJECT, free_port, need, wait_for
@@ -26,7 +26,7 @@ m=audio 6000 RTP/AVP 0
 """
 EMPTY = "Content-Length: 0\n\n"
 REASONS = {180: "Ringing", 200: "OK", 404: "Not Found", 480: "Temporarily Unavailable", 486: "Busy Here",
-           487: "Request Terminated", 503: "Service Unavailable", 603: "Decline"}
+           488: "Not Acceptable Here", 487: "Request Terminated", 503: "Service Unavailable", 603: "Decline"}
 # What a callee keeps of an INVITE, for answers after a CANCEL came: Via, From, Call-ID, CSeq and To, in the caller's order.
 KEPT = '<ereg regexp="Via: .*To: [^&gt;]*&gt;" search_in="msg" assign_to="kept"/>' \
     '<ereg regexp=".*" search_in="hdr" header="From:" assign_to="peer"/>'
@@ -167,6 +167,36 @@ class Phones:
     def last_row(self, name):
         with open(self.stage.folder / name, newline="") as file:
             return list(csv.DictReader(file, delimiter=";"))[-1]
+
+
+class Tap:
+    """Takes HEP over TCP and passes the SIP in it on, bare, as a mirror of the wire would: a datagram a message, or a stream."""
+
+    def __init__(self, transport, port):
+        self.out = socket.socket(type=socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM)
+        self.out.connect((HOST, port))
+        # Messages of several connections must not be mixed.
+        self.one_at_a_time = threading.Lock()
+        self.listener = socket.create_server((HOST, 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            connection, _ = self.listener.accept()
+            threading.Thread(target=self.pass_on, args=(connection.makefile("rb"),), daemon=True).start()
+
+    def pass_on(self, stream):
+        while header := stream.read(6):
+            magic, length = struct.unpack(">4sH", header)
+            assert magic == b"HEP3", header
+            packet = stream.read(length - 6)
+            while packet:
+                vendor, kind, length = struct.unpack(">HHH", packet[:6])
+                if (vendor, kind) == (0, 0x0f):
+                    with self.one_at_a_time:
+                        self.out.sendall(packet[6:length])
+                packet = packet[length:]
 
 
 def proxy(stage, name, copies_to, next_hop=None):
