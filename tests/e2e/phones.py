@@ -205,13 +205,13 @@ def proxy(stage, name, copies_to, next_hop=None):
     modules = pathlib.Path(kamailio).resolve().parents[1] / "lib"
     modules = next(iter(sorted(modules.glob("**/kamailio/modules"))), None) or "/usr/lib/x86_64-linux-gnu/kamailio/modules"
     udp, tcp = free_udp_port(), free_port()
+    run = stage.folder / f"{name}-run"
+    run.mkdir()
     given = {"RINGFENCE_HEP": f'"sip:{copies_to}"', "LISTEN_UDP": f"udp:{HOST}:{udp}", "LISTEN_TCP": f"tcp:{HOST}:{tcp}",
-             "MODULES": f'"{modules}"', "SECRET": f'"{SECRET}"'}
+             "MODULES": f'"{modules}"', "SECRET": f'"{SECRET}"', "ACC_FOLDER": f'"flatstore:{run}"'}
     if next_hop is not None:
         given["NEXT_HOP"] = f'"sip:{HOST}:{next_hop}"'
     defines = [word for key, value in given.items() for word in ("-A", f"{key}={value}")]
-    run = stage.folder / f"{name}-run"
-    run.mkdir()
     program = stage.start(name, kamailio, "-f", PROJECT / "tests/e2e/proxy.cfg", "-DD", "-E", "-m", 64, "-M", 8, "-Y", run, *defines)
 
     def ready():
