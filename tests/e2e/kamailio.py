@@ -1,12 +1,13 @@
 """Kamailio proxies calls of SIPp and duplicates all SIP by HEPv3: Ringfence counts the calls that SIPp counted, exactly.
 
 Over UDP, over TCP, and through two proxies of which one sends by UDP and one by TCP, so that both feeds tell of every call
-and each still counts once. Then the same SIP without HEP around it, as a mirror gives it, over UDP and TCP.
+and each still counts once. Then the same SIP without HEP around it, as a mirror gives it, over UDP and TCP; and the rows of
+Kamailio's own accounting.
 """
-import re, time
+import json, re, time
 
 import phones
-from stage import Stage, free_port, wait_for
+from stage import Stage, free_port, ringfence, wait_for
 
 N_CALLS = 10
 
@@ -46,7 +47,7 @@ CALLS = {
     "login": (f"> INVITE secure = attempt \n < 407 \n > ACK-REFUSAL \n > INVITE secure login \n {TALKS} \n {HANGS_UP}",
               ["answers"]),
     "login-wrong": ("> INVITE secure = attempt \n < 407 \n > ACK-REFUSAL \n > INVITE secure login-wrong \n"
-                    "< 403 = end rejected \n > ACK-REFUSAL", ["answers"]),
+                    "< 403 = end rejected at-once \n > ACK-REFUSAL", ["answers"]),
     "hunt": (f"> INVITE hunt = attempt \n {TALKS} \n {HANGS_UP}", ["busy", "answers"]),
     "fork": (f"> INVITE fork = attempt \n {TALKS} \n {HANGS_UP}", ["rings", "answers"]),
     "fork-one-busy": (f"> INVITE fork = attempt \n {TALKS} \n {HANGS_UP}", ["busy", "answers"]),
@@ -108,11 +109,27 @@ def expected(meant):
     kinds["end"] = sum(n for what, n in meant.items() if what.startswith("end "))
     kinds["register"] = meant["register"] + meant["register refused"]
     kinds |= {"cdr": 0, "interim": 0}
-    rules = {f"end-{status}": meant[f"end {status}"] for status in STATUSES}
+    rules = {f"end-{status}": sum(n for what, n in meant.items() if what.split()[:2] == ["end", status])
+             for status in STATUSES}
     rules["register-refused"] = meant["register refused"]
     # Thresholds count all they look at.
     rules |= {f"twice-{on}": kinds[on] for on in ("attempt", "answer", "end")}
     return kinds, rules
+
+
+def check_rows(stage, name, meant):
+    """The rows of Kamailio's accounting tell of the same calls, but for those it refused without a transaction."""
+    without = meant.pop("end rejected at-once")
+    meant["attempt"] -= without
+    rows = sorted((stage.folder / f"{name}-run").glob("acc_*.log"))
+    summary = json.loads(ringfence("replay", "--rules", stage.folder / "rules", "--input-format", "kamailio-acc",
+                                   "--output", "summary", *rows).stdout)
+    kinds, rules = expected(meant)
+    assert summary["events"] == kinds["attempt"] and summary["rejects"] == {}, f"{kinds['attempt']} calls, but {summary}"
+    rules["register-refused"] = 0
+    wrong = {rule: (summary["rules"][rule]["matched"], n) for rule, n in rules.items() if summary["rules"][rule]["matched"] != n}
+    assert not wrong, f"rows of {name}: as (ringfence, sipp): {wrong}"
+    print(f"{len(rows)} files of accounting rows: {summary['events']} calls, as SIPp counted", flush=True)
 
 
 FEEDS = [("hep", "udp"), ("hep", "tcp"), ("sip", "udp"), ("sip", "tcp")]
@@ -126,7 +143,7 @@ def copies_of(stage, ports, how):
     return f"{phones.HOST}:{ports[how]};transport={transport}"
 
 
-def run(*ways):
+def run(*ways, rows=False):
     """Each way is a proxy of its own, and calls go through all of them."""
     name = " and ".join(f"{form} over {transport}" for form, transport in ways)
     with Stage() as stage:
@@ -164,9 +181,11 @@ format = "{form}"
         assert not told, f"{name}: calls counted twice: {told[:2000]}"
         print(f"{name}: {got[0]['attempt']} calls, {got[0]['answer']} answered, {got[0]['register']} registrations, "
               f"{telephones.sent_again} messages sent again: as SIPp counted", flush=True)
+        if rows:
+            check_rows(stage, "kamailio-0", meant)
 
 
-run(("hep", "udp"))
+run(("hep", "udp"), rows=True)
 run(("hep", "tcp"))
 run(("hep", "udp"), ("hep", "tcp"))
 run(("sip", "udp"))
