@@ -108,7 +108,7 @@ def expected(meant):
     kinds = {kind: meant[kind] for kind in ("attempt", "answer", "options", "message")}
     kinds["end"] = sum(n for what, n in meant.items() if what.startswith("end "))
     kinds["register"] = meant["register"] + meant["register refused"]
-    kinds |= {"cdr": 0, "interim": 0}
+    kinds["cdr"] = 0
     rules = {f"end-{status}": sum(n for what, n in meant.items() if what.split()[:2] == ["end", status])
              for status in STATUSES}
     rules["register-refused"] = meant["register refused"]
