@@ -1,5 +1,5 @@
 //! How many events a second one thread decodes, by format: NDJSON as gateways write it, the same with keys in
-//! ever-changing order, Asterisk CSV.
+//! ever-changing order, Asterisk CSV. And how many SIP messages it parses: INVITEs of 600 bytes, responses of 400.
 //!
 //! `cargo bench --bench codec`. Inputs come from a fixed seed and look like workload W1.
 
@@ -10,7 +10,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringfence::event::dialplan::DialPlan;
 use ringfence::event::{Batch, Names};
 use ringfence::ingest::csv::{Dialect, DialectName, Settings};
-use ringfence::ingest::{Decoder, FeedContext, Format};
+use ringfence::ingest::{Decoder, FeedContext, Format, sip};
 
 const N_EVENTS: usize = 1000;
 
@@ -68,6 +68,64 @@ fn asterisk() -> Vec<u8> {
     (0..N_EVENTS).map(line).collect::<String>().into_bytes()
 }
 
+/// INVITEs as a trunk sends them, each of `INVITE_BYTES` with what there is of its session description.
+fn invites() -> Vec<Vec<u8>> {
+    const INVITE_BYTES: usize = 600;
+    let mut r = Seeded(42);
+    let invite = |n| {
+        let (caller, callee) = (r.below(10_000_000), r.below(10_000_000));
+        let mut text = format!(
+            "INVITE sip:+1210{callee:07}@10.0.0.2:5060;user=phone SIP/2.0\r\n\
+             Via: SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bK{n:012x};rport\r\n\
+             Max-Forwards: 70\r\n\
+             From: \"Alice\" <sip:+4670{caller:07}@10.0.0.1;user=phone>;tag={:08x}\r\n\
+             To: <sip:+1210{callee:07}@10.0.0.2;user=phone>\r\n\
+             Call-ID: {:016x}-{n}@10.0.0.1\r\n\
+             CSeq: 1 INVITE\r\n\
+             Contact: <sip:+4670{caller:07}@10.0.0.1:5060;transport=udp>\r\n\
+             P-Asserted-Identity: <sip:+4670{caller:07}@10.0.0.1>\r\n\
+             Allow: INVITE, ACK, CANCEL, BYE, OPTIONS\r\n\
+             User-Agent: bench\r\n\
+             Content-Type: application/sdp\r\nContent-Length: 250\r\n\r\nv=0\r\n",
+            r.below(u64::MAX),
+            r.below(u64::MAX),
+        )
+        .into_bytes();
+        text.resize(INVITE_BYTES, b'a');
+        text
+    };
+    (0..N_EVENTS).map(invite).collect()
+}
+
+/// What an endpoint answers them with.
+fn responses(invites: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let response = |invite: &Vec<u8>| {
+        let text = String::from_utf8_lossy(invite);
+        let copied = text.lines().filter(|l| ["Via", "From", "To", "Call-ID", "CSeq"].iter().any(|h| l.starts_with(h)));
+        let head = copied.map(|line| format!("{line}\r\n")).collect::<String>();
+        format!(
+            "SIP/2.0 180 Ringing\r\n{head}Contact: <sip:10.0.0.2:5060>\r\nServer: bench\r\nContent-Length: 0\r\n\r\n"
+        )
+    };
+    invites.iter().map(|invite| response(invite).into_bytes()).collect()
+}
+
+fn messages(criterion: &mut Criterion) {
+    let invites = invites();
+    let mut group = criterion.benchmark_group("sip");
+    group.throughput(Throughput::Elements(N_EVENTS as u64));
+    for (name, messages) in [("responses", responses(&invites)), ("invites of 600 bytes", invites)] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                for message in &messages {
+                    assert!(black_box(sip::parse(black_box(message))).is_ok());
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
 fn codec(criterion: &mut Criterion) {
     let settings =
         Settings { dialect: DialectName::Asterisk, time_zone: Some("Europe/Stockholm".into()), ..Settings::default() };
@@ -93,5 +151,5 @@ fn codec(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, codec);
+criterion_group!(benches, codec, messages);
 criterion_main!(benches);

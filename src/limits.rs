@@ -4,16 +4,20 @@
 /// fields and bounds what one connection can make us buffer.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
+/// Longest call record in JSON. FreeSWITCH writes every variable of the channel, media descriptions included: 12 KiB is
+/// usual, and calls that were transferred often have several times that.
+pub const JSON_CDR_BYTES_MAX: usize = 256 * 1024;
+
+/// Longest body of a post. FreeSWITCH may wrap a record in base64 or escape it, which makes it up to twice as long; one
+/// that is near the limit goes better bare.
+pub const POST_BYTES_MAX: usize = JSON_CDR_BYTES_MAX;
+
 /// Lines a quoted CSV record may go on over. Real free-text fields hold a few line breaks; the bound keeps a
 /// stray quote from being looked for again and again through 64 KiB.
 pub const RECORD_LINES_MAX: usize = 32;
 
 /// Longest SIP message: no datagram, and so no HEP packet, carries more.
 pub const SIP_MESSAGE_BYTES_MAX: usize = 64 * 1024;
-
-/// Longest call record in JSON. One of FreeSWITCH repeats its variables for every step a call has taken; tens of KiB
-/// have been seen.
-pub const JSON_RECORD_BYTES_MAX: usize = 256 * 1024;
 
 /// One read of a file or a busy connection. Large enough that per-batch costs vanish, small enough
 /// that a batch of decoded events stays in the second-level cache (measured: 128-512 KiB are alike).
@@ -113,3 +117,20 @@ pub const LATENESS_MS_DEFAULT: i64 = 5_000;
 
 /// Entries of a dynamic list, unless it says otherwise.
 pub const DYNAMIC_ENTRIES_DEFAULT: usize = 100_000;
+
+/// How long a SIP request may be answered or sent again: 64 times T1, timers B, F and H of RFC 3261.
+pub const SIP_TRANSACTION_MS: i64 = 32_000;
+
+/// How long after a refusal a proxy before the callee may take to try the next one. It does so at once; the rest is for
+/// what is told late.
+pub const SIP_HUNT_MS: i64 = 1_000;
+
+/// Longest time from an INVITE to its final answer. Timer C of RFC 3261 ends it after three minutes; some PBXs let
+/// queues ring longer.
+pub const SIP_SETUP_MS_MAX: i64 = 10 * 60_000;
+
+/// Branches of one forked call, beside the first, that are kept apart.
+pub const SIP_FORKS_MAX: usize = 64;
+
+/// Registrations and single requests that are remembered.
+pub const SIP_REQUESTS_MAX: usize = 128 * 1024;

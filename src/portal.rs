@@ -1,4 +1,7 @@
-//! The HTTP side: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever restarts us. Later the API and the pages.
+//! The HTTP side: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever restarts us, posts of call records. Later
+//! the rest of the API and the pages.
+
+mod cdr;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,12 +12,15 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+use crate::gateway::post::Door;
 use crate::metrics::Metrics;
 
 /// Connections at once; the next ones wait in the kernel's queue.
@@ -39,6 +45,10 @@ pub struct Pages {
     pub metrics: bool,
 }
 
+/// The other end of a request's connection.
+#[derive(Clone, Copy, Debug)]
+struct Peer(SocketAddr);
+
 /// A bound HTTP address.
 #[derive(Debug)]
 pub struct Portal {
@@ -47,8 +57,15 @@ pub struct Portal {
 }
 
 impl Portal {
-    pub async fn bind(address: SocketAddr, pages: Pages, status: Status) -> std::io::Result<Portal> {
-        Ok(Portal { socket: TcpListener::bind(address).await?, router: router(pages, status) })
+    /// `doors` are the feeds that take posts here.
+    pub async fn bind(
+        address: SocketAddr,
+        pages: Pages,
+        status: Status,
+        doors: &[Arc<Door>],
+    ) -> std::io::Result<Portal> {
+        let router = cdr::routes(router(pages, status), doors);
+        Ok(Portal { socket: TcpListener::bind(address).await?, router })
     }
 
     pub fn address(&self) -> std::io::Result<SocketAddr> {
@@ -64,7 +81,7 @@ impl Portal {
                 accepted = self.socket.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
-            let Ok((stream, _)) = accepted else {
+            let Ok((stream, peer)) = accepted else {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
@@ -72,14 +89,18 @@ impl Portal {
             tokio::spawn(async move {
                 let _place = place;
                 // Given up after its time; whatever it still wanted, it may ask again.
-                drop(tokio::time::timeout(CONNECTION_TIMEOUT, answer(stream, router)).await);
+                drop(tokio::time::timeout(CONNECTION_TIMEOUT, answer(stream, peer, router)).await);
             });
         }
     }
 }
 
-async fn answer(stream: TcpStream, router: Router) {
+async fn answer(stream: TcpStream, peer: SocketAddr, router: Router) {
     let service = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        service.call(request)
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

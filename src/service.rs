@@ -24,6 +24,7 @@ use crate::event::{Kind, Names, Reject};
 use crate::gateway::clocks::Clocks;
 use crate::gateway::judges::Judges;
 use crate::gateway::listener::{Close, Listener};
+use crate::gateway::post::Door;
 use crate::gateway::sequence::Ledger;
 use crate::gateway::{Feed, Sample};
 use crate::ingest::FeedContext;
@@ -113,24 +114,31 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     };
     let engine = Engine::new(Arc::clone(&policy), Arc::clone(&names), settings, emit);
 
-    // HTTP.
+    // Feeds.
     let ready = Arc::new(AtomicBool::new(false));
     let status = Status { metrics: Arc::clone(&metrics), ready: Arc::clone(&ready) };
-    let (http, metrics_address, mut background) = start_http(&config, &status, &stopping).await?;
-
-    // Feeds.
     let clocks = Arc::new(Clocks::default());
     let judges = Arc::new(Judges::start(n_threads(&config)).context("cannot start threads")?);
     let ledger = Arc::default();
     let shared = Shared { engine: engine.clone(), judges, policy: Arc::clone(&policy), names, metrics, ledger };
-    let mut bound = Vec::new();
+    let (mut bound, mut doors) = (Vec::new(), Vec::new());
     for (index, settings) in config.feeds.iter().enumerate() {
         let feed = Arc::new(shared.feed(index, settings, &config, &clocks)?);
-        let listener = Listener::bind(settings.listener.clone(), feed).map_err(|e| anyhow!(e))?;
-        bound.push((settings.name.clone(), listener.address()?, listener));
+        if settings.over_http {
+            doors.push(Arc::new(Door::new(Arc::clone(&feed), settings.listener.slow_timeout)));
+        }
+        if settings.over_tcp {
+            let listener = Listener::bind(settings.listener.clone(), feed).map_err(|e| anyhow!(e))?;
+            bound.push((settings.name.clone(), listener.address()?, listener));
+        }
     }
+
+    // HTTP.
+    let (http, metrics_address, mut background) = start_http(&config, &status, &doors, &stopping).await?;
     let feeds: Vec<_> = bound.iter().map(|(name, address, _)| (name.clone(), *address)).collect();
-    let listeners = bound.into_iter().map(|(.., listener)| tokio::spawn(listener.run(stopping.clone()))).collect();
+    let listeners = bound.into_iter().map(|(.., listener)| tokio::spawn(listener.run(stopping.clone())));
+    let doors = doors.into_iter().map(|door| tokio::spawn(door.close(stopping.clone())));
+    let listeners = listeners.chain(doors).collect();
 
     background.push(tokio::spawn(tick(engine, clocks, policy.lateness_ms, stopping.clone())));
     background.push(tokio::spawn(upkeep(Arc::clone(&shared.metrics), Arc::clone(&notifier), stopping)));
@@ -247,6 +255,8 @@ impl Shared {
             gateway_from_event: false,
             gateway: self.names.gateway(&settings.gateway).context("too many gateways in the settings")?,
             seq_required: false,
+            calls: Arc::new(crate::ingest::CallTable::new(0)),
+            capture_key: None,
         })
     }
 }
@@ -254,11 +264,17 @@ impl Shared {
 type Http = (Option<SocketAddr>, Option<SocketAddr>, Vec<JoinHandle<()>>);
 
 /// One address for both kinds of pages where the settings say so.
-async fn start_http(config: &Config, status: &Status, stopping: &watch::Receiver<bool>) -> anyhow::Result<Http> {
+async fn start_http(
+    config: &Config,
+    status: &Status,
+    doors: &[Arc<Door>],
+    stopping: &watch::Receiver<bool>,
+) -> anyhow::Result<Http> {
     let mut tasks = Vec::new();
     let mut serve = async |address: Option<SocketAddr>, pages: Pages| -> anyhow::Result<Option<SocketAddr>> {
         let Some(address) = address else { return Ok(None) };
-        let portal = Portal::bind(address, pages, status.clone()).await;
+        let doors = if pages.health { doors } else { &[] };
+        let portal = Portal::bind(address, pages, status.clone(), doors).await;
         let portal = portal.with_context(|| format!("cannot bind HTTP to {address}"))?;
         let address = portal.address()?;
         tasks.push(tokio::spawn(portal.run(stopping.clone())));

@@ -42,7 +42,7 @@ fn unknown_webhooks(config: &Config, policy: &Policy) -> Vec<Mismatch> {
 
 /// W105: a CDR comes when its call is over, so a rule on calls that are up never sees one.
 fn no_calls_to_follow(config: &Config, policy: &Policy) -> Vec<Mismatch> {
-    let only_records = config.feeds.iter().all(|feed| matches!(feed.format, Format::Csv(_)));
+    let only_records = config.feeds.iter().all(|feed| matches!(feed.format, Format::Csv(_) | Format::JsonCdr));
     let follows = |rule: &&ThresholdRule| matches!(rule.measure, Measure::Concurrent);
     if !only_records || config.feeds.is_empty() {
         return Vec::new();

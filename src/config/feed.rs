@@ -21,6 +21,10 @@ pub struct FeedSettings {
     /// Label of its metrics, and name of its gateway where nothing else tells.
     pub name: String,
     pub listener: ListenerSettings,
+    /// It listens itself. Records of `json-cdr` may come by HTTP alone.
+    pub over_tcp: bool,
+    /// It takes posts on the address of `[http]`: `json-cdr` alone.
+    pub over_http: bool,
     pub format: Format,
     pub customer: CustomerSource,
     pub gateway: String,
@@ -57,6 +61,8 @@ impl Default for FeedSettings {
         FeedSettings {
             name: "ndjson".into(),
             listener: ListenerSettings::at(super::loopback(7060)),
+            over_tcp: true,
+            over_http: false,
             format: Format::Ndjson,
             customer: CustomerSource::Event,
             gateway: "ndjson".into(),
@@ -79,15 +85,16 @@ impl FeedSettings {
     pub fn delay_ms(&self, lateness_ms: i64) -> i64 {
         match (self.delay, &self.format) {
             (Some(delay), _) => delay.as_millis() as i64,
-            (None, Format::Ndjson) => lateness_ms,
-            (None, Format::Csv(_)) => CDR_DELAY_MS,
+            (None, Format::Ndjson | Format::Hep | Format::Sip) => lateness_ms,
+            (None, Format::Csv(_) | Format::JsonCdr) => CDR_DELAY_MS,
         }
     }
 }
 
 pub(super) fn read(section: &Section<'_, '_>) -> FeedSettings {
     let usual = FeedSettings::default();
-    let format = section.word("format", &[("ndjson", FormatWord::Ndjson), ("csv", FormatWord::Csv)]);
+    let format = section.word("format", FORMATS).unwrap_or(FormatWord::Ndjson);
+    let is_posted = format == FormatWord::JsonCdr;
     let name = section.text("name").unwrap_or_else(|| "ndjson".into());
     if name.len() > ID_BYTES_MAX {
         section.problem("name", format!("longer than {ID_BYTES_MAX} bytes"));
@@ -97,13 +104,16 @@ pub(super) fn read(section: &Section<'_, '_>) -> FeedSettings {
     let tokens = read_tokens(section);
     let feed = FeedSettings {
         name,
-        format: read_format(section, format.unwrap_or(FormatWord::Ndjson)),
+        format: read_format(section, format),
+        over_tcp: !is_posted || section.has("listen"),
+        over_http: is_posted && section.boolean("http").unwrap_or(true),
         customer: read_customer(section, listener.listen),
         gateway,
         trunks: section.text_map("trunks"),
         dial_plan: read_dial_plan(section),
         merge: section.boolean("merge"),
-        dedup: section.boolean("dedup").unwrap_or(false),
+        // What was posted and not answered in time is posted again.
+        dedup: section.boolean("dedup").unwrap_or(is_posted),
         both_legs: section.word("legs", &[("a", false), ("both", true)]).unwrap_or(false),
         delay: section.integer("delay_s", 0..=86_400).map(|s| Duration::from_secs(s.unsigned_abs())),
         listener,
@@ -114,21 +124,45 @@ pub(super) fn read(section: &Section<'_, '_>) -> FeedSettings {
     feed
 }
 
+/// What the address of `[http]` means for the feeds that take posts there.
+pub(super) fn meet_http(sections: &[Section<'_, '_>], feeds: &mut [FeedSettings], http: Option<SocketAddr>) {
+    for (section, feed) in sections.iter().zip(feeds).filter(|(_, feed)| feed.over_http) {
+        match http {
+            None if feed.over_tcp && !section.has("http") => feed.over_http = false,
+            None => section.problem("http", "there is no HTTP: `http.listen` is off".into()),
+            // As with a listener that others can reach.
+            Some(http) if !is_private(http) && !section.has("customer") => feed.customer = CustomerSource::Trunk,
+            Some(_) => {}
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum FormatWord {
     Ndjson,
     Csv,
+    Hep,
+    Sip,
+    JsonCdr,
 }
 
+const FORMATS: &[(&str, FormatWord)] =
+    &[("ndjson", FormatWord::Ndjson), ("csv", FormatWord::Csv), ("json-cdr", FormatWord::JsonCdr), ("hep", FormatWord::Hep), ("sip", FormatWord::Sip)];
+
 fn read_format(section: &Section<'_, '_>, word: FormatWord) -> Format {
+    if word != FormatWord::Csv && section.has("csv") {
+        section.foreign::<csv::Settings>("csv");
+        section.problem("csv", "is for feeds with `format = \"csv\"`".into());
+    }
+    if word != FormatWord::JsonCdr && section.has("http") {
+        section.boolean("http");
+        section.problem("http", "is for feeds with `format = \"json-cdr\"`".into());
+    }
     match word {
-        FormatWord::Ndjson => {
-            if section.has("csv") {
-                section.foreign::<csv::Settings>("csv");
-                section.problem("csv", "is for feeds with `format = \"csv\"`".into());
-            }
-            Format::Ndjson
-        }
+        FormatWord::Ndjson => Format::Ndjson,
+        FormatWord::Hep => Format::Hep,
+        FormatWord::Sip => Format::Sip,
+        FormatWord::JsonCdr => Format::JsonCdr,
         FormatWord::Csv => {
             let settings = section.foreign("csv").unwrap_or_default();
             match Dialect::new(&settings) {
@@ -214,6 +248,16 @@ fn check_access(section: &Section<'_, '_>, feed: &FeedSettings) {
     let asks = ["token", "token_file", "token_env", "gateways"].iter().any(|key| section.has(key));
     if matches!(feed.format, Format::Csv(_)) && asks {
         section.problem("format", "a csv feed has no hello to show a token in: set `tls.client_ca_file`".into());
+    }
+    if matches!(feed.format, Format::JsonCdr) {
+        if !feed.over_tcp && !feed.over_http {
+            section.problem("http", "nothing comes in: set `listen`, or leave `http` on".into());
+        }
+        if feed.over_tcp && asks && !mutual && !insecure {
+            let advice = "over TCP no token can be shown: leave `listen` out and take posts alone, or set \
+                          `tls.client_ca_file`, or `insecure = true`";
+            return section.problem("listen", advice.into());
+        }
     }
     if !is_private(feed.listener.listen) && !mutual && !asks && !insecure {
         let advice = "set `token_file`, `tls.client_ca_file`, or `insecure = true`";

@@ -109,6 +109,7 @@ fn read(root: &Section<'_, '_>) -> Config {
         config.http = listen(&http, config.http);
         http.finish();
     }
+    feed::meet_http(&feeds, &mut config.feeds, config.http);
     if let Some(metrics) = root.section("metrics") {
         config.metrics = listen(&metrics, config.metrics);
         metrics.finish();
@@ -154,8 +155,10 @@ fn check_names(sections: &[Section<'_, '_>], feeds: &[FeedSettings]) {
             section
                 .problem("name", format!("there is a feed `{}` already; names tell feeds apart in metrics", feed.name));
         }
-        let port_taken =
-            |f: &&FeedSettings| f.listener.listen == feed.listener.listen && feed.listener.listen.port() != 0;
+        let port_taken = |f: &&FeedSettings| {
+            let both_listen = f.over_tcp && feed.over_tcp;
+            both_listen && f.listener.listen == feed.listener.listen && feed.listener.listen.port() != 0
+        };
         if let Some(other) = earlier.iter().find(port_taken) {
             section.problem("listen", format!("{} is the address of feed `{}` too", feed.listener.listen, other.name));
         }

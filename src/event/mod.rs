@@ -320,6 +320,7 @@ words! {
         Incomplete = "incomplete",
         NotSip = "not_sip",
         MissingHeader = "missing_header",
+        BadKey = "bad_key",
         FramingLost = "framing_lost",
         MessageTooLong = "message_too_long",
     }

@@ -82,11 +82,12 @@ where
     close
 }
 
-/// May blocks of one stream be decoded at the same time? The rows of a CSV stream mean what its header says.
+/// May blocks of one stream be decoded at the same time? The rows of a CSV stream mean what its header says, and SIP
+/// messages what came before them.
 fn decodes_apart(format: &Format) -> bool {
     match format {
-        Format::Ndjson => true,
-        Format::Csv(_) => false,
+        Format::Ndjson | Format::JsonCdr => true,
+        Format::Csv(_) | Format::Hep | Format::Sip => false,
     }
 }
 

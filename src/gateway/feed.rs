@@ -117,6 +117,14 @@ impl Feed {
         }
     }
 
+    /// A posted body that holds no record at all.
+    pub(super) fn reject_body(&self) {
+        self.counters.rejects(Reject::Malformed as usize, 1);
+        if let Some(held_back) = self.sample.next(1) {
+            self.log_reject(Rejected { before: 0, seq: 0, reason: Reject::Malformed }, 1, held_back);
+        }
+    }
+
     /// Why nothing of a stream can be read.
     fn log_problem(&self, problem: &str) {
         if let Some(held_back) = self.problems.next(1) {
@@ -197,7 +205,7 @@ impl Job {
     }
 
     /// Bytes to events. A decoder that panics costs its block, not the connection, and says so.
-    fn decode(&mut self) {
+    pub(super) fn decode(&mut self) {
         let (block, mut batch) = (std::mem::take(&mut self.block), std::mem::take(&mut self.batch));
         let mut decoder = self.decoders.take();
         let arrival = Some(self.arrival);

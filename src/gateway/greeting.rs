@@ -32,7 +32,7 @@ impl Token {
     }
 
     /// Comparing digests tells nothing of how much of a guess was right.
-    fn fits(&self, shown: &str, gateway: &str) -> bool {
+    pub(super) fn fits(&self, shown: &str, gateway: &str) -> bool {
         let digest: [u8; 32] = Sha256::digest(shown.as_bytes()).into();
         digest == self.digest && self.gateway.as_deref().is_none_or(|own| own == gateway)
     }

@@ -7,6 +7,7 @@ pub mod clocks;
 pub mod greeting;
 pub mod judges;
 pub mod listener;
+pub mod post;
 pub mod sequence;
 pub mod tls;
 

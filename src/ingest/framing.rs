@@ -7,12 +7,11 @@
 //!   quotes, within [`RECORD_LINES_MAX`](crate::limits::RECORD_LINES_MAX) and [`LINE_BYTES_MAX`]. Where no quote closes
 //!   it within those, or closes it in the middle of a text, its first line alone is bad and the next line starts a
 //!   record: a stray quote costs one line.
-//! - **JSON objects.** What is no object, or too long for one, is passed on at the end of a block, up to where that was
-//!   seen; the next line that begins with a brace starts a record.
+//! - **JSON objects.** What is no object, or too long for one, is passed on in its place, up to what showed it; what
+//!   follows is read from where [`Bounds`] says that an object starts.
 //! - **HEP and SIP** say in each record where the next one starts. After one that is wrong nothing can be found again:
 //!   the stream is [broken](Framer::broken), and nothing after that is read.
 
-mod json;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod property;
 mod quoted;
@@ -20,15 +19,11 @@ mod sip;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use json::FirstObject;
-#[allow(unused_imports)] // Until the decoders of these styles are there.
-pub(crate) use json::first_object;
 pub(crate) use quoted::{First, first_record};
-pub(crate) use sip::FirstMessage;
-#[allow(unused_imports)] // As above.
-pub(crate) use sip::first_message;
+pub(crate) use sip::{FirstMessage, first_message};
 
 use super::hep;
+use super::json_cdr::{Bounds, Next};
 use crate::event::Reject;
 use crate::limits::LINE_BYTES_MAX;
 
@@ -53,27 +48,17 @@ pub struct Framer {
     style: Style,
     /// What came and is not in a block yet. Starts at a record.
     pending: Vec<u8>,
-    /// Bytes of `pending` in which no line ends unless more comes.
+    /// Bytes of `pending` in which no record ends unless more comes.
     seen: usize,
-    /// How far the record at the start of `pending` was looked at.
+    /// Inside a line that is too long: its rest is dropped.
+    skipping: bool,
+    /// What is known of the message, or the object, that `pending` begins with.
     message: sip::Progress,
-    object: json::Progress,
-    /// Inside a record that is bad or too long: its rest is dropped.
-    skipping: Skipping,
+    object: Bounds,
     broken: Option<Reject>,
     /// Nothing was looked at yet: a byte order mark may come.
     at_start: bool,
     spare: Vec<u8>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Skipping {
-    #[default]
-    No,
-    /// To the next newline.
-    Line,
-    /// To the next line that begins with a brace. What was dropped last may have been a newline.
-    Object { after_newline: bool },
 }
 
 /// What some spreadsheets begin a file with.
@@ -85,9 +70,9 @@ impl Framer {
             style,
             pending: Vec::new(),
             seen: 0,
+            skipping: false,
             message: sip::Progress::default(),
-            object: json::Progress::default(),
-            skipping: Skipping::No,
+            object: Bounds::default(),
             broken: None,
             at_start: style != Style::Hep,
             spare: Vec::new(),
@@ -147,9 +132,8 @@ impl Framer {
     /// nor all of its body.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
         let rest = std::mem::take(&mut self.pending);
-        let skipping = std::mem::take(&mut self.skipping) != Skipping::No;
-        self.seen = 0;
-        self.object = json::Progress::default();
+        let skipping = std::mem::take(&mut self.skipping);
+        (self.seen, self.object) = (0, Bounds::default());
         let message = std::mem::take(&mut self.message);
         if rest.is_empty() || skipping || self.broken.is_some() {
             return None;
@@ -173,13 +157,13 @@ impl Framer {
     }
 
     fn lines(&mut self) -> Option<Vec<u8>> {
-        if self.skipping == Skipping::Line {
+        if self.skipping {
             let Some(newline) = memchr::memchr(b'\n', &self.pending) else {
                 self.pending.clear();
                 return None;
             };
             self.pending.drain(..=newline);
-            (self.skipping, self.seen) = (Skipping::No, 0);
+            (self.skipping, self.seen) = (false, 0);
         }
         let fresh = self.pending.get(self.seen..).unwrap_or(&[]);
         let whole = match (memchr::memrchr(b'\n', fresh), self.style) {
@@ -238,37 +222,34 @@ impl Framer {
         self.whole_before_break(whole)
     }
 
+    /// What is no object stays in its place: the decoder finds it as [`Bounds`] does here, and says so.
     fn objects(&mut self) -> Option<Vec<u8>> {
-        if let Skipping::Object { after_newline } = self.skipping {
-            match json::next_start(&self.pending, after_newline) {
-                Some(start) => {
-                    self.pending.drain(..start);
-                    self.skipping = Skipping::No;
-                }
-                None => {
-                    let after_newline = self.pending.last().map_or(after_newline, |last| *last == b'\n');
-                    self.skipping = Skipping::Object { after_newline };
-                    self.pending.clear();
-                    return None;
-                }
-            }
+        if self.object.is_lost() {
+            let lost = self.object.skip(&self.pending);
+            self.pending.drain(..lost);
         }
         let mut whole = 0;
-        while let Some(rest) = self.pending.get(whole..) {
-            match self.object.first(rest) {
-                FirstObject::Object { end, .. } => whole += end,
-                FirstObject::Between if whole == 0 => self.pending.clear(),
-                FirstObject::Between => whole = self.pending.len(),
-                FirstObject::Open { .. } => break,
-                FirstObject::Bad { end, .. } | FirstObject::TooLong { end, .. } => {
-                    return Some(self.cut_bad_object(whole + end));
+        while let Some(fresh) = self.pending.get(self.seen..) {
+            match self.object.next(fresh) {
+                Next::Whole(len) => self.seen += len,
+                Next::Bad(len) | Next::TooLong(len) => {
+                    self.seen += len;
+                    self.seen += self.object.skip(self.pending.get(self.seen..).unwrap_or(&[]));
+                }
+                Next::Open { is_blank } => {
+                    match whole {
+                        0 if is_blank => self.pending.clear(),
+                        _ if is_blank => whole = self.pending.len(),
+                        _ => {}
+                    }
+                    break;
                 }
             }
-            if whole == self.pending.len() {
-                break;
-            }
+            whole = self.seen;
         }
-        (whole > 0).then(|| self.split_off(whole))
+        let block = (whole > 0).then(|| self.split_off(whole));
+        self.seen = self.pending.len();
+        block
     }
 
     /// The first `whole` bytes as a block. Only the tail is copied.
@@ -292,21 +273,7 @@ impl Framer {
     fn cut_long_line(&mut self, whole: usize) -> Vec<u8> {
         self.pending.truncate(whole + LINE_BYTES_MAX + 1);
         self.pending.push(b'\n');
-        (self.skipping, self.seen) = (Skipping::Line, 0);
+        (self.skipping, self.seen) = (true, 0);
         std::mem::replace(&mut self.pending, std::mem::take(&mut self.spare))
-    }
-
-    /// The records before a bad one and, up to `end`, that one. What showed it to be bad may be the next one's start.
-    #[cold]
-    fn cut_bad_object(&mut self, end: usize) -> Vec<u8> {
-        let cut = self.pending.get(..end).unwrap_or(&[]);
-        let starts_next = cut.ends_with(b"\n{");
-        let after_newline = cut.ends_with(b"\n");
-        let mut next = std::mem::take(&mut self.spare);
-        next.extend_from_slice(self.pending.get(end - usize::from(starts_next)..).unwrap_or(&[]));
-        self.pending.truncate(end);
-        self.skipping = if starts_next { Skipping::No } else { Skipping::Object { after_newline } };
-        self.object = json::Progress::default();
-        std::mem::replace(&mut self.pending, next)
     }
 }

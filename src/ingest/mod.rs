@@ -3,11 +3,11 @@
 //! A [`Framer`] cuts a stream into blocks of whole records, a [`Decoder`] makes a [`Batch`] of each block.
 //! Neither reads a clock or a socket.
 
+pub mod calls;
 pub mod csv;
 pub mod framing;
-// Until captures and mirrors are read, its tests alone use it.
-#[allow(dead_code, unused_imports)]
 pub(crate) mod hep;
+pub mod json_cdr;
 pub mod ndjson;
 pub mod sip;
 pub mod source;
@@ -16,14 +16,18 @@ pub mod source;
 #[doc(hidden)]
 pub mod property;
 
+mod cause;
 mod origin;
+mod signalling;
 mod value;
 mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use calls::CallTable;
 pub use framing::{Framer, Style};
+pub use signalling::CaptureKey;
 pub use source::{Source, SourceError};
 pub use wire::WireField;
 
@@ -31,6 +35,7 @@ use crate::clock::Timestamp;
 use crate::event::dialplan::DialPlan;
 use crate::event::{Batch, CustomerId, GatewayId, Names};
 use origin::Attribution;
+use signalling::Carrier;
 
 /// What a feed or a file reader knows beside the bytes. Immutable and shared by its connections.
 #[derive(Debug)]
@@ -49,6 +54,10 @@ pub struct FeedContext {
     pub gateway: GatewayId,
     /// An event without `seq` is rejected.
     pub seq_required: bool,
+    /// Where SIP messages become calls. Shared by all feeds that merge.
+    pub calls: Arc<CallTable>,
+    /// What packets of capture agents must show.
+    pub capture_key: Option<CaptureKey>,
 }
 
 impl FeedContext {
@@ -63,6 +72,8 @@ impl FeedContext {
             gateway_from_event: true,
             gateway: GatewayId::default(),
             seq_required: false,
+            calls: Arc::new(CallTable::new(0)),
+            capture_key: None,
         }
     }
 }
@@ -72,6 +83,11 @@ impl FeedContext {
 pub enum Format {
     Ndjson,
     Csv(Arc<csv::Dialect>),
+    /// SIP in packets of capture agents.
+    Hep,
+    /// SIP messages as a gateway mirrors them.
+    Sip,
+    JsonCdr,
 }
 
 impl Format {
@@ -80,6 +96,9 @@ impl Format {
         match self {
             Format::Ndjson => Style::Lines,
             Format::Csv(dialect) => Style::Quoted(dialect.delimiter()),
+            Format::Hep => Style::Hep,
+            Format::Sip => Style::Sip,
+            Format::JsonCdr => Style::Json,
         }
     }
 }
@@ -91,8 +110,12 @@ pub struct Counts {
     pub unknown_fields: u64,
     /// Words outside the closed vocabulary of their field, read as `unknown`.
     pub unknown_words: u64,
-    /// Events clamped to their arrival.
+    /// Events, or messages, clamped to their arrival.
     pub future: u64,
+    /// SIP messages read.
+    pub messages: u64,
+    /// Captured packets that hold something other than SIP.
+    pub other_payloads: u64,
 }
 
 /// Makes events of blocks. One a connection; a clone may decode other blocks of the same stream.
@@ -107,6 +130,8 @@ pub struct Decoder {
 enum Codec {
     Ndjson(ndjson::Reader),
     Csv(csv::Reader),
+    Signalling(signalling::Reader),
+    JsonCdr(json_cdr::Reader),
 }
 
 impl Decoder {
@@ -114,6 +139,9 @@ impl Decoder {
         let codec = match format {
             Format::Ndjson => Codec::Ndjson(ndjson::Reader::default()),
             Format::Csv(dialect) => Codec::Csv(csv::Reader::new(dialect.clone())),
+            Format::Hep => Codec::Signalling(signalling::Reader::new(Carrier::Hep)),
+            Format::Sip => Codec::Signalling(signalling::Reader::new(Carrier::Sip)),
+            Format::JsonCdr => Codec::JsonCdr(json_cdr::Reader),
         };
         Decoder { codec, attribution: Attribution::new(context), counts: Counts::default() }
     }
@@ -130,6 +158,8 @@ impl Decoder {
         match &mut self.codec {
             Codec::Ndjson(reader) => reader.decode(&block, arrival, &mut self.attribution, &mut self.counts, out),
             Codec::Csv(reader) => reader.decode(&block, arrival, &mut self.attribution, &mut self.counts, out),
+            Codec::Signalling(reader) => reader.decode(&block, arrival, &mut self.attribution, &mut self.counts, out),
+            Codec::JsonCdr(reader) => reader.decode(&block, arrival, &mut self.attribution, &mut self.counts, out),
         }
         out.block = block;
     }
@@ -145,7 +175,7 @@ impl Decoder {
     /// Why no row of this stream can be read, where that is so: `csv: the header has no column `start``.
     pub fn problem(&self) -> Option<&str> {
         match &self.codec {
-            Codec::Ndjson(_) => None,
+            Codec::Ndjson(_) | Codec::JsonCdr(_) | Codec::Signalling(_) => None,
             Codec::Csv(reader) => reader.problem(),
         }
     }

@@ -42,6 +42,10 @@ impl Attribution {
         self.seq_required = seq_required;
     }
 
+    pub(crate) fn context(&self) -> &FeedContext {
+        &self.context
+    }
+
     /// The last step of every codec. `event` has all that the record said but ids and numbers.
     #[inline]
     pub(crate) fn complete(

@@ -9,11 +9,11 @@ use serde_json::Value;
 use super::csv::{Dialect, DialectName, Settings};
 pub use super::sip::property::sip_holds;
 use super::wire::{self, Origin, WireField};
-use super::{Decoder, FeedContext, Format, Framer, value};
+use super::{Decoder, FeedContext, Format, Framer, json_cdr, value};
 use crate::clock::Timestamp;
 use crate::event::dialplan::DialPlan;
 use crate::event::{Batch, CallEvent, CallType, Direction, HangupBy, Kind, Names, Reject, Status};
-use crate::limits::LINE_BYTES_MAX;
+use crate::limits::{JSON_CDR_BYTES_MAX, LINE_BYTES_MAX};
 
 /// Any arrival will do; it makes future times meet their clamp.
 const ARRIVAL: Timestamp = Timestamp(1_800_000_000_000);
@@ -136,6 +136,30 @@ pub fn framing_changes_nothing(bytes: &[u8]) {
 /// Arbitrary bytes as HEP.
 pub fn hep_agrees_with_itself(bytes: &[u8]) {
     super::hep::property::what_is_read_can_be_written_and_read_again(bytes);
+}
+
+/// Call records in JSON: [`splitting_changes_nothing`], and what serde_json takes for objects one behind the other gives an
+/// event or a reject each. A body that holds a record holds the same one however it is wrapped.
+pub fn json_cdr_holds(bytes: &[u8]) {
+    splitting_changes_nothing(&Format::JsonCdr, bytes);
+    let stream = bytes.get(1..).unwrap_or(&[]);
+    let values: Result<Vec<Value>, _> = serde_json::Deserializer::from_slice(stream).into_iter().collect();
+    // Past a limit of ours serde_json may take what we do not.
+    let is_small =
+        stream.len() <= JSON_CDR_BYTES_MAX && stream.iter().filter(|b| matches!(b, b'{' | b'[')).count() < 64;
+    if let (Ok(values), true) = (values, is_small)
+        && values.iter().all(Value::is_object)
+    {
+        let batches = batches(&Format::JsonCdr, stream, &[]);
+        let n: usize = batches.iter().map(|batch| batch.events.len() + batch.rejects.len()).sum();
+        assert_eq!(n, values.len(), "{}", String::from_utf8_lossy(stream));
+    }
+    let bare = json_cdr::unwrap(stream.to_vec());
+    let escaped: String = stream.iter().map(|b| format!("%{b:02x}")).collect();
+    let wrapped = json_cdr::unwrap(format!("x=1&cdr={escaped}").into_bytes());
+    if let (Ok(bare), true) = (bare, stream.trim_ascii_start().starts_with(b"{")) {
+        assert_eq!(wrapped, Ok(bare));
+    }
 }
 
 /// The formats that take any bytes without settings of their own.
@@ -334,8 +358,30 @@ mod tests {
     }
 
     #[test]
+    fn the_corpus_of_json_cdr_holds() {
+        corpus("json_cdr", json_cdr_holds);
+    }
+
+    #[test]
     fn the_corpus_of_csv_holds() {
         assert_eq!(csv_formats().len(), 2);
         corpus("csv", |bytes| csv_formats().iter().for_each(|format| splitting_changes_nothing(format, bytes)));
     }
+
+    #[test]
+    fn the_corpus_of_sip_holds() {
+        corpus("sip", sip_holds);
+    }
+}
+
+/// Real data, from `RINGFENCE_SHARED` or the folder beside the project; says so where it is not there.
+#[cfg(test)]
+pub fn shared(path: &str) -> Option<std::path::PathBuf> {
+    let beside = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    let found = std::env::var_os("RINGFENCE_SHARED").map_or(beside, Into::into).join("data").join(path);
+    if !found.exists() {
+        eprintln!("NOT RUN: {path} is not in RINGFENCE_SHARED");
+        return None;
+    }
+    Some(found)
 }

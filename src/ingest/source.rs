@@ -17,9 +17,11 @@ pub enum SourceError {
     Open { path: PathBuf, source: std::io::Error },
     #[error("cannot read `{path}`")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("`{path}`: its name does not tell its format; give `--input-format` ndjson, asterisk or csv:SETTINGS.toml")]
+    #[error(
+        "`{path}`: its name does not tell its format; give `--input-format` ndjson, json-cdr, asterisk or csv:SETTINGS.toml"
+    )]
     UnknownFormat { path: PathBuf },
-    #[error("unknown input format `{name}`; there are ndjson, asterisk and csv:SETTINGS.toml")]
+    #[error("unknown input format `{name}`; there are ndjson, json-cdr, asterisk and csv:SETTINGS.toml")]
     NoSuchFormat { name: String },
     #[error("`{path}`: {problem}")]
     Settings { path: PathBuf, problem: String },
@@ -121,6 +123,7 @@ impl Format {
     pub fn of_file(path: &Path, named: Option<&str>) -> Result<Format, SourceError> {
         match named {
             Some("ndjson" | "jsonl") => Ok(Format::Ndjson),
+            Some("json-cdr") => Ok(Format::JsonCdr),
             Some("asterisk" | "csv" | "csv:asterisk") => asterisk(),
             Some(name) => match name.strip_prefix("csv:") {
                 Some(settings) => csv_settings(Path::new(settings)),

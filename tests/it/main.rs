@@ -6,6 +6,7 @@ mod corpus;
 mod edges;
 mod expression;
 mod oracle;
+mod posts;
 mod service;
 mod support;
 mod tidy;

@@ -35,7 +35,7 @@ critical = ">= 5"
 "#;
 
 /// A running service and the threads it runs on.
-struct Fixture {
+pub(crate) struct Fixture {
     runtime: tokio::runtime::Runtime,
     running: Option<Running>,
     folder: tempfile::TempDir,
@@ -48,11 +48,11 @@ impl Fixture {
     }
 
     /// `feed` and `rest` are lines of the settings; `FOLDER` in them is a temporary folder.
-    fn start(feed: &str, rest: &str) -> Fixture {
+    pub(crate) fn start(feed: &str, rest: &str) -> Fixture {
         Fixture::in_folder(tempfile::tempdir().expect("a temporary folder"), feed, rest)
     }
 
-    fn in_folder(folder: tempfile::TempDir, feed: &str, rest: &str) -> Fixture {
+    pub(crate) fn in_folder(folder: tempfile::TempDir, feed: &str, rest: &str) -> Fixture {
         Fixture::build(folder, feed, rest, None)
     }
 
@@ -70,7 +70,7 @@ impl Fixture {
         Fixture { runtime, running: Some(running), folder }
     }
 
-    fn running(&self) -> &Running {
+    pub(crate) fn running(&self) -> &Running {
         self.running.as_ref().expect("not stopped yet")
     }
 
@@ -78,13 +78,13 @@ impl Fixture {
         Gateway::new(self.tcp())
     }
 
-    fn tcp(&self) -> TcpStream {
+    pub(crate) fn tcp(&self) -> TcpStream {
         let stream = TcpStream::connect(self.running().feeds[0].1).expect("connects");
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
         stream
     }
 
-    fn get(&self, address: Option<SocketAddr>, path: &str) -> String {
+    pub(crate) fn get(&self, address: Option<SocketAddr>, path: &str) -> String {
         let mut stream = TcpStream::connect(address.expect("an address")).expect("connects");
         write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sends");
         let mut answer = String::new();
@@ -92,12 +92,12 @@ impl Fixture {
         answer
     }
 
-    fn metrics(&self) -> String {
+    pub(crate) fn metrics(&self) -> String {
         self.get(self.running().metrics_address, "/metrics")
     }
 
     /// Waits until a line of the metrics is there: things are counted when they have happened.
-    fn wait_for_metric(&self, line: &str) {
+    pub(crate) fn wait_for_metric(&self, line: &str) {
         let begun = Instant::now();
         while !self.metrics().lines().any(|l| l == line) {
             assert!(begun.elapsed() < Duration::from_secs(10), "no line {line:?} in\n{}", self.metrics());
@@ -105,7 +105,7 @@ impl Fixture {
         }
     }
 
-    fn stop(&mut self) -> Vec<Value> {
+    pub(crate) fn stop(&mut self) -> Vec<Value> {
         let running = self.running.take().expect("stopped once");
         self.runtime.block_on(running.stop());
         let lines = std::fs::read_to_string(self.folder.path().join("violations.jsonl")).expect("the output");

@@ -32,7 +32,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("notify", &["engine", "policy", "event", "incident", "case", "store", "storage", "clock", "limits", "metrics"]),
     ("archive", &["event", "policy", "incident", "case", "storage", "clock", "limits", "metrics"]),
     ("report", &["archive", "incident", "case", "calendar", "clock"]),
-    ("portal", &["engine", "incident", "case", "report", "metrics", "limits"]),
+    // Records may be posted: their feeds' doors are the gateways' side of it.
+    ("portal", &["gateway", "engine", "incident", "case", "report", "metrics", "limits"]),
     ("snapshot", &["storage", "ingest", "engine", "clock"]),
     ("replay", &["ingest", "event", "policy", "engine", "incident", "archive", "clock", "limits"]),
 ];

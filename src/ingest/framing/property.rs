@@ -1,7 +1,7 @@
 //! What holds of every stream of every style. Called by the tests beside it and by the fuzz target.
 
 use super::*;
-use crate::limits::{JSON_RECORD_BYTES_MAX, SIP_MESSAGE_BYTES_MAX};
+use crate::limits::{JSON_CDR_BYTES_MAX, SIP_MESSAGE_BYTES_MAX};
 
 /// Every style, for whoever tries them all.
 pub(crate) const STYLES: [Style; 5] = [Style::Lines, Style::Quoted(b','), Style::Hep, Style::Sip, Style::Json];
@@ -33,7 +33,7 @@ pub(crate) fn records(style: Style, stream: &[u8], reads: &[usize]) -> Vec<Vec<u
         let record_max = match style {
             Style::Lines | Style::Quoted(_) => 2 * LINE_BYTES_MAX,
             Style::Hep | Style::Sip => SIP_MESSAGE_BYTES_MAX,
-            Style::Json => JSON_RECORD_BYTES_MAX,
+            Style::Json => JSON_CDR_BYTES_MAX,
         };
         assert!(framer.pending_bytes() <= record_max + now.len(), "{style:?} {}", framer.pending_bytes());
     }
@@ -47,7 +47,7 @@ pub(crate) fn records(style: Style, stream: &[u8], reads: &[usize]) -> Vec<Vec<u
 /// The records of one block. Unless it is the `last`, all of them are whole, or bad beyond repair.
 fn of_block(style: Style, block: &[u8], is_last: bool) -> Vec<Vec<u8>> {
     assert!(!block.is_empty());
-    let (mut found, mut rest) = (Vec::new(), block);
+    let (mut found, mut rest, mut objects) = (Vec::new(), block, Bounds::default());
     while !rest.is_empty() {
         let to_newline = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
         let (record, end) = match style {
@@ -66,19 +66,23 @@ fn of_block(style: Style, block: &[u8], is_last: bool) -> Vec<Vec<u8>> {
                 FirstMessage::Between => break,
                 otherwise => panic!("{otherwise:?} in a block"),
             },
-            Style::Json => match first_object(rest) {
-                FirstObject::Object { start, end } => (start..end, end),
-                FirstObject::Bad { start, end } | FirstObject::TooLong { start, end } => {
-                    assert_eq!(end, rest.len(), "what is bad ends its block");
-                    (start..end, end)
+            Style::Json => match objects.next(rest) {
+                Next::Whole(len) => (0..len, len),
+                // With what shows that it is bad, unless that begins the next one.
+                Next::Bad(at) => {
+                    let lost = objects.skip(rest.get(at..).unwrap_or(&[]));
+                    (0..at + lost.min(1), at + lost)
                 }
-                FirstObject::Open { start } if is_last => (start..rest.len(), rest.len()),
-                FirstObject::Between => break,
-                otherwise => panic!("{otherwise:?} in a block"),
+                Next::TooLong(at) => (0..at, at + objects.skip(rest.get(at..).unwrap_or(&[]))),
+                Next::Open { is_blank: true } => break,
+                Next::Open { is_blank: false } => (0..rest.len(), rest.len()),
             },
         };
-        let record_max = if style == Style::Json { JSON_RECORD_BYTES_MAX } else { LINE_BYTES_MAX + 1 };
-        let record = rest.get(record).unwrap_or(&[]);
+        let record_max = if style == Style::Json { JSON_CDR_BYTES_MAX } else { LINE_BYTES_MAX + 1 };
+        let mut record = rest.get(record).unwrap_or(&[]);
+        while let (Style::Json, [b' ' | b'\n' | b'\r' | b',' | b'[' | b']', inner @ ..]) = (style, record) {
+            record = inner;
+        }
         found.push(if record.len() > record_max { b"too long".to_vec() } else { record.to_vec() });
         rest = rest.get(end..).unwrap_or(&[]);
     }

@@ -18,7 +18,6 @@ pub(crate) enum FirstMessage {
 }
 
 /// The first message, for whoever has a block of whole ones. The last of a stream may be [`FirstMessage::Incomplete`].
-#[allow(dead_code)] // Until a decoder of this style is there.
 pub(crate) fn first_message(stream: &[u8]) -> FirstMessage {
     Progress::default().first(stream)
 }
@@ -26,7 +25,7 @@ pub(crate) fn first_message(stream: &[u8]) -> FirstMessage {
 /// What is known of the first message of a stream that grows, so that no byte of its head is looked at twice.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// Line breaks before it.
+    /// What stood before it.
     skip: usize,
     /// Bytes of the message in which the head does not end.
     looked: usize,
@@ -72,10 +71,11 @@ impl Progress {
 
     /// The length of the message, once its head is whole.
     fn read_head(&mut self, stream: &[u8]) -> Result<usize, FirstMessage> {
-        let is_break = |b: &u8| matches!(b, b'\r' | b'\n');
+        // Line breaks, and the zeros of some phones.
+        let is_between = |b: &u8| matches!(b, b'\r' | b'\n' | 0);
         if self.looked == 0 {
             let rest = stream.get(self.skip..).unwrap_or(&[]);
-            self.skip += rest.iter().position(|b| !is_break(b)).ok_or(FirstMessage::Between)?;
+            self.skip += rest.iter().position(|b| !is_between(b)).ok_or(FirstMessage::Between)?;
         }
         let message = stream.get(self.skip..).unwrap_or(&[]);
         let window = message.get(..SIP_MESSAGE_BYTES_MAX).unwrap_or(message);

@@ -23,7 +23,7 @@ pub(crate) fn inflate<'b>(compressed: &[u8], scratch: &'b mut Vec<u8>) -> Option
 
 /// RFC 1950 2.2: method 8, and the two octets as one number are a multiple of 31.
 fn is_zlib(method: u8, flags: u8) -> bool {
-    method & 0x0f == 8 && u16::from_be_bytes([method, flags]) % 31 == 0
+    method & 0x0f == 8 && u16::from_be_bytes([method, flags]).is_multiple_of(31)
 }
 
 fn read(decoder: impl Read, scratch: &mut Vec<u8>) -> bool {

@@ -27,7 +27,7 @@ impl<'a> Address<'a> {
             },
             None => (None, entry),
         };
-        let Some(open) = memchr::memchr(b'<', rest) else {
+        let Some(open) = rest.iter().position(|b| *b == b'<') else {
             return Address::bare(quoted.unwrap_or_default(), rest.trim_ascii_start());
         };
         let name = quoted.unwrap_or_else(|| rest.get(..open).unwrap_or_default().trim_ascii());

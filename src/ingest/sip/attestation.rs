@@ -62,7 +62,7 @@ struct Claims<'a> {
 }
 
 /// Without padding or with it; line folds are skipped. `None` where it is too long or something else.
-fn decode_base64url<'a>(text: &[u8], out: &'a mut [u8]) -> Option<&'a [u8]> {
+pub(super) fn decode_base64url<'a>(text: &[u8], out: &'a mut [u8]) -> Option<&'a [u8]> {
     let (mut bits, mut n_bits, mut len) = (0u32, 0, 0);
     for byte in text.trim_ascii() {
         let six = match byte {

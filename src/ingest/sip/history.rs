@@ -5,26 +5,35 @@ use std::cmp::Ordering;
 use super::address::Address;
 use super::value::integer;
 
+/// Longest index that is compared: a call retargeted twenty times has one so long. A longer one counts as missing.
+const INDEX_BYTES_MAX: usize = 64;
+
 /// The two newest entries of a history, in the order of their indexes.
 ///
 /// An entry that is only where its predecessor is reached (`rc`, `np`) is no new party and does not count.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct History<'a> {
-    newest: Option<Address<'a>>,
-    left: Option<Address<'a>>,
+    newest: Option<Entry<'a>>,
+    left: Option<Entry<'a>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry<'a> {
+    party: Address<'a>,
+    /// Found once, since every entry to come is compared with it.
+    index: &'a [u8],
 }
 
 impl<'a> History<'a> {
     /// Entries come one by one, in any order. Where indexes are missing or alike the later entry is the newer.
-    pub(super) fn add(&mut self, entry: Address<'a>) {
-        let is_first = !index(&entry).contains(&b'.');
-        let is_same_party = entry.param("mp").is_none() && ["rc", "np"].iter().any(|p| entry.param(p).is_some());
-        if is_same_party && !is_first {
+    pub(super) fn add(&mut self, party: Address<'a>) {
+        let index = party.param("index").filter(|index| index.len() <= INDEX_BYTES_MAX).unwrap_or_default();
+        let is_same_party = party.param("mp").is_none() && ["rc", "np"].iter().any(|p| party.param(p).is_some());
+        if is_same_party && index.contains(&b'.') {
             return;
         }
-        let is_newer = |than: &Option<Address<'a>>| {
-            than.as_ref().is_none_or(|than| order(index(&entry), index(than)) != Ordering::Less)
-        };
+        let is_newer = |than: &Option<Entry<'a>>| than.is_none_or(|than| order(index, than.index) != Ordering::Less);
+        let entry = Entry { party, index };
         if is_newer(&self.newest) {
             self.left = self.newest.replace(entry);
         } else if is_newer(&self.left) {
@@ -35,15 +44,11 @@ impl<'a> History<'a> {
     /// The party that the call left last, and the cause: of the redirection that the entry itself tells (its escaped
     /// Reason), or that the next one does (`cause`, RFC 4458).
     pub(super) fn left(&self) -> Option<(Address<'a>, Option<u16>)> {
-        let left = self.left?;
-        let cause = || self.newest.and_then(|to| to.param_anywhere("cause")).and_then(integer);
+        let left = self.left?.party;
+        let cause = || self.newest.and_then(|to| to.party.param_anywhere("cause")).and_then(integer);
         let cause = escaped_cause(left.uri.whole).or_else(cause).and_then(|cause| u16::try_from(cause).ok());
         Some((left, cause))
     }
-}
-
-fn index<'a>(entry: &Address<'a>) -> &'a [u8] {
-    entry.param("index").unwrap_or_default()
 }
 
 /// `1.2` before `1.10`; no index is as new as any.

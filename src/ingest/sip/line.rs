@@ -1,6 +1,7 @@
 //! Lines of a message head: where they end, which go on folded, and the blank one behind them.
 //!
-//! A line ends with CRLF or LF alone, as files and some senders have it; a stray CR before either belongs to the line end.
+//! A line ends with CRLF or LF alone, as files and some senders have it. The blank line is where `framing` sees it too,
+//! or what follows a message of a stream would depend on who looks.
 
 use memchr::memchr;
 
@@ -39,7 +40,8 @@ impl<'a> Iterator for Fields<'a> {
         }
         self.rest = text.get(end + 1..).unwrap_or_default();
         let field = text.get(..end)?;
-        let Some(colon) = memchr(b':', field) else { return Some((&[], field)) };
+        // Names are short: shorter than what a vector search costs to begin.
+        let Some(colon) = field.iter().position(|b| *b == b':') else { return Some((&[], field)) };
         Some((trimmed_end(field.get(..colon)?), field.get(colon + 1..)?.trim_ascii()))
     }
 }
@@ -54,26 +56,11 @@ fn trimmed_end(name: &[u8]) -> &[u8] {
 
 /// Nothing but the rest of a line end before the LF.
 fn is_blank(line: &[u8]) -> bool {
-    matches!(line, [] | [b'\r'] | [b'\r', b'\r'])
+    matches!(line, [] | [b'\r'])
 }
 
 /// The first line without its end, and what follows it.
 pub(super) fn first_line(text: &[u8]) -> (&[u8], &[u8]) {
     let end = memchr(b'\n', text).unwrap_or(text.len());
     (text.get(..end).unwrap_or_default(), text.get(end + 1..).unwrap_or_default())
-}
-
-/// Length of a head with its blank line. The first `seen` bytes hold none, as the caller knows.
-pub(super) fn head_len(text: &[u8], seen: usize) -> Option<usize> {
-    // The two bytes of a blank line and the LF before it may have been the last that were seen.
-    let mut at = seen.saturating_sub(3);
-    loop {
-        at += memchr(b'\n', text.get(at..)?)? + 1;
-        match text.get(at..)? {
-            [b'\n', ..] => return Some(at + 1),
-            [b'\r', b'\n', ..] => return Some(at + 2),
-            [b'\r', b'\r', b'\n', ..] => return Some(at + 3),
-            _ => {}
-        }
-    }
 }

@@ -7,12 +7,14 @@
 
 mod address;
 mod attestation;
-mod frame;
 mod header;
 mod history;
 mod line;
+mod media;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod property;
+#[cfg(test)]
+mod shared_tests;
 #[cfg(test)]
 mod tests;
 mod uri;
@@ -26,10 +28,11 @@ use nom::sequence::separated_pair;
 
 pub use address::Address;
 pub use attestation::attestation;
-pub use frame::{Framed, first_message, first_message_after};
+pub use media::call_type;
 pub use uri::{Scheme, Uri};
 pub use via::Via;
 
+use super::framing::{self, FirstMessage};
 use crate::event::Reject;
 use header::Header;
 use history::History;
@@ -61,13 +64,14 @@ pub struct Message<'a> {
     pub diversion: Option<Address<'a>>,
     /// The party that the call left last, by History-Info.
     pub history: Option<Address<'a>>,
-    /// Why it left it: a SIP code.
+    /// Why it left it, in the numbers of SIP (from 300 on) or of Q.850.
     pub history_cause: Option<u16>,
     pub refer_to: Option<Address<'a>>,
     pub referred_by: Option<Address<'a>>,
     pub reason: Reason,
     /// The first Identity header, or the first of a shaken PASSporT.
     pub identity: Option<&'a [u8]>,
+    identity_is_shaken: bool,
     /// The level of attestation a carrier writes into a header of its own. Empty where none does.
     pub attestation_info: &'a [u8],
     /// The verification status a carrier writes into a header of its own. Empty where none does.
@@ -141,7 +145,28 @@ impl Fault {
     }
 }
 
-/// Parses the first message of `bytes`: a datagram, a HEP payload or a frame of a stream.
+/// What stands at the start of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framed {
+    /// A message of `len` bytes behind `skip` bytes of keep-alives.
+    Whole { skip: usize, len: usize },
+    /// More must come, or nothing more does.
+    Incomplete,
+    /// Nothing that follows can be read.
+    Broken,
+}
+
+/// The first message of a stream, as [`framing`](super::framing) cuts it: there is one opinion of where it ends.
+pub fn first_message(stream: &[u8]) -> Framed {
+    match framing::first_message(stream) {
+        FirstMessage::Whole { skip, len } => Framed::Whole { skip, len },
+        FirstMessage::Incomplete | FirstMessage::Between => Framed::Incomplete,
+        FirstMessage::Broken(_) => Framed::Broken,
+    }
+}
+
+/// Parses the first message of `bytes`: a datagram, a HEP payload, or what [`first_message`] finds in a
+/// stream.
 pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Fault> {
     let skip = bytes.iter().take_while(|b| is_keep_alive(**b)).count();
     let bytes = bytes.get(skip..).filter(|b| !b.is_empty()).ok_or(Fault::KeepAlive)?;
@@ -190,7 +215,7 @@ impl<'a> Start<'a> {
         let (method, rest) = line.split_at_checked(method).ok_or(Fault::NotSip)?;
         let uri = rest.get(..rest.len().saturating_sub(VERSION.len())).unwrap_or_default();
         let version = rest.get(uri.len()..).unwrap_or_default();
-        if !is_version(version) || !uri.ends_with(b" ") && !uri.ends_with(b"\t") || method.contains(&b':') {
+        if !is_version(version) || !uri.last().is_some_and(u8::is_ascii_whitespace) || !method.iter().all(is_token) {
             return Err(Fault::NotSip);
         }
         let uri = uri.trim_ascii();
@@ -204,6 +229,11 @@ const VERSION: &[u8] = b"SIP/2.0";
 
 fn is_version(text: &[u8]) -> bool {
     text.eq_ignore_ascii_case(VERSION)
+}
+
+/// What methods are made of.
+fn is_token(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(byte)
 }
 
 fn starts_a_word(text: &[u8]) -> bool {
@@ -234,6 +264,7 @@ impl<'a> Message<'a> {
             referred_by: None,
             reason: Reason::default(),
             identity: None,
+            identity_is_shaken: false,
             attestation_info: &[],
             verstat: &[],
             user_agent: &[],
@@ -344,9 +375,9 @@ impl<'a> Message<'a> {
     }
 
     fn read_identity(&mut self, value: &'a [u8]) {
-        let is_better = |held: &'a [u8]| !attestation::is_shaken(held) && attestation::is_shaken(value);
-        if self.identity.is_none_or(is_better) {
-            self.identity = Some(value);
+        let is_shaken = !self.identity_is_shaken && attestation::is_shaken(value);
+        if self.identity.is_none() || is_shaken {
+            (self.identity, self.identity_is_shaken) = (Some(value), is_shaken);
         }
     }
 
@@ -404,11 +435,11 @@ pub fn display<'a>(name: &'a [u8], scratch: &'a mut Vec<u8>) -> Option<&'a str> 
 
 /// White space around a line break becomes one space.
 fn unfold(raw: &[u8], out: &mut Vec<u8>) {
-    for line in raw.split(|b| *b == b'\n') {
-        let line = line.trim_ascii();
-        if !out.is_empty() && !line.is_empty() {
-            out.push(b' ');
-        }
-        out.extend_from_slice(line);
+    let mut lines = raw.split(|b| *b == b'\n');
+    out.extend_from_slice(lines.next().unwrap_or_default());
+    for line in lines {
+        out.truncate(out.trim_ascii_end().len());
+        out.push(b' ');
+        out.extend_from_slice(line.trim_ascii_start());
     }
 }

@@ -1,26 +1,16 @@
 //! What holds for any bytes that are taken for SIP. Called by the tests of this crate and by the fuzz target.
 
-use super::{
-    Address, Framed, Message, Start, Uri, attestation, display, first_message, first_message_after, parse, text,
-};
-use crate::limits::SIP_MESSAGE_BYTES_MAX;
+use super::{Address, Framed, Message, Start, Uri, attestation, call_type, display, first_message, parse, text};
 
-/// Parsing is total, also of every part of a message; what is told stands in the bytes; and a stream has the same
-/// messages however it is cut. The first byte says how it is cut.
+/// Parsing is total, also of every part of a message; what is told stands in the bytes; and a stream's messages end
+/// where framing says.
 pub fn sip_holds(bytes: &[u8]) {
-    let Some((first, stream)) = bytes.split_first() else { return };
-    told(stream);
-    for cut in 0..stream.len().min(256) {
-        told(stream.get(..cut).unwrap_or_default());
-        told(stream.get(cut..).unwrap_or_default());
+    told(bytes);
+    for cut in 0..bytes.len().min(256) {
+        told(bytes.get(..cut).unwrap_or_default());
+        told(bytes.get(cut..).unwrap_or_default());
     }
-    let (whole, end) = frames(stream, stream.len());
-    for read in [1, usize::from(*first) + 2] {
-        // Bytes that come one by one are looked at one by one: enough of a long stream.
-        if stream.len() / read < 10_000 {
-            assert_eq!(frames(stream, read), (whole.clone(), end), "read by {read}");
-        }
-    }
+    framed(bytes);
 }
 
 /// Every text of a message is a part of it.
@@ -41,6 +31,7 @@ fn told(bytes: &[u8]) {
     }
     assert!(!message.call_id.is_empty() && !message.cseq_method.is_empty());
     attestation(&message);
+    call_type(&message);
 }
 
 fn texts<'a>(message: &Message<'a>) -> Vec<&'a [u8]> {
@@ -62,29 +53,16 @@ fn texts<'a>(message: &Message<'a>) -> Vec<&'a [u8]> {
     texts
 }
 
-/// Places of the messages of a stream that comes in reads of so many bytes, and whether its framing was lost.
-fn frames(stream: &[u8], read: usize) -> (Vec<(usize, usize)>, bool) {
-    let (mut found, mut at, mut come, mut seen) = (Vec::new(), 0, 0, 0);
-    loop {
-        let pending = stream.get(at..come).unwrap_or_default();
-        let framed = first_message_after(pending, seen);
-        assert_eq!(framed, first_message(pending), "what was seen before changes nothing");
-        match framed {
-            Framed::Whole { skip, len } => {
-                assert!(len <= SIP_MESSAGE_BYTES_MAX && skip + len <= pending.len());
-                found.push((at + skip, len));
-                (at, seen) = (at + skip + len, 0);
-            }
-            Framed::Incomplete { skip, need, seen: so_far } => {
-                assert!(need > pending.len() - skip && need <= SIP_MESSAGE_BYTES_MAX);
-                at += skip;
-                seen = so_far;
-                if come == stream.len() {
-                    return (found, false);
-                }
-                come = (come + read).min(stream.len());
-            }
-            Framed::Broken => return (found, true),
+/// What framing takes for a message of a stream the parser does too: its body ends where the message does.
+fn framed(mut stream: &[u8]) {
+    while let Framed::Whole { skip, len } = first_message(stream) {
+        let (message, rest) = stream.get(skip..).and_then(|s| s.split_at_checked(len)).expect("it is whole");
+        if let Ok(parsed) = parse(message) {
+            assert!(message.ends_with(parsed.body));
+            assert!(parsed.content_length.is_none_or(|len| len as usize == parsed.body.len()));
+            let head = message.len() - parsed.body.len();
+            assert!([b"\n\n".as_slice(), b"\n\r\n"].iter().any(|end| message[..head].ends_with(end)));
         }
+        stream = rest;
     }
 }

@@ -13,7 +13,7 @@ pub enum Scheme {
     Other,
 }
 
-/// The parts of a URI. Of a scheme that is neither `sip:` nor `tel:` only `whole` is told.
+/// The parts of a URI. Of another scheme than `sip:` and `tel:` only `whole` is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Uri<'a> {
     pub scheme: Scheme,
@@ -39,6 +39,8 @@ impl<'a> Uri<'a> {
                 let (user, params) = cut(rest, |b| b == b';');
                 Uri { scheme, user: user.trim_ascii(), params, whole, ..Uri::default() }
             }
+            // Some leave `sip:` away.
+            Scheme::Other if has_user(whole) => Uri::of_host(scheme, whole, whole),
             Scheme::Other => Uri { scheme, whole, ..Uri::default() },
         }
     }
@@ -72,6 +74,11 @@ impl Scheme {
         };
         (scheme, text.get(len..).unwrap_or_default())
     }
+}
+
+/// `user@host`, not `mailto:user@host`.
+fn has_user(text: &[u8]) -> bool {
+    memchr::memchr2(b'@', b':', text).is_some_and(|at| text.get(at) == Some(&b'@'))
 }
 
 /// A host as written and what follows it: a colon, parameters, headers or nothing.

@@ -6,7 +6,7 @@ use nom::sequence::delimited;
 use nom::{IResult, Parser};
 
 use super::uri::split_host;
-use super::value::{leading_port, param};
+use super::value::{leading_port, separated};
 
 /// One Via entry. Empty where there is none, or nothing to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,9 +31,16 @@ impl<'a> Via<'a> {
         let rest = rest.trim_ascii_start();
         let port = rest.strip_prefix(b":").and_then(|port| leading_port(port.trim_ascii_start()));
         let params = memchr::memchr(b';', rest).and_then(|at| rest.get(at..)).unwrap_or_default();
-        let value = |name: &[u8]| param(params, name).unwrap_or_default();
-        let (branch, received) = (value(b"branch"), value(b"received"));
-        Via { transport, host, port, branch, received, rport: leading_port(value(b"rport")) }
+        let mut via = Via { transport, host, port, ..Via::default() };
+        for (name, value) in separated(params, b';') {
+            match name.len() {
+                6 if name.eq_ignore_ascii_case(b"branch") && via.branch.is_empty() => via.branch = value,
+                8 if name.eq_ignore_ascii_case(b"received") && via.received.is_empty() => via.received = value,
+                5 if name.eq_ignore_ascii_case(b"rport") && via.rport.is_none() => via.rport = leading_port(value),
+                _ => {}
+            }
+        }
+        via
     }
 }
 

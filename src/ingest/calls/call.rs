@@ -1,0 +1,428 @@
+//! One call, from the messages that were seen of it: when it was tried, answered and over.
+//!
+//! A message may be seen on every hop it takes, again when it is sent again, and in another order than it was sent. A
+//! call is judged on the hop nearest to the caller: there a proxy has one request and one final answer, wherever it
+//! searched for the callee.
+
+use super::parties::{Parties, unpack};
+use super::{Hop, Key, Sight, Told, tag_hash};
+use crate::clock::Timestamp;
+use crate::event::{CallEvent, HangupBy, Kind, Status};
+use crate::ingest::cause::status_of_sip;
+use crate::limits::{
+    CALL_AGE_MS_MAX, CALL_LINGER_MS, SIP_FORKS_MAX, SIP_HUNT_MS, SIP_SETUP_MS_MAX, SIP_TRANSACTION_MS,
+};
+
+/// What is known of a call, in few bytes: a million may be up.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) key: Key,
+    /// It is forgotten after.
+    pub(super) ends: i64,
+    /// Its attempt, or the first that was seen of it.
+    at: i64,
+    /// Offsets from `at`.
+    progress_ms: Option<u32>,
+    answered_ms: Option<u32>,
+    /// Since when it is over but for the chance of another try, see [`Call::hold`].
+    pub(super) held_at: i64,
+    cseq: u32,
+    caller_tag: u32,
+    /// Of the callee that answered; 0: not known.
+    callee_tag: u32,
+    first: Branch,
+    /// Branches of a proxy that tries several callees at once or in turn, where nothing nearer to the caller is seen.
+    more: Option<Box<Vec<Branch>>>,
+    n_vias: u16,
+    /// The final answer that counts most.
+    code: u16,
+    q850: u8,
+    state: u8,
+    /// How often this Call-ID was used for a new call.
+    uses: u16,
+    parties: Box<[u8]>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Branch {
+    hash: u32,
+    failed: bool,
+}
+
+/// What was told or seen, bits of [`Call::state`].
+const ATTEMPT: u8 = 1;
+const ANSWER: u8 = 1 << 1;
+const END: u8 = 1 << 2;
+/// The caller has given up; the callee may still answer first.
+const CANCELLED: u8 = 1 << 3;
+/// It is over unless tried again.
+const HELD: u8 = 1 << 4;
+/// Hung up before its beginning was seen.
+const HUNG_UP: u8 = 1 << 5;
+const B_LEG: u8 = 1 << 6;
+
+impl Call {
+    /// Of which this is the first that is seen.
+    pub(super) fn new(key: Key, sight: &Sight<'_>, is_b_leg: bool) -> Call {
+        let Hop { n_vias, branch } = sight.hop();
+        Call {
+            key,
+            ends: sight.time.0.saturating_add(SIP_SETUP_MS_MAX),
+            at: sight.time.0,
+            progress_ms: None,
+            answered_ms: None,
+            held_at: 0,
+            cseq: sight.message.cseq,
+            caller_tag: tag_hash(sight.message.from.tag),
+            callee_tag: 0,
+            first: Branch { hash: branch, failed: false },
+            more: None,
+            n_vias,
+            code: 0,
+            q850: 0,
+            state: if is_b_leg { B_LEG } else { 0 },
+            uses: 0,
+            parties: Box::default(),
+        }
+    }
+
+    fn has(&self, state: u8) -> bool {
+        self.state & state != 0
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.has(END)
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        self.has(ANSWER)
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.has(HELD)
+    }
+
+    /// Tried, and neither answered nor refused.
+    pub(super) fn is_open(&self) -> bool {
+        self.has(ATTEMPT) && !self.has(ANSWER | END)
+    }
+
+    /// An INVITE without a tag in To.
+    pub(super) fn invited(&mut self, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) {
+        let message = sight.message;
+        if !self.has(ATTEMPT) {
+            return self.begin(sight, tell);
+        }
+        if self.has(END) {
+            let is_redirected = !self.has(ANSWER) && (300..400).contains(&self.code) && message.cseq > self.cseq;
+            // Whoever uses a Call-ID again does not hide a call by it.
+            let is_other = tag_hash(message.from.tag) != self.caller_tag;
+            if is_redirected || is_other {
+                self.begin_again(sight, is_redirected, tell);
+            }
+            return;
+        }
+        if self.has(ANSWER) {
+            return;
+        }
+        let hop = sight.hop();
+        let is_next_try = message.cseq > self.cseq;
+        if is_next_try || message.cseq == self.cseq && hop.n_vias < self.n_vias {
+            // Tried again, or now seen nearer to the caller.
+            self.cseq = message.cseq;
+            self.n_vias = hop.n_vias;
+            (self.first, self.more) = (Branch { hash: hop.branch, failed: false }, None);
+            if is_next_try {
+                self.resume();
+                self.note_account(sight);
+            }
+        } else if message.cseq == self.cseq && hop.n_vias == self.n_vias && self.branch(hop.branch).is_none() {
+            let more = self.more.get_or_insert_default();
+            if more.len() < SIP_FORKS_MAX {
+                more.push(Branch { hash: hop.branch, failed: false });
+            }
+            self.resume();
+        }
+    }
+
+    fn begin(&mut self, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) {
+        let parties = Parties::of_request(sight.message, sight.source);
+        self.start(sight, &parties);
+        self.tell(Kind::Attempt, sight.time, sight.message.call_id, parties, tell);
+        if self.has(HUNG_UP) && !self.has(END) {
+            let ended = Timestamp(self.held_at.max(self.at));
+            self.end(ended, HangupBy::Unknown, tell);
+        }
+    }
+
+    fn start(&mut self, sight: &Sight<'_>, parties: &Parties<'_>) {
+        let before = self.at;
+        self.at = sight.time.0;
+        let moved = |offset: Option<u32>| offset.map(|ms| offset_ms(self.at, before.saturating_add(i64::from(ms))));
+        (self.progress_ms, self.answered_ms) = (moved(self.progress_ms), moved(self.answered_ms));
+        self.caller_tag = tag_hash(sight.message.from.tag);
+        self.parties = parties.pack(sight.message.call_id);
+        self.state |= ATTEMPT;
+    }
+
+    /// A call that went on elsewhere after a 3xx, or another one of the same Call-ID.
+    fn begin_again(&mut self, sight: &Sight<'_>, is_redirected: bool, tell: &mut impl FnMut(Told<'_>)) {
+        let old = std::mem::take(&mut self.parties);
+        let mut parties = Parties::of_request(sight.message, sight.source);
+        if is_redirected && parties.diverting.is_empty() {
+            parties.diverting = unpack(&old).0.callee;
+        }
+        let uses = if is_redirected { self.uses } else { self.uses.saturating_add(1) };
+        let is_b_leg = self.has(B_LEG);
+        *self = Call { uses, ..Call::new(self.key, sight, is_b_leg) };
+        self.start(sight, &parties);
+        self.tell(Kind::Attempt, sight.time, sight.message.call_id, parties, tell);
+    }
+
+    /// The credentials come with the second try.
+    fn note_account(&mut self, sight: &Sight<'_>) {
+        let Some(username) = sight.message.username() else { return };
+        let (mut parties, call_id) = unpack(&self.parties);
+        if parties.account.is_empty() {
+            parties.account = String::from_utf8_lossy(username).into_owned().into_bytes().into();
+            self.parties = parties.pack(call_id);
+        }
+    }
+
+    fn branch(&mut self, hash: u32) -> Option<&mut Branch> {
+        let more = self.more.iter_mut().flat_map(|more| more.iter_mut());
+        std::iter::once(&mut self.first).chain(more).find(|branch| branch.hash == hash)
+    }
+
+    fn resume(&mut self) {
+        self.state &= !HELD;
+    }
+
+    /// A provisional answer of 180 and above: the callee's phone rings, or is said to.
+    pub(super) fn progressed(&mut self, sight: &Sight<'_>) {
+        if self.is_open() && self.progress_ms.is_none() {
+            self.progress_ms = Some(offset_ms(self.at, sight.time.0));
+        }
+    }
+
+    /// A 2xx to the INVITE.
+    pub(super) fn accepted(&mut self, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) {
+        if self.has(ANSWER) || sight.message.cseq < self.cseq {
+            return;
+        }
+        self.resume();
+        self.answered_ms = Some(offset_ms(self.at, sight.time.0));
+        self.callee_tag = tag_hash(sight.message.to.tag);
+        self.state |= ANSWER;
+        if !self.has(END) {
+            self.ends = sight.time.0.saturating_add(CALL_AGE_MS_MAX).max(self.ends);
+        }
+        if self.parties.is_empty() {
+            // Its INVITE was not seen. The response went to whoever sent it.
+            let message = sight.message;
+            let parties = Parties { source: sight.destination, ..Parties::of_dialog(&message.from, &message.to) };
+            self.parties = parties.pack(message.call_id);
+        }
+        let packed = std::mem::take(&mut self.parties);
+        let (parties, call_id) = unpack(&packed);
+        self.tell(Kind::Answer, sight.time, call_id, parties, tell);
+        self.parties = packed;
+        if self.has(HUNG_UP) && !self.has(END) {
+            self.end(Timestamp(self.held_at.max(sight.time.0)), HangupBy::Unknown, tell);
+        }
+    }
+
+    /// A final answer of 300 and above to the INVITE. Says how long to wait for another try, if it is to be waited for.
+    pub(super) fn refused(&mut self, code: u16, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) -> Option<i64> {
+        let hop = sight.hop();
+        if !self.is_open() || sight.message.cseq != self.cseq || hop.n_vias != self.n_vias {
+            return None;
+        }
+        self.branch(hop.branch).filter(|branch| !branch.failed)?.failed = true;
+        if counts_more(code, self.code) {
+            self.code = code;
+        }
+        self.q850 = sight.message.reason.q850.unwrap_or(self.q850);
+        let all_failed = self.first.failed && self.more.iter().flat_map(|more| more.iter()).all(|b| b.failed);
+        if !all_failed {
+            return None;
+        }
+        let is_decided = self.has(CANCELLED) || matches!(self.code, 487 | 600..);
+        let wait_ms = match self.code {
+            _ if is_decided => 0,
+            // To be tried again with credentials, or otherwise (RFC 3261 8.1.3.5, RFC 4028, RFC 3329).
+            401 | 407 | 420 | 421 | 422 | 494 => SIP_TRANSACTION_MS,
+            // A proxy between may try the next callee.
+            _ if self.n_vias > 1 => SIP_HUNT_MS,
+            _ => 0,
+        };
+        if wait_ms > 0 {
+            return self.hold(sight.time.0, wait_ms);
+        }
+        self.end(sight.time, self.refused_by(), tell);
+        None
+    }
+
+    fn refused_by(&self) -> HangupBy {
+        match status_of_sip(self.code) {
+            _ if self.has(CANCELLED) => HangupBy::Caller,
+            Status::Cancelled => HangupBy::Caller,
+            Status::Busy | Status::Rejected => HangupBy::Callee,
+            _ => HangupBy::Network,
+        }
+    }
+
+    /// A CANCEL: over, unless an answer crosses it.
+    pub(super) fn cancelled(&mut self, sight: &Sight<'_>) -> Option<i64> {
+        if !self.is_open() || sight.message.cseq != self.cseq || self.has(CANCELLED) {
+            return None;
+        }
+        self.state |= CANCELLED;
+        self.q850 = sight.message.reason.q850.unwrap_or(self.q850);
+        self.hold(sight.time.0, SIP_TRANSACTION_MS)
+    }
+
+    fn hold(&mut self, now: i64, wait_ms: i64) -> Option<i64> {
+        self.state |= HELD;
+        self.held_at = now;
+        Some(wait_ms)
+    }
+
+    /// Nothing came that would have gone on with it: it was over when it seemed so.
+    pub(super) fn let_go(&mut self, tell: &mut impl FnMut(Told<'_>)) {
+        if self.has(HELD) && !self.has(END) {
+            self.resume();
+            self.end(Timestamp(self.held_at), self.refused_by(), tell);
+        }
+    }
+
+    /// Neither answered nor refused for longer than any proxy waits: its messages were lost, or nobody was there.
+    pub(super) fn give_up(&mut self, tell: &mut impl FnMut(Told<'_>)) {
+        if self.is_open() {
+            let end = Timestamp(self.at.saturating_add(SIP_SETUP_MS_MAX));
+            if self.code == 0 && !self.has(CANCELLED) {
+                self.code = 408;
+            }
+            self.end(end, HangupBy::Network, tell);
+        }
+    }
+
+    /// A BYE of either side.
+    pub(super) fn hung_up(&mut self, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) {
+        let tags = [sight.message.from.tag, sight.message.to.tag].map(tag_hash);
+        let [from, to] = tags;
+        // A fork that answered too late is hung up on; the call goes on.
+        let is_other = self.callee_tag != 0 && !tags.contains(&self.callee_tag);
+        if self.has(END | HUNG_UP) || is_other {
+            return;
+        }
+        self.q850 = sight.message.reason.q850.unwrap_or(self.q850);
+        if !self.has(ATTEMPT | ANSWER) {
+            self.state |= HUNG_UP;
+            self.held_at = sight.time.0;
+            self.ends = sight.time.0.saturating_add(CALL_LINGER_MS);
+            return;
+        }
+        let by = match self.caller_tag {
+            tag if tag == from => HangupBy::Caller,
+            tag if tag == to => HangupBy::Callee,
+            _ => HangupBy::Unknown,
+        };
+        // Who hangs up a call was in it, whether or not its answer was seen.
+        self.state |= HUNG_UP;
+        self.resume();
+        self.end(sight.time, by, tell);
+    }
+
+    /// A request within the call: it is still up.
+    pub(super) fn refreshed(&mut self, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) {
+        if !self.has(ANSWER) || self.has(END) {
+            return;
+        }
+        self.ends = self.ends.max(sight.time.0.saturating_add(CALL_AGE_MS_MAX));
+        let (parties, call_id) = unpack(&self.parties);
+        self.tell(Kind::Interim, sight.time, call_id, parties, tell);
+    }
+
+    fn end(&mut self, time: Timestamp, by: HangupBy, tell: &mut impl FnMut(Told<'_>)) {
+        self.state |= END;
+        self.ends = time.0.saturating_add(CALL_LINGER_MS);
+        let packed = std::mem::take(&mut self.parties);
+        let (parties, call_id) = unpack(&packed);
+        let mut event = self.event(Kind::End, time);
+        event.hangup_by = by;
+        self.pass_on(event, call_id, parties, tell);
+        // What is left is only there to be known again; but a 3xx needs to know whom it diverted.
+        self.parties = if (300..400).contains(&self.code) { packed } else { Box::default() };
+        self.more = None;
+    }
+
+    fn tell(&self, kind: Kind, time: Timestamp, call_id: &[u8], parties: Parties<'_>, tell: &mut impl FnMut(Told<'_>)) {
+        self.pass_on(self.event(kind, time), call_id, parties, tell);
+    }
+
+    fn pass_on(&self, event: CallEvent, call_id: &[u8], parties: Parties<'_>, tell: &mut impl FnMut(Told<'_>)) {
+        let is_b_leg = self.has(B_LEG);
+        if self.uses == 0 {
+            return tell(Told { event, call_id, is_b_leg, parties });
+        }
+        let numbered = [call_id, format!(";{}", u32::from(self.uses) + 1).as_bytes()].concat();
+        tell(Told { event, call_id: &numbered, is_b_leg, parties });
+    }
+
+    /// What is known by now, but for texts.
+    fn event(&self, kind: Kind, time: Timestamp) -> CallEvent {
+        let mut event = CallEvent { kind, time, ..CallEvent::BLANK };
+        if matches!(kind, Kind::Attempt | Kind::Interim) {
+            return event;
+        }
+        let until = self.answered_ms.unwrap_or_else(|| offset_ms(self.at, time.0));
+        if let Some(progress) = self.progress_ms {
+            event.setup_ms = progress;
+            event.ring_ms = until.saturating_sub(progress);
+        }
+        let is_answered = self.has(ANSWER | HUNG_UP);
+        event.status = if is_answered { Status::Answered } else { self.refused_status() };
+        event.sip_code = match self.code {
+            _ if is_answered => 200,
+            0 if self.has(CANCELLED) => 487,
+            code => code,
+        };
+        if kind == Kind::End {
+            event.q850 = self.q850;
+            event.duration_ms = match self.answered_ms {
+                Some(answered) => offset_ms(self.at, time.0).saturating_sub(answered),
+                // Hung up, and nobody knows since when it was answered.
+                None if is_answered => CallEvent::NO_TIME,
+                None => 0,
+            };
+        }
+        event
+    }
+
+    fn refused_status(&self) -> Status {
+        match self.code {
+            _ if self.has(CANCELLED) => Status::Cancelled,
+            // It goes on elsewhere.
+            300..400 => Status::Unknown,
+            code => status_of_sip(code),
+        }
+    }
+}
+
+/// Of several callees that a call was tried at, the answer that a proxy would pass on (RFC 3261 16.7): a 6xx, else of
+/// the lowest class.
+fn counts_more(code: u16, than: u16) -> bool {
+    let rank = |code: u16| match code {
+        0 => 9,
+        600.. => 0,
+        // A challenge says less than what another callee says.
+        401 | 407 => 8,
+        code => code / 100,
+    };
+    rank(code) < rank(than)
+}
+
+fn offset_ms(from: i64, to: i64) -> u32 {
+    u32::try_from(to.saturating_sub(from).max(0)).unwrap_or(CallEvent::NO_TIME - 1).min(CallEvent::NO_TIME - 1)
+}

@@ -1,0 +1,373 @@
+//! The call table: SIP messages become the few things that happen to each call, once each.
+//!
+//! One table serves all feeds that merge, so a call that several agents see is one call. It is bounded, and everything
+//! in it ends by a time of its own. Event time alone counts: nothing here reads a clock.
+
+mod call;
+mod parties;
+mod requests;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use hashbrown::HashTable;
+use rapidhash::v3::{RapidSecrets, rapidhash_v3, rapidhash_v3_seeded};
+
+pub(crate) use parties::Parties;
+
+use super::sip::{Message, Start};
+use crate::clock::Timestamp;
+use crate::event::{CallEvent, Kind};
+use crate::limits::{CALLS_MAX, SIP_HUNT_MS, SIP_SETUP_MS_MAX, SIP_TRANSACTION_MS};
+use call::Call;
+use requests::Requests;
+
+/// Parts of the table, each with a lock: feeds meet only where they tell of calls of the same part.
+const PARTS: usize = 64;
+
+/// Calls at the front of a full part of which one has to go.
+const LOOKED_AT: usize = 8;
+
+/// By customer and Call-ID.
+type Key = u128;
+
+/// One message, where and when it was seen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sight<'a> {
+    pub(crate) time: Timestamp,
+    /// Whose call it is, as far as the feed knows; calls of different customers are different calls.
+    pub(crate) customer: u32,
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) destination: Option<IpAddr>,
+    /// The Call-ID of the call that this one belongs to, where the agent knows; else empty.
+    pub(crate) correlation_id: &'a [u8],
+    pub(crate) message: &'a Message<'a>,
+}
+
+/// On which part of its way a message was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Hop {
+    /// Every proxy adds one.
+    n_vias: u16,
+    branch: u32,
+}
+
+impl Sight<'_> {
+    fn hop(&self) -> Hop {
+        let n_vias = u16::try_from(self.message.n_vias).unwrap_or(u16::MAX);
+        Hop { n_vias, branch: tag_hash(self.message.via.branch) }
+    }
+}
+
+/// What happened to a call, a registration or a server.
+#[derive(Debug)]
+pub(crate) struct Told<'a> {
+    /// All but texts, parties and ids.
+    pub(crate) event: CallEvent,
+    pub(crate) call_id: &'a [u8],
+    pub(crate) is_b_leg: bool,
+    pub(crate) parties: Parties<'a>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct CallTable {
+    secrets: [RapidSecrets; 2],
+    parts: Vec<Mutex<Part>>,
+    /// No held call of any part is due before.
+    due: AtomicI64,
+}
+
+/// What a table holds and has given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallCounts {
+    /// Calls and what is remembered of them.
+    pub held: u64,
+    /// Calls that were answered and never ended, since the last time it was asked.
+    pub expired: u64,
+    /// Calls that were forgotten for want of room, since the last time it was asked.
+    pub evicted: u64,
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    calls_max: usize,
+    index: HashTable<u32>,
+    calls: Vec<Option<Call>>,
+    free: Vec<u32>,
+    /// About in the order in which they came.
+    order: VecDeque<u32>,
+    /// Held calls: those that a proxy may try elsewhere, and those that the caller may try again. Each in its order.
+    hunting: VecDeque<Held>,
+    trying: VecDeque<Held>,
+    requests: Requests,
+    n_expired: u64,
+    n_evicted: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    due: i64,
+    since: i64,
+    slot: u32,
+    key: Key,
+}
+
+impl CallTable {
+    /// `seed` spreads the calls: random where others choose Call-IDs, constant in `replay`.
+    pub fn new(seed: u64) -> CallTable {
+        CallTable::with_room(seed, CALLS_MAX)
+    }
+
+    /// For so many calls at once, and some more: not every part gets the same share.
+    pub fn with_room(seed: u64, calls_max: usize) -> CallTable {
+        let part = || Part { calls_max: (calls_max / PARTS).max(1) * 5 / 4 + 1, ..Part::default() };
+        CallTable {
+            secrets: [seed, !seed].map(RapidSecrets::seed),
+            parts: (0..PARTS).map(|_| Mutex::new(part())).collect(),
+            due: AtomicI64::new(i64::MAX),
+        }
+    }
+
+    /// Takes in a message and tells what happened by it, if anything did.
+    pub(crate) fn see(&self, sight: &Sight<'_>, mut tell: impl FnMut(Told<'_>)) {
+        let message = sight.message;
+        let key = self.key(sight.customer, message.call_id);
+        let enter = || self.part(key).lock().unwrap_or_else(|e| e.into_inner());
+        match (message.start, message.cseq_method) {
+            (Start::Request { method: b"INVITE", .. }, _) if message.to.tag.is_empty() => {
+                let is_b_leg = self.is_b_leg(sight);
+                enter().call_or_new(key, sight, is_b_leg, &mut tell).invited(sight, &mut tell);
+            }
+            (Start::Request { method: b"INVITE" | b"UPDATE", .. }, _) => {
+                if let Some((call, _)) = enter().call(key) {
+                    call.refreshed(sight, &mut tell);
+                }
+            }
+            (Start::Request { method: b"CANCEL", .. }, _) => {
+                let mut part = enter();
+                if let Some((call, slot)) = part.call(key)
+                    && let Some(wait_ms) = call.cancelled(sight)
+                {
+                    self.hold(&mut part, slot, key, wait_ms);
+                }
+            }
+            (Start::Request { method: b"BYE", .. }, _) => {
+                enter().call_or_new(key, sight, false, &mut tell).hung_up(sight, &mut tell);
+            }
+            (Start::Request { method: b"REGISTER", .. }, _) => {
+                enter().requests.ask(self.transaction(key, sight), sight);
+            }
+            (Start::Request { method: b"OPTIONS", .. }, _) => {
+                enter().requests.tell(Kind::Options, self.transaction(key, sight), sight, &mut tell);
+            }
+            (Start::Request { method: b"MESSAGE", .. }, _) => {
+                enter().requests.tell(Kind::Message, self.transaction(key, sight), sight, &mut tell);
+            }
+            (Start::Response { code: 200.., .. }, b"REGISTER") => {
+                let Start::Response { code, .. } = message.start else { return };
+                enter().requests.answer(code, self.transaction(key, sight), sight, &mut tell);
+            }
+            (Start::Response { code, .. }, b"INVITE") => {
+                let mut part = enter();
+                self.answered(code, &mut part, key, sight, &mut tell);
+            }
+            _ => {}
+        }
+    }
+
+    fn answered(&self, code: u16, part: &mut Part, key: Key, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) {
+        match code {
+            ..180 => {}
+            180..200 => {
+                if let Some((call, _)) = part.call(key) {
+                    call.progressed(sight);
+                }
+            }
+            200..300 => part.call_or_new(key, sight, false, tell).accepted(sight, tell),
+            _ => {
+                if let Some((call, slot)) = part.call(key)
+                    && let Some(wait_ms) = call.refused(code, sight, tell)
+                {
+                    self.hold(part, slot, key, wait_ms);
+                }
+            }
+        }
+    }
+
+    /// Tells of the calls that were over by `now` but for the chance of another try, which did not come.
+    pub(crate) fn settle(&self, now: Timestamp, mut tell: impl FnMut(Told<'_>)) {
+        if self.due.load(Ordering::Relaxed) > now.0 {
+            return;
+        }
+        // Whoever holds a call from here on lowers it again.
+        self.due.store(i64::MAX, Ordering::Relaxed);
+        let mut due = i64::MAX;
+        for part in &self.parts {
+            due = due.min(part.lock().unwrap_or_else(|e| e.into_inner()).settle(now.0, &mut tell));
+        }
+        self.due.fetch_min(due, Ordering::Relaxed);
+    }
+
+    /// What it holds, and what it has given up since this was last asked.
+    pub fn take_counts(&self) -> CallCounts {
+        let mut counts = CallCounts::default();
+        for part in &self.parts {
+            let mut part = part.lock().unwrap_or_else(|e| e.into_inner());
+            counts.held += part.index.len() as u64;
+            counts.expired += std::mem::take(&mut part.n_expired);
+            counts.evicted += std::mem::take(&mut part.n_evicted);
+        }
+        counts
+    }
+
+    fn hold(&self, part: &mut Part, slot: u32, key: Key, wait_ms: i64) {
+        let Some(since) = part.calls.get(slot as usize).and_then(|c| c.as_ref()).map(|call| call.held_at) else {
+            return;
+        };
+        let held = Held { due: since.saturating_add(wait_ms), since, slot, key };
+        let queue = if wait_ms == SIP_HUNT_MS { &mut part.hunting } else { &mut part.trying };
+        queue.push_back(held);
+        self.due.fetch_min(held.due, Ordering::Relaxed);
+    }
+
+    /// Another Call-ID of a call that is known: a gateway's second leg, where its agent tells the two belong together.
+    fn is_b_leg(&self, sight: &Sight<'_>) -> bool {
+        let first_leg = sight.correlation_id;
+        if first_leg.is_empty() || first_leg == sight.message.call_id {
+            return false;
+        }
+        let key = self.key(sight.customer, first_leg);
+        self.part(key).lock().unwrap_or_else(|e| e.into_inner()).call(key).is_some()
+    }
+
+    fn key(&self, customer: u32, call_id: &[u8]) -> Key {
+        let [high, low] = [0, 1].map(|i| u128::from(rapidhash_v3_seeded(call_id, &self.secrets[i])));
+        (high << 64 | low) ^ spread(u64::from(customer))
+    }
+
+    fn transaction(&self, key: Key, sight: &Sight<'_>) -> Key {
+        let message = sight.message;
+        key ^ spread(u64::from(message.cseq) << 32 | u64::from(tag_hash(message.cseq_method)))
+    }
+
+    fn part(&self, key: Key) -> &Mutex<Part> {
+        &self.parts[(key >> 64) as usize % PARTS]
+    }
+}
+
+impl Part {
+    fn find(&self, key: Key) -> Option<u32> {
+        let is_it = |slot: &u32| self.calls.get(*slot as usize).and_then(|c| c.as_ref()).is_some_and(|c| c.key == key);
+        self.index.find(key as u64, is_it).copied()
+    }
+
+    fn call(&mut self, key: Key) -> Option<(&mut Call, u32)> {
+        let slot = self.find(key)?;
+        self.calls.get_mut(slot as usize)?.as_mut().map(|call| (call, slot))
+    }
+
+    fn call_or_new(
+        &mut self,
+        key: Key,
+        sight: &Sight<'_>,
+        is_b_leg: bool,
+        tell: &mut impl FnMut(Told<'_>),
+    ) -> &mut Call {
+        let slot = match self.find(key) {
+            Some(slot) => slot,
+            None => {
+                self.make_room(sight.time.0, tell);
+                let slot = self.free.pop().unwrap_or_else(|| {
+                    self.calls.push(None);
+                    self.calls.len() as u32 - 1
+                });
+                let calls = &self.calls;
+                let rehash =
+                    |slot: &u32| calls.get(*slot as usize).and_then(|c| c.as_ref()).map_or(0, |c| c.key as u64);
+                self.index.insert_unique(key as u64, slot, rehash);
+                self.order.push_back(slot);
+                slot
+            }
+        };
+        self.calls[slot as usize].get_or_insert_with(|| Call::new(key, sight, is_b_leg))
+    }
+
+    /// Looks at two calls, so that those that are over are gone after as many new calls as there are, and no
+    /// message does more than constant work. Where there is no room one goes whose loss costs least.
+    fn make_room(&mut self, now: i64, tell: &mut impl FnMut(Told<'_>)) {
+        for _ in 0..2 {
+            let Some(slot) = self.order.pop_front() else { return };
+            let Some(call) = self.calls.get_mut(slot as usize).and_then(|c| c.as_mut()) else { continue };
+            if call.ends >= now {
+                self.order.push_back(slot);
+                continue;
+            }
+            call.let_go(tell);
+            call.give_up(tell);
+            if call.ends >= now {
+                // Its end was told just now, and a late copy of it must be known.
+                self.order.push_back(slot);
+                continue;
+            }
+            self.n_expired += u64::from(call.is_answered() && !call.is_over());
+            self.remove(slot);
+        }
+        if self.index.len() >= self.calls_max {
+            let call = |slot: &u32| self.calls.get(*slot as usize).and_then(|c| c.as_ref());
+            let costs = |slot: &u32| call(slot).map_or(0, |c| u8::from(!c.is_over()) + u8::from(c.is_answered()));
+            let front = self.order.iter().take(LOOKED_AT).enumerate();
+            let Some((at, _)) = front.min_by_key(|(_, slot)| costs(slot)) else { return };
+            if let Some(slot) = self.order.remove(at) {
+                self.n_evicted += 1;
+                self.remove(slot);
+            }
+        }
+    }
+
+    /// Takes a call out whose slot is no longer in the order.
+    fn remove(&mut self, slot: u32) {
+        let Some(key) = self.calls.get(slot as usize).and_then(|c| c.as_ref()).map(|c| c.key) else { return };
+        if let Ok(entry) = self.index.find_entry(key as u64, |s| *s == slot) {
+            entry.remove();
+        }
+        self.calls[slot as usize] = None;
+        self.free.push(slot);
+    }
+
+    /// When the next held call is due.
+    fn settle(&mut self, now: i64, tell: &mut impl FnMut(Told<'_>)) -> i64 {
+        let mut next = i64::MAX;
+        for queue in [&mut self.hunting, &mut self.trying] {
+            while let Some(held) = queue.front().copied() {
+                if held.due > now {
+                    next = next.min(held.due);
+                    break;
+                }
+                queue.pop_front();
+                let call = self.calls.get_mut(held.slot as usize).and_then(|c| c.as_mut());
+                // It may have gone on, or be another call by now, or be held anew.
+                if let Some(call) = call.filter(|c| c.key == held.key && c.is_held() && c.held_at == held.since) {
+                    call.let_go(tell);
+                }
+            }
+        }
+        next
+    }
+}
+
+/// Different bits for different numbers.
+fn spread(number: u64) -> u128 {
+    u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+}
+
+/// Of tags and branches, compared only within a call. An empty one is 0.
+fn tag_hash(tag: &[u8]) -> u32 {
+    if tag.is_empty() { 0 } else { (rapidhash_v3(tag) as u32).max(1) }
+}
+
+const _: () = assert!(SIP_HUNT_MS < SIP_TRANSACTION_MS && SIP_TRANSACTION_MS < SIP_SETUP_MS_MAX);
