@@ -19,6 +19,37 @@ pub const RECORD_LINES_MAX: usize = 32;
 /// Longest SIP message: no datagram, and so no HEP packet, carries more.
 pub const SIP_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
+/// Longest packet of a capture file. Tools capture up to 256 KiB of one; a longer one is a file that is damaged.
+pub const CAPTURE_RECORD_BYTES_MAX: usize = 1 << 20;
+
+/// Interfaces that one section of a capture file describes.
+pub const CAPTURE_INTERFACES_MAX: usize = 4096;
+
+/// Datagrams of a capture that wait for fragments: 64 MiB at the most.
+pub const CAPTURE_DATAGRAMS_MAX: usize = 1024;
+
+/// Fragments of one datagram. The smallest link that carries IP cuts the longest datagram into 122.
+pub const CAPTURE_FRAGMENTS_MAX: u64 = 512;
+
+/// How long a datagram of a capture waits for its fragments. Hosts wait 30 s; those that come at all come within
+/// milliseconds, and what follows in the file should not overtake by more.
+pub const CAPTURE_FRAGMENT_AGE_US: u64 = 2_000_000;
+
+/// TCP streams of a capture, each direction its own, that are followed at once.
+pub const CAPTURE_STREAMS_MAX: usize = 65_536;
+
+/// Bytes that all of them hold: messages that are not whole, and what came before its turn.
+pub const CAPTURE_STREAMS_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes, and segments, that one stream holds while an earlier segment is missing. More than the window of any
+/// signalling connection seen; what is still missing then was not captured.
+pub const CAPTURE_HELD_BYTES_MAX: usize = 256 * 1024;
+/// See [`CAPTURE_HELD_BYTES_MAX`].
+pub const CAPTURE_HELD_SEGMENTS_MAX: usize = 512;
+
+/// How long a segment that is missing is waited for. A retransmission takes 200 ms to a few seconds.
+pub const CAPTURE_HELD_AGE_US: u64 = 5_000_000;
+
 /// One read of a file or a busy connection. Large enough that per-batch costs vanish, small enough
 /// that a batch of decoded events stays in the second-level cache (measured: 128-512 KiB are alike).
 pub const BLOCK_BYTES: usize = 256 * 1024;
@@ -73,6 +104,14 @@ pub const VERDICT_REPEAT_MS: i64 = 32_000;
 
 /// Calls the call table holds at once.
 pub const CALLS_MAX: usize = 1_000_000;
+
+/// Calls of which one stream of transaction rows has told a part (`kamailio-acc`), and what they may hold. A busy
+/// proxy has some ten thousand up at once.
+pub const PAIRED_CALLS_MAX: usize = 100_000;
+/// See [`PAIRED_CALLS_MAX`].
+pub const PAIRED_BYTES_MAX: usize = 64 << 20;
+/// Branches of one Call-ID that are told apart. Each row looks through them.
+pub const PAIRED_LEGS_MAX: usize = 16;
 
 /// De-duplication: entries a gateway, and how far back in event time.
 pub const DEDUP_ENTRIES_MAX: usize = 1_000_000;
@@ -134,3 +173,9 @@ pub const SIP_FORKS_MAX: usize = 64;
 
 /// Registrations and single requests that are remembered.
 pub const SIP_REQUESTS_MAX: usize = 128 * 1024;
+
+/// Longest UDP datagram.
+pub const DATAGRAM_BYTES_MAX: usize = 65_507;
+
+/// What a UDP feed asks the kernel to hold for it: a third of a second of 100,000 messages a second.
+pub const UDP_BUFFER_BYTES: usize = 32 << 20;

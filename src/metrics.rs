@@ -45,6 +45,9 @@ pub struct Metrics {
     verdicts: Vec<Vec<Counter>>,
     pub duplicates: Counter,
     pub delivery_oldest_s: Gauge,
+    pub calls: Gauge,
+    pub calls_expired: Counter,
+    pub calls_evicted: Counter,
     started: process::Started,
 }
 
@@ -61,6 +64,12 @@ pub struct FeedMetrics {
     pub duplicates: Counter,
     pub future: Counter,
     pub unknown_fields: Counter,
+    /// SIP messages read.
+    pub messages: Counter,
+    /// Captured packets with something other than SIP.
+    pub other_payloads: Counter,
+    /// Datagrams the kernel had no room for.
+    pub dropped: Counter,
     pub late_verdicts: Counter,
     pub lag_s: Gauge,
 }
@@ -144,6 +153,9 @@ impl Metrics {
             verdicts: labels.actions.iter().map(verdict).collect(),
             duplicates: counter!("ringfence_duplicates_total"),
             delivery_oldest_s: gauge!("ringfence_delivery_oldest_seconds"),
+            calls: gauge!("ringfence_calls"),
+            calls_expired: counter!("ringfence_calls_expired_total"),
+            calls_evicted: counter!("ringfence_calls_evicted_total"),
             started: process::Started::read(),
         }
     }
@@ -205,6 +217,9 @@ fn feed(name: &str, labels: &Labels) -> FeedMetrics {
         duplicates: counter!("ringfence_ingest_duplicates_total", "feed" => name.clone()),
         future: counter!("ringfence_ingest_future_total", "feed" => name.clone()),
         unknown_fields: counter!("ringfence_ingest_unknown_fields_total", "feed" => name.clone()),
+        messages: counter!("ringfence_ingest_messages_total", "feed" => name.clone()),
+        other_payloads: counter!("ringfence_ingest_other_payloads_total", "feed" => name.clone()),
+        dropped: counter!("ringfence_ingest_dropped_total", "feed" => name.clone()),
         late_verdicts: counter!("ringfence_verdicts_late_total", "feed" => name.clone()),
         lag_s: gauge!("ringfence_event_lag_seconds", "feed" => name.clone()),
         name,
@@ -259,6 +274,11 @@ fn describe() {
         ("ringfence_ingest_duplicates_total", Unit::Count, "Events dropped because their seq had come before."),
         ("ringfence_ingest_future_total", Unit::Count, "Events whose time was ahead of their arrival and was clamped."),
         ("ringfence_ingest_unknown_fields_total", Unit::Count, "Fields that no event has, ignored."),
+        ("ringfence_ingest_messages_total", Unit::Count, "SIP messages read, of which calls are made."),
+        ("ringfence_ingest_other_payloads_total", Unit::Count, "Captured packets that hold something other than SIP."),
+        ("ringfence_ingest_dropped_total", Unit::Count, "Datagrams the kernel dropped because its buffer was full."),
+        ("ringfence_calls_expired_total", Unit::Count, "Answered calls whose end was never seen, given up by age."),
+        ("ringfence_calls_evicted_total", Unit::Count, "Calls forgotten because the call table was full."),
         ("ringfence_verdicts_total", Unit::Count, "Verdicts, by action and cause."),
         ("ringfence_verdicts_late_total", Unit::Count, "Verdicts that missed their deadline and were the default."),
         ("ringfence_duplicates_total", Unit::Count, "Events no rule saw because they had come before."),
@@ -280,6 +300,7 @@ fn describe() {
             Unit::Seconds,
             "How far the newest event of the last batch lay behind its arrival.",
         ),
+        ("ringfence_calls", Unit::Count, "Calls the call table holds, and those that ended within two minutes."),
         ("ringfence_rule_keys", Unit::Count, "Keys a rule holds now."),
         ("ringfence_rule_bytes", Unit::Bytes, "Memory a rule's keys hold now."),
         ("ringfence_queue_depth", Unit::Count, "What waits in a bounded queue, in the unit of its capacity."),

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::mem::discriminant;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -102,6 +103,7 @@ pub fn replay(
         spare: None,
         file: None,
         n_opened: 0,
+        left: Vec::new(),
     };
     if options.sort {
         replay_sorted(input, &filter)?
@@ -132,11 +134,16 @@ struct Input<'a> {
     spare: Option<Vec<u8>>,
     file: Option<OpenFile>,
     n_opened: usize,
+    /// Stateful decoders whose files have ended, each of another format.
+    left: Vec<(Format, Decoder)>,
 }
 
 struct OpenFile {
+    path: PathBuf,
+    format: Format,
     source: Source,
-    /// Knows what the first block tells; workers decode with clones.
+    /// Knows what the first block tells; workers decode with clones, unless it is stateful: then it decodes itself, in
+    /// the order of the input, so that the number of workers changes nothing.
     decoder: Decoder,
     is_learned: bool,
 }
@@ -165,13 +172,52 @@ impl Input<'_> {
                     return Ok(Some(Block { bytes, ticket: self.lane.ticket(), file: self.n_opened }));
                 }
             }
+            self.close();
             let Some(path) = self.paths.next() else { return Ok(None) };
             let format = Format::of_file(&path, self.format)?;
-            let decoder = Decoder::new(&format, Arc::clone(&self.context));
             let source = Source::open(&path, format.style())?;
-            self.file = Some(OpenFile { source, decoder, is_learned: false });
+            let format = if source.capture().is_some() { Format::Hep } else { format };
+            // What one file leaves open may end in the next.
+            let before = self.left.iter().position(|(left, _)| discriminant(left) == discriminant(&format));
+            let decoder = match before.map(|at| self.left.swap_remove(at)) {
+                Some((_, mut decoder)) => {
+                    decoder.begin_file();
+                    decoder
+                }
+                None => Decoder::new(&format, Arc::clone(&self.context)),
+            };
+            self.file = Some(OpenFile { path, format, source, decoder, is_learned: false });
             self.n_opened += 1;
         }
+    }
+
+    /// Says what a capture held beside events: where something is missing, people should know.
+    fn close(&mut self) {
+        let Some(OpenFile { path, format, source, decoder, .. }) = self.file.take() else { return };
+        if let Some(held) = source.capture() {
+            eprintln!("{}: {held}", path.display());
+        }
+        if decoder.is_stateful() {
+            self.left.push((format, decoder));
+        }
+    }
+
+    /// Decodes a block here and now, where its decoder must see all blocks in order; gives it back where not.
+    fn decode_in_order(&mut self, bytes: Vec<u8>, batch: &mut Batch) -> Option<Vec<u8>> {
+        match &mut self.file {
+            Some(file) if file.decoder.is_stateful() => {
+                file.decoder.decode(bytes, None, batch);
+                None
+            }
+            _ => Some(bytes),
+        }
+    }
+
+    /// What the files left open, a format at a time, and its place behind all blocks.
+    fn finish(&mut self, batch: &mut Batch) -> Option<Ticket> {
+        let (_, mut decoder) = self.left.pop()?;
+        decoder.finish(None, batch);
+        Some(self.lane.ticket())
     }
 }
 
@@ -204,22 +250,30 @@ fn replay_as_it_came(input: Input<'_>, filter: &Filter, n_threads: usize) -> any
         let mut decodes = 0;
         // A batch is the permit to have one more block under way.
         while let Ok(mut batch) = take.recv() {
-            let block = {
+            let (ticket, apart) = {
                 let mut input = lock(&input);
                 input.spare = Some(std::mem::take(&mut batch.block));
-                let Some(block) = input.next()? else { break };
-                if decodes != block.file {
-                    decoder = input.file.as_ref().map(|file| file.decoder.clone());
-                    decodes = block.file;
+                match input.next()? {
+                    Some(block) => {
+                        let apart = input.decode_in_order(block.bytes, &mut batch);
+                        if apart.is_some() && decodes != block.file {
+                            decoder = input.file.as_ref().map(|file| file.decoder.clone());
+                            decodes = block.file;
+                        }
+                        (block.ticket, apart)
+                    }
+                    None => match input.finish(&mut batch) {
+                        Some(ticket) => (ticket, None),
+                        None => break,
+                    },
                 }
-                block
             };
-            if let Some(decoder) = &mut decoder {
-                decoder.decode(block.bytes, None, &mut batch);
+            if let (Some(bytes), Some(decoder)) = (apart, &mut decoder) {
+                decoder.decode(bytes, None, &mut batch);
             }
             filter.apply(&mut batch);
             let give = give.clone();
-            block.ticket.submit(batch, Some(Box::new(move |judged: Judged| drop(give.send(judged.batch)))));
+            ticket.submit(batch, Some(Box::new(move |judged: Judged| drop(give.send(judged.batch)))));
         }
         Ok(())
     };
@@ -232,11 +286,18 @@ fn replay_as_it_came(input: Input<'_>, filter: &Filter, n_threads: usize) -> any
 /// All events at once, ordered by time. Costs the memory of the whole input.
 fn replay_sorted(mut input: Input<'_>, filter: &Filter) -> anyhow::Result<()> {
     let mut batches = Vec::new();
-    while let Some(Block { bytes, ticket, .. }) = input.next()? {
+    loop {
         let mut batch = Batch::default();
-        if let Some(file) = &mut input.file {
-            file.decoder.decode(bytes, None, &mut batch);
-        }
+        let ticket = match (input.next()?, &mut input.file) {
+            (Some(Block { bytes, ticket, .. }), Some(file)) => {
+                file.decoder.decode(bytes, None, &mut batch);
+                ticket
+            }
+            _ => match input.finish(&mut batch) {
+                Some(ticket) => ticket,
+                None => break,
+            },
+        };
         filter.apply(&mut batch);
         // Rejects are told in the place they came from; the events follow below.
         let rejects = std::mem::take(&mut batch.rejects);

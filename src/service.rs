@@ -22,12 +22,13 @@ use crate::engine::{self, Engine};
 use crate::event::dialplan::DialPlan;
 use crate::event::{Kind, Names, Reject};
 use crate::gateway::clocks::Clocks;
+use crate::gateway::datagrams::{self, Datagrams};
 use crate::gateway::judges::Judges;
 use crate::gateway::listener::{Close, Listener};
 use crate::gateway::post::Door;
 use crate::gateway::sequence::Ledger;
 use crate::gateway::{Feed, Sample};
-use crate::ingest::FeedContext;
+use crate::ingest::{CallTable, FeedContext};
 use crate::metrics::{Labels, Metrics, UPKEEP_EVERY};
 use crate::notify::{Notifier, Observer, Totals, Workers};
 use crate::policy::{Action, Cause, Policy, Severity};
@@ -120,28 +121,41 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let clocks = Arc::new(Clocks::default());
     let judges = Arc::new(Judges::start(n_threads(&config)).context("cannot start threads")?);
     let ledger = Arc::default();
-    let shared = Shared { engine: engine.clone(), judges, policy: Arc::clone(&policy), names, metrics, ledger };
-    let (mut bound, mut doors) = (Vec::new(), Vec::new());
+    let calls = Arc::new(CallTable::new(RandomState::new().hash_one("calls")));
+    let (engine_of_feeds, policy_of_feeds) = (engine.clone(), Arc::clone(&policy));
+    let shared = Shared { engine: engine_of_feeds, judges, policy: policy_of_feeds, names, metrics, ledger, calls };
+    let (mut bound, mut doors, mut sockets, mut settlers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (index, settings) in config.feeds.iter().enumerate() {
         let feed = Arc::new(shared.feed(index, settings, &config, &clocks)?);
         if settings.over_http {
             doors.push(Arc::new(Door::new(Arc::clone(&feed), settings.listener.slow_timeout)));
         }
+        let mut address = settings.listener.listen;
         if settings.over_tcp {
-            let listener = Listener::bind(settings.listener.clone(), feed).map_err(|e| anyhow!(e))?;
-            bound.push((settings.name.clone(), listener.address()?, listener));
+            let listener = Listener::bind(settings.listener.clone(), Arc::clone(&feed)).map_err(|e| anyhow!(e))?;
+            address = listener.address()?;
+            bound.push((settings.name.clone(), address, listener));
+        }
+        if settings.over_udp {
+            let socket = Datagrams::bind(address, Arc::clone(&feed)).map_err(|e| anyhow!(e))?;
+            sockets.push((settings.name.clone(), socket.address()?, socket));
+        }
+        if settings.format.is_signalling() {
+            settlers.push(tokio::spawn(datagrams::settle(feed, stopping.clone())));
         }
     }
 
     // HTTP.
     let (http, metrics_address, mut background) = start_http(&config, &status, &doors, &stopping).await?;
-    let feeds: Vec<_> = bound.iter().map(|(name, address, _)| (name.clone(), *address)).collect();
+    let over_tcp = bound.iter().map(|(name, address, _)| (name.clone(), *address));
+    let feeds: Vec<_> = over_tcp.chain(sockets.iter().map(|(name, address, _)| (name.clone(), *address))).collect();
     let listeners = bound.into_iter().map(|(.., listener)| tokio::spawn(listener.run(stopping.clone())));
+    let sockets = sockets.into_iter().map(|(.., socket)| tokio::spawn(socket.run(stopping.clone())));
     let doors = doors.into_iter().map(|door| tokio::spawn(door.close(stopping.clone())));
-    let listeners = listeners.chain(doors).collect();
+    let listeners = listeners.chain(sockets).chain(doors).chain(settlers).collect();
 
     background.push(tokio::spawn(tick(engine, clocks, policy.lateness_ms, stopping.clone())));
-    background.push(tokio::spawn(upkeep(Arc::clone(&shared.metrics), Arc::clone(&notifier), stopping)));
+    background.push(tokio::spawn(upkeep(Arc::clone(&shared.metrics), Arc::clone(&notifier), shared.calls, stopping)));
     ready.store(true, Ordering::Relaxed);
     tracing::info!(?feeds, ?http, metrics = ?metrics_address, rules = policy.version, "ringfence is ready");
     Ok(Running {
@@ -195,6 +209,7 @@ impl Running {
 struct Shared {
     engine: Engine,
     judges: Arc<Judges>,
+    calls: Arc<CallTable>,
     policy: Arc<Policy>,
     names: Arc<Names>,
     metrics: Arc<Metrics>,
@@ -255,8 +270,12 @@ impl Shared {
             gateway_from_event: false,
             gateway: self.names.gateway(&settings.gateway).context("too many gateways in the settings")?,
             seq_required: false,
-            calls: Arc::new(crate::ingest::CallTable::new(0)),
-            capture_key: None,
+            // Without merging a feed has its own calls.
+            calls: match settings.merge {
+                Some(false) => Arc::new(CallTable::new(RandomState::new().hash_one(&settings.name))),
+                _ => Arc::clone(&self.calls),
+            },
+            capture_key: settings.capture_key.clone(),
         })
     }
 }
@@ -319,13 +338,22 @@ async fn tick(engine: Engine, clocks: Arc<Clocks>, lateness_ms: i64, mut stoppin
     }
 }
 
-async fn upkeep(metrics: Arc<Metrics>, notifier: Arc<Notifier>, mut stopping: watch::Receiver<bool>) {
+async fn upkeep(
+    metrics: Arc<Metrics>,
+    notifier: Arc<Notifier>,
+    calls: Arc<CallTable>,
+    mut stopping: watch::Receiver<bool>,
+) {
     let mut every = tokio::time::interval(UPKEEP_EVERY);
     loop {
         tokio::select! {
             _ = every.tick() => {
                 metrics.run_upkeep();
                 notifier.measure();
+                let counts = calls.take_counts();
+                metrics.calls.set(counts.held as f64);
+                metrics.calls_expired.increment(counts.expired);
+                metrics.calls_evicted.increment(counts.evicted);
             }
             _ = stopping.wait_for(|stop| *stop) => return,
         }

@@ -10,8 +10,8 @@ use crate::event::numbering::Numbering;
 use crate::gateway::greeting::Token;
 use crate::gateway::listener::ListenerSettings;
 use crate::gateway::tls::TlsSettings;
-use crate::ingest::Format;
 use crate::ingest::csv::{self, Dialect};
+use crate::ingest::{CaptureKey, Format};
 use crate::limits::ID_BYTES_MAX;
 use crate::notify::Secret;
 
@@ -23,6 +23,8 @@ pub struct FeedSettings {
     pub listener: ListenerSettings,
     /// It listens itself. Records of `json-cdr` may come by HTTP alone.
     pub over_tcp: bool,
+    /// It takes datagrams, at the same address: `hep` and `sip` alone.
+    pub over_udp: bool,
     /// It takes posts on the address of `[http]`: `json-cdr` alone.
     pub over_http: bool,
     pub format: Format,
@@ -31,8 +33,10 @@ pub struct FeedSettings {
     /// Trunk to customer, where the event names no customer.
     pub trunks: Vec<(String, String)>,
     pub tokens: Vec<Token>,
+    /// What every packet of a capture agent must show.
+    pub capture_key: Option<CaptureKey>,
     pub dial_plan: DialPlanSettings,
-    /// `None`: only for connections that ask for verdicts.
+    /// `None`: for signalling, and for connections that ask for verdicts.
     pub merge: Option<bool>,
     pub dedup: bool,
     pub both_legs: bool,
@@ -62,17 +66,33 @@ impl Default for FeedSettings {
             name: "ndjson".into(),
             listener: ListenerSettings::at(super::loopback(7060)),
             over_tcp: true,
+            over_udp: false,
             over_http: false,
             format: Format::Ndjson,
             customer: CustomerSource::Event,
             gateway: "ndjson".into(),
             trunks: Vec::new(),
             tokens: Vec::new(),
+            capture_key: None,
             dial_plan: DialPlanSettings::default(),
             merge: None,
             dedup: false,
             both_legs: false,
             delay: None,
+        }
+    }
+}
+
+impl FeedSettings {
+    /// What `serve` without settings takes packets of capture agents with.
+    pub(super) fn hep() -> FeedSettings {
+        FeedSettings {
+            name: "hep".into(),
+            listener: ListenerSettings::at(super::loopback(9060)),
+            over_udp: true,
+            format: Format::Hep,
+            gateway: "hep".into(),
+            ..FeedSettings::default()
         }
     }
 }
@@ -101,11 +121,17 @@ pub(super) fn read(section: &Section<'_, '_>) -> FeedSettings {
     }
     let listener = read_listener(section, usual.listener);
     let gateway = section.text("gateway").unwrap_or_else(|| name.clone());
-    let tokens = read_tokens(section);
+    let transport = read_transport(section, format);
+    let capture_key = match format {
+        FormatWord::Hep => section.secret("token").map(|Secret(key)| CaptureKey::new(&key)),
+        _ => None,
+    };
+    let tokens = if format == FormatWord::Hep { Vec::new() } else { read_tokens(section) };
     let feed = FeedSettings {
         name,
         format: read_format(section, format),
-        over_tcp: !is_posted || section.has("listen"),
+        over_tcp: transport != Transport::Udp && (!is_posted || section.has("listen")),
+        over_udp: transport != Transport::Tcp,
         over_http: is_posted && section.boolean("http").unwrap_or(true),
         customer: read_customer(section, listener.listen),
         gateway,
@@ -118,6 +144,7 @@ pub(super) fn read(section: &Section<'_, '_>) -> FeedSettings {
         delay: section.integer("delay_s", 0..=86_400).map(|s| Duration::from_secs(s.unsigned_abs())),
         listener,
         tokens,
+        capture_key,
     };
     check_access(section, &feed);
     section.finish();
@@ -146,8 +173,34 @@ enum FormatWord {
     JsonCdr,
 }
 
-const FORMATS: &[(&str, FormatWord)] =
-    &[("ndjson", FormatWord::Ndjson), ("csv", FormatWord::Csv), ("json-cdr", FormatWord::JsonCdr), ("hep", FormatWord::Hep), ("sip", FormatWord::Sip)];
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    Tcp,
+    Udp,
+    Both,
+}
+
+/// Signalling comes over either, unless the settings say which.
+fn read_transport(section: &Section<'_, '_>, format: FormatWord) -> Transport {
+    let words = [("tcp", Transport::Tcp), ("udp", Transport::Udp), ("both", Transport::Both)];
+    let said = section.word("transport", &words);
+    match (format, said) {
+        (FormatWord::Hep | FormatWord::Sip, said) => said.unwrap_or(Transport::Both),
+        (_, None | Some(Transport::Tcp)) => Transport::Tcp,
+        (_, Some(_)) => {
+            section.problem("transport", "only `hep` and `sip` come over UDP".into());
+            Transport::Tcp
+        }
+    }
+}
+
+const FORMATS: &[(&str, FormatWord)] = &[
+    ("ndjson", FormatWord::Ndjson),
+    ("csv", FormatWord::Csv),
+    ("json-cdr", FormatWord::JsonCdr),
+    ("hep", FormatWord::Hep),
+    ("sip", FormatWord::Sip),
+];
 
 fn read_format(section: &Section<'_, '_>, word: FormatWord) -> Format {
     if word != FormatWord::Csv && section.has("csv") {
@@ -258,6 +311,12 @@ fn check_access(section: &Section<'_, '_>, feed: &FeedSettings) {
                           `tls.client_ca_file`, or `insecure = true`";
             return section.problem("listen", advice.into());
         }
+    }
+    if matches!(feed.format, Format::Sip) && asks {
+        section.problem("format", "SIP messages show no token: set `tls.client_ca_file`".into());
+    }
+    if feed.over_udp && feed.listener.tls.is_some() {
+        section.problem("tls", "there is none over UDP: set `transport = \"tcp\"`".into());
     }
     if !is_private(feed.listener.listen) && !mutual && !asks && !insecure {
         let advice = "set `token_file`, `tls.client_ca_file`, or `insecure = true`";

@@ -48,7 +48,7 @@ impl Default for Config {
         Config {
             rules: None,
             threads: None,
-            feeds: vec![FeedSettings::default()],
+            feeds: vec![FeedSettings::default(), FeedSettings::hep()],
             http: Some(loopback(8080)),
             metrics: Some(loopback(9464)),
             notify: notify::Settings::default(),
@@ -156,7 +156,7 @@ fn check_names(sections: &[Section<'_, '_>], feeds: &[FeedSettings]) {
                 .problem("name", format!("there is a feed `{}` already; names tell feeds apart in metrics", feed.name));
         }
         let port_taken = |f: &&FeedSettings| {
-            let both_listen = f.over_tcp && feed.over_tcp;
+            let both_listen = f.over_tcp && feed.over_tcp || f.over_udp && feed.over_udp;
             both_listen && f.listener.listen == feed.listener.listen && feed.listener.listen.port() != 0
         };
         if let Some(other) = earlier.iter().find(port_taken) {

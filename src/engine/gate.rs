@@ -107,8 +107,9 @@ impl Gate {
                 continue;
             }
             self.emergency(event, &work.batch);
+            let mut is_diverted = false;
             if options.merge {
-                work.slots[i] = self.merge(event, &work.batch, options.both_legs);
+                (work.slots[i], is_diverted) = self.merge(event, &work.batch, options.both_legs);
                 if plan.minds_blocked && !plan.is_coupled && work.slots[i] != Work::NO_SLOT {
                     self.mind_block(event, &work.batch, work.slots[i], plan);
                 }
@@ -116,7 +117,7 @@ impl Gate {
                 work.slots[i] = self.ask_again(event, &work.batch);
             }
             if plan.has_call_rules && !(options.merge && !options.both_legs && is_b_leg(event, &work.batch)) {
-                self.follow(event, i as u32, work, plan);
+                self.follow(event, i as u32, is_diverted, work, plan);
             }
         }
         work.batch.events = events;
@@ -190,8 +191,9 @@ impl Gate {
         })
     }
 
-    /// 2.9 point 15: at most one attempt, one answer and one end a call, whatever feeds told of it.
-    fn merge(&mut self, event: &mut CallEvent, batch: &Batch, both_legs: bool) -> u32 {
+    /// 2.9 point 15: at most one attempt, one answer and one end a call, whatever feeds told of it. Gives the slot of
+    /// its verdict, and whether the call begins anew because it was diverted.
+    fn merge(&mut self, event: &mut CallEvent, batch: &Batch, both_legs: bool) -> (u32, bool) {
         let b_leg = is_b_leg(event, batch);
         let counted = match event.kind {
             Kind::Attempt => Flags::ATTEMPT_SEEN,
@@ -200,25 +202,25 @@ impl Gate {
             Kind::Cdr if event.answered() => Flags(Flags::ATTEMPT_SEEN.0 | Flags::ANSWER_SEEN.0 | Flags::END_SEEN.0),
             Kind::Cdr => Flags(Flags::ATTEMPT_SEEN.0 | Flags::END_SEEN.0),
             Kind::Interim => Flags(0),
-            Kind::Register | Kind::Options | Kind::Message => return Work::NO_SLOT,
+            Kind::Register | Kind::Options | Kind::Message => return (Work::NO_SLOT, false),
         };
         if b_leg && !both_legs {
             event.flags.set(counted);
-            return Work::NO_SLOT;
+            return (Work::NO_SLOT, false);
         }
-        let Some(id) = self.call_id(event, batch, b_leg) else { return Work::NO_SLOT };
+        let Some(id) = self.call_id(event, batch, b_leg) else { return (Work::NO_SLOT, false) };
         let at = event.time.0;
         let over = counted.has(Flags::END_SEEN);
         let Some(call) = self.calls.get_mut(&id, at) else {
             if event.kind == Kind::Interim {
-                return Work::NO_SLOT;
+                return (Work::NO_SLOT, false);
             }
             let slot = self.take_slot();
             let call = Call { slot, phases: counted, diverting: event.diverting.number, started: at };
             let ends = at + if over { CALL_LINGER_MS } else { CALL_AGE_MS_MAX };
             let free = &mut self.free_slots;
             self.calls.insert(id, call, at, ends, |gone| free.push(gone.slot));
-            return slot;
+            return (slot, false);
         };
         let diverted = event.kind == Kind::Attempt
             && !event.diverting.number.is_absent()
@@ -228,7 +230,10 @@ impl Gate {
         if diverted || is_first {
             call.diverting = event.diverting.number;
         }
-        if !diverted {
+        if diverted {
+            // An attempt of its own, with an answer and an end to come.
+            call.phases = Flags(0);
+        } else {
             event.flags.set(Flags(call.phases.0 & counted.0));
             if call.phases.has(Flags::ATTEMPT_SEEN) {
                 event.flags.set(Flags::REPEATED);
@@ -237,12 +242,14 @@ impl Gate {
         let ended_before = call.phases.has(Flags::END_SEEN);
         call.phases.set(counted);
         let (slot, started) = (call.slot, call.started);
-        if over && !ended_before {
+        if diverted {
+            self.calls.set_end(&id, at + CALL_AGE_MS_MAX);
+        } else if over && !ended_before {
             self.calls.set_end(&id, at + CALL_LINGER_MS);
         } else if event.kind == Kind::Interim && !ended_before {
             self.calls.prolong(&id, at.max(started) + CALL_AGE_MS_MAX);
         }
-        slot
+        (slot, diverted)
     }
 
     /// Marks what follows a blocked attempt. The attempt is judged here as it will be again, as all else in a batch is
@@ -293,7 +300,7 @@ impl Gate {
 
     /// Which calls are up, for `concurrent`: a set of call ids, never a counter. The keys a call was counted under are
     /// kept, since its end may not repeat the fields they come from.
-    fn follow(&mut self, event: &CallEvent, index: u32, work: &mut Work, plan: &Plan) {
+    fn follow(&mut self, event: &CallEvent, index: u32, is_diverted: bool, work: &mut Work, plan: &Plan) {
         let b_leg = is_b_leg(event, &work.batch);
         let Some(id) = self.call_id(event, &work.batch, b_leg) else { return };
         let at = event.time.0;
@@ -303,7 +310,7 @@ impl Gate {
                 if seen(Flags::END_SEEN) || seen(Flags::ATTEMPT_SEEN) && event.kind == Kind::Attempt {
                     return;
                 }
-                if self.up.get_mut(&id, at).is_some() {
+                if self.up.get_mut(&id, at).is_some_and(|up| !(is_diverted && up.ended)) {
                     return;
                 }
                 let mut up = Up::default();

@@ -374,7 +374,7 @@ pub enum Which {
 
 impl CallEvent {
     /// Every text of the event, to be moved with it.
-    fn texts_mut(&mut self) -> [&mut Text; 17] {
+    pub(crate) fn texts_mut(&mut self) -> [&mut Text; 17] {
         let CallEvent { caller, callee, asserted, diverting, .. } = self;
         [
             &mut caller.raw,

@@ -22,7 +22,7 @@ use tokio::time::{Sleep, sleep_until, timeout};
 use super::clocks::FeedClock;
 use super::feed::{Decoders, Feed, Finished, Job};
 use super::greeting::{self, Greeting, HELLO_BYTES_MAX, Refusal};
-use super::judges::{Turn, Turns};
+use super::judges::{Strand, Turn, Turns};
 use super::listener::{Close, ListenerSettings};
 use super::reply::{self, Mode, Overdue};
 use super::sequence::Account;
@@ -218,6 +218,8 @@ struct Connection<'a, S> {
     /// Oldest first.
     in_flight: VecDeque<InFlight>,
     turns: Arc<Turns>,
+    /// Where blocks are decoded that must be decoded in order.
+    strand: Arc<Strand>,
     /// Blocks that have come.
     n_blocks: u64,
     spare: Vec<Batch>,
@@ -285,6 +287,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             lane: feed.engine.lane(feed.lane_options(mode)),
             in_flight: VecDeque::new(),
             turns: Arc::default(),
+            strand: Arc::default(),
             n_blocks: 0,
             spare: Vec::new(),
             holds_memory: false,
@@ -306,18 +309,27 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 return close;
             }
             if let (Some(close), true) = (self.ending, self.in_flight.is_empty()) {
-                return close;
+                if !self.decoders.hold_calls() {
+                    return close;
+                }
+                // What the rows left open is told with the end of the stream.
+                self.take_block(None);
+                continue;
             }
             match self.wait().await {
                 Wake::Read(Ok(0)) => {
                     self.ending = Some(Close::Ended);
                     if let Some(last) = self.door.framer.finish() {
-                        self.take_block(last);
+                        self.take_block(Some(last));
                     }
+                    self.note_break();
                 }
                 Wake::Read(Ok(n)) => {
                     self.feed.counters.bytes.increment(n as u64);
                     self.take_blocks();
+                    if self.note_break() {
+                        self.ending = Some(Close::FramingLost);
+                    }
                 }
                 Wake::Read(Err(e)) => {
                     tracing::debug!(feed = self.feed.counters.name, peer = %self.peer, error = %e, "cannot read");
@@ -329,6 +341,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 Wake::Stop => self.ending = Some(Close::Stopped),
             }
         }
+    }
+
+    /// Counts a record after which nothing tells where the next one starts.
+    fn note_break(&self) -> bool {
+        let broken = self.door.framer.broken();
+        if let Some(reason) = broken {
+            self.feed.counters.rejects(reason as usize, 1);
+        }
+        broken.is_some()
     }
 
     async fn wait(&mut self) -> Wake {
@@ -417,7 +438,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         let mut n_blocks = 0;
         while let Some(block) = self.door.framer.block() {
             n_blocks += 1;
-            self.take_block(block);
+            self.take_block(Some(block));
         }
         self.partial_since = match self.door.framer.pending_bytes() {
             0 => None,
@@ -426,7 +447,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         };
     }
 
-    fn take_block(&mut self, block: Vec<u8>) {
+    /// A block on its way; `None` is the end of the stream.
+    fn take_block(&mut self, block: Option<Vec<u8>>) {
         let arrival = Clock.now();
         self.clock.received(arrival);
         let overdue = (self.mode == Mode::Verdict).then(Arc::default);
@@ -441,8 +463,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             overdue: overdue.clone(),
             answered: false,
         });
-        let inline = block.len() < INLINE_BYTES_MAX || !decodes_apart(&self.feed.format);
-        self.holds_memory |= block.len() >= INLINE_BYTES_MAX;
+        let n_bytes = block.as_ref().map_or(0, Vec::len);
+        let is_small = n_bytes < INLINE_BYTES_MAX;
+        self.holds_memory |= !is_small;
         let job = Box::new(Job {
             feed: Arc::clone(self.feed),
             decoders: Arc::clone(&self.decoders),
@@ -459,7 +482,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             highest_seq: 0,
             done,
         });
-        if inline { job.run() } else { self.feed.judges.judge(job) }
+        match (decodes_apart(&self.feed.format), is_small) {
+            (true, true) => job.run(),
+            (true, false) => self.feed.judges.judge(job),
+            (false, _) => self.strand.take(job, is_small, &self.feed.judges),
+        }
     }
 
     /// Answers what has been judged, in order.

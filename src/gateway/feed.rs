@@ -77,7 +77,8 @@ impl Sample {
 impl Feed {
     pub(super) fn lane_options(&self, mode: Mode) -> LaneOptions {
         let verdict = mode == Mode::Verdict;
-        LaneOptions { merge: self.merge.unwrap_or(verdict), dedup: self.dedup, verdict, both_legs: self.both_legs }
+        let merges = verdict || self.format.is_signalling();
+        LaneOptions { merge: self.merge.unwrap_or(merges), dedup: self.dedup, verdict, both_legs: self.both_legs }
     }
 
     /// Notes how a connection ended.
@@ -106,6 +107,12 @@ impl Feed {
         }
         if counts.future > 0 {
             self.counters.future.increment(counts.future);
+        }
+        if counts.messages > 0 {
+            self.counters.messages.increment(counts.messages);
+        }
+        if counts.other_payloads > 0 {
+            self.counters.other_payloads.increment(counts.other_payloads);
         }
         if counts.unknown_fields > 0 {
             self.counters.unknown_fields.increment(counts.unknown_fields);
@@ -159,8 +166,14 @@ impl Decoders {
         self.spare.lock().unwrap_or_else(|e| e.into_inner()).push(decoder);
     }
 
+    /// Frees what can be had again. A header row and calls that were begun are not.
     pub(super) fn release(&self) {
-        self.spare.lock().unwrap_or_else(|e| e.into_inner()).clear();
+        self.spare.lock().unwrap_or_else(|e| e.into_inner()).retain(Decoder::has_learned);
+    }
+
+    /// Calls of which only a part was read.
+    pub(super) fn hold_calls(&self) -> bool {
+        self.spare.lock().unwrap_or_else(|e| e.into_inner()).iter().any(Decoder::holds_calls)
     }
 }
 
@@ -175,7 +188,8 @@ pub(super) struct Job {
     /// Its place in the connection's order: for the check of its `seq`, and for the engine.
     pub turn: Option<Turn>,
     pub ticket: Ticket,
-    pub block: Vec<u8>,
+    /// `None`: the stream has ended.
+    pub block: Option<Vec<u8>>,
     /// Memory to decode into.
     pub batch: Batch,
     pub read_at: Instant,
@@ -199,18 +213,30 @@ impl Job {
     /// All that is to be done with a block.
     pub(super) fn run(mut self: Box<Self>) {
         self.decode();
-        if let Some(turn) = self.turn.take() {
-            turn.pass(self);
+        self.pass_on();
+    }
+
+    /// All that is to be done with a decoded block, now or in its turn.
+    pub(super) fn pass_on(mut self: Box<Self>) {
+        match self.turn.take() {
+            Some(turn) => turn.pass(self),
+            None => {
+                self.admit();
+                self.submit();
+            }
         }
     }
 
     /// Bytes to events. A decoder that panics costs its block, not the connection, and says so.
     pub(super) fn decode(&mut self) {
-        let (block, mut batch) = (std::mem::take(&mut self.block), std::mem::take(&mut self.batch));
+        let (block, mut batch) = (self.block.take(), std::mem::take(&mut self.batch));
         let mut decoder = self.decoders.take();
         let arrival = Some(self.arrival);
         let decoded = catch_unwind(AssertUnwindSafe(|| {
-            decoder.decode(block, arrival, &mut batch);
+            match block {
+                Some(block) => decoder.decode(block, arrival, &mut batch),
+                None => decoder.finish(arrival, &mut batch),
+            }
             (decoder, batch)
         }));
         match decoded {

@@ -3,7 +3,7 @@
 //! The runtime's own threads read, answer, and judge what little came at once. A full block is a millisecond's work:
 //! done there, it would hold up every connection whose turn has come on that thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -17,34 +17,61 @@ use super::feed::Job;
 const QUEUE_BLOCKS_PER_THREAD: usize = 64;
 
 /// The threads. They end when the last who may give them work is gone.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Judges {
-    queue: Sender<Box<Job>>,
+    queue: Sender<Task>,
+}
+
+#[derive(Debug)]
+enum Task {
+    /// To be decoded and judged.
+    Block(Box<Job>),
+    /// To be judged.
+    Decoded(Box<Job>),
+    /// Blocks to be decoded one after the other.
+    Strand(Arc<Strand>, Judges),
+}
+
+impl Task {
+    fn run(self) {
+        match self {
+            Task::Block(job) => job.run(),
+            Task::Decoded(job) => job.pass_on(),
+            Task::Strand(strand, judges) => strand.run(&judges),
+        }
+    }
 }
 
 impl Judges {
     pub fn start(n_threads: usize) -> io::Result<Judges> {
-        let (queue, jobs) = bounded(QUEUE_BLOCKS_PER_THREAD * n_threads);
+        let (queue, tasks) = bounded(QUEUE_BLOCKS_PER_THREAD * n_threads);
         for _ in 0..n_threads {
-            let jobs = jobs.clone();
-            thread::Builder::new().name("judge".into()).spawn(move || work(&jobs))?;
+            let tasks = tasks.clone();
+            thread::Builder::new().name("judge".into()).spawn(move || work(&tasks))?;
         }
         Ok(Judges { queue })
     }
 
     /// Has a block decoded and judged, here where all threads have more than enough to do.
     pub(super) fn judge(&self, job: Box<Job>) {
-        match self.queue.try_send(job) {
-            Ok(()) => {}
-            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => job.run(),
+        if let Some(task) = self.offer(Task::Block(job)) {
+            task.run();
+        }
+    }
+
+    /// Gives a task to the threads, or back where they have more than enough to do.
+    fn offer(&self, task: Task) -> Option<Task> {
+        match self.queue.try_send(task) {
+            Ok(()) => None,
+            Err(TrySendError::Full(task) | TrySendError::Disconnected(task)) => Some(task),
         }
     }
 }
 
-fn work(jobs: &Receiver<Box<Job>>) {
-    while let Ok(job) = jobs.recv() {
+fn work(tasks: &Receiver<Task>) {
+    while let Ok(task) = tasks.recv() {
         // A panic is a bug, and printed where it happens. Its connection finds that its block was lost; others go on.
-        drop(catch_unwind(AssertUnwindSafe(|| job.run())));
+        drop(catch_unwind(AssertUnwindSafe(|| task.run())));
     }
 }
 
@@ -104,5 +131,55 @@ impl Turns {
             }
         }
         ready.into_iter().for_each(|job| job.submit());
+    }
+}
+
+/// The blocks of one stream that say what they mean only in their order: decoded one at a time, by whoever has time.
+#[derive(Debug, Default)]
+pub(super) struct Strand(Mutex<Line>);
+
+#[derive(Debug, Default)]
+struct Line {
+    waiting: VecDeque<Box<Job>>,
+    /// Somebody is decoding, and will see what is added.
+    is_taken: bool,
+}
+
+impl Strand {
+    /// Decodes a small block at once, if none is ahead of it, and has any other decoded in its turn.
+    pub(super) fn take(self: &Arc<Self>, job: Box<Job>, is_small: bool, judges: &Judges) {
+        let mut line = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        line.waiting.push_back(job);
+        if std::mem::replace(&mut line.is_taken, true) {
+            return;
+        }
+        drop(line);
+        let task = Task::Strand(Arc::clone(self), judges.clone());
+        if let Some(task) = if is_small { Some(task) } else { judges.offer(task) } {
+            task.run();
+        }
+    }
+
+    fn next(&self) -> Option<(Box<Job>, bool)> {
+        let mut line = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        let job = line.waiting.pop_front();
+        line.is_taken = job.is_some();
+        job.map(|job| (job, line.waiting.is_empty()))
+    }
+
+    fn run(&self, judges: &Judges) {
+        while let Some((mut job, is_last)) = self.next() {
+            // Bugs that panic are caught where they happen; the stream goes on without the block.
+            let decoded = catch_unwind(AssertUnwindSafe(|| {
+                job.decode();
+                job
+            }));
+            let Ok(job) = decoded else { continue };
+            // While one judges, another may decode what comes next.
+            let task = Task::Decoded(job);
+            if let Some(task) = if is_last { Some(task) } else { judges.offer(task) } {
+                task.run();
+            }
+        }
     }
 }

@@ -70,6 +70,8 @@ pub enum Close {
     TooManyConnections,
     TooManyFromAddress,
     TooManyNames,
+    /// Nothing told where the next record starts.
+    FramingLost,
     /// The network failed.
     Broken,
 }
@@ -88,6 +90,7 @@ impl Close {
         Close::TooManyConnections,
         Close::TooManyFromAddress,
         Close::TooManyNames,
+        Close::FramingLost,
         Close::Broken,
     ];
 
@@ -105,6 +108,7 @@ impl Close {
             Close::TooManyConnections => "too_many_connections",
             Close::TooManyFromAddress => "too_many_from_address",
             Close::TooManyNames => "too_many_names",
+            Close::FramingLost => "framing_lost",
             Close::Broken => "broken",
         }
     }

@@ -4,6 +4,7 @@
 //! submits them to the engine, and writes the replies. What a connection cannot know stands in its [`Feed`].
 
 pub mod clocks;
+pub mod datagrams;
 pub mod greeting;
 pub mod judges;
 pub mod listener;

@@ -155,7 +155,7 @@ impl Door {
             mode: Mode::None,
             turn: None,
             ticket: self.lane.lock().unwrap_or_else(|e| e.into_inner()).ticket(),
-            block: record,
+            block: Some(record),
             batch: Batch::default(),
             read_at,
             arrival,

@@ -22,6 +22,8 @@ mod tests;
 pub(crate) use quoted::{First, first_record};
 pub(crate) use sip::{FirstMessage, first_message};
 
+use memchr::memmem;
+
 use super::hep;
 use super::json_cdr::{Bounds, Next};
 use crate::event::Reject;
@@ -38,6 +40,8 @@ pub enum Style {
     Hep,
     /// Its `Content-Length` after the blank line does. Line breaks between messages keep connections alive.
     Sip,
+    /// This closing tag does, wherever it stands.
+    Elements(&'static [u8]),
     /// The brace that closes the object does. White space may stand between objects, and what makes them a list.
     Json,
 }
@@ -122,6 +126,7 @@ impl Framer {
         }
         match self.style {
             Style::Lines | Style::Quoted(_) => self.lines(),
+            Style::Elements(close) => self.elements(close),
             Style::Hep => self.packets(),
             Style::Sip => self.messages(),
             Style::Json => self.objects(),
@@ -139,7 +144,7 @@ impl Framer {
             return None;
         }
         let is_record = match self.style {
-            Style::Lines | Style::Quoted(_) | Style::Json => true,
+            Style::Lines | Style::Quoted(_) | Style::Elements(_) | Style::Json => true,
             Style::Hep => false,
             Style::Sip => message.is_readable(&rest),
         };
@@ -177,6 +182,37 @@ impl Framer {
         let open = self.pending.get(whole..).unwrap_or(&[]);
         if open.len() > LINE_BYTES_MAX && memchr::memchr(b'\n', open).is_none() {
             return Some(self.cut_long_line(whole));
+        }
+        if whole == 0 {
+            self.seen = self.pending.len();
+            return None;
+        }
+        let block = self.split_off(whole);
+        self.seen = self.pending.len();
+        Some(block)
+    }
+
+    /// As lines, of records that end with a tag. One that is too long is passed on cut, as a line is.
+    fn elements(&mut self, close: &[u8]) -> Option<Vec<u8>> {
+        // A tag may have come in two parts.
+        let overlap = close.len().saturating_sub(1);
+        if self.skipping {
+            let Some(at) = memmem::find(&self.pending, close) else {
+                self.pending.drain(..self.pending.len().saturating_sub(overlap));
+                return None;
+            };
+            self.pending.drain(..at + close.len());
+            (self.skipping, self.seen) = (false, 0);
+        }
+        let from = self.seen.saturating_sub(overlap);
+        let fresh = self.pending.get(from..).unwrap_or(&[]);
+        let whole = memmem::rfind(fresh, close).map_or(0, |at| from + at + close.len());
+        if self.pending.len() - whole > LINE_BYTES_MAX {
+            let cut = whole + LINE_BYTES_MAX + 1;
+            let rest = self.pending.get(cut.saturating_sub(overlap)..).unwrap_or(&[]).to_vec();
+            self.pending.truncate(cut);
+            (self.skipping, self.seen) = (true, 0);
+            return Some(std::mem::replace(&mut self.pending, rest));
         }
         if whole == 0 {
             self.seen = self.pending.len();

@@ -4,6 +4,7 @@
 //! Neither reads a clock or a socket.
 
 pub mod calls;
+pub mod capture;
 pub mod csv;
 pub mod framing;
 pub(crate) mod hep;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 
 pub use calls::CallTable;
 pub use framing::{Framer, Style};
-pub use signalling::CaptureKey;
+pub use signalling::{CaptureKey, Datagram};
 pub use source::{Source, SourceError};
 pub use wire::WireField;
 
@@ -91,11 +92,16 @@ pub enum Format {
 }
 
 impl Format {
+    /// SIP messages, of which the call table makes calls.
+    pub fn is_signalling(&self) -> bool {
+        matches!(self, Format::Hep | Format::Sip)
+    }
+
     /// How its records end, for the [`Framer`].
     pub fn style(&self) -> Style {
         match self {
             Format::Ndjson => Style::Lines,
-            Format::Csv(dialect) => Style::Quoted(dialect.delimiter()),
+            Format::Csv(dialect) => dialect.style(),
             Format::Hep => Style::Hep,
             Format::Sip => Style::Sip,
             Format::JsonCdr => Style::Json,
@@ -129,7 +135,7 @@ pub struct Decoder {
 #[derive(Clone, Debug)]
 enum Codec {
     Ndjson(ndjson::Reader),
-    Csv(csv::Reader),
+    Csv(Box<csv::Reader>),
     Signalling(signalling::Reader),
     JsonCdr(json_cdr::Reader),
 }
@@ -138,12 +144,19 @@ impl Decoder {
     pub fn new(format: &Format, context: Arc<FeedContext>) -> Decoder {
         let codec = match format {
             Format::Ndjson => Codec::Ndjson(ndjson::Reader::default()),
-            Format::Csv(dialect) => Codec::Csv(csv::Reader::new(dialect.clone())),
+            Format::Csv(dialect) => Codec::Csv(Box::new(csv::Reader::new(dialect.clone()))),
             Format::Hep => Codec::Signalling(signalling::Reader::new(Carrier::Hep)),
             Format::Sip => Codec::Signalling(signalling::Reader::new(Carrier::Sip)),
             Format::JsonCdr => Codec::JsonCdr(json_cdr::Reader),
         };
         Decoder { codec, attribution: Attribution::new(context), counts: Counts::default() }
+    }
+
+    /// For blocks of HEP packets that were made of datagrams: of what a mirror sends it is not known who sent it.
+    pub fn of_datagrams(format: &Format, context: Arc<FeedContext>) -> Decoder {
+        let carrier = if matches!(format, Format::Sip) { Carrier::Datagrams } else { Carrier::Hep };
+        let codec = Codec::Signalling(signalling::Reader::new(carrier));
+        Decoder { codec, ..Decoder::new(format, context) }
     }
 
     /// What a hello says of all events of its connection.
@@ -177,6 +190,50 @@ impl Decoder {
         match &self.codec {
             Codec::Ndjson(_) | Codec::JsonCdr(_) | Codec::Signalling(_) => None,
             Codec::Csv(reader) => reader.problem(),
+        }
+    }
+
+    /// Blocks mean what blocks before them said, so that one decoder must see them all, in order.
+    pub fn is_stateful(&self) -> bool {
+        match &self.codec {
+            Codec::Ndjson(_) | Codec::JsonCdr(_) => false,
+            Codec::Csv(reader) => reader.is_stateful(),
+            Codec::Signalling(_) => true,
+        }
+    }
+
+    /// Knows of its stream what no later block tells again.
+    pub fn has_learned(&self) -> bool {
+        match &self.codec {
+            // What was seen of calls is the table's to know.
+            Codec::Ndjson(_) | Codec::JsonCdr(_) | Codec::Signalling(_) => false,
+            Codec::Csv(reader) => reader.has_learned(),
+        }
+    }
+
+    /// Has something to tell at the end of its stream.
+    pub fn holds_calls(&self) -> bool {
+        match &self.codec {
+            // Other streams may go on with the calls of this one.
+            Codec::Ndjson(_) | Codec::JsonCdr(_) | Codec::Signalling(_) => false,
+            Codec::Csv(reader) => reader.holds_calls(),
+        }
+    }
+
+    /// Another file follows in the stream of a stateful decoder.
+    pub fn begin_file(&mut self) {
+        if let Codec::Csv(reader) = &mut self.codec {
+            reader.begin_file();
+        }
+    }
+
+    /// What a stateful decoder still holds once its stream has ended, into `out`, which is emptied first.
+    pub fn finish(&mut self, arrival: Option<Timestamp>, out: &mut Batch) {
+        out.clear();
+        match &mut self.codec {
+            Codec::Ndjson(_) | Codec::JsonCdr(_) => {}
+            Codec::Csv(reader) => reader.finish(arrival, &mut self.attribution, &mut self.counts, out),
+            Codec::Signalling(reader) => reader.finish(arrival, &mut self.attribution, &mut self.counts, out),
         }
     }
 

@@ -12,7 +12,7 @@ use super::wire::{self, Origin, WireField};
 use super::{Decoder, FeedContext, Format, Framer, json_cdr, value};
 use crate::clock::Timestamp;
 use crate::event::dialplan::DialPlan;
-use crate::event::{Batch, CallEvent, CallType, Direction, HangupBy, Kind, Names, Reject, Status};
+use crate::event::{Batch, CallEvent, CallType, Direction, Flags, HangupBy, Kind, Names, Reject, Status};
 use crate::limits::{JSON_CDR_BYTES_MAX, LINE_BYTES_MAX};
 
 /// Any arrival will do; it makes future times meet their clamp.
@@ -45,6 +45,12 @@ pub fn batches(format: &Format, stream: &[u8], reads: &[usize]) -> Vec<Batch> {
     }
     if let Some(block) = framer.finish() {
         decode(block);
+    }
+    let mut open = Batch::default();
+    decoder.finish(None, &mut open);
+    if !open.events.is_empty() || !open.rejects.is_empty() {
+        check(&open);
+        batches.push(open);
     }
     batches
 }
@@ -103,6 +109,9 @@ pub fn describe(batch: &Batch, event: &CallEvent) -> String {
     add("ring", seconds(event.ring_ms));
     add("setup", seconds(event.setup_ms));
     add("sip_code", (event.sip_code != 0).then(|| event.sip_code.to_string()));
+    add("q850", (event.q850 != 0).then(|| event.q850.to_string()));
+    add("hangup_by", Some(event.hangup_by.as_str().into()).filter(|w: &String| w != "unknown"));
+    add("anonymous", event.flags.has(Flags::ANONYMOUS).then(|| "yes".into()));
     add("source_ip", event.source_ip.map(|ip| ip.to_string()));
     for (name, span) in [
         ("trunk", event.trunk),
@@ -136,6 +145,11 @@ pub fn framing_changes_nothing(bytes: &[u8]) {
 /// Arbitrary bytes as HEP.
 pub fn hep_agrees_with_itself(bytes: &[u8]) {
     super::hep::property::what_is_read_can_be_written_and_read_again(bytes);
+}
+
+/// Arbitrary bytes as captures.
+pub fn captures_hold(bytes: &[u8]) {
+    super::capture::property::what_comes_out_is_hep(bytes);
 }
 
 /// Call records in JSON: [`splitting_changes_nothing`], and what serde_json takes for objects one behind the other gives an
@@ -172,6 +186,24 @@ pub fn csv_formats() -> Vec<Format> {
         .filter_map(|settings| Dialect::new(&settings).ok())
         .map(|dialect| Format::Csv(Arc::new(dialect)))
         .collect()
+}
+
+/// Every dialect of call records, with times in UTC where they carry no zone.
+pub fn cdr_formats() -> Vec<Format> {
+    let settings = |dialect| Settings { dialect, time_zone: Some("UTC".into()), ..Settings::default() };
+    DialectName::ALL
+        .into_iter()
+        .filter_map(|dialect| Dialect::new(&settings(dialect)).ok())
+        .map(|dialect| Format::Csv(Arc::new(dialect)))
+        .collect()
+}
+
+/// As [`splitting_changes_nothing`], in the dialect that the first byte names.
+pub fn any_cdr_is_taken(bytes: &[u8]) {
+    let (Some((first, rest)), formats) = (bytes.split_first(), cdr_formats()) else { return };
+    if let Some(format) = formats.get(usize::from(*first) % formats.len().max(1)) {
+        splitting_changes_nothing(format, rest);
+    }
 }
 
 /// One object as serde_json reads it: every member, in order.
@@ -353,6 +385,11 @@ mod tests {
     }
 
     #[test]
+    fn the_corpus_of_captures_holds() {
+        corpus("pcap", captures_hold);
+    }
+
+    #[test]
     fn the_corpus_of_ndjson_holds() {
         corpus("ndjson", ndjson_agrees_with_serde);
     }
@@ -360,6 +397,12 @@ mod tests {
     #[test]
     fn the_corpus_of_json_cdr_holds() {
         corpus("json_cdr", json_cdr_holds);
+    }
+
+    #[test]
+    fn the_corpus_of_cdr_holds() {
+        assert_eq!(cdr_formats().len(), DialectName::ALL.len() - 1, "all but the custom one need no settings");
+        corpus("cdr", any_cdr_is_taken);
     }
 
     #[test]

@@ -3,10 +3,9 @@
 //! What one block means depends on what the table has seen before, so the blocks of a stream are decoded in their order.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::Counts;
 use super::calls::{CallTable, Sight, Told};
 use super::framing::{FirstMessage, first_message};
 use super::hep::{self, Packet, Payload};
@@ -14,6 +13,7 @@ use super::origin::{Attribution, keep};
 use super::sip::{self, Start, Via};
 use super::value;
 use super::wire::Origin;
+use super::{Counts, Format};
 use crate::clock::Timestamp;
 use crate::event::{Batch, Flags, Kind, Reject, Rejected};
 use crate::limits::{FUTURE_MS_MAX, ID_BYTES_MAX, SIP_MESSAGE_BYTES_MAX};
@@ -37,6 +37,35 @@ impl CaptureKey {
 impl fmt::Debug for CaptureKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CaptureKey")
+    }
+}
+
+/// What came at once from one sender.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    pub bytes: &'a [u8],
+    pub source: SocketAddr,
+}
+
+impl Datagram<'_> {
+    /// Appends it to a block of HEP packets, for a decoder [of datagrams](super::Decoder::of_datagrams).
+    pub fn wrap(&self, format: &Format, block: &mut Vec<u8>) -> Result<(), Reject> {
+        let packet = match format {
+            Format::Sip => Packet {
+                source: Some(self.source.ip()),
+                source_port: self.source.port(),
+                ip_protocol: 17,
+                protocol: hep::SIP,
+                payload: Payload::Plain(self.bytes),
+                ..Packet::default()
+            },
+            _ if hep::first_packet(self.bytes) == hep::Framed::Whole(self.bytes.len()) => {
+                block.extend_from_slice(self.bytes);
+                return Ok(());
+            }
+            _ => hep::parse_datagram(self.bytes).map_err(hep::Fault::reject)?,
+        };
+        if hep::encode(&packet, block) { Ok(()) } else { Err(Reject::MessageTooLong) }
     }
 }
 

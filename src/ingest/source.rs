@@ -1,4 +1,5 @@
-//! Files become blocks of whole records, in order: plain, gzip or zstd, or standard input.
+//! Files become blocks of whole records, in order: plain, gzip or zstd, or standard input. A capture becomes blocks of
+//! HEP packets.
 
 use std::fs::File;
 use std::io::{Cursor, ErrorKind, Read};
@@ -6,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Format;
+use super::capture::{CaptureCounts, CaptureReader, is_capture};
 use super::csv::{self, Dialect, DialectName};
 use super::framing::{Framer, Style};
 use crate::limits::BLOCK_BYTES;
@@ -18,10 +20,12 @@ pub enum SourceError {
     #[error("cannot read `{path}`")]
     Read { path: PathBuf, source: std::io::Error },
     #[error(
-        "`{path}`: its name does not tell its format; give `--input-format` ndjson, json-cdr, asterisk or csv:SETTINGS.toml"
+        "`{path}`: its name does not tell its format; give `--input-format` ndjson, hep, sip, json-cdr, a dialect of CDRs ({DIALECTS}) or csv:SETTINGS.toml"
     )]
     UnknownFormat { path: PathBuf },
-    #[error("unknown input format `{name}`; there are ndjson, json-cdr, asterisk and csv:SETTINGS.toml")]
+    #[error(
+        "unknown input format `{name}`; there are ndjson, hep, sip, pcap, json-cdr, {DIALECTS} and csv:SETTINGS.toml"
+    )]
     NoSuchFormat { name: String },
     #[error("`{path}`: {problem}")]
     Settings { path: PathBuf, problem: String },
@@ -30,6 +34,15 @@ pub enum SourceError {
 /// One file being read.
 pub struct Source {
     path: PathBuf,
+    input: Input,
+}
+
+enum Input {
+    Records(Records),
+    Capture { reader: Box<CaptureReader>, spare: Vec<u8> },
+}
+
+struct Records {
     reader: Box<dyn Read + Send>,
     framer: Framer,
     /// Gives what it has at once: somebody may be watching the other end of the pipe.
@@ -38,7 +51,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// `-` is standard input. Compression shows in the first bytes, whatever the name says.
+    /// `-` is standard input. Compression shows in the first bytes, whatever the name says, and so does a capture,
+    /// whose blocks are HEP packets whatever `style` says.
     pub fn open(path: &Path, style: Style) -> Result<Source, SourceError> {
         let is_pipe = path.as_os_str() == "-";
         let file: Box<dyn Read + Send> = if is_pipe {
@@ -55,22 +69,80 @@ impl Source {
         Source::new(path, file, style, is_pipe)
     }
 
-    fn new(path: &Path, mut file: Box<dyn Read + Send>, style: Style, is_pipe: bool) -> Result<Source, SourceError> {
+    fn new(path: &Path, file: Box<dyn Read + Send>, style: Style, is_pipe: bool) -> Result<Source, SourceError> {
         let read = |source| SourceError::Read { path: path.into(), source };
-        let mut magic = Vec::new();
-        file.by_ref().take(4).read_to_end(&mut magic).map_err(read)?;
-        let kind = <[u8; 4]>::try_from(magic.as_slice()).unwrap_or_default();
-        let whole = Cursor::new(magic).chain(file);
-        let reader: Box<dyn Read + Send> = match kind {
+        let (kind, whole) = peek(file).map_err(read)?;
+        let plain: Box<dyn Read + Send> = match kind {
             [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(whole)),
             [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::Decoder::new(whole).map_err(read)?),
-            _ => Box::new(whole),
+            _ => whole,
         };
-        Ok(Source { path: path.into(), reader, framer: Framer::new(style), is_pipe, ended: false })
+        let (kind, plain) = peek(plain).map_err(read)?;
+        let input = if is_capture(kind) {
+            let reader = Box::new(CaptureReader::new(plain, is_pipe).map_err(read)?);
+            Input::Capture { reader, spare: Vec::new() }
+        } else {
+            Input::Records(Records { reader: plain, framer: Framer::new(style), is_pipe, ended: false })
+        };
+        Ok(Source { path: path.into(), input })
+    }
+
+    /// Whether a file is a capture, compressed or not. A pipe is none until it is read, which can be done but once.
+    pub fn is_capture(path: &Path) -> Result<bool, SourceError> {
+        if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            return Ok(false);
+        }
+        Source::open(path, Style::Lines).map(|source| source.capture().is_some())
     }
 
     /// The next block of whole records; `None` at the end.
     pub fn block(&mut self) -> Result<Option<Vec<u8>>, SourceError> {
+        let block = match &mut self.input {
+            Input::Records(records) => records.block(),
+            Input::Capture { reader, spare } => {
+                let mut block = std::mem::take(spare);
+                reader.fill(&mut block).map(|has_more| has_more.then_some(block))
+            }
+        };
+        block.map_err(|source| SourceError::Read { path: self.path.clone(), source })
+    }
+
+    /// Gives a block's memory back.
+    pub fn recycle(&mut self, mut block: Vec<u8>) {
+        match &mut self.input {
+            Input::Records(records) => records.framer.recycle(block),
+            Input::Capture { spare, .. } => {
+                block.clear();
+                *spare = block;
+            }
+        }
+    }
+
+    /// Whether the file ended inside of a record, or nothing more of it could be read, of a format where that shows.
+    pub fn is_broken(&self) -> bool {
+        matches!(&self.input, Input::Records(records) if records.framer.broken().is_some())
+    }
+
+    /// What the file holds beside events, so far, where it is a capture: its blocks are HEP packets then, to be
+    /// decoded as such.
+    pub fn capture(&self) -> Option<CaptureCounts> {
+        match &self.input {
+            Input::Records(_) => None,
+            Input::Capture { reader, .. } => Some(reader.counts()),
+        }
+    }
+}
+
+/// The first bytes of a file, zeros where it has fewer, and all of it.
+fn peek(mut file: Box<dyn Read + Send>) -> std::io::Result<([u8; 4], Box<dyn Read + Send>)> {
+    let mut magic = Vec::new();
+    file.by_ref().take(4).read_to_end(&mut magic)?;
+    let kind = <[u8; 4]>::try_from(magic.as_slice()).unwrap_or_default();
+    Ok((kind, Box::new(Cursor::new(magic).chain(file))))
+}
+
+impl Records {
+    fn block(&mut self) -> std::io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(block) = self.framer.block() {
                 return Ok(Some(block));
@@ -78,14 +150,8 @@ impl Source {
             if self.ended {
                 return Ok(self.framer.finish());
             }
-            let n_read = self.fill().map_err(|source| SourceError::Read { path: self.path.clone(), source })?;
-            self.ended = n_read == 0;
+            self.ended = self.fill()? == 0;
         }
-    }
-
-    /// Gives a block's memory back.
-    pub fn recycle(&mut self, block: Vec<u8>) {
-        self.framer.recycle(block);
     }
 
     /// Reads a block's worth, or from a pipe what there is; 0 at the end.
@@ -116,15 +182,22 @@ impl Source {
 }
 
 impl Format {
-    /// The format of a file, by what `--input-format` says or else by the file's name.
+    /// The format of a file, by what `--input-format` says or else by the file's name. Whoever reads it asks
+    /// [`Source::capture`]: a capture is known by its first bytes, and read as [`Format::Hep`].
     ///
-    /// `csv:FILE` takes the settings of [`csv::Settings`] from a TOML file. `csv` without settings is `asterisk`, the
-    /// only dialect that needs none, with times in UTC.
+    /// `csv:FILE` takes the settings of [`csv::Settings`] from a TOML file. A dialect by its name has times in UTC where
+    /// they carry no zone; `csv` without settings is `asterisk`.
     pub fn of_file(path: &Path, named: Option<&str>) -> Result<Format, SourceError> {
         match named {
             Some("ndjson" | "jsonl") => Ok(Format::Ndjson),
+            Some("hep" | "pcap") => Ok(Format::Hep),
+            Some("sip") => Ok(Format::Sip),
             Some("json-cdr") => Ok(Format::JsonCdr),
-            Some("asterisk" | "csv" | "csv:asterisk") => asterisk(),
+            Some("csv" | "csv:asterisk") => records(DialectName::Asterisk),
+            Some("broadworks") if has_ending(path, ".xml") => records(DialectName::BroadworksXml),
+            Some(name) if let Some(name) = DialectName::parse(name).filter(|d| *d != DialectName::Custom) => {
+                records(name)
+            }
             Some(name) => match name.strip_prefix("csv:") {
                 Some(settings) => csv_settings(Path::new(settings)),
                 None => Err(SourceError::NoSuchFormat { name: name.into() }),
@@ -138,7 +211,14 @@ impl Format {
                     return Ok(Format::Ndjson);
                 }
                 if name.ends_with(".csv") {
-                    return asterisk();
+                    return records(DialectName::Asterisk);
+                }
+                if name.ends_with(".sip") {
+                    return Ok(Format::Sip);
+                }
+                let is_hep = [".pcap", ".pcapng", ".cap", ".hep"].iter().any(|end| name.ends_with(end));
+                if is_hep || Source::is_capture(path)? {
+                    return Ok(Format::Hep);
                 }
                 Err(SourceError::UnknownFormat { path: path.into() })
             }
@@ -146,10 +226,18 @@ impl Format {
     }
 }
 
-fn asterisk() -> Result<Format, SourceError> {
-    let settings =
-        csv::Settings { dialect: DialectName::Asterisk, time_zone: Some("UTC".into()), ..csv::Settings::default() };
-    dialect(Path::new("asterisk"), &settings)
+/// The dialects that need no settings, as they are told in errors.
+const DIALECTS: &str = "asterisk, freeswitch, cucm, acme, broadworks, kamailio-acc";
+
+fn has_ending(path: &Path, ending: &str) -> bool {
+    let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
+    name.ends_with(ending)
+}
+
+fn records(name: DialectName) -> Result<Format, SourceError> {
+    let settings = csv::Settings { dialect: name, time_zone: Some("UTC".into()), ..csv::Settings::default() };
+    dialect(Path::new(name.as_str()), &settings)
 }
 
 fn csv_settings(path: &Path) -> Result<Format, SourceError> {
@@ -216,6 +304,22 @@ mod tests {
     }
 
     #[test]
+    fn a_capture_is_known_by_its_first_bytes_compressed_or_not_and_gives_hep() {
+        let (capture, hep) = crate::ingest::capture::sample();
+        let zst = zstd::encode_all(capture.as_slice(), 1).unwrap();
+        for bytes in [&capture, &gzip(&capture), &zst] {
+            assert!(read_all("calls.ndjson", bytes).unwrap() == hep);
+        }
+        assert_eq!(read_all("cut", &capture[..4]).unwrap(), b"");
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("x"), &capture).unwrap();
+        assert!(matches!(Format::of_file(&folder.path().join("x"), None), Ok(Format::Hep)));
+        let mut source = Source::open(&folder.path().join("x"), Style::Lines).unwrap();
+        while source.block().unwrap().is_some() {}
+        assert_eq!(source.capture().map(|counts| counts.sip), Some(1));
+    }
+
+    #[test]
     fn formats_are_known_by_name_or_by_word() {
         let of = |path: &str, named| Format::of_file(Path::new(path), named);
         for path in ["a.ndjson", "a.jsonl.gz", "a.JSON.zst", "-"] {
@@ -224,7 +328,14 @@ mod tests {
         assert!(matches!(of("Master.csv", None), Ok(Format::Csv(_))));
         assert!(matches!(of("calls", Some("asterisk")), Ok(Format::Csv(_))));
         assert!(matches!(of("calls.csv", Some("csv:tests/data/csv/handset.toml")), Ok(Format::Csv(_))));
-        for (path, named) in [("Master.txt", None), ("a.ndjson", Some("xml")), ("a", Some("csv:no/such.toml"))] {
+        for path in ["a.pcap", "a.pcapng.gz", "a.CAP", "a.hep"] {
+            assert!(matches!(of(path, None), Ok(Format::Hep)), "{path}");
+        }
+        assert!(matches!(of("a.sip.zst", None), Ok(Format::Sip)));
+        assert!(matches!(of("a.ndjson", Some("pcap")), Ok(Format::Hep)));
+        for (path, named) in
+            [("Cargo.toml", None), ("Master.txt", None), ("a.ndjson", Some("xml")), ("a", Some("csv:no/such.toml"))]
+        {
             assert!(of(path, named).is_err(), "{path}");
         }
     }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use memchr::memchr;
 
-use super::input::Input;
+use super::InputFormat;
+use super::input::{Input, count_packets, first_packet};
 use super::link::{CONNECT_TIMEOUT, Ends, Link, TlsSetup};
 use super::numbering::{Numbering, count_events, seq_of};
 use super::replies::{Lines, Progress, Reply, Schedule, State, Tally, parse};
@@ -44,8 +45,8 @@ impl ReplyMode {
 pub(super) struct Options {
     pub to: String,
     pub tls: Option<TlsSetup>,
-    /// `false`: rows of a csv feed, sent as they are, nothing comes back.
-    pub ndjson: bool,
+    /// Anything but ndjson is sent as it is, and nothing comes back.
+    pub format: InputFormat,
     pub reply: ReplyMode,
     pub token: Option<String>,
     /// Number on from what the server holds, instead of leaving it out.
@@ -55,6 +56,28 @@ pub(super) struct Options {
     /// Events under way at most; `None`: no limit but the sockets'.
     pub in_flight: Option<u64>,
     pub retries: u32,
+}
+
+impl Options {
+    fn is_ndjson(&self) -> bool {
+        self.format == InputFormat::Ndjson
+    }
+
+    /// The first event of a block, or packet: its length, and whether it is one and no empty line.
+    fn first(&self, block: &[u8]) -> (usize, bool) {
+        let length = match self.format {
+            InputFormat::Hep => first_packet(block),
+            InputFormat::Ndjson | InputFormat::Rows => memchr(b'\n', block).map_or(block.len(), |n| n + 1),
+        };
+        (length, block.get(..length).is_some_and(|event| !event.trim_ascii().is_empty()))
+    }
+
+    fn count(&self, block: &[u8]) -> u64 {
+        match self.format {
+            InputFormat::Hep => count_packets(block),
+            InputFormat::Ndjson | InputFormat::Rows => count_events(block),
+        }
+    }
 }
 
 /// How a connection came out.
@@ -140,7 +163,8 @@ impl<'a> Connection<'a> {
             if self.held > held {
                 failures = 0;
             }
-            let lossless = self.outcome.sent == 0 || (self.options.ndjson && self.options.reply != ReplyMode::None);
+            let lossless =
+                self.outcome.sent == 0 || (self.options.is_ndjson() && self.options.reply != ReplyMode::None);
             if !lossless {
                 let sent = self.outcome.sent;
                 return Err(why.context(format!("lost after {sent} events, with no word on how many arrived")));
@@ -157,7 +181,7 @@ impl<'a> Connection<'a> {
     fn session(&mut self) -> Result<End> {
         let mut link = Link::connect(&self.options.to, self.options.tls.as_ref())?;
         let mut lines = Lines::default();
-        if self.options.ndjson {
+        if self.options.is_ndjson() {
             let last_seq = self.greet(&mut link, &mut lines)?;
             self.begin(last_seq);
         }
@@ -236,7 +260,7 @@ impl<'a> Connection<'a> {
         }
         let Some(numbering) = &mut self.numbering else {
             std::mem::swap(block, out);
-            return Ok(Some((count_events(out), 0)));
+            return Ok(Some((self.options.count(out), 0)));
         };
         let done = numbering.write(block, self.held, out);
         self.outcome.skipped += done.skipped;
@@ -317,9 +341,9 @@ impl<'a> Connection<'a> {
             let mut end = at;
             while end < bytes.len() && pacing.schedule.due(pacing.sent) <= now {
                 let rest = bytes.get(end..).unwrap_or(&[]);
-                let len = memchr(b'\n', rest).map_or(rest.len(), |n| n + 1);
-                pacing.sent += u64::from(rest.get(..len).is_some_and(|l| !l.trim_ascii().is_empty()));
-                end += len;
+                let (length, is_event) = self.options.first(rest);
+                pacing.sent += u64::from(is_event);
+                end += length;
             }
             if end > at {
                 writer.write_all(bytes.get(at..end).unwrap_or(&[]))?;

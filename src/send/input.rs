@@ -1,4 +1,4 @@
-//! The files to send, as blocks of whole lines, shared out among the connections in turn.
+//! The files to send, as blocks of whole lines or of HEP packets, shared out among the connections in turn.
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -7,6 +7,9 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 
 use anyhow::{Context, Result, bail};
 
+use super::InputFormat;
+use crate::ingest::hep::{self, Framed};
+use crate::ingest::{Source, Style};
 use crate::limits::BLOCK_BYTES;
 
 /// A line longer than this is no line: sixteen times what any server takes.
@@ -23,6 +26,9 @@ pub(super) struct Input {
 struct State {
     files: VecDeque<PathBuf>,
     open: Option<(PathBuf, Box<dyn Read + Send>)>,
+    /// Reads captures, and files of HEP, instead.
+    source: Option<(PathBuf, Source)>,
+    format: InputFormat,
     /// The half line that ended the last block.
     tail: Vec<u8>,
     blocks: usize,
@@ -30,19 +36,23 @@ struct State {
 }
 
 impl Input {
-    pub(super) fn new(files: &[PathBuf], n_connections: usize) -> Input {
-        let state =
-            State { files: files.iter().cloned().collect(), open: None, tail: Vec::new(), blocks: 0, ended: false };
+    pub(super) fn new(files: &[PathBuf], n_connections: usize, format: InputFormat) -> Input {
+        let files = files.iter().cloned().collect();
+        let state = State { files, open: None, source: None, format, tail: Vec::new(), blocks: 0, ended: false };
         Input { state: Mutex::new(state), turn: Condvar::new(), n_connections: n_connections.max(1) }
     }
 
-    /// Fills `block` with this connection's next lines; false at the end. Waits for the connection's turn.
+    /// Fills `block` with this connection's next lines, or packets; false at the end. Waits for the connection's turn.
     pub(super) fn next(&self, connection: usize, block: &mut Vec<u8>) -> Result<bool> {
         let mut state = self.lock();
         while !state.ended && state.blocks % self.n_connections != connection {
             state = self.turn.wait(state).unwrap_or_else(|e| e.into_inner());
         }
-        let read = if state.ended { Ok(false) } else { state.fill(block) };
+        let read = match state.format {
+            _ if state.ended => Ok(false),
+            InputFormat::Hep => state.fill_packets(block),
+            InputFormat::Ndjson | InputFormat::Rows => state.fill(block),
+        };
         state.blocks += 1;
         state.ended |= !matches!(read, Ok(true));
         drop(state);
@@ -62,6 +72,29 @@ impl Input {
 }
 
 impl State {
+    /// The next packets of HEP. Says of each capture what it held.
+    fn fill_packets(&mut self, block: &mut Vec<u8>) -> Result<bool> {
+        loop {
+            let Some((path, source)) = &mut self.source else {
+                let Some(path) = self.files.pop_front() else { return Ok(false) };
+                let source = Source::open(&path, Style::Hep)?;
+                self.source = Some((path, source));
+                continue;
+            };
+            source.recycle(std::mem::take(block));
+            if let Some(packets) = source.block()? {
+                *block = packets;
+                return Ok(true);
+            }
+            if let Some(held) = source.capture() {
+                eprintln!("{}: {held}", path.display());
+            } else if source.is_broken() {
+                bail!("`{}`: neither a capture nor packets of HEP, up to the last byte", path.display());
+            }
+            self.source = None;
+        }
+    }
+
     fn fill(&mut self, block: &mut Vec<u8>) -> Result<bool> {
         block.clear();
         block.append(&mut self.tail);
@@ -106,6 +139,23 @@ impl State {
             }
         }
     }
+}
+
+/// Bytes of the first packet of a block of whole ones.
+pub(super) fn first_packet(block: &[u8]) -> usize {
+    match hep::first_packet(block) {
+        Framed::Whole(length) => length,
+        Framed::Incomplete | Framed::Broken => block.len(),
+    }
+}
+
+pub(super) fn count_packets(mut block: &[u8]) -> u64 {
+    let mut n = 0;
+    while !block.is_empty() {
+        block = block.get(first_packet(block)..).unwrap_or(&[]);
+        n += 1;
+    }
+    n
 }
 
 fn read_some(reader: &mut dyn Read, space: &mut [u8]) -> std::io::Result<usize> {
@@ -179,7 +229,7 @@ mod tests {
                 path
             })
             .collect();
-        assert!(blocks(&Input::new(&files, 1), 0) == lines(100_000).repeat(3));
+        assert!(blocks(&Input::new(&files, 1, InputFormat::Ndjson), 0) == lines(100_000).repeat(3));
     }
 
     #[test]
@@ -188,7 +238,7 @@ mod tests {
         let path = folder.path().join("f");
         std::fs::write(&path, lines(200_000)).expect("it writes");
         let deal = || {
-            let input = Input::new(std::slice::from_ref(&path), 2);
+            let input = Input::new(std::slice::from_ref(&path), 2, InputFormat::Ndjson);
             std::thread::scope(|s| {
                 let one = s.spawn(|| blocks(&input, 1));
                 (blocks(&input, 0), one.join().expect("it ends"))
@@ -201,7 +251,11 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let said = Input::new(&["/no/such".into()], 1).next(0, &mut Vec::new()).expect_err("it is missing");
-        assert!(format!("{said:#}").contains("cannot open `/no/such`"));
+        let said = |format| {
+            let input = Input::new(&["/no/such".into()], 1, format);
+            format!("{:#}", input.next(0, &mut Vec::new()).expect_err("it is missing"))
+        };
+        assert!(said(InputFormat::Ndjson).contains("cannot open `/no/such`"));
+        assert!(said(InputFormat::Hep).contains("cannot open `/no/such`"));
     }
 }

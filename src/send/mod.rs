@@ -2,7 +2,7 @@
 //!
 //! Speaks the ndjson feed's protocol: hello, welcome, running numbers, acknowledgements, verdicts; goes on where the
 //! server stopped holding events, after a break and after a run that was cut short. To a csv feed it sends rows as
-//! they are.
+//! they are, and to a hep feed what a capture holds.
 
 mod connection;
 mod input;
@@ -21,6 +21,7 @@ pub use connection::ReplyMode;
 pub use link::TlsArgs;
 
 use crate::clock::Clock;
+use crate::ingest::Source;
 use connection::{Connection, Options, Outcome};
 use input::Input;
 use replies::Tally;
@@ -36,6 +37,7 @@ Examples:
   ringfence send --to 127.0.0.1:7060 --reply verdict --in-flight 1 calls.ndjson   # one request at a time
   ringfence simulate --attack wangiri --kind events | ringfence send --to 127.0.0.1:7060 -
   ringfence send --to 127.0.0.1:7061 --input-format csv Master.csv                # to a csv feed
+  ringfence send --to 127.0.0.1:9060 --rate 500 trunk.pcapng                      # to a hep feed
 
 Numbers: each event gets a running `seq` unless it has one. What the server already holds of the gateway is left out,
 so a run that was cut short can simply be repeated. The gateway is named after the files unless --gateway says
@@ -50,7 +52,8 @@ pub struct Args {
     /// Events a second over all connections, evenly spaced; as fast as the server takes them unless set
     #[arg(long, value_name = "N")]
     pub rate: Option<f64>,
-    /// What the files hold and the feed speaks; by the name of the first file unless set
+    /// What the files hold and the feed speaks; by the name of the first file unless set, and a capture by its first
+    /// bytes
     #[arg(long, value_name = "F")]
     pub input_format: Option<InputFormat>,
     /// The gateway's name
@@ -79,17 +82,19 @@ pub struct Args {
     pub format: SummaryFormat,
     #[command(flatten)]
     pub tls: TlsArgs,
-    /// Files of events, plain, .gz or .zst; `-` is standard input
+    /// Files of events or captures, plain, .gz or .zst; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
 
-/// What goes over the wire. Spelt as everywhere else: `ndjson`, `asterisk`, `csv`, `csv:SETTINGS.toml`.
+/// What goes over the wire. Spelt as everywhere else: `ndjson`, `asterisk`, `csv`, `csv:SETTINGS.toml`, `hep`, `pcap`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputFormat {
     Ndjson,
     /// Rows to a csv feed, which knows their dialect: no hello, no reply.
     Rows,
+    /// Packets of HEP to a hep feed, out of captures or files of them: no hello, no reply.
+    Hep,
 }
 
 impl std::str::FromStr for InputFormat {
@@ -99,7 +104,8 @@ impl std::str::FromStr for InputFormat {
         match text.split_once(':').map_or(text, |(format, _)| format) {
             "ndjson" => Ok(InputFormat::Ndjson),
             "csv" | "asterisk" => Ok(InputFormat::Rows),
-            _ => Err("known are ndjson, asterisk, csv and csv:SETTINGS.toml".into()),
+            "hep" | "pcap" => Ok(InputFormat::Hep),
+            _ => Err("known are ndjson, asterisk, csv, csv:SETTINGS.toml, hep and pcap".into()),
         }
     }
 }
@@ -114,7 +120,7 @@ pub enum SummaryFormat {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let options = options(args)?;
     let n_connections = args.connections;
-    let input = Input::new(&args.files, n_connections);
+    let input = Input::new(&args.files, n_connections, options.format);
     let name = args.gateway.clone().unwrap_or_else(|| name_of(&args.files));
     let start = Clock.monotonic();
     let outcomes: Vec<Result<Outcome>> = std::thread::scope(|scope| {
@@ -136,7 +142,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a connection's thread has failed"))))
             .collect()
     });
-    let mut summary = Summary { elapsed: Clock.monotonic() - start, ..Summary::default() };
+    let are_messages = options.format == InputFormat::Hep;
+    let mut summary = Summary { elapsed: Clock.monotonic() - start, are_messages, ..Summary::default() };
     let mut failed = None;
     for outcome in outcomes {
         match outcome {
@@ -162,10 +169,15 @@ fn options(args: &Args) -> Result<Options> {
     if args.in_flight.is_some() && (args.reply != ReplyMode::Verdict || args.rate.is_some()) {
         bail!("--in-flight needs --reply verdict, and no --rate");
     }
-    let by_name = || if is_csv(args.files.first()) { InputFormat::Rows } else { InputFormat::Ndjson };
-    let ndjson = args.input_format.unwrap_or_else(by_name) == InputFormat::Ndjson;
-    if !ndjson && args.connections > 1 {
-        bail!("--connections: a csv file goes over one connection, its header is in the first line");
+    let format = args.input_format.unwrap_or_else(|| format_of(args.files.first()));
+    match format {
+        InputFormat::Rows if args.connections > 1 => {
+            bail!("--connections: a csv file goes over one connection, its header is in the first line");
+        }
+        InputFormat::Hep if args.connections > 1 => {
+            bail!("--connections: a capture goes over one connection, its messages are of the same calls");
+        }
+        _ => {}
     }
     let token = match &args.token_file {
         Some(path) => {
@@ -177,9 +189,9 @@ fn options(args: &Args) -> Result<Options> {
     Ok(Options {
         to: args.to.clone(),
         tls: link::TlsSetup::from_args(&args.tls, &args.to)?,
-        ndjson,
-        // A csv feed answers nothing, whatever was asked.
-        reply: if ndjson { args.reply } else { ReplyMode::None },
+        format,
+        // Other feeds answer nothing, whatever was asked.
+        reply: if format == InputFormat::Ndjson { args.reply } else { ReplyMode::None },
         token,
         number_on: args.number_on,
         interval_ns: args.rate.map(|rate| 1e9 * args.connections as f64 / rate),
@@ -188,10 +200,18 @@ fn options(args: &Args) -> Result<Options> {
     })
 }
 
-fn is_csv(file: Option<&PathBuf>) -> bool {
-    let name = file.map(|f| f.to_string_lossy().to_lowercase()).unwrap_or_default();
+fn format_of(file: Option<&PathBuf>) -> InputFormat {
+    let Some(path) = file else { return InputFormat::Ndjson };
+    let name = path.to_string_lossy().to_lowercase();
     let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
-    name.ends_with(".csv")
+    let ends_with = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
+    match name {
+        _ if ends_with(&[".pcap", ".pcapng", ".cap", ".hep"]) => InputFormat::Hep,
+        _ if ends_with(&[".csv"]) => InputFormat::Rows,
+        // Standard input is read once. A file that cannot be read says why when it is.
+        _ if name != "-" && Source::is_capture(path).unwrap_or(false) => InputFormat::Hep,
+        _ => InputFormat::Ndjson,
+    }
 }
 
 /// A gateway's name for these files: the same for the same files, so that a repeated run goes on where the first
@@ -222,6 +242,8 @@ struct Summary {
     /// What the server was asked to answer, on a feed that answers.
     reply: Option<ReplyMode>,
     tally: Tally,
+    /// What was sent are messages, of which a server makes events.
+    are_messages: bool,
 }
 
 impl Summary {
@@ -279,7 +301,8 @@ impl Summary {
 
     fn tell(&self, out: &mut dyn Write) -> std::io::Result<()> {
         let seconds = self.elapsed.as_secs_f64();
-        writeln!(out, "sent {} events in {seconds:.2} s", self.sent)?;
+        let what = if self.are_messages { "messages" } else { "events" };
+        writeln!(out, "sent {} {what} in {seconds:.2} s", self.sent)?;
         if self.skipped > 0 {
             writeln!(out, "left out {}, which the server held already", self.skipped)?;
         }
@@ -308,7 +331,7 @@ impl Summary {
             let text: Vec<String> = latency.iter().map(|(q, us)| format!("{q} {us:.1} us")).collect();
             writeln!(out, "latency: {}", text.join("  "))?;
         }
-        writeln!(out, "events/s: {:.0}", self.per_second())
+        writeln!(out, "{what}/s: {:.0}", self.per_second())
     }
 }
 

@@ -172,3 +172,30 @@ fn the_gateway_is_named_after_the_files() {
     assert_eq!(name(&one), name(&one));
     assert_ne!(name(&one), name(&other));
 }
+
+#[test]
+fn what_a_capture_holds_is_sent_as_hep_without_a_word() {
+    let (capture, hep) = crate::ingest::capture::sample();
+    let mut file = tempfile::Builder::new().suffix(".bin").tempfile().expect("a file");
+    file.write_all(&capture).expect("it writes");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let heard = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        std::io::Read::read_to_end(&mut listener.accept().expect("a connection").0, &mut all).expect("it reads");
+        all
+    });
+    assert_eq!(send(&address, &["--rate", "1000"], &file).expect("it is sent"), ExitCode::SUCCESS);
+    assert!(heard.join().expect("it ends") == hep);
+    let path = file.path().to_string_lossy().into_owned();
+    assert!(run(&parse(&["--to", &address, "--connections", "2", &path])).is_err());
+    assert_eq!(input::count_packets(&hep.repeat(3)), 3);
+}
+
+#[test]
+fn a_file_that_is_no_hep_is_not_sent_as_such() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let said = send(&address, &["--input-format", "hep"], &file(1)).expect_err("it is no hep");
+    assert!(format!("{said:#}").contains("neither a capture nor packets of HEP"), "{said:#}");
+}

@@ -1,12 +1,14 @@
 //! The integration tests: the built program against models, real tools and the house rules.
 
 mod brute;
+mod captures;
 mod cases;
 mod corpus;
 mod edges;
 mod expression;
 mod oracle;
 mod posts;
+mod records;
 mod service;
 mod support;
 mod tidy;

@@ -297,6 +297,17 @@ fn the_last_line_needs_no_newline() {
 }
 
 #[test]
+fn a_call_without_its_end_is_told_when_the_stream_of_its_rows_ends() {
+    let mut fixture = Fixture::start("name = \"proxy\"\nformat = \"csv\"\ncsv = { dialect = \"kamailio-acc\" }\n", "");
+    let mut stream = fixture.tcp();
+    stream.write_all(b"INVITE|a|b|one@x|200|OK|1772445600\nINVITE|c|d|two@x|486|Busy|1772445600\n").expect("sends");
+    fixture.wait_for_metric("ringfence_ingest_events_total{feed=\"proxy\",kind=\"cdr\"} 1");
+    drop(stream);
+    fixture.wait_for_metric("ringfence_ingest_events_total{feed=\"proxy\",kind=\"cdr\"} 2");
+    fixture.stop();
+}
+
+#[test]
 fn half_a_line_and_then_silence_ends_the_connection() {
     let mut fixture = Fixture::start("slow_timeout_s = 1", "");
     let mut first = fixture.connect();

@@ -48,7 +48,7 @@ impl<'a> Parties<'a> {
             trunk: words(trunk_group(message)),
             source,
             attestation: sip::attestation(message),
-            call_type: call_type(message.body),
+            call_type: sip::call_type(message),
             anonymous: message.privacy.hides_number(),
             ..Parties::of_dialog(&message.from, &message.to)
         }
@@ -150,17 +150,6 @@ fn take<'a>(rest: &mut &'a [u8], len: usize) -> &'a [u8] {
 
 fn first<'a>(texts: &[&'a [u8]]) -> &'a [u8] {
     texts.iter().copied().find(|text| !text.is_empty()).unwrap_or_default()
-}
-
-/// What the offered session is for: the most particular of its media (RFC 8866, T.38).
-fn call_type(body: &[u8]) -> CallType {
-    let has = |media: &[u8]| memchr::memmem::find(body, media).is_some();
-    match body.is_empty() {
-        false if has(b"m=image ") => CallType::Fax,
-        false if has(b"m=video ") => CallType::Video,
-        false if has(b"m=audio ") => CallType::Voice,
-        _ => CallType::Unknown,
-    }
 }
 
 /// The trunk group (RFC 4904) the call came over, else the one it is sent to.

@@ -13,29 +13,29 @@ use crate::ingest::property::{self, batches, decoder, describe};
 
 const ASTERISK: &str = "dialect = 'asterisk'\ntime_zone = 'UTC'\n";
 
-fn format(settings: &str) -> Format {
+pub(super) fn format(settings: &str) -> Format {
     let settings: Settings = toml::from_str(settings).unwrap();
     Format::Csv(Arc::new(Dialect::new(&settings).unwrap()))
 }
 
-fn decode(settings: &str, text: &[u8]) -> Batch {
+pub(super) fn decode(settings: &str, text: &[u8]) -> Batch {
     let mut batch = Batch::default();
     decoder(&format(settings)).decode(text.to_vec(), None, &mut batch);
     batch
 }
 
-fn shown(batch: &Batch) -> String {
+pub(super) fn shown(batch: &Batch) -> String {
     let mut lines: Vec<String> = batch.events.iter().map(|e| describe(batch, e) + "\n").collect();
     lines.extend(batch.rejects.iter().map(|r| format!("rejected: {}\n", r.reason.as_str())));
     lines.concat()
 }
 
-fn check(settings: &str, text: &str, expected: Expect) {
+pub(super) fn check(settings: &str, text: &str, expected: Expect) {
     expected.assert_eq(&shown(&decode(settings, text.as_bytes())));
 }
 
 /// A file of the shared test data, which is no part of the project.
-fn shared(path: &str) -> Option<Vec<u8>> {
+pub(super) fn shared(path: &str) -> Option<Vec<u8>> {
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared");
     let root = std::env::var_os("RINGFENCE_SHARED").map_or(beside, PathBuf::from);
     let bytes = std::fs::read(root.join("data/cdr").join(path));
@@ -155,6 +155,17 @@ fn a_clone_decodes_later_blocks_by_the_first_blocks_header() {
     second.decode(b"112,2026-03-02 10:00:00\nto,end\n".to_vec(), None, &mut batch);
     assert_eq!(batch.text(batch.events[0].callee.raw), b"112");
     assert_eq!((batch.events.len(), batch.rejects.len()), (1, 0));
+}
+
+#[test]
+fn a_header_is_not_forgotten_while_a_stream_is_idle() {
+    let mut named = decoder(&format("time_zone = 'UTC'\ncolumns = { time = 'end', callee = 'to' }\n"));
+    assert!(!named.has_learned());
+    named.learn(b"to,end\n");
+    assert!(named.has_learned());
+    let mut by_row = decoder(&format(ASTERISK));
+    by_row.learn(b",1,2,c,,SIP/a-1,,,,2009-01-14 23:51:15,,2009-01-14 23:51:20,5,0,BUSY,3\n");
+    assert!(!by_row.has_learned(), "each of its rows tells by itself");
 }
 
 #[test]

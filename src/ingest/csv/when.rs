@@ -14,6 +14,11 @@ pub(super) enum TimeFormat {
     /// Epoch seconds, also with a fraction.
     Epoch,
     EpochMs,
+    /// `YYYYMMDDHHMMSS`, also with a fraction.
+    Compact,
+    /// `18:05:58.123 UTC JUL 26 2010`, with or without the weekday; a zone that is neither UTC nor GMT is the feed's.
+    /// Other times are read as [`TimeFormat::Common`].
+    Clock,
     /// As `strptime` reads it.
     Pattern(String),
 }
@@ -33,6 +38,12 @@ impl TimeReader {
             TimeFormat::Common => self.common(text),
             TimeFormat::Epoch => epoch(text, 3),
             TimeFormat::EpochMs => epoch(text, 0),
+            TimeFormat::Compact => self.civil(compact(text)?),
+            TimeFormat::Clock => match clock(text) {
+                Some((ms, true)) => Some(Timestamp(ms)),
+                Some((ms, false)) => self.civil(ms),
+                None => self.common(text),
+            },
             TimeFormat::Pattern(pattern) => {
                 let told = jiff::fmt::strtime::parse(pattern, text).ok()?;
                 if told.offset().is_some() || told.timestamp().is_some() {
@@ -51,12 +62,17 @@ impl TimeReader {
             if !rest.is_empty() {
                 return value::rfc3339(text);
             }
-            return match &self.zone {
-                Some(zone) if *zone == TimeZone::UTC => Some(Timestamp(ms + fraction)),
-                _ => self.local(civil(ms + fraction)?),
-            };
+            return self.civil(ms + fraction);
         }
         Decimal::parse(text)?.epoch().or_else(|| epoch(text, 3))
+    }
+
+    /// A local time, as milliseconds since 1970 began there.
+    fn civil(&self, ms: i64) -> Option<Timestamp> {
+        match &self.zone {
+            Some(zone) if *zone == TimeZone::UTC => Some(Timestamp(ms)),
+            _ => self.local(civil(ms)?),
+        }
     }
 
     /// A time told twice, as clocks go back, is taken for the first of the two; one that never was, as they go
@@ -67,6 +83,43 @@ impl TimeReader {
         Some(Timestamp(instant.as_millisecond()))
     }
 }
+
+/// `20160419210005.247`: each pair of digits in its place of the form that [`value::civil_ms`] reads.
+fn compact(text: &[u8]) -> Option<i64> {
+    let (head, rest) = text.split_first_chunk::<14>()?;
+    let mut civil = *b"0000-00-00 00:00:00";
+    for (digit, place) in head.iter().zip([0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18]) {
+        *civil.get_mut(place)? = *digit;
+    }
+    let (fraction, rest) = value::fraction_ms(rest)?;
+    rest.is_empty().then_some(value::civil_ms(&civil)? + fraction)
+}
+
+/// Milliseconds since 1970, and whether they are UTC.
+fn clock(text: &[u8]) -> Option<(i64, bool)> {
+    let mut words = text.split(|b| *b == b' ').filter(|word| !word.is_empty());
+    let (time, zone) = (words.next()?, words.next()?);
+    let rest: Vec<&[u8]> = words.take(4).collect();
+    let (month, day, year) = match rest.as_slice() {
+        [month, day, year] | [_, month, day, year] => (*month, *day, *year),
+        _ => return None,
+    };
+    let month = MONTHS.iter().position(|name| name.eq_ignore_ascii_case(month))? + 1;
+    let (hms, fraction) = time.split_first_chunk::<8>()?;
+    // Some write the milliseconds behind a colon.
+    let fraction = match fraction.split_first() {
+        Some((b':', digits)) => value::fraction_ms(&[b".", digits].concat())?.0,
+        _ => value::fraction_ms(fraction)?.0,
+    };
+    let number = |digits: &[u8]| std::str::from_utf8(digits).ok()?.parse::<u16>().ok();
+    let (day, year) = (number(day)?, number(year)?);
+    let civil = format!("{year:04}-{month:02}-{day:02} {}", std::str::from_utf8(hms).ok()?);
+    let ms = value::civil_ms(civil.as_bytes().first_chunk::<19>().filter(|_| civil.len() == 19)?)?;
+    Some((ms + fraction, [&b"UTC"[..], b"GMT", b"Z"].iter().any(|utc| utc.eq_ignore_ascii_case(zone))))
+}
+
+const MONTHS: [&[u8]; 12] =
+    [b"JAN", b"FEB", b"MAR", b"APR", b"MAY", b"JUN", b"JUL", b"AUG", b"SEP", b"OCT", b"NOV", b"DEC"];
 
 /// The civil time so many milliseconds after 1970 began.
 fn civil(ms: i64) -> Option<DateTime> {
@@ -125,6 +178,31 @@ mod tests {
             read(TimeFormat::Pattern("%d.%m.%Y %H:%M".into()), Some("UTC"), "24.12.2025 18:00").as_deref(),
             Some("2025-12-24T18:00:00.000Z")
         );
+    }
+
+    #[test]
+    fn times_of_switches_are_read_in_their_own_order() {
+        let compact = |zone, text| read(TimeFormat::Compact, Some(zone), text);
+        assert_eq!(compact("UTC", "20160419210005.247").as_deref(), Some("2016-04-19T21:00:05.247Z"));
+        assert_eq!(compact("Europe/Berlin", "20160419210005").as_deref(), Some("2016-04-19T19:00:05.000Z"));
+        for text in ["2016041921000", "20161319210005", "20160419210005x", "2016-04-19 21:00:05", ""] {
+            assert_eq!(compact("UTC", text), None, "{text}");
+        }
+        let clock = |zone, text| read(TimeFormat::Clock, zone, text);
+        for text in
+            ["18:05:58.123 UTC JUL 26 2010", "18:05:58:123 GMT Mon Jul 26 2010", "18:05:58.1239  utc jul 26 2010"]
+        {
+            assert_eq!(clock(None, text).as_deref(), Some("2010-07-26T18:05:58.123Z"), "{text}");
+        }
+        assert_eq!(clock(None, "18:05:58 EDT JUL 26 2010"), None, "a zone by its letters is none");
+        assert_eq!(
+            clock(Some("America/New_York"), "18:05:58 EDT JUL 26 2010").as_deref(),
+            Some("2010-07-26T22:05:58.000Z")
+        );
+        assert_eq!(clock(None, "2010-07-26T18:05:58Z").as_deref(), Some("2010-07-26T18:05:58.000Z"));
+        for text in ["18:05:58 UTC JUX 26 2010", "18:05:58 UTC JUL 32 2010", "25:05:58 UTC JUL 26 2010", "UTC JUL"] {
+            assert_eq!(clock(None, text), None, "{text}");
+        }
     }
 
     #[test]

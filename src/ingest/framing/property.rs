@@ -31,7 +31,7 @@ pub(crate) fn records(style: Style, stream: &[u8], reads: &[usize]) -> Vec<Vec<u
             found.extend(of_block(style, &block, false));
         }
         let record_max = match style {
-            Style::Lines | Style::Quoted(_) => 2 * LINE_BYTES_MAX,
+            Style::Lines | Style::Quoted(_) | Style::Elements(_) => 2 * LINE_BYTES_MAX,
             Style::Hep | Style::Sip => SIP_MESSAGE_BYTES_MAX,
             Style::Json => JSON_CDR_BYTES_MAX,
         };
@@ -56,6 +56,10 @@ fn of_block(style: Style, block: &[u8], is_last: bool) -> Vec<Vec<u8>> {
                 First::Record { end, .. } | First::Unclosed { line_end: end } => (0..end, end),
                 First::TooLong | First::Open { .. } => (0..to_newline, to_newline),
             },
+            Style::Elements(close) => {
+                let end = memmem::find(rest, close).map_or(rest.len(), |at| at + close.len());
+                (0..end, end)
+            }
             Style::Hep => match hep::first_packet(rest) {
                 hep::Framed::Whole(len) => (0..len, len),
                 otherwise => panic!("{otherwise:?} in a block"),
