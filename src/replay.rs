@@ -3,7 +3,7 @@
 //! Workers take the next block of the input in turn, decode it and submit it; results come out in the order of the
 //! input, whatever the number of workers. Nothing here reads the wall clock but for the speed that is told at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 use std::mem::discriminant;
 use std::path::PathBuf;
@@ -103,7 +103,7 @@ pub fn replay(
         spare: None,
         file: None,
         n_opened: 0,
-        left: Vec::new(),
+        held: VecDeque::new(),
     };
     if options.sort {
         replay_sorted(input, &filter)?
@@ -134,8 +134,8 @@ struct Input<'a> {
     spare: Option<Vec<u8>>,
     file: Option<OpenFile>,
     n_opened: usize,
-    /// Stateful decoders whose files have ended, each of another format.
-    left: Vec<(Format, Decoder)>,
+    /// Stateful decoders whose file has ended: what it left open may end in another file of the same format.
+    held: VecDeque<(Format, Decoder)>,
 }
 
 struct OpenFile {
@@ -168,37 +168,46 @@ impl Input<'_> {
                     if !file.is_learned {
                         file.decoder.learn(&bytes);
                         file.is_learned = true;
+                        if let Some(problem) = file.decoder.problem() {
+                            let (path, problem) = (file.path.clone(), problem.to_owned());
+                            return Err(SourceError::Settings { path, problem });
+                        }
                     }
                     return Ok(Some(Block { bytes, ticket: self.lane.ticket(), file: self.n_opened }));
                 }
             }
-            self.close();
+            self.close_file();
             let Some(path) = self.paths.next() else { return Ok(None) };
             let format = Format::of_file(&path, self.format)?;
             let source = Source::open(&path, format.style())?;
             let format = if source.capture().is_some() { Format::Hep } else { format };
-            // What one file leaves open may end in the next.
-            let before = self.left.iter().position(|(left, _)| discriminant(left) == discriminant(&format));
-            let decoder = match before.map(|at| self.left.swap_remove(at)) {
-                Some((_, mut decoder)) => {
-                    decoder.begin_file();
-                    decoder
-                }
-                None => Decoder::new(&format, Arc::clone(&self.context)),
-            };
+            let decoder = self.decoder(&format);
             self.file = Some(OpenFile { path, format, source, decoder, is_learned: false });
             self.n_opened += 1;
         }
     }
 
     /// Says what a capture held beside events: where something is missing, people should know.
-    fn close(&mut self) {
+    fn close_file(&mut self) {
         let Some(OpenFile { path, format, source, decoder, .. }) = self.file.take() else { return };
         if let Some(held) = source.capture() {
             eprintln!("{}: {held}", path.display());
         }
         if decoder.is_stateful() {
-            self.left.push((format, decoder));
+            self.held.push_back((format, decoder));
+        }
+    }
+
+    /// One that goes on where a file of this format ended, or a new one. All files of one dialect have one set of
+    /// settings, so that the kind of the format is enough.
+    fn decoder(&mut self, format: &Format) -> Decoder {
+        let is_alike = |(held, _): &(Format, Decoder)| discriminant(held) == discriminant(format);
+        match self.held.iter().position(is_alike).and_then(|at| self.held.remove(at)) {
+            Some((_, mut decoder)) => {
+                decoder.begin_file();
+                decoder
+            }
+            None => Decoder::new(format, Arc::clone(&self.context)),
         }
     }
 
@@ -213,9 +222,9 @@ impl Input<'_> {
         }
     }
 
-    /// What the files left open, a format at a time, and its place behind all blocks.
+    /// What the files left open, a format at a time, and its place behind all blocks; `None` once all is told.
     fn finish(&mut self, batch: &mut Batch) -> Option<Ticket> {
-        let (_, mut decoder) = self.left.pop()?;
+        let (_, mut decoder) = self.held.pop_front()?;
         decoder.finish(None, batch);
         Some(self.lane.ticket())
     }

@@ -193,11 +193,9 @@ impl Format {
             Some("hep" | "pcap") => Ok(Format::Hep),
             Some("sip") => Ok(Format::Sip),
             Some("json-cdr") => Ok(Format::JsonCdr),
-            Some("csv" | "csv:asterisk") => records(DialectName::Asterisk),
-            Some("broadworks") if has_ending(path, ".xml") => records(DialectName::BroadworksXml),
-            Some(name) if let Some(name) = DialectName::parse(name).filter(|d| *d != DialectName::Custom) => {
-                records(name)
-            }
+            Some("csv") => records(DialectName::Asterisk),
+            Some("broadworks" | "csv:broadworks") if has_ending(path, ".xml") => records(DialectName::BroadworksXml),
+            Some(name) if let Some(dialect) = known_dialect(name) => records(dialect),
             Some(name) => match name.strip_prefix("csv:") {
                 Some(settings) => csv_settings(Path::new(settings)),
                 None => Err(SourceError::NoSuchFormat { name: name.into() }),
@@ -228,6 +226,11 @@ impl Format {
 
 /// The dialects that need no settings, as they are told in errors.
 const DIALECTS: &str = "asterisk, freeswitch, cucm, acme, broadworks, kamailio-acc";
+
+/// `freeswitch` or `csv:freeswitch`.
+fn known_dialect(name: &str) -> Option<DialectName> {
+    DialectName::parse(name.strip_prefix("csv:").unwrap_or(name)).filter(|dialect| *dialect != DialectName::Custom)
+}
 
 fn has_ending(path: &Path, ending: &str) -> bool {
     let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
@@ -333,6 +336,14 @@ mod tests {
         }
         assert!(matches!(of("a.sip.zst", None), Ok(Format::Sip)));
         assert!(matches!(of("a.ndjson", Some("pcap")), Ok(Format::Hep)));
+        for dialect in DIALECTS.split(", ") {
+            assert!(matches!(of("calls", Some(dialect)), Ok(Format::Csv(_))), "{dialect}");
+            let as_csv = Format::of_file(Path::new("calls"), Some(&format!("csv:{dialect}")));
+            assert!(matches!(as_csv, Ok(Format::Csv(_))), "{dialect}");
+        }
+        let style = |path| of(path, Some("broadworks")).unwrap().style();
+        assert!(matches!(style("calls.XML.gz"), Style::Elements(_)));
+        assert!(matches!(style("calls.csv"), Style::Quoted(b',')));
         for (path, named) in
             [("Cargo.toml", None), ("Master.txt", None), ("a.ndjson", Some("xml")), ("a", Some("csv:no/such.toml"))]
         {

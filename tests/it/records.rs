@@ -63,3 +63,23 @@ fn rows_are_paired_over_blocks_and_files_alike_for_every_number_of_threads() {
     let sorted: serde_json::Value = serde_json::from_str(&sorted).expect("a summary is JSON");
     assert_eq!(sorted["events"], N_CALLS);
 }
+
+#[test]
+fn a_file_whose_header_lacks_a_column_is_an_error_and_not_a_file_without_violations() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let rules = folder.path().join("rules");
+    std::fs::create_dir(&rules).expect("a folder for the rules");
+    std::fs::write(rules.join("ruleset.toml"), "ringfence = 1\ndefault_action = \"allow\"\n").expect("written");
+    let calls = folder.path().join("calls.csv");
+    std::fs::write(&calls, "a,b,c\n1,2,3\n").expect("written");
+    let out = ringfence(&[
+        "replay".as_ref(),
+        "--rules".as_ref(),
+        rules.as_os_str(),
+        "--input-format".as_ref(),
+        "cucm".as_ref(),
+        calls.as_os_str(),
+    ]);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(!out.status.success() && said.contains("the first row is no header of this dialect"), "{said}");
+}

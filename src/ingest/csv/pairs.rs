@@ -123,16 +123,39 @@ impl Pairs {
                 // Asked for credentials, a client sends its request again.
                 _ if challenged => Ok(None),
                 0..=199 if is_invite => Ok(None),
+                200..=299 if is_invite && event.duration_ms != CallEvent::NO_TIME && event.time != NEVER => {
+                    Ok(self.whole(dialog, &row))
+                }
                 200..=299 if is_invite => Ok(self.answered(dialog, &row)),
                 _ if is_ack => Ok(self.acknowledged(dialog, event.time)),
                 _ if event.time == NEVER => Err(Reject::NoTime),
                 _ if is_invite => Ok(self.failed(dialog, &row)),
                 _ if is_bye => Ok(self.ended(dialog, event.time)),
-                _ => Ok(self.cancelled(dialog, &row)),
+                200..=299 => Ok(self.cancelled(dialog, &row)),
+                // The proxy knew of nothing to cancel.
+                _ => Ok(None),
             }
         };
         self.expire(event.time);
+        self.make_room(PAIRED_CALLS_MAX);
+        self.check_invariants();
         told.map(|told| told.map(|kept| kept.into_side(side)))
+    }
+
+    /// Every call stands in one of the two orders, and what they hold is added up.
+    fn check_invariants(&self) {
+        // In tests of many calls it would take all the time there is.
+        if !cfg!(test) || self.calls.len() > 64 {
+            return;
+        }
+        let calls = || self.calls.values().flatten();
+        assert_eq!(calls().count(), self.open.len() + self.over.len());
+        assert_eq!(calls().map(Call::n_bytes).sum::<usize>(), self.n_bytes);
+        for (id, call) in self.calls.iter().flat_map(|(id, legs)| legs.iter().map(move |call| (id, call))) {
+            let order = if call.over.is_some() { &self.over } else { &self.open };
+            assert_eq!(order.get(&call.serial), Some(id));
+        }
+        assert!(self.calls.values().all(|legs| (1..=PAIRED_LEGS_MAX).contains(&legs.len())));
     }
 
     /// The next call that has left without its end, or why it cannot be told.
@@ -174,6 +197,21 @@ impl Pairs {
             }
         }
         self.complete(dialog)
+    }
+
+    /// OpenSIPS can pair by itself: the row of the INVITE then has the duration, and no other follows.
+    fn whole(&mut self, dialog: Dialog<'_>, row: &Transaction<'_>) -> Option<Kept> {
+        if self.find(dialog).is_none() {
+            self.insert(dialog, row.event.time);
+        }
+        if self.find(dialog)?.over.is_some() {
+            return None;
+        }
+        let mut kept = row.keep();
+        kept.event.status = Status::Answered;
+        kept.event.time = kept.event.time.plus_ms(i64::from(kept.event.duration_ms));
+        self.end(dialog, Over::Answered);
+        Some(kept)
     }
 
     fn failed(&mut self, dialog: Dialog<'_>, row: &Transaction<'_>) -> Option<Kept> {
@@ -246,10 +284,7 @@ impl Pairs {
     }
 
     fn insert(&mut self, dialog: Dialog<'_>, seen: Timestamp) -> &mut Call {
-        while self.open.len() + self.over.len() >= PAIRED_CALLS_MAX || self.n_bytes >= PAIRED_BYTES_MAX {
-            let Some((serial, id)) = self.over.pop_first().or_else(|| self.open.pop_first()) else { break };
-            self.leave(serial, &id);
-        }
+        self.make_room(PAIRED_CALLS_MAX - 1);
         let oldest = self.calls.get(dialog.id).filter(|legs| legs.len() >= PAIRED_LEGS_MAX).and_then(|l| l.first());
         if let Some(serial) = oldest.map(|call| call.serial) {
             self.open.remove(&serial);
@@ -274,6 +309,14 @@ impl Pairs {
         let legs = self.calls.entry(dialog.id.into()).or_default();
         legs.push(call);
         legs.last_mut().expect("it was pushed just now")
+    }
+
+    /// Lets the oldest leave until there are so many calls at most, and no more bytes than may be.
+    fn make_room(&mut self, n_calls_max: usize) {
+        while self.open.len() + self.over.len() > n_calls_max || self.n_bytes > PAIRED_BYTES_MAX {
+            let Some((serial, id)) = self.over.pop_first().or_else(|| self.open.pop_first()) else { break };
+            self.leave(serial, &id);
+        }
     }
 
     /// Keeps what remains of a call that was told, so that a copy of a row is known for one.

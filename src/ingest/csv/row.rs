@@ -30,6 +30,7 @@ pub(super) struct Row<'a> {
     user: Text,
     other: Text,
     clid_number: Text,
+    redirector: Text,
     id_parts: [Text; 2],
     pub(super) from_tag: Text,
     pub(super) to_tag: Text,
@@ -61,6 +62,7 @@ impl<'a> Row<'a> {
             user: Text::ABSENT,
             other: Text::ABSENT,
             clid_number: Text::ABSENT,
+            redirector: Text::ABSENT,
             id_parts: [Text::ABSENT; 2],
             from_tag: Text::ABSENT,
             to_tag: Text::ABSENT,
@@ -85,6 +87,8 @@ impl<'a> Row<'a> {
             return;
         }
         let taken = match column {
+            // 0 is nobody's time: the writer had none.
+            Column::Field(WireField::Time) | Column::Start if text == b"0" => Ok(()),
             Column::Field(WireField::Time) => self.time(text).map(|time| self.event.time = time),
             Column::Field(WireField::Seq | WireField::Kind) if self.dialect.own.pairs => Ok(()),
             Column::Field(field) => self.field(field, cell, text),
@@ -99,7 +103,7 @@ impl<'a> Row<'a> {
                 let peer = text.iter().rposition(|b| *b == b'-').unwrap_or(text.len());
                 fitting(Text { at: cell.at, len: peer as u32 }).map(|text| self.event.trunk = text)
             }
-            Column::Redirector => fitting(cell).map(|text| self.event.diverting.raw = text),
+            Column::Redirector => fitting(cell).map(|text| self.redirector = text),
             Column::NameAddr(field) => self.name_addr(field, cell, text),
             Column::Milliseconds(field) => self.milliseconds(field, text),
             Column::SipCallId if !text.contains(&b'@') => Ok(()),
@@ -248,8 +252,8 @@ impl<'a> Row<'a> {
         let first = |texts: [Text; 3]| texts.into_iter().find(|text| !text.is_absent()).unwrap_or_default();
         event.caller.raw = first([event.caller.raw, from, self.clid_number]);
         event.callee.raw = first([event.callee.raw, to, Text::ABSENT]);
-        if bytes(block, side, event.diverting.raw) == bytes(block, side, event.callee.raw) {
-            event.diverting.raw = Text::ABSENT;
+        if !self.redirector.is_absent() && bytes(block, side, self.redirector) != bytes(block, side, event.callee.raw) {
+            event.diverting.raw = self.redirector;
         }
     }
 

@@ -137,6 +137,20 @@ fn custom_columns_are_named_or_numbered_and_constants_fill_in() {
 }
 
 #[test]
+fn the_time_of_the_answer_tells_talk_ringing_and_status() {
+    check(
+        "time_zone = 'UTC'\ncolumns = { start = 1, answer = 2, time = 3, cause = 4 }\n",
+        "2026-03-02 10:00:00,2026-03-02 10:00:04,2026-03-02 10:01:04,16\n\
+         2026-03-02 10:00:00,,2026-03-02 10:01:04,USER_BUSY\n2026-03-02 10:00:00,0,2026-03-02 10:01:04,\n",
+        expect![[r#"
+            2026-03-02T10:01:04.000Z cdr status=answered duration=60.000 ring=4.000 q850=16 0/0
+            2026-03-02T10:01:04.000Z cdr status=busy duration=0.000 ring=64.000 q850=17 0/0
+            2026-03-02T10:01:04.000Z cdr status=no_answer duration=0.000 ring=64.000 0/0
+        "#]],
+    );
+}
+
+#[test]
 fn a_missing_column_is_told_and_rejects_every_row() {
     let format = format("time_zone = 'UTC'\ncolumns = { time = 'end', callee = 'to' }\n");
     let (mut decoder, mut batch) = (decoder(&format), Batch::default());

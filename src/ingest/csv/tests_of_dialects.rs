@@ -7,7 +7,7 @@ use super::tests::{check, decode, format, shared, shown};
 use super::{Dialect, DialectName, Settings};
 use crate::event::{Batch, Reject};
 use crate::ingest::property::{self, batches, decoder, describe};
-use crate::limits::{LINE_BYTES_MAX, PAIRED_CALLS_MAX, PAIRED_LEGS_MAX};
+use crate::limits::{LINE_BYTES_MAX, PAIRED_BYTES_MAX, PAIRED_CALLS_MAX, PAIRED_LEGS_MAX};
 
 const FREESWITCH: &str = "dialect = 'freeswitch'\ntime_zone = 'UTC'\n";
 const CUCM: &str = "dialect = 'cucm'\n";
@@ -454,6 +454,20 @@ fn one_attempt_however_many_rows_a_call_has() {
 }
 
 #[test]
+fn a_row_with_its_duration_is_the_whole_call() {
+    check_stream(
+        KAMAILIO,
+        "method,from_tag,to_tag,callid,sip_code,sip_reason,time,duration,setuptime,src_user,dst_user\n\
+         INVITE,a,b,one@x,200,OK,2026-03-02 10:00:00,30,4,4670,46800\n\
+         INVITE,a,b,one@x,200,OK,2026-03-02 10:00:00,30,4,4670,46800\n\
+         CANCEL,a,,two@x,481,Call leg does not exist,2026-03-02 10:00:00,,,4670,46800\n",
+        expect![[r#"
+            2026-03-02T10:00:30.000Z cdr caller=4670 callee=46800 status=answered duration=30.000 setup=4.000 sip_code=200 call_id=one@x 0/0
+        "#]],
+    );
+}
+
+#[test]
 fn a_database_export_is_read_by_its_header_and_with_commas() {
     check_stream(
         KAMAILIO,
@@ -490,6 +504,24 @@ fn open_calls_are_bounded_by_number_and_by_branch() {
     let byes: String = (0..50).map(|n| format!("BYE|a|b|{n}@x|200|OK|1772445600\n")).collect();
     let told = told(KAMAILIO, byes.as_bytes(), &[]);
     assert_eq!(told, "rejected: incomplete\n".repeat(50), "an end of a call nobody told of");
+}
+
+#[test]
+fn what_open_calls_hold_is_bounded_however_it_grows() {
+    let settings = format!("{KAMAILIO}columns = {{ caller = 8, callee = 9, account = 10, domain = 11 }}\n");
+    let long = "9".repeat(1000);
+    let n_calls = PAIRED_BYTES_MAX / 4000 + 100;
+    let mut reader = decoder(&format(&settings));
+    let (mut batch, mut n_events) = (Batch::default(), 0);
+    // First a little of each call, then much.
+    let acks: String = (0..n_calls).map(|n| format!("ACK|a|b|{n}@x|200|OK|1772445600\n")).collect();
+    reader.decode(acks.into_bytes(), None, &mut batch);
+    for n in 0..n_calls {
+        let row = format!("INVITE|a|b|{n}@x|200|OK|1772445600|{long}|{long}|{long}|{long}\n");
+        reader.decode(row.into_bytes(), None, &mut batch);
+        n_events += batch.events.len();
+    }
+    assert!((50..1000).contains(&n_events), "{n_events}");
 }
 
 #[test]
@@ -540,6 +572,35 @@ fn what_a_dialect_needs_is_said_with_advice() {
 }
 
 proptest! {
+    /// Each call by its rows, of which every order tells the same.
+    #[test]
+    fn every_order_of_rows_tells_each_call_once(
+        rows in Just((0..6u32).flat_map(|n| {
+            let (time, user) = (1_772_445_600 + n, format!("||||u{n}"));
+            let row = |method: &str, tags: &str, code: u32, s: u32| {
+                format!("{method}|{tags}|{n}@x|{code}|x|{}{user}\n", time + s)
+            };
+            match n % 3 {
+                0 => vec![row("INVITE", "a|b", 200, 0), row("ACK", "a|b", 200, 0), row("BYE", "b|a", 200, 9)],
+                1 => vec![row("INVITE", "a|b", 487, 5), row("CANCEL", "a|", 200, 5)],
+                _ => vec![row("INVITE", "a|", 404, 1), row("INVITE", "a|", 404, 1), row("INVITE", "a|q", 401, 0)],
+            }
+        }).collect::<Vec<_>>()).prop_shuffle(),
+    ) {
+        let settings = format!("{KAMAILIO}columns = {{ caller = 11 }}\n");
+        let mut calls: Vec<String> = told(&settings, rows.concat().as_bytes(), &[]).lines().map(str::to_owned).collect();
+        calls.sort();
+        let expected = [
+            "2026-03-02T10:00:03.000Z cdr caller=u2 status=failed duration=0.000 sip_code=404 call_id=2@x 0/0",
+            "2026-03-02T10:00:06.000Z cdr caller=u1 status=cancelled duration=0.000 sip_code=487 call_id=1@x 0/0",
+            "2026-03-02T10:00:06.000Z cdr caller=u5 status=failed duration=0.000 sip_code=404 call_id=5@x 0/0",
+            "2026-03-02T10:00:09.000Z cdr caller=u0 status=answered duration=9.000 sip_code=200 hangup_by=callee call_id=0@x 0/0",
+            "2026-03-02T10:00:09.000Z cdr caller=u4 status=cancelled duration=0.000 sip_code=487 call_id=4@x 0/0",
+            "2026-03-02T10:00:12.000Z cdr caller=u3 status=answered duration=9.000 sip_code=200 hangup_by=callee call_id=3@x 0/0",
+        ];
+        prop_assert_eq!(calls, expected);
+    }
+
     #[test]
     fn any_record_is_taken_however_it_is_split(
         dialect in any::<u8>(),

@@ -22,6 +22,8 @@ const NAMES: &[(&str, Column)] = &[
     ("callid", Column::Field(WireField::CallId)),
     ("sip_code", Column::Field(WireField::SipCode)),
     ("time", Column::Field(WireField::Time)),
+    ("duration", Column::Field(WireField::Duration)),
+    ("setuptime", Column::Field(WireField::Setup)),
     ("src_user", Column::Field(WireField::Caller)),
     ("caller", Column::Field(WireField::Caller)),
     ("src_domain", Column::Field(WireField::Domain)),

@@ -23,8 +23,9 @@ use crate::ingest::wire::WireField;
 /// The `csv` table of a feed or of a settings file for `replay`.
 ///
 /// `columns` maps what an event is made of to a column: its name in the header row, or its number, from 1. Beside the
-/// fields of spec 1.2 (`time` being the end of the call) there are: `start`; `total`, seconds with ringing; `user` and
-/// `other`, who are caller and callee as `direction` says; and of Asterisk `clid` and `channel`.
+/// fields of spec 1.2 (`time` being the end of the call) there are: `start`; `answer`, empty or 0 where nobody did;
+/// `total`, seconds with ringing; `user` and `other`, who are caller and callee as `direction` says; `cause`, a Q.850
+/// number or its name; and of Asterisk `clid` and `channel`. Dialects other than `custom` have columns of their own.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -261,7 +262,9 @@ impl Column {
         Some(match name {
             "start" => Column::Start,
             "end" => Column::Field(WireField::Time),
+            "answer" => Column::Answer,
             "total" => Column::Total,
+            "cause" => Column::Cause,
             "user" => Column::User,
             "other" => Column::Other,
             "clid" => Column::Clid,
