@@ -13,7 +13,8 @@ from stage import PROJECT, free_port, need, wait_for
 
 HOST = "127.0.0.1"
 DOMAIN = "phones.example"
-SECRET = "correct-horse"
+# Of the telephones, and of the agents that copy what they say.
+SECRET, KEY = "correct-horse", "battery-staple"
 SDP = f"""Content-Type: application/sdp
 Content-Length: [len]
 
@@ -200,7 +201,7 @@ class Tap:
 
 
 def proxy(stage, name, copies_to, next_hop=None):
-    """A Kamailio that copies all SIP as HEP to e.g. `127.0.0.1:9060;transport=tcp`; its port."""
+    """A Kamailio that copies all SIP as HEP with KEY to e.g. `127.0.0.1:9060;transport=tcp`; its port."""
     kamailio = need("kamailio")
     modules = pathlib.Path(kamailio).resolve().parents[1] / "lib"
     modules = next(iter(sorted(modules.glob("**/kamailio/modules"))), None) or "/usr/lib/x86_64-linux-gnu/kamailio/modules"
@@ -208,7 +209,7 @@ def proxy(stage, name, copies_to, next_hop=None):
     run = stage.folder / f"{name}-run"
     run.mkdir()
     given = {"RINGFENCE_HEP": f'"sip:{copies_to}"', "LISTEN_UDP": f"udp:{HOST}:{udp}", "LISTEN_TCP": f"tcp:{HOST}:{tcp}",
-             "MODULES": f'"{modules}"', "SECRET": f'"{SECRET}"', "ACC_FOLDER": f'"flatstore:{run}"'}
+             "MODULES": f'"{modules}"', "SECRET": f'"{SECRET}"', "RINGFENCE_KEY": f'"{KEY}"', "ACC_FOLDER": f'"flatstore:{run}"'}
     if next_hop is not None:
         given["NEXT_HOP"] = f'"sip:{HOST}:{next_hop}"'
     defines = [word for key, value in given.items() for word in ("-A", f"{key}={value}")]

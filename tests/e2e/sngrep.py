@@ -4,7 +4,7 @@ Each capture has a feed and a customer of its own: some of them hold the same ca
 """
 import collections, json, re, subprocess
 
-from phones import HOST, free_udp_port
+from phones import HOST, KEY, free_udp_port
 from stage import SHARED, Stage, cannot_run, need, wait_for
 
 SIP = SHARED / "sip" if (SHARED / "sip").is_dir() else SHARED / "data/sip"
@@ -48,6 +48,7 @@ if not captures:
     cannot_run(f"no captures at {SIP}/pcap (set RINGFENCE_SHARED)")
 feeds = {capture.name.partition(".")[0]: free_udp_port() for capture in captures}
 with Stage() as stage:
+    key = stage.write("key", KEY)
     serve = stage.serve('ringfence = 1\ndefault_action = "allow"\n', more="".join(f"""
 [[feed]]
 name = "{name}"
@@ -55,18 +56,30 @@ listen = "{HOST}:{port}"
 transport = "udp"
 format = "hep"
 customer = "{name}"
+token_file = "{key}"
 """ for name, port in feeds.items()))
 
     def counted(name):
         rows = re.findall(rf'ringfence_ingest_events_total{{feed="{name}",kind="(\w+)"}} (\d+)', stage.metrics())
         return {kind: int(n) for kind, n in rows if kind in KINDS}
 
+    def replay(capture, *settings):
+        port = feeds[capture.name.partition(".")[0]]
+        done = subprocess.run([sngrep, *settings, "-N", "-q", "-I", capture, "-H", f"udp:{HOST}:{port}"],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, f"sngrep {capture}: exit code {done.returncode}: {done.stderr}"
+
+    # Without the key that the feed wants nothing gets in.
+    replay(captures[0], "-F")
+    wait_for("packets without a key to be refused", lambda: stage.metric("ringfence_ingest_rejects_total"))
+    n_refused = stage.metric("ringfence_ingest_rejects_total")
+    assert stage.metric("ringfence_ingest_events_total") == 0, "a packet without a key got in"
+    with_key = "-f", stage.write("sngreprc", f"set eep.send.pass {KEY}\n")
+
     total = 0
     for capture in captures:
         name = capture.name.partition(".")[0]
-        done = subprocess.run([sngrep, "-F", "-N", "-q", "-I", capture, "-H", f"udp:{HOST}:{feeds[name]}"],
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, f"sngrep {capture}: exit code {done.returncode}: {done.stderr}"
+        replay(capture, *with_key)
         expected = told(map(json.loads, (SIP / "captures" / f"{name}.sip.jsonl").read_text().splitlines()))
         try:
             wait_for(f"the events of {name}", lambda: counted(name) == expected, 5)
@@ -75,6 +88,7 @@ customer = "{name}"
         print(f"{name}: {', '.join(f'{n} {kind}' for kind, n in expected.items() if n)}")
         total += sum(expected.values())
     assert total > 0
-    assert stage.metric("ringfence_ingest_rejects_total") == 0, "packets were rejected"
+    assert stage.metric("ringfence_ingest_rejects_total") == n_refused, "packets were rejected"
+    assert stage.metric("ringfence_ingest_dropped_total") == 0, "the kernel dropped packets"
     assert stage.end(serve) == 0, "serve does not stop in peace"
 print(f"sngrep: {len(captures)} captures, {total} events, as their logs say")
