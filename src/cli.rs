@@ -237,8 +237,8 @@ struct ReplayArgs {
     /// Rule folder, its ruleset.toml, or one rule file
     #[arg(long, value_name = "DIR")]
     rules: PathBuf,
-    /// What the files hold: ndjson, a dialect of CDRs (asterisk, freeswitch, cucm, acme, broadworks, kamailio-acc), or
-    /// csv:SETTINGS.toml; by each file's name unless set
+    /// What the files hold: ndjson, json-cdr, a dialect of CDRs (asterisk, freeswitch, cucm, acme, broadworks,
+    /// kamailio-acc), or csv:SETTINGS.toml; by each file's name unless set
     #[arg(long, value_name = "F")]
     input_format: Option<String>,
     /// What to print

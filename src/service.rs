@@ -124,35 +124,11 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let calls = Arc::new(CallTable::new(RandomState::new().hash_one("calls")));
     let (engine_of_feeds, policy_of_feeds) = (engine.clone(), Arc::clone(&policy));
     let shared = Shared { engine: engine_of_feeds, judges, policy: policy_of_feeds, names, metrics, ledger, calls };
-    let (mut bound, mut doors, mut sockets, mut settlers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (index, settings) in config.feeds.iter().enumerate() {
-        let feed = Arc::new(shared.feed(index, settings, &config, &clocks)?);
-        if settings.over_http {
-            doors.push(Arc::new(Door::new(Arc::clone(&feed), settings.listener.slow_timeout)));
-        }
-        let mut address = settings.listener.listen;
-        if settings.over_tcp {
-            let listener = Listener::bind(settings.listener.clone(), Arc::clone(&feed)).map_err(|e| anyhow!(e))?;
-            address = listener.address()?;
-            bound.push((settings.name.clone(), address, listener));
-        }
-        if settings.over_udp {
-            let socket = Datagrams::bind(address, Arc::clone(&feed)).map_err(|e| anyhow!(e))?;
-            sockets.push((settings.name.clone(), socket.address()?, socket));
-        }
-        if settings.format.is_signalling() {
-            settlers.push(tokio::spawn(datagrams::settle(feed, stopping.clone())));
-        }
-    }
+    let entrances = shared.open(&config, &clocks)?;
 
     // HTTP.
-    let (http, metrics_address, mut background) = start_http(&config, &status, &doors, &stopping).await?;
-    let over_tcp = bound.iter().map(|(name, address, _)| (name.clone(), *address));
-    let feeds: Vec<_> = over_tcp.chain(sockets.iter().map(|(name, address, _)| (name.clone(), *address))).collect();
-    let listeners = bound.into_iter().map(|(.., listener)| tokio::spawn(listener.run(stopping.clone())));
-    let sockets = sockets.into_iter().map(|(.., socket)| tokio::spawn(socket.run(stopping.clone())));
-    let doors = doors.into_iter().map(|door| tokio::spawn(door.close(stopping.clone())));
-    let listeners = listeners.chain(sockets).chain(doors).chain(settlers).collect();
+    let (http, metrics_address, mut background) = start_http(&config, &status, &entrances.doors, &stopping).await?;
+    let (feeds, listeners) = entrances.run(&stopping)?;
 
     background.push(tokio::spawn(tick(engine, clocks, policy.lateness_ms, stopping.clone())));
     background.push(tokio::spawn(upkeep(Arc::clone(&shared.metrics), Arc::clone(&notifier), shared.calls, stopping)));
@@ -205,6 +181,37 @@ impl Running {
     }
 }
 
+/// Where events come in. All are bound before anything runs.
+#[derive(Default)]
+struct Entrances {
+    listeners: Vec<(String, Listener)>,
+    sockets: Vec<(String, Datagrams)>,
+    doors: Vec<Arc<Door>>,
+    /// Feeds whose calls are looked at when nothing comes.
+    signalling: Vec<Arc<Feed>>,
+}
+
+impl Entrances {
+    /// Where each feed listens, and the tasks that serve it until `stopping` turns true.
+    fn run(self, stopping: &watch::Receiver<bool>) -> anyhow::Result<(Addresses, Vec<JoinHandle<()>>)> {
+        let (mut addresses, mut tasks) = (Vec::new(), Vec::new());
+        for (name, listener) in self.listeners {
+            addresses.push((name, listener.address()?));
+            tasks.push(tokio::spawn(listener.run(stopping.clone())));
+        }
+        for (name, socket) in self.sockets {
+            addresses.push((name, socket.address()?));
+            tasks.push(tokio::spawn(socket.run(stopping.clone())));
+        }
+        tasks.extend(self.doors.into_iter().map(|door| tokio::spawn(door.close(stopping.clone()))));
+        let settle = |feed| tokio::spawn(datagrams::settle(feed, stopping.clone()));
+        tasks.extend(self.signalling.into_iter().map(settle));
+        Ok((addresses, tasks))
+    }
+}
+
+type Addresses = Vec<(String, SocketAddr)>;
+
 /// What every feed is given.
 struct Shared {
     engine: Engine,
@@ -217,6 +224,32 @@ struct Shared {
 }
 
 impl Shared {
+    fn open(&self, config: &Config, clocks: &Arc<Clocks>) -> anyhow::Result<Entrances> {
+        let mut entrances = Entrances::default();
+        for (index, settings) in config.feeds.iter().enumerate() {
+            let feed = Arc::new(self.feed(index, settings, config, clocks)?);
+            let name = || settings.name.clone();
+            if settings.over_http {
+                entrances.doors.push(Arc::new(Door::new(Arc::clone(&feed), settings.listener.slow_timeout)));
+            }
+            let mut address = settings.listener.listen;
+            if settings.over_tcp {
+                let listener = Listener::bind(settings.listener.clone(), Arc::clone(&feed)).map_err(|e| anyhow!(e))?;
+                // Datagrams come to the same port, also where the system chose it.
+                address = listener.address()?;
+                entrances.listeners.push((name(), listener));
+            }
+            if settings.over_udp {
+                let socket = Datagrams::bind(address, Arc::clone(&feed)).map_err(|e| anyhow!(e))?;
+                entrances.sockets.push((name(), socket));
+            }
+            if settings.format.is_signalling() {
+                entrances.signalling.push(feed);
+            }
+        }
+        Ok(entrances)
+    }
+
     fn feed(
         &self,
         index: usize,

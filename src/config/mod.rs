@@ -338,6 +338,45 @@ listen = \"0.0.0.0:8080\"
     }
 
     #[test]
+    fn a_feed_of_posted_records_listens_only_where_it_says_so() {
+        let feed = |text: &str| {
+            let (config, problems) = parse(text, Path::new("ringfence.toml"));
+            assert_eq!(problems, [], "{text}");
+            config.expect("no problems").feeds.remove(0)
+        };
+        let json = "[[feed]]\nformat = \"json-cdr\"\n";
+        let alone = feed(json);
+        assert_eq!((alone.over_tcp, alone.over_http, alone.dedup, alone.merge), (false, true, true, None));
+        assert_eq!(alone.delay_ms(5_000), 15 * 60_000);
+        assert_eq!(alone.customer, CustomerSource::Event);
+        let streamed = feed(&format!("{json}listen = \"127.0.0.1:7061\"\nhttp = false\ndedup = false\n"));
+        assert_eq!((streamed.over_tcp, streamed.over_http, streamed.dedup), (true, false, false));
+        // Others can reach it: what a record says of its customer is not believed unasked.
+        let open = feed(&format!("{json}[http]\nlisten = \"0.0.0.0:8080\"\ninsecure = true\n"));
+        assert_eq!(open.customer, CustomerSource::Trunk);
+        let both_off = feed(&format!("{json}listen = \"127.0.0.1:7061\"\n[http]\nlisten = \"off\"\n"));
+        assert!(both_off.over_tcp && !both_off.over_http);
+        // Two of them need no addresses of their own.
+        assert_eq!(problems(&format!("{json}name = \"a\"\n{json}name = \"b\"\n[[feed]]\n")), [""; 0]);
+    }
+
+    #[test]
+    fn a_feed_of_posted_records_that_nothing_reaches_or_guards_is_a_mistake() {
+        let json = "[[feed]]\nformat = \"json-cdr\"\n";
+        for (text, told) in [
+            (format!("{json}http = false\n"), "`feed.http`: nothing comes in"),
+            (format!("{json}[http]\nlisten = \"off\"\n"), "there is no HTTP"),
+            (format!("{json}listen = \"127.0.0.1:1\"\ntoken_env = \"PATH\"\n"), "over TCP no token can be shown"),
+            (format!("{json}listen = \"0.0.0.0:1\"\n"), "lets anybody in"),
+            ("[[feed]]\nhttp = true\n".into(), "is for feeds with `format = \"json-cdr\"`"),
+            (format!("{json}csv = {{ dialect = \"asterisk\" }}\n"), "is for feeds with `format = \"csv\"`"),
+        ] {
+            let found = problems(&text);
+            assert!(found.len() == 1 && found.iter().all(|p| p.contains(told)), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
     fn secrets_are_read_and_never_printed() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("t"), "hunter2\n").expect("writes");

@@ -88,7 +88,8 @@ impl Gate {
     /// Marks the events of a batch.
     pub(crate) fn pass(&mut self, work: &mut Work, plan: &Plan) {
         let options = work.options;
-        let asks = options.merge || options.dedup || options.verdict || plan.has_call_rules;
+        let drops_records = !options.both_legs && work.batch.events.iter().any(|e| e.flags.has(Flags::B_RECORD));
+        let asks = options.merge || options.dedup || options.verdict || plan.has_call_rules || drops_records;
         if !asks && !work.has_emergency && self.callbacks.is_empty() {
             return;
         }
@@ -115,6 +116,9 @@ impl Gate {
                 }
             } else if options.verdict && event.kind == Kind::Attempt {
                 work.slots[i] = self.ask_again(event, &work.batch);
+            }
+            if drops_records && event.flags.has(Flags::B_RECORD) {
+                event.flags.set(Flags(Flags::ATTEMPT_SEEN.0 | Flags::ANSWER_SEEN.0 | Flags::END_SEEN.0));
             }
             if plan.has_call_rules && !(options.merge && !options.both_legs && is_b_leg(event, &work.batch)) {
                 self.follow(event, i as u32, is_diverted, work, plan);

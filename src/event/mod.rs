@@ -231,6 +231,9 @@ impl Flags {
     /// The attempt of its call was blocked, and so is it unless a rule decides of it alone. Set by the gate, where a
     /// rule asks.
     pub const CALL_BLOCKED: Flags = Flags(1 << 10);
+    /// A `cdr` of a gateway that writes one for each leg, of a leg whose call another one tells of. Seen only where the
+    /// feed wants both.
+    pub const B_RECORD: Flags = Flags(1 << 11);
 
     pub fn has(self, other: Flags) -> bool {
         self.0 & other.0 != 0
@@ -238,6 +241,10 @@ impl Flags {
 
     pub fn set(&mut self, other: Flags) {
         self.0 |= other.0;
+    }
+
+    pub fn clear(&mut self, other: Flags) {
+        self.0 &= !other.0;
     }
 }
 

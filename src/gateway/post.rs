@@ -15,7 +15,7 @@ use super::listener::Close;
 use super::reply::Mode;
 use crate::clock::Clock;
 use crate::engine::Lane;
-use crate::event::{Batch, GatewayId, Text};
+use crate::event::{Batch, Flags, GatewayId, Text};
 use crate::ingest::Decoder;
 use crate::ingest::json_cdr::{self, Leg, leg_of_query};
 use crate::limits::ID_BYTES_MAX;
@@ -184,13 +184,15 @@ fn only_event(batch: &mut Batch, leg: Option<Leg>) -> Result<(), &'static str> {
         batch.events.clear();
         return Err(problem);
     }
-    let text = match leg {
+    let (text, flags) = match leg {
         None => return Ok(()),
-        Some(Leg::A) => Text::ABSENT,
-        Some(Leg::B) => batch.keep(b"b"),
+        Some(Leg::A) => (Text::ABSENT, Flags::default()),
+        Some(Leg::B) => (batch.keep(b"b"), Flags::B_RECORD),
     };
     if let Some(event) = batch.events.first_mut() {
         event.leg = text;
+        event.flags.clear(Flags::B_RECORD);
+        event.flags.set(flags);
     }
     Ok(())
 }

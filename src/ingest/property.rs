@@ -358,6 +358,18 @@ fn whole(number: &serde_json::Number, max: f64) -> bool {
     number.as_f64().is_some_and(|v| v.fract() == 0.0 && (0.0..=max).contains(&v))
 }
 
+/// Real data, from `RINGFENCE_SHARED` or the folder beside the project; says so where it is not there.
+#[cfg(test)]
+pub fn shared(path: &str) -> Option<std::path::PathBuf> {
+    let beside = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    let found = std::env::var_os("RINGFENCE_SHARED").map_or(beside, Into::into).join("data").join(path);
+    if !found.exists() {
+        eprintln!("NOT RUN: {path} is not in RINGFENCE_SHARED");
+        return None;
+    }
+    Some(found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -415,16 +427,4 @@ mod tests {
     fn the_corpus_of_sip_holds() {
         corpus("sip", sip_holds);
     }
-}
-
-/// Real data, from `RINGFENCE_SHARED` or the folder beside the project; says so where it is not there.
-#[cfg(test)]
-pub fn shared(path: &str) -> Option<std::path::PathBuf> {
-    let beside = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let found = std::env::var_os("RINGFENCE_SHARED").map_or(beside, Into::into).join("data").join(path);
-    if !found.exists() {
-        eprintln!("NOT RUN: {path} is not in RINGFENCE_SHARED");
-        return None;
-    }
-    Some(found)
 }

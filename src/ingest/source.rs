@@ -203,6 +203,10 @@ impl Format {
             None => {
                 let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
                 let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
+                // As FreeSWITCH names them.
+                if name.ends_with(".cdr.json") {
+                    return Ok(Format::JsonCdr);
+                }
                 let is_lines = [".ndjson", ".jsonl", ".json"].iter().any(|end| name.ends_with(end));
                 // A pipe has no name; NDJSON is our own format.
                 if is_lines || name == "-" {
@@ -328,6 +332,8 @@ mod tests {
         for path in ["a.ndjson", "a.jsonl.gz", "a.JSON.zst", "-"] {
             assert!(matches!(of(path, None), Ok(Format::Ndjson)), "{path}");
         }
+        assert!(matches!(of("a_3da8bf84-c133.cdr.json.gz", None), Ok(Format::JsonCdr)));
+        assert!(matches!(of("calls.json", Some("json-cdr")), Ok(Format::JsonCdr)));
         assert!(matches!(of("Master.csv", None), Ok(Format::Csv(_))));
         assert!(matches!(of("calls", Some("asterisk")), Ok(Format::Csv(_))));
         assert!(matches!(of("calls.csv", Some("csv:tests/data/csv/handset.toml")), Ok(Format::Csv(_))));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::service::Fixture;
-use crate::support::shared;
+use crate::support::{replay, shared};
 
 const FEED: &str = "name = \"pbx\"\nformat = \"json-cdr\"";
 
@@ -224,4 +224,21 @@ fn the_record_of_a_real_switch_is_taken() {
     let fixture = Fixture::start(FEED, "");
     assert_eq!(status(&post(&fixture, "/cdr?uuid=a_3da8bf84-c133-4959-9e24-e72875cb33a1", "", &body)), "200");
     fixture.wait_for_metric("ringfence_ingest_events_total{feed=\"pbx\",kind=\"cdr\"} 1");
+}
+
+#[test]
+fn files_of_records_are_replayed_the_same_on_any_number_of_threads() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let rules = folder.path().join("ruleset.toml");
+    std::fs::write(&rules, crate::service::RULES).expect("writes");
+    let events = folder.path().join("a_u1.cdr.json");
+    let records: Vec<_> =
+        (1..60).flat_map(|n| [record(n, ""), record(n, ""), record(n, "").replace("\"u", "{")]).collect();
+    std::fs::write(&events, format!("[{}]", records.join(",\n"))).expect("writes");
+    let told = |threads: &str| replay(&rules, &events, "violations", &["--threads", threads, "--dedup"]);
+    let one = told("1");
+    assert_eq!(one.lines().count(), 2, "{one}");
+    assert!(one.lines().all(|line| line.contains("+46700000001")), "{one}");
+    assert_eq!(told("2"), one);
+    assert_eq!(told("7"), one);
 }

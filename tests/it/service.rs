@@ -14,7 +14,7 @@ use ringfence::service::{self, Running, Setup};
 use serde_json::{Value, json};
 
 /// Blocks one caller; tells of three calls by one caller within a minute.
-const RULES: &str = r#"
+pub(crate) const RULES: &str = r#"
 ringfence = 1
 default_action = "allow"
 

@@ -159,7 +159,7 @@ fn trunk_group<'a>(message: &Message<'a>) -> &'a [u8] {
         Start::Response { .. } => &[],
     };
     let from = message.contact.map_or(&[][..], |contact| contact.uri.whole);
-    first(&[from, to].map(|uri| group(uri)))
+    first(&[from, to].map(group))
 }
 
 fn group(uri: &[u8]) -> &[u8] {

@@ -40,6 +40,8 @@ pub(crate) struct Reader {
     /// Between cells: the first row may show another than the dialect's.
     delimiter: u8,
     encoding: Encoding,
+    /// Rows were rejected for want of a zone.
+    lacks_zone: bool,
     cells: Vec<Text>,
     /// Calls of which a part was read, in dialects that tell a call in several rows.
     pairs: Option<Pairs>,
@@ -78,14 +80,15 @@ type Decoded = Result<Option<(CallEvent, Origin)>, (Reject, u64)>;
 
 impl Reader {
     pub(crate) fn new(dialect: Arc<Dialect>) -> Reader {
-        let (delimiter, pairs) = (dialect.delimiter(), dialect.own.pairs.then(Pairs::default));
+        let (delimiter, pairs) = (dialect.delimiter(), dialect.own.pairs.then(|| Pairs::new(dialect.times.clone())));
         let (layout, encoding) = (Layout::Unknown, Encoding::default());
-        Reader { dialect, layout, header: None, delimiter, encoding, cells: Vec::new(), pairs }
+        Reader { dialect, layout, header: None, delimiter, encoding, lacks_zone: false, cells: Vec::new(), pairs }
     }
 
     pub(crate) fn problem(&self) -> Option<&str> {
         match &self.layout {
             Layout::Broken(problem) => Some(problem),
+            _ if self.lacks_zone => Some("csv: times are local and of no zone: set `time_zone`"),
             _ => None,
         }
     }
@@ -275,6 +278,7 @@ impl Reader {
         counts.unknown_words += row.n_unknown_words;
         let seq = row.event.seq;
         let tags = (row.from_tag, row.to_tag);
+        self.lacks_zone |= row.lacks_zone;
         let (event, origin) = row.finish(!dialect.own.pairs, block, &mut out.side).map_err(|reason| (reason, seq))?;
         match &mut self.pairs {
             None => Ok(Some((event, origin))),

@@ -15,10 +15,13 @@ use crate::ingest::wire::Origin;
 use crate::limits::{CALL_AGE_MS_MAX, CALL_LINGER_MS, PAIRED_BYTES_MAX, PAIRED_CALLS_MAX, PAIRED_LEGS_MAX};
 
 use super::row::NEVER;
+use super::when::TimeReader;
 
 /// Calls of one stream that are not told yet, and for a while those that are, so that a copy is known.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Pairs {
+    /// How the rows' times were read.
+    times: TimeReader,
     /// By Call-ID; several where a call was forked.
     calls: HashMap<Box<[u8]>, Vec<Call>>,
     /// Call-IDs by age of what they hold.
@@ -84,6 +87,11 @@ struct Transaction<'a> {
 }
 
 impl Pairs {
+    pub(super) fn new(times: TimeReader) -> Pairs {
+        let (calls, open, over, left) = (HashMap::new(), BTreeMap::new(), BTreeMap::new(), VecDeque::new());
+        Pairs { times, calls, open, over, next_serial: 0, n_bytes: 0, left }
+    }
+
     /// Takes a row; the event it completes, if it does.
     pub(super) fn take(
         &mut self,
@@ -274,7 +282,8 @@ impl Pairs {
         if !is_whole {
             return None;
         }
-        let told = call.told(call.invite.clone()?);
+        let (call, invite) = (call.clone(), call.invite.clone()?);
+        let told = call.told(invite, &self.times);
         self.end(dialog, Over::Answered);
         told.ok()
     }
@@ -371,7 +380,7 @@ impl Pairs {
             return;
         }
         let told = match call.invite.take() {
-            Some(invite) => call.told(invite),
+            Some(invite) => call.told(invite, &self.times),
             None => Err(Reject::Incomplete),
         };
         self.left.push_back(told);
@@ -387,7 +396,7 @@ impl Call {
     }
 
     /// What is known of an answered or cancelled call. Without a BYE its end is not known, nor how long it was.
-    fn told(&self, mut kept: Kept) -> Result<Kept, Reject> {
+    fn told(&self, mut kept: Kept, times: &TimeReader) -> Result<Kept, Reject> {
         let event = &mut kept.event;
         if self.cancelled {
             (event.status, event.duration_ms, event.hangup_by) = (Status::Cancelled, 0, HangupBy::Caller);
@@ -396,9 +405,12 @@ impl Call {
         event.status = Status::Answered;
         match (&self.bye, self.answered_at) {
             (Some(bye), answered_at) => {
-                let talked = answered_at.map(|at| (bye.at.0 - at.0).max(0));
+                // A clock that was put back during the call.
+                let is_before = answered_at.is_some_and(|at| bye.at < at);
+                let ended = if is_before { times.second_pass(bye.at).unwrap_or(bye.at) } else { bye.at };
+                let talked = answered_at.map(|at| (ended.0 - at.0).max(0));
                 let talked = talked.and_then(|ms| u32::try_from(ms).ok());
-                (event.time, event.duration_ms) = (bye.at, talked.unwrap_or(CallEvent::NO_TIME));
+                (event.time, event.duration_ms) = (ended, talked.unwrap_or(CallEvent::NO_TIME));
                 event.hangup_by = match &*bye.tag {
                     tag if *tag == *self.from => HangupBy::Caller,
                     tag if *tag == *self.to => HangupBy::Callee,

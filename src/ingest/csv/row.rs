@@ -35,12 +35,10 @@ pub(super) struct Row<'a> {
     pub(super) from_tag: Text,
     pub(super) to_tag: Text,
     problem: Option<Reject>,
+    /// A time could have been read, had the settings named a zone.
+    pub(super) lacks_zone: bool,
     pub(super) n_unknown_words: u64,
 }
-
-const HOUR_MS: i64 = 3_600_000;
-/// Whole seconds of a start, an end and a length do not quite add up.
-const ROUNDING_MS: i64 = 2_000;
 
 /// The time of an event that has none yet.
 pub(super) const NEVER: Timestamp = Timestamp(i64::MIN);
@@ -67,6 +65,7 @@ impl<'a> Row<'a> {
             from_tag: Text::ABSENT,
             to_tag: Text::ABSENT,
             problem: None,
+            lacks_zone: false,
             n_unknown_words: 0,
         }
     }
@@ -168,8 +167,10 @@ impl<'a> Row<'a> {
         }
     }
 
-    fn time(&self, text: &[u8]) -> Result<Timestamp, Reject> {
-        self.dialect.times.read(text).ok_or(Reject::BadTime)
+    fn time(&mut self, text: &[u8]) -> Result<Timestamp, Reject> {
+        let time = self.dialect.times.read(text);
+        self.lacks_zone |= time.is_none() && self.dialect.times.lacks_zone(text);
+        time.ok_or(Reject::BadTime)
     }
 
     /// Some write 1970 where nobody answered.
@@ -269,12 +270,16 @@ impl<'a> Row<'a> {
         if unknown(event.duration_ms) && self.answered == Some(false) {
             event.duration_ms = 0;
         }
-        if let (Some(total), Some(start)) = (self.total_ms, self.start) {
-            // The clock was put back during the call: what the switch counted says in which pass of the hour it ended.
-            let end = start.plus_ms(i64::from(total));
-            if event.time < start && event.time != NEVER && (end.0 - event.time.0 - HOUR_MS).abs() <= ROUNDING_MS {
-                event.time = end;
-            }
+        // The clock was put back during the call: what seems to come before the start was told afterwards.
+        let times = &self.dialect.times;
+        let after = |time: Timestamp, start: Timestamp| {
+            if time < start { times.second_pass(time).unwrap_or(time) } else { time }
+        };
+        if let Some(start) = self.start {
+            self.answer = self.answer.map(|answer| after(answer, start));
+        }
+        if let Some(begun) = self.answer.or(self.start).filter(|_| event.time != NEVER) {
+            event.time = after(event.time, begun);
         }
         if let Some(total) = self.total_ms.filter(|_| !unknown(event.duration_ms)) {
             if unknown(event.ring_ms) {

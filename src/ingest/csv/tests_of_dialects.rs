@@ -150,6 +150,19 @@ fn a_cucm_file_without_its_header_says_why_no_row_can_be_read() {
     assert_eq!(batch.rejects.iter().map(|r| r.reason).collect::<Vec<_>>(), [Reject::WrongColumns]);
 }
 
+#[test]
+fn local_times_without_a_zone_are_rejected_and_the_reason_is_told() {
+    for (time, problem) in [
+        ("2026-03-02 10:00:00", Some("csv: times are local and of no zone: set `time_zone`")),
+        ("soon", None),
+        ("1772445600", None),
+    ] {
+        let (mut decoder, mut batch) = (decoder(&format("dialect = 'kamailio-acc'\n")), Batch::default());
+        decoder.decode(format!("INVITE|a|b|one@x|404|no|{time}\n").into_bytes(), None, &mut batch);
+        assert_eq!((decoder.problem(), batch.events.len()), (problem, usize::from(time == "1772445600")), "{time}");
+    }
+}
+
 /// A stop record with its cells set by the numbers of the published lists.
 fn acme_stop(n_columns: usize, cells: &[(usize, &str)]) -> String {
     let mut row = vec![String::new(); n_columns];
@@ -449,6 +462,19 @@ fn one_attempt_however_many_rows_a_call_has() {
             2026-03-02T10:00:00.000Z cdr status=cancelled duration=0.000 hangup_by=caller call_id=four@x 0/0
             2026-03-02T10:00:00.000Z cdr status=answered sip_code=200 call_id=ten@x 0/0
             rejected: incomplete
+        "#]],
+    );
+}
+
+#[test]
+fn a_call_over_the_end_of_summer_time_is_as_long_as_it_was() {
+    check_stream(
+        "dialect = 'kamailio-acc'\ntime_zone = 'Europe/Stockholm'\n",
+        "INVITE|a|b|one@x|200|OK|2026-10-25 02:50:00\nBYE|a|b|one@x|200|OK|2026-10-25 02:10:00\n\
+         INVITE|c|d|two@x|200|OK|2026-07-01 02:50:00\nBYE|c|d|two@x|200|OK|2026-07-01 02:10:00\n",
+        expect![[r#"
+            2026-10-25T01:10:00.000Z cdr status=answered duration=1200.000 sip_code=200 hangup_by=caller call_id=one@x 0/0
+            2026-07-01T00:10:00.000Z cdr status=answered duration=0.000 sip_code=200 hangup_by=caller call_id=two@x 0/0
         "#]],
     );
 }

@@ -54,6 +54,20 @@ impl TimeReader {
         }
     }
 
+    /// The time is local and nobody said of which zone.
+    pub(super) fn lacks_zone(&self, text: &[u8]) -> bool {
+        let utc = TimeReader { format: self.format.clone(), zone: Some(TimeZone::UTC) };
+        self.zone.is_none() && utc.read(text).is_some()
+    }
+
+    /// What a time means if it was told as clocks had gone back already; `None` where it is told only once.
+    pub(super) fn second_pass(&self, first: Timestamp) -> Option<Timestamp> {
+        let zone = self.zone.as_ref()?;
+        let told = zone.to_datetime(jiff::Timestamp::from_millisecond(first.0).ok()?);
+        let later = zone.to_ambiguous_timestamp(told).later().ok()?;
+        Some(Timestamp(later.as_millisecond())).filter(|later| *later > first)
+    }
+
     fn common(&self, text: &[u8]) -> Option<Timestamp> {
         if let Some((head, rest)) = text.split_first_chunk::<19>()
             && let Some(ms) = value::civil_ms(head)
@@ -165,6 +179,21 @@ mod tests {
         assert_eq!(stockholm("2026-01-01 12:00:00"), "2026-01-01T11:00:00.000Z");
         assert_eq!(stockholm("2026-10-25 02:30:00"), "2026-10-25T00:30:00.000Z", "the first of two");
         assert_eq!(stockholm("2026-03-29 02:30:00"), "2026-03-29T01:30:00.000Z", "one that never was");
+    }
+
+    #[test]
+    fn a_time_told_twice_has_a_second_meaning_and_no_other_has() {
+        let reader = |zone: &str| TimeReader { format: TimeFormat::Common, zone: Some(TimeZone::get(zone).unwrap()) };
+        let second = |zone: &str, text: &str| {
+            let first = reader(zone).read(text.as_bytes()).unwrap();
+            reader(zone).second_pass(first).map(|later| later.0 - first.0)
+        };
+        assert_eq!(second("Europe/Stockholm", "2026-10-25 02:30:00"), Some(3_600_000));
+        assert_eq!(second("Australia/Lord_Howe", "2026-04-05 01:45:00"), Some(1_800_000));
+        for text in ["2026-10-25 01:59:59", "2026-10-25 03:00:00", "2026-03-29 02:30:00"] {
+            assert_eq!(second("Europe/Stockholm", text), None, "{text}");
+        }
+        assert_eq!(second("UTC", "2026-10-25 02:30:00"), None);
     }
 
     #[test]

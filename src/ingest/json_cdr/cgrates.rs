@@ -4,40 +4,41 @@
 //! same call charged to somebody else, and are leg `b`.
 
 use super::draft::Draft;
-use super::members::Name;
+use super::members::Member;
 use crate::clock::Timestamp;
 use crate::event::{CallEvent, CallType, Direction, Kind, Reject, Status};
 use crate::ingest::value::{self, Decimal};
 use crate::ingest::wire::WireField;
 
 /// What tells that a record is of CGRateS at all.
-pub(super) const SIGNS: [Name; 4] = [Name::CgrOriginId, Name::CgrSetupTime, Name::CgrAnswerTime, Name::CgrUsage];
+pub(super) const SIGNS: [Member; 4] =
+    [Member::CgrOriginId, Member::CgrSetupTime, Member::CgrAnswerTime, Member::CgrUsage];
 
 pub(super) fn read(draft: &mut Draft<'_, '_>) {
-    draft.set(WireField::Caller, &[Name::CgrSubject, Name::CgrAccount]);
-    draft.set(WireField::Callee, &[Name::CgrDestination]);
-    draft.set(WireField::Account, &[Name::CgrAccount]);
-    draft.set(WireField::CallId, &[Name::CgrOriginId]);
-    draft.set(WireField::Customer, &[Name::CgrTenant]);
-    draft.set(WireField::Gateway, &[Name::CgrOriginHost]);
-    draft.set(WireField::Trunk, &[Name::CgrTrunk]);
-    draft.set(WireField::UserAgent, &[Name::CgrUserAgent]);
-    if draft.text(Name::CgrRunId).is_some_and(|run| !matches!(&*run, "*default" | "*raw")) {
+    draft.set(WireField::Caller, &[Member::CgrSubject, Member::CgrAccount]);
+    draft.set(WireField::Callee, &[Member::CgrDestination]);
+    draft.set(WireField::Account, &[Member::CgrAccount]);
+    draft.set(WireField::CallId, &[Member::CgrOriginId]);
+    draft.set(WireField::Customer, &[Member::CgrTenant]);
+    draft.set(WireField::Gateway, &[Member::CgrOriginHost]);
+    draft.set(WireField::Trunk, &[Member::CgrTrunk]);
+    draft.set(WireField::UserAgent, &[Member::CgrUserAgent]);
+    if draft.text(Member::CgrRunId).is_some_and(|run| !matches!(&*run, "*default" | "*raw")) {
         draft.set_text(WireField::Leg, "b");
     }
-    match draft.text(Name::CgrTor).as_deref() {
+    match draft.text(Member::CgrTor).as_deref() {
         Some("*voice") => draft.event.call_type = CallType::Voice,
         Some("*data") => draft.event.call_type = CallType::Data,
         Some("*sms" | "*mms") => draft.event.kind = Kind::Message,
         _ => {}
     }
-    if let Some(text) = draft.text(Name::CgrSourceIp) {
+    if let Some(text) = draft.text(Member::CgrSourceIp) {
         match value::ip(text.as_bytes()) {
             Some(ip) => draft.event.source_ip = Some(ip),
             None => draft.problem(Reject::BadValue),
         }
     }
-    if let Some(word) = draft.text(Name::CgrDirection) {
+    if let Some(word) = draft.text(Member::CgrDirection) {
         match Direction::parse(word.as_bytes()) {
             Some(direction) => draft.event.direction = direction,
             // `*out` is what every record said while there was such a field: it tells nothing.
@@ -45,7 +46,7 @@ pub(super) fn read(draft: &mut Draft<'_, '_>) {
         }
     }
     // -1 is a call that has not been rated yet.
-    if let Some(cost) = draft.number(Name::CgrCost).filter(|cost| !cost.negative) {
+    if let Some(cost) = draft.number(Member::CgrCost).filter(|cost| !cost.negative) {
         draft.event.cost = cost.ten_thousandths().unwrap_or(CallEvent::NO_COST);
     }
     times(draft);
@@ -53,10 +54,10 @@ pub(super) fn read(draft: &mut Draft<'_, '_>) {
 }
 
 fn times(draft: &mut Draft<'_, '_>) {
-    let setup = instant(draft, Name::CgrSetupTime);
-    let answer = instant(draft, Name::CgrAnswerTime);
-    let usage_ms = span(draft, Name::CgrUsage);
-    if let Some(ms) = span(draft, Name::CgrPdd) {
+    let setup = instant(draft, Member::CgrSetupTime);
+    let answer = instant(draft, Member::CgrAnswerTime);
+    let usage_ms = span(draft, Member::CgrUsage);
+    if let Some(ms) = span(draft, Member::CgrPdd) {
         draft.event.setup_ms = ms;
     }
     let known = |ms: u32| if ms == CallEvent::NO_TIME { 0 } else { ms };
@@ -83,7 +84,7 @@ fn times(draft: &mut Draft<'_, '_>) {
 }
 
 /// Go's zero time, the year 1, says that it never came.
-fn instant(draft: &mut Draft<'_, '_>, name: Name) -> Option<Timestamp> {
+fn instant(draft: &mut Draft<'_, '_>, name: Member) -> Option<Timestamp> {
     let text = draft.text(name)?;
     if text.starts_with("0001-01-01") || text == "0" {
         return None;
@@ -97,7 +98,7 @@ fn instant(draft: &mut Draft<'_, '_>, name: Name) -> Option<Timestamp> {
 }
 
 /// Nanoseconds, or with units: `10s`, `1m30s`.
-fn span(draft: &mut Draft<'_, '_>, name: Name) -> Option<u32> {
+fn span(draft: &mut Draft<'_, '_>, name: Member) -> Option<u32> {
     let text = draft.text(name)?;
     let ns = match Decimal::parse(text.as_bytes()) {
         Some(number) if number.negative => Some(0),
@@ -138,7 +139,7 @@ fn go_duration_ns(text: &[u8]) -> Option<u64> {
 }
 
 fn ending(draft: &mut Draft<'_, '_>) {
-    let cause = draft.text(Name::CgrCause);
+    let cause = draft.text(Member::CgrCause);
     // `486 Busy Here` and `17` begin with their number.
     let word = cause.as_deref().map(|text| text.split_ascii_whitespace().next().unwrap_or_default());
     let code = word.and_then(|word| word.parse::<u16>().ok());

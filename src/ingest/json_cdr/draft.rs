@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::members::{Kept, Members, Name};
+use super::members::{Kept, Member, Members};
 use crate::event::{CallEvent, Reject, Status};
 use crate::ingest::origin::keep;
 use crate::ingest::value::Decimal;
@@ -26,7 +26,7 @@ impl<'m, 'a> Draft<'m, 'a> {
     }
 
     /// A member's text without the spaces around it. `None`: it is absent, empty or no text.
-    pub(super) fn text(&self, name: Name) -> Option<Cow<'m, str>> {
+    pub(super) fn text(&self, name: Member) -> Option<Cow<'m, str>> {
         let text: &'m str = match self.members.get(name)? {
             Kept::Text(text) => text,
             Kept::Bare(text) => text,
@@ -37,17 +37,18 @@ impl<'m, 'a> Draft<'m, 'a> {
             return None;
         }
         if self.is_encoded && text.contains('%') {
-            return Some(Cow::Owned(unescape(text)));
+            let plain = unescape(text);
+            return Some(Cow::Owned(first_of(&plain).to_owned()));
         }
-        Some(Cow::Borrowed(text))
+        Some(Cow::Borrowed(first_of(text)))
     }
 
-    pub(super) fn is_there(&self, name: Name) -> bool {
+    pub(super) fn is_there(&self, name: Member) -> bool {
         self.text(name).is_some()
     }
 
     /// The first of the members that is there becomes the field.
-    pub(super) fn set(&mut self, field: WireField, names: &[Name]) {
+    pub(super) fn set(&mut self, field: WireField, names: &[Member]) {
         let Some(name) = names.iter().find(|name| self.is_told(**name)) else { return };
         match self.members.get(*name) {
             Some(Kept::Wrong) => self.problem(Reject::WrongType),
@@ -60,7 +61,7 @@ impl<'m, 'a> Draft<'m, 'a> {
         }
     }
 
-    fn is_told(&self, name: Name) -> bool {
+    fn is_told(&self, name: Member) -> bool {
         matches!(self.members.get(name), Some(Kept::Wrong)) || self.is_there(name)
     }
 
@@ -73,7 +74,7 @@ impl<'m, 'a> Draft<'m, 'a> {
     }
 
     /// A number, however it is written. Not a number: a problem.
-    pub(super) fn number(&mut self, name: Name) -> Option<Decimal> {
+    pub(super) fn number(&mut self, name: Member) -> Option<Decimal> {
         if matches!(self.members.get(name), Some(Kept::Wrong)) {
             self.problem(Reject::WrongType);
         }
@@ -86,7 +87,7 @@ impl<'m, 'a> Draft<'m, 'a> {
     }
 
     /// A time span in units of `10^-places` seconds, as milliseconds.
-    pub(super) fn span_ms(&mut self, name: Name, places: i32) -> Option<u32> {
+    pub(super) fn span_ms(&mut self, name: Member, places: i32) -> Option<u32> {
         let number = self.number(name)?;
         // A clock that was set back makes a call end before it began: it took no time.
         let ms = if number.negative { Some(0) } else { number.scaled(3 - places) };
@@ -109,6 +110,14 @@ impl<'m, 'a> Draft<'m, 'a> {
             Cause::Rejected => Status::Rejected,
             Cause::Failure => Status::Failed,
         };
+    }
+}
+
+/// The first value of a variable that was set several times, as by a header that came several times; any other as it is.
+fn first_of(text: &str) -> &str {
+    match text.strip_prefix("ARRAY::") {
+        Some(values) => values.split("|:").next().unwrap_or_default(),
+        None => text,
     }
 }
 

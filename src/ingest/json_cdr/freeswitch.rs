@@ -9,7 +9,7 @@
 //! in the variable `call_direction`.
 
 use super::draft::{Cause, Draft, meaning};
-use super::members::{Kept, Name};
+use super::members::{Kept, Member};
 use crate::clock::Timestamp;
 use crate::event::{CallEvent, Direction, Flags, HangupBy, Reject, Status};
 use crate::ingest::value;
@@ -21,44 +21,44 @@ pub(super) fn read(draft: &mut Draft<'_, '_>) {
     ids(draft, is_b_leg);
     draft.event.direction = direction(draft, is_b_leg);
     if draft.event.direction == Direction::Inbound {
-        draft.set(WireField::Extension, &[Name::DialedUser]);
+        draft.set(WireField::Extension, &[Member::DialedUser]);
     } else {
-        draft.set(WireField::Extension, &[Name::UserName, Name::SipAuthUsername]);
+        draft.set(WireField::Extension, &[Member::UserName, Member::SipAuthUsername]);
     }
     let is_answered = times(draft);
     ending(draft, is_answered);
     hangup(draft, is_b_leg, is_answered);
-    if let Some(text) = draft.text(Name::SipVerstatDetailed).or_else(|| draft.text(Name::SipVerstat)) {
+    if let Some(text) = draft.text(Member::SipVerstatDetailed).or_else(|| draft.text(Member::SipVerstat)) {
         match wire::attestation(text.as_bytes()) {
             Some(attestation) => draft.event.attestation = attestation,
             None => draft.n_unknown_words += 1,
         }
     }
-    if draft.is_there(Name::NibbleTotalBilled) {
-        let cost = draft.number(Name::NibbleTotalBilled).and_then(|number| number.ten_thousandths());
+    if draft.is_there(Member::NibbleTotalBilled) {
+        let cost = draft.number(Member::NibbleTotalBilled).and_then(|number| number.ten_thousandths());
         draft.event.cost = cost.unwrap_or(CallEvent::NO_COST);
     }
 }
 
 fn parties(draft: &mut Draft<'_, '_>) {
-    draft.set(WireField::Caller, &[Name::SipFromUser, Name::CallerIdNumber]);
+    draft.set(WireField::Caller, &[Member::SipFromUser, Member::CallerIdNumber]);
     // Where the dialplan was entered: a transfer goes on to what was not dialled.
-    draft.set(WireField::Callee, &[Name::DestinationNumber, Name::SipReqUser, Name::SipToUser]);
-    draft.set(WireField::Asserted, &[Name::SipAsserted, Name::SipRemoteParty, Name::SipPreferred]);
-    draft.set(WireField::Diverting, &[Name::SipDiversion, Name::Rdnis, Name::VariableRdnis]);
-    draft.set(WireField::CallerName, &[Name::SipFromDisplay, Name::CallerIdName]);
-    draft.set(WireField::Domain, &[Name::DomainName, Name::SipReqHost, Name::SipToHost]);
-    draft.set(WireField::UserAgent, &[Name::SipUserAgent]);
-    draft.set(WireField::Trunk, &[Name::SipGatewayName, Name::SipGateway, Name::SofiaProfileName]);
-    draft.set(WireField::Account, &[Name::AccountCode, Name::UserName, Name::SipAuthUsername]);
-    draft.set(WireField::Customer, &[Name::Customer]);
-    draft.set(WireField::Gateway, &[Name::SwitchName]);
-    let privacy = draft.text(Name::SipPrivacy);
+    draft.set(WireField::Callee, &[Member::DestinationNumber, Member::SipReqUser, Member::SipToUser]);
+    draft.set(WireField::Asserted, &[Member::SipAsserted, Member::SipRemoteParty, Member::SipPreferred]);
+    draft.set(WireField::Diverting, &[Member::SipDiversion, Member::Rdnis, Member::VariableRdnis]);
+    draft.set(WireField::CallerName, &[Member::SipFromDisplay, Member::CallerIdName]);
+    draft.set(WireField::Domain, &[Member::DomainName, Member::SipReqHost, Member::SipToHost]);
+    draft.set(WireField::UserAgent, &[Member::SipUserAgent]);
+    draft.set(WireField::Trunk, &[Member::SipGatewayName, Member::SipGateway, Member::SofiaProfileName]);
+    draft.set(WireField::Account, &[Member::AccountCode, Member::UserName, Member::SipAuthUsername]);
+    draft.set(WireField::Customer, &[Member::Customer]);
+    draft.set(WireField::Gateway, &[Member::Switch]);
+    let privacy = draft.text(Member::SipPrivacy);
     let hides = |word: &str| matches!(word.trim(), "id" | "user" | "full" | "header" | "yes" | "hide_number");
     if privacy.is_some_and(|words| words.split([';', ',', ':']).any(hides)) {
         draft.event.flags.set(Flags::ANONYMOUS);
     }
-    let peers = [Name::SipNetworkIp, Name::NetworkAddress, Name::SipReceivedIp];
+    let peers = [Member::SipNetworkIp, Member::NetworkAddress, Member::SipReceivedIp];
     // Channels that are no SIP have a host's name, or none, where others have an address.
     let texts = peers.into_iter().filter_map(|name| draft.text(name));
     draft.event.source_ip = texts.into_iter().find_map(|text| value::ip(text.as_bytes()));
@@ -66,46 +66,46 @@ fn parties(draft: &mut Draft<'_, '_>) {
 
 /// Did another channel call this one out?
 fn is_b_leg(draft: &Draft<'_, '_>) -> bool {
-    if draft.is_there(Name::OriginatorUuid) {
+    if draft.is_there(Member::OriginatorUuid) {
         return true;
     }
     if !is_called_out(draft) {
         return false;
     }
-    let other = draft.text(Name::CallUuid).filter(|uuid| Some(uuid) != own_uuid(draft).as_ref());
+    let other = draft.text(Member::CallUuid).filter(|uuid| Some(uuid) != own_uuid(draft).as_ref());
     // The first leg of a call that the switch makes by itself is called out too, and bonded to the one it then calls. Its
     // flow says that nobody called it.
-    let is_bonded = !draft.members.has_callflow && draft.is_there(Name::SignalBond);
-    other.is_some() || draft.is_there(Name::OriginatingLegUuid) || is_bonded
+    let is_bonded = !draft.members.has_callflow && draft.is_there(Member::SignalBond);
+    other.is_some() || draft.is_there(Member::OriginatingLegUuid) || is_bonded
 }
 
 fn own_uuid<'m>(draft: &Draft<'m, '_>) -> Option<std::borrow::Cow<'m, str>> {
-    draft.text(Name::Uuid).or_else(|| draft.text(Name::ProfileUuid))
+    draft.text(Member::Uuid).or_else(|| draft.text(Member::ProfileUuid))
 }
 
 fn is_called_out(draft: &Draft<'_, '_>) -> bool {
-    let direction = draft.text(Name::Direction).or_else(|| draft.text(Name::ChannelDirection));
+    let direction = draft.text(Member::Direction).or_else(|| draft.text(Member::ChannelDirection));
     direction.is_some_and(|word| word == "outbound")
 }
 
 fn ids(draft: &mut Draft<'_, '_>, is_b_leg: bool) {
     if !is_b_leg {
-        return draft.set(WireField::CallId, &[Name::SipCallId, Name::Uuid, Name::ProfileUuid]);
+        return draft.set(WireField::CallId, &[Member::SipCallId, Member::Uuid, Member::ProfileUuid]);
     }
     draft.set_text(WireField::Leg, "b");
     let own = own_uuid(draft);
-    let callers = [Name::OriginatorUuid, Name::CallUuid, Name::OriginatingLegUuid, Name::SignalBond];
+    let callers = [Member::OriginatorUuid, Member::CallUuid, Member::OriginatingLegUuid, Member::SignalBond];
     let others = callers.into_iter().filter_map(|name| draft.text(name)).find(|uuid| Some(uuid) != own.as_ref());
     match others {
         Some(uuid) => draft.set_text(WireField::CallId, &uuid),
-        None => draft.set(WireField::CallId, &[Name::Uuid, Name::ProfileUuid, Name::SipCallId]),
+        None => draft.set(WireField::CallId, &[Member::Uuid, Member::ProfileUuid, Member::SipCallId]),
     }
 }
 
 /// As the customer sees it: by the dialplan's own word, by who has logged in and whom the call reached, and else by which
 /// way the channel goes.
 fn direction(draft: &mut Draft<'_, '_>, is_b_leg: bool) -> Direction {
-    if let Some(word) = draft.text(Name::CallDirection) {
+    if let Some(word) = draft.text(Member::CallDirection) {
         match &*word {
             "inbound" => return Direction::Inbound,
             "outbound" => return Direction::Outbound,
@@ -113,13 +113,13 @@ fn direction(draft: &mut Draft<'_, '_>, is_b_leg: bool) -> Direction {
             _ => draft.n_unknown_words += 1,
         }
     }
-    let to_user = draft.is_there(Name::DialedUser);
-    let is_ours = draft.text(Name::SipAuthorized).is_some_and(|word| word == "true")
-        || draft.is_there(Name::UserName)
-        || draft.is_there(Name::SipAuthUsername);
-    let came_from_gateway = draft.is_there(Name::SipGateway) || draft.is_there(Name::SipGatewayName);
-    let domain = draft.text(Name::SipFromHost).or_else(|| draft.text(Name::DomainName));
-    let within = to_user && domain.is_some() && domain == draft.text(Name::DialedDomain);
+    let to_user = draft.is_there(Member::DialedUser);
+    let is_ours = draft.text(Member::SipAuthorized).is_some_and(|word| word == "true")
+        || draft.is_there(Member::UserName)
+        || draft.is_there(Member::SipAuthUsername);
+    let came_from_gateway = draft.is_there(Member::SipGateway) || draft.is_there(Member::SipGatewayName);
+    let domain = draft.text(Member::SipFromHost).or_else(|| draft.text(Member::DomainName));
+    let within = to_user && domain.is_some() && domain == draft.text(Member::DialedDomain);
     if is_called_out(draft) {
         return if to_user && is_b_leg { Direction::Unknown } else { Direction::Outbound };
     }
@@ -131,7 +131,7 @@ fn direction(draft: &mut Draft<'_, '_>, is_b_leg: bool) -> Direction {
         (true, false) => Direction::Outbound,
         _ if within => Direction::Internal,
         (false, true) => Direction::Inbound,
-        _ => match draft.text(Name::Direction).or_else(|| draft.text(Name::ChannelDirection)).as_deref() {
+        _ => match draft.text(Member::Direction).or_else(|| draft.text(Member::ChannelDirection)).as_deref() {
             Some("inbound") => Direction::Inbound,
             _ => Direction::Unknown,
         },
@@ -140,21 +140,21 @@ fn direction(draft: &mut Draft<'_, '_>, is_b_leg: bool) -> Direction {
 
 /// The end, and how long what came before it took. Says whether the call was answered.
 fn times(draft: &mut Draft<'_, '_>) -> bool {
-    let start = instant_us(draft, &[Name::StartUepoch, Name::CreatedTime, Name::StartEpoch]);
-    let rang = instant_us(draft, &[Name::ProgressUepoch, Name::ProgressTime, Name::ProgressEpoch]);
-    let media = [Name::ProgressMediaUepoch, Name::ProgressMediaTime, Name::ProgressMediaEpoch];
+    let start = instant_us(draft, &[Member::StartUepoch, Member::CreatedTime, Member::StartEpoch]);
+    let rang = instant_us(draft, &[Member::ProgressUepoch, Member::ProgressTime, Member::ProgressEpoch]);
+    let media = [Member::ProgressMediaUepoch, Member::ProgressMediaTime, Member::ProgressMediaEpoch];
     let rang = rang.or_else(|| instant_us(draft, &media));
-    let answer = instant_us(draft, &[Name::AnswerUepoch, Name::AnsweredTime, Name::AnswerEpoch]);
-    let end = instant_us(draft, &[Name::EndUepoch, Name::HangupTime, Name::EndEpoch]);
+    let answer = instant_us(draft, &[Member::AnswerUepoch, Member::AnsweredTime, Member::AnswerEpoch]);
+    let end = instant_us(draft, &[Member::EndUepoch, Member::HangupTime, Member::EndEpoch]);
     let between = |from: Option<u64>, to: Option<u64>| {
         let us = to?.saturating_sub(from?);
         u32::try_from((us + 500) / 1000).ok().filter(|ms| *ms != CallEvent::NO_TIME)
     };
-    let talk = draft.span_ms(Name::BillMsec, 3);
-    let talk = talk.or_else(|| draft.span_ms(Name::BillUsec, 6)).or_else(|| draft.span_ms(Name::BillSec, 0));
-    let is_answered = answer.is_some() || talk.is_some_and(|ms| ms > 0) || draft.is_there(Name::AnswerStamp);
+    let talk = draft.span_ms(Member::BillMsec, 3);
+    let talk = talk.or_else(|| draft.span_ms(Member::BillUsec, 6)).or_else(|| draft.span_ms(Member::BillSec, 0));
+    let is_answered = answer.is_some() || talk.is_some_and(|ms| ms > 0) || draft.is_there(Member::AnswerStamp);
     let talk = if is_answered { talk.or_else(|| between(answer, end)) } else { Some(0) };
-    let total = draft.span_ms(Name::TotalMsec, 3).or_else(|| draft.span_ms(Name::TotalSec, 0));
+    let total = draft.span_ms(Member::TotalMsec, 3).or_else(|| draft.span_ms(Member::TotalSec, 0));
     let total = total.or_else(|| between(start, end));
     let setup = between(start, rang).filter(|ms| total.is_none_or(|total| *ms <= total));
     draft.event.duration_ms = talk.unwrap_or(CallEvent::NO_TIME);
@@ -174,7 +174,7 @@ fn times(draft: &mut Draft<'_, '_>) -> bool {
 }
 
 /// The first instant that is told, in microseconds since 1970. 0 says that it never came.
-fn instant_us(draft: &mut Draft<'_, '_>, names: &[Name]) -> Option<u64> {
+fn instant_us(draft: &mut Draft<'_, '_>, names: &[Member]) -> Option<u64> {
     for name in names {
         if let Some(Kept::Wrong) = draft.members.get(*name) {
             draft.problem(Reject::WrongType);
@@ -193,7 +193,7 @@ fn instant_us(draft: &mut Draft<'_, '_>, names: &[Name]) -> Option<u64> {
 
 /// Status and codes.
 fn ending(draft: &mut Draft<'_, '_>, is_answered: bool) {
-    if let Some(number) = draft.number(Name::HangupCauseQ850) {
+    if let Some(number) = draft.number(Member::HangupCauseQ850) {
         match number.whole().and_then(|cause| u8::try_from(cause).ok()) {
             Some(cause) => draft.event.q850 = cause,
             None => draft.problem(Reject::BadValue),
@@ -204,14 +204,14 @@ fn ending(draft: &mut Draft<'_, '_>, is_answered: bool) {
         draft.event.status = Status::Answered;
         return;
     }
-    let disposition = draft.text(Name::SipHangupDisposition);
+    let disposition = draft.text(Member::SipHangupDisposition);
     if disposition.is_some_and(|word| matches!(&*word, "recv_cancel" | "send_cancel")) {
         draft.event.status = Status::Cancelled;
         return;
     }
     let is_telling = |cause: &str| !matches!(meaning(cause), None | Some(Cause::Normal));
     // A dialplan that goes on when nobody answers clears the call normally in the end; why stands beside.
-    let names = [Name::HangupCause, Name::BridgeHangupCause, Name::OriginateDisposition, Name::HangupCauseQ850];
+    let names = [Member::HangupCause, Member::BridgeHangupCause, Member::OriginateDisposition, Member::HangupCauseQ850];
     let causes: Vec<_> = names.into_iter().filter_map(|name| draft.text(name)).collect();
     match causes.iter().find(|cause| is_telling(cause)).or(causes.first()) {
         Some(cause) => draft.unanswered(cause),
@@ -225,9 +225,9 @@ fn ending(draft: &mut Draft<'_, '_>, is_answered: bool) {
 
 /// The final answer to the INVITE.
 fn sip_code(draft: &Draft<'_, '_>, is_answered: bool) -> u16 {
-    let own = [Name::SipTermStatus, Name::ProtoCause, Name::SipInviteFailureStatus];
+    let own = [Member::SipTermStatus, Member::ProtoCause, Member::SipInviteFailureStatus];
     // That of the leg that was called out is passed on where this one was not answered by the switch itself.
-    let names = own.into_iter().chain([Name::BridgeProtoCause]);
+    let names = own.into_iter().chain([Member::BridgeProtoCause]);
     let code = |text: &str| text.strip_prefix("sip:").unwrap_or(text).parse::<u16>().ok();
     let mut codes = names.filter_map(|name| draft.text(name)).filter_map(|text| code(&text));
     if is_answered {
@@ -242,11 +242,11 @@ fn hangup(draft: &mut Draft<'_, '_>, is_b_leg: bool, is_answered: bool) {
         false => (HangupBy::Caller, HangupBy::Callee),
         true => (HangupBy::Callee, HangupBy::Caller),
     };
-    let cause = draft.text(Name::HangupCause).unwrap_or_default();
+    let cause = draft.text(Member::HangupCause).unwrap_or_default();
     let by_switch =
         matches!(&*cause, "ALLOTTED_TIMEOUT" | "MANAGER_REQUEST" | "MEDIA_TIMEOUT" | "CRASH" | "SYSTEM_SHUTDOWN");
-    let is_bridged = is_b_leg || draft.is_there(Name::BridgeUuid) || draft.is_there(Name::LastBridgeTo);
-    let Some(word) = draft.text(Name::SipHangupDisposition) else { return };
+    let is_bridged = is_b_leg || draft.is_there(Member::BridgeUuid) || draft.is_there(Member::LastBridgeTo);
+    let Some(word) = draft.text(Member::SipHangupDisposition) else { return };
     draft.event.hangup_by = match &*word {
         "recv_bye" | "recv_cancel" | "recv_refuse" => near,
         _ if by_switch => HangupBy::Network,
@@ -254,7 +254,7 @@ fn hangup(draft: &mut Draft<'_, '_>, is_b_leg: bool, is_answered: bool) {
         "send_bye" | "send_cancel" if is_bridged => far,
         "send_bye" | "send_cancel" => HangupBy::Network,
         "send_refuse" if !is_answered => match draft.event.status {
-            Status::Busy | Status::Rejected if draft.is_there(Name::BridgeHangupCause) => far,
+            Status::Busy | Status::Rejected if draft.is_there(Member::BridgeHangupCause) => far,
             _ => HangupBy::Network,
         },
         _ => HangupBy::Unknown,

@@ -29,7 +29,7 @@ enum Place {
 #[derive(Clone, Copy)]
 enum Target {
     Into(Place),
-    Keep(Name),
+    Keep(Member),
     Pass,
 }
 
@@ -37,15 +37,15 @@ macro_rules! names {
     ($($name:ident,)+) => {
         /// A member that is kept.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(super) enum Name { $($name),+ }
+        pub(super) enum Member { $($name),+ }
 
-        const N_NAMES: usize = [$(Name::$name),+].len();
+        const N_NAMES: usize = [$(Member::$name),+].len();
     };
 }
 
 names! {
     // FreeSWITCH, beside the variables.
-    SwitchName, ChannelDirection, OriginatorUuid,
+    Switch, ChannelDirection, OriginatorUuid,
     CallerIdNumber, CallerIdName, DestinationNumber, Rdnis, NetworkAddress, ProfileUuid,
     CreatedTime, ProgressTime, ProgressMediaTime, AnsweredTime, HangupTime,
     // FreeSWITCH, variables of the channel.
@@ -72,13 +72,13 @@ fn target(place: Place, key: &str) -> Target {
             "callflow" => Into(Place::CallFlow),
             "channel_data" => Into(Place::ChannelData),
             "Event" => Into(Place::Event),
-            "switchname" => Keep(Name::SwitchName),
+            "switchname" => Keep(Member::Switch),
             key => cgrates(key),
         },
         Place::Event => cgrates(key),
         Place::Variables => variable(key).map_or(Pass, Keep),
         Place::ChannelData => match key {
-            "direction" => Keep(Name::ChannelDirection),
+            "direction" => Keep(Member::ChannelDirection),
             _ => Pass,
         },
         Place::CallFlow => match key {
@@ -87,21 +87,21 @@ fn target(place: Place, key: &str) -> Target {
             _ => Pass,
         },
         Place::Profile => match key {
-            "caller_id_number" => Keep(Name::CallerIdNumber),
-            "caller_id_name" => Keep(Name::CallerIdName),
-            "destination_number" => Keep(Name::DestinationNumber),
-            "rdnis" => Keep(Name::Rdnis),
-            "network_addr" => Keep(Name::NetworkAddress),
-            "uuid" => Keep(Name::ProfileUuid),
+            "caller_id_number" => Keep(Member::CallerIdNumber),
+            "caller_id_name" => Keep(Member::CallerIdName),
+            "destination_number" => Keep(Member::DestinationNumber),
+            "rdnis" => Keep(Member::Rdnis),
+            "network_addr" => Keep(Member::NetworkAddress),
+            "uuid" => Keep(Member::ProfileUuid),
             "originator" => Into(Place::Originator),
             _ => Pass,
         },
         Place::Times => match key {
-            "created_time" => Keep(Name::CreatedTime),
-            "progress_time" => Keep(Name::ProgressTime),
-            "progress_media_time" => Keep(Name::ProgressMediaTime),
-            "answered_time" => Keep(Name::AnsweredTime),
-            "hangup_time" => Keep(Name::HangupTime),
+            "created_time" => Keep(Member::CreatedTime),
+            "progress_time" => Keep(Member::ProgressTime),
+            "progress_media_time" => Keep(Member::ProgressMediaTime),
+            "answered_time" => Keep(Member::AnsweredTime),
+            "hangup_time" => Keep(Member::HangupTime),
             _ => Pass,
         },
         Place::Originator => match key {
@@ -109,7 +109,7 @@ fn target(place: Place, key: &str) -> Target {
             _ => Pass,
         },
         Place::OriginatorProfile => match key {
-            "uuid" => Keep(Name::OriginatorUuid),
+            "uuid" => Keep(Member::OriginatorUuid),
             _ => Pass,
         },
         Place::ExtraFields => extra_field(key).map_or(Pass, Keep),
@@ -119,102 +119,102 @@ fn target(place: Place, key: &str) -> Target {
 fn cgrates(key: &str) -> Target {
     Target::Keep(match key {
         "ExtraFields" => return Target::Into(Place::ExtraFields),
-        "OriginID" => Name::CgrOriginId,
-        "OriginHost" => Name::CgrOriginHost,
-        "RunID" => Name::CgrRunId,
-        "ToR" | "TOR" => Name::CgrTor,
-        "Tenant" => Name::CgrTenant,
-        "Account" => Name::CgrAccount,
-        "Subject" => Name::CgrSubject,
-        "Destination" => Name::CgrDestination,
-        "SetupTime" => Name::CgrSetupTime,
-        "AnswerTime" => Name::CgrAnswerTime,
-        "Usage" => Name::CgrUsage,
-        "Cost" => Name::CgrCost,
+        "OriginID" => Member::CgrOriginId,
+        "OriginHost" => Member::CgrOriginHost,
+        "RunID" => Member::CgrRunId,
+        "ToR" | "TOR" => Member::CgrTor,
+        "Tenant" => Member::CgrTenant,
+        "Account" => Member::CgrAccount,
+        "Subject" => Member::CgrSubject,
+        "Destination" => Member::CgrDestination,
+        "SetupTime" => Member::CgrSetupTime,
+        "AnswerTime" => Member::CgrAnswerTime,
+        "Usage" => Member::CgrUsage,
+        "Cost" => Member::CgrCost,
         key => return extra_field(key).map_or(Target::Pass, Target::Keep),
     })
 }
 
 /// Sites name these as they like; the names are those of CGRateS' own agents and tutorials.
-fn extra_field(key: &str) -> Option<Name> {
+fn extra_field(key: &str) -> Option<Member> {
     Some(match key {
-        "Direction" | "direction" => Name::CgrDirection,
-        "DisconnectCause" | "HangupCause" | "hangup_cause" => Name::CgrCause,
-        "Supplier" | "SUPPLIER" | "Route" | "Trunk" | "trunk" => Name::CgrTrunk,
-        "PDD" | "Pdd" | "pdd" => Name::CgrPdd,
-        "SourceIP" | "source_ip" => Name::CgrSourceIp,
-        "UserAgent" | "user_agent" => Name::CgrUserAgent,
+        "Direction" | "direction" => Member::CgrDirection,
+        "DisconnectCause" | "HangupCause" | "hangup_cause" => Member::CgrCause,
+        "Supplier" | "SUPPLIER" | "Route" | "Trunk" | "trunk" => Member::CgrTrunk,
+        "PDD" | "Pdd" | "pdd" => Member::CgrPdd,
+        "SourceIP" | "source_ip" => Member::CgrSourceIp,
+        "UserAgent" | "user_agent" => Member::CgrUserAgent,
         _ => return None,
     })
 }
 
 // long: a table
-fn variable(key: &str) -> Option<Name> {
+fn variable(key: &str) -> Option<Member> {
     Some(match key {
-        "uuid" => Name::Uuid,
-        "call_uuid" => Name::CallUuid,
-        "originating_leg_uuid" => Name::OriginatingLegUuid,
-        "signal_bond" => Name::SignalBond,
-        "direction" => Name::Direction,
-        "call_direction" => Name::CallDirection,
-        "customer" => Name::Customer,
-        "sip_call_id" => Name::SipCallId,
-        "sip_from_user" => Name::SipFromUser,
-        "sip_from_display" => Name::SipFromDisplay,
-        "sip_from_host" => Name::SipFromHost,
-        "sip_to_user" => Name::SipToUser,
-        "sip_to_host" => Name::SipToHost,
-        "sip_req_user" => Name::SipReqUser,
-        "sip_req_host" => Name::SipReqHost,
-        "sip_network_ip" => Name::SipNetworkIp,
-        "sip_received_ip" => Name::SipReceivedIp,
-        "sip_user_agent" => Name::SipUserAgent,
-        "sip_P-Asserted-Identity" => Name::SipAsserted,
-        "sip_P-Preferred-Identity" => Name::SipPreferred,
-        "sip_Remote-Party-ID" => Name::SipRemoteParty,
-        "sip_Privacy" | "sip_h_Privacy" => Name::SipPrivacy,
-        "sip_h_Diversion" => Name::SipDiversion,
-        "sip_verstat" => Name::SipVerstat,
-        "sip_verstat_detailed" => Name::SipVerstatDetailed,
-        "sip_gateway_name" => Name::SipGatewayName,
-        "sip_gateway" => Name::SipGateway,
-        "sofia_profile_name" => Name::SofiaProfileName,
-        "sip_authorized" => Name::SipAuthorized,
-        "sip_auth_username" => Name::SipAuthUsername,
-        "user_name" => Name::UserName,
-        "accountcode" => Name::AccountCode,
-        "dialed_user" => Name::DialedUser,
-        "dialed_domain" => Name::DialedDomain,
-        "domain_name" => Name::DomainName,
-        "rdnis" => Name::VariableRdnis,
-        "bridge_uuid" => Name::BridgeUuid,
-        "last_bridge_to" => Name::LastBridgeTo,
-        "hangup_cause" => Name::HangupCause,
-        "hangup_cause_q850" => Name::HangupCauseQ850,
-        "last_bridge_hangup_cause" => Name::BridgeHangupCause,
-        "originate_disposition" => Name::OriginateDisposition,
-        "sip_hangup_disposition" => Name::SipHangupDisposition,
-        "sip_term_status" => Name::SipTermStatus,
-        "proto_specific_hangup_cause" => Name::ProtoCause,
-        "last_bridge_proto_specific_hangup_cause" => Name::BridgeProtoCause,
-        "sip_invite_failure_status" => Name::SipInviteFailureStatus,
-        "nibble_total_billed" => Name::NibbleTotalBilled,
-        "start_uepoch" => Name::StartUepoch,
-        "start_epoch" => Name::StartEpoch,
-        "progress_uepoch" => Name::ProgressUepoch,
-        "progress_epoch" => Name::ProgressEpoch,
-        "progress_media_uepoch" => Name::ProgressMediaUepoch,
-        "progress_media_epoch" => Name::ProgressMediaEpoch,
-        "answer_uepoch" => Name::AnswerUepoch,
-        "answer_epoch" => Name::AnswerEpoch,
-        "answer_stamp" => Name::AnswerStamp,
-        "end_uepoch" => Name::EndUepoch,
-        "end_epoch" => Name::EndEpoch,
-        "billmsec" => Name::BillMsec,
-        "billusec" => Name::BillUsec,
-        "billsec" => Name::BillSec,
-        "mduration" => Name::TotalMsec,
-        "duration" => Name::TotalSec,
+        "uuid" => Member::Uuid,
+        "call_uuid" => Member::CallUuid,
+        "originating_leg_uuid" => Member::OriginatingLegUuid,
+        "signal_bond" => Member::SignalBond,
+        "direction" => Member::Direction,
+        "call_direction" => Member::CallDirection,
+        "customer" => Member::Customer,
+        "sip_call_id" => Member::SipCallId,
+        "sip_from_user" => Member::SipFromUser,
+        "sip_from_display" => Member::SipFromDisplay,
+        "sip_from_host" => Member::SipFromHost,
+        "sip_to_user" => Member::SipToUser,
+        "sip_to_host" => Member::SipToHost,
+        "sip_req_user" => Member::SipReqUser,
+        "sip_req_host" => Member::SipReqHost,
+        "sip_network_ip" => Member::SipNetworkIp,
+        "sip_received_ip" => Member::SipReceivedIp,
+        "sip_user_agent" => Member::SipUserAgent,
+        "sip_P-Asserted-Identity" => Member::SipAsserted,
+        "sip_P-Preferred-Identity" => Member::SipPreferred,
+        "sip_Remote-Party-ID" => Member::SipRemoteParty,
+        "sip_Privacy" | "sip_h_Privacy" => Member::SipPrivacy,
+        "sip_h_Diversion" => Member::SipDiversion,
+        "sip_verstat" => Member::SipVerstat,
+        "sip_verstat_detailed" => Member::SipVerstatDetailed,
+        "sip_gateway_name" => Member::SipGatewayName,
+        "sip_gateway" => Member::SipGateway,
+        "sofia_profile_name" => Member::SofiaProfileName,
+        "sip_authorized" => Member::SipAuthorized,
+        "sip_auth_username" => Member::SipAuthUsername,
+        "user_name" => Member::UserName,
+        "accountcode" => Member::AccountCode,
+        "dialed_user" => Member::DialedUser,
+        "dialed_domain" => Member::DialedDomain,
+        "domain_name" => Member::DomainName,
+        "rdnis" => Member::VariableRdnis,
+        "bridge_uuid" => Member::BridgeUuid,
+        "last_bridge_to" => Member::LastBridgeTo,
+        "hangup_cause" => Member::HangupCause,
+        "hangup_cause_q850" => Member::HangupCauseQ850,
+        "last_bridge_hangup_cause" => Member::BridgeHangupCause,
+        "originate_disposition" => Member::OriginateDisposition,
+        "sip_hangup_disposition" => Member::SipHangupDisposition,
+        "sip_term_status" => Member::SipTermStatus,
+        "proto_specific_hangup_cause" => Member::ProtoCause,
+        "last_bridge_proto_specific_hangup_cause" => Member::BridgeProtoCause,
+        "sip_invite_failure_status" => Member::SipInviteFailureStatus,
+        "nibble_total_billed" => Member::NibbleTotalBilled,
+        "start_uepoch" => Member::StartUepoch,
+        "start_epoch" => Member::StartEpoch,
+        "progress_uepoch" => Member::ProgressUepoch,
+        "progress_epoch" => Member::ProgressEpoch,
+        "progress_media_uepoch" => Member::ProgressMediaUepoch,
+        "progress_media_epoch" => Member::ProgressMediaEpoch,
+        "answer_uepoch" => Member::AnswerUepoch,
+        "answer_epoch" => Member::AnswerEpoch,
+        "answer_stamp" => Member::AnswerStamp,
+        "end_uepoch" => Member::EndUepoch,
+        "end_epoch" => Member::EndEpoch,
+        "billmsec" => Member::BillMsec,
+        "billusec" => Member::BillUsec,
+        "billsec" => Member::BillSec,
+        "mduration" => Member::TotalMsec,
+        "duration" => Member::TotalSec,
         _ => return None,
     })
 }
@@ -257,7 +257,7 @@ impl<'a> Members<'a> {
         Some(members)
     }
 
-    pub(super) fn get(&self, name: Name) -> Option<&Kept<'a>> {
+    pub(super) fn get(&self, name: Member) -> Option<&Kept<'a>> {
         self.kept.get(name as usize).and_then(Option::as_ref)
     }
 
@@ -267,14 +267,14 @@ impl<'a> Members<'a> {
         self.n_escapes > 0 && self.n_raw == 0
     }
 
-    fn keep(&mut self, place: Place, name: Name, value: Kept<'a>) {
+    fn keep(&mut self, place: Place, name: Member, value: Kept<'a>) {
         let Some(kept) = self.kept.get_mut(name as usize) else { return };
         let tells = |value: &Kept<'_>| match value {
             Kept::Text(text) => !matches!(&**text, "" | "0"),
             Kept::Bare(text) => text != "0",
             Kept::Wrong => true,
         };
-        let is_settled = place == Place::Times && name != Name::CreatedTime && kept.as_ref().is_some_and(tells);
+        let is_settled = place == Place::Times && name != Member::CreatedTime && kept.as_ref().is_some_and(tells);
         if !is_settled {
             *kept = Some(value);
         }
@@ -321,7 +321,7 @@ impl<'a> Visitor<'a> for Object<'_, 'a> {
             Place::CallFlow => self.members.has_callflow = true,
             // What an older part of the call said does not fill up what this one leaves out.
             Place::Profile => {
-                for name in [Name::CallerIdNumber, Name::CallerIdName, Name::DestinationNumber, Name::Rdnis] {
+                for name in [Member::CallerIdNumber, Member::CallerIdName, Member::DestinationNumber, Member::Rdnis] {
                     self.members.keep(self.place, name, Kept::Text(Cow::Borrowed("")));
                 }
             }

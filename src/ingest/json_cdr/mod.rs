@@ -18,7 +18,7 @@ use super::Counts;
 use super::origin::Attribution;
 use super::wire::Origin;
 use crate::clock::Timestamp;
-use crate::event::{Batch, CallEvent, Reject, Rejected};
+use crate::event::{Batch, CallEvent, Flags, Reject, Rejected};
 use crate::limits::JSON_CDR_BYTES_MAX;
 use draft::Draft;
 use members::Members;
@@ -71,6 +71,9 @@ impl Reader {
             match read {
                 Ok(n_unknown_words) => {
                     counts.unknown_words += n_unknown_words;
+                    if !event.leg.is_absent() {
+                        event.flags.set(Flags::B_RECORD);
+                    }
                     out.events.push(event);
                 }
                 Err(reason) => {

@@ -1,10 +1,11 @@
 //! Records as FreeSWITCH and CGRateS write them, and what becomes of them.
 
 use expect_test::{Expect, expect};
+use proptest::prelude::*;
 
-use crate::event::{Batch, Flags};
+use crate::event::{Batch, CallType, Flags};
 use crate::ingest::Format;
-use crate::ingest::property::{decoder, describe};
+use crate::ingest::property::{decoder, describe, json_cdr_holds};
 use crate::limits::JSON_CDR_BYTES_MAX;
 
 fn decode(stream: &str) -> Batch {
@@ -18,10 +19,8 @@ fn told(batch: &Batch) -> String {
     let mut lines = String::new();
     for event in &batch.events {
         lines += &describe(batch, event);
-        lines +=
-            &format!(" q850={} hangup_by={} type={}", event.q850, event.hangup_by.as_str(), event.call_type.as_str());
-        if event.flags.has(Flags::ANONYMOUS) {
-            lines += " anonymous";
+        if event.call_type != CallType::Unknown {
+            lines += &format!(" type={}", event.call_type.as_str());
         }
         lines += "\n";
     }
@@ -57,7 +56,7 @@ fn the_record_of_a_real_switch_is_read_whole() {
     };
     // 1001 called 1002 on the same switch, rang 60 ms later, talked 67.54 s, and 1002 hung up.
     let real = expect![[r#"
-        2018-01-11T10:26:55.494Z cdr direction=internal caller=1001 callee=1002 status=answered duration=67.540 ring=3.360 setup=0.060 sip_code=200 source_ip=10.10.10.100 trunk=internal caller_name=1001 call_id=818e26f805701988c1a330175d7d2629@0:0:0:0:0:0:0:0 domain=10.10.10.204 user_agent=Jitsi2.10.5550Linux 0/1 q850=16 hangup_by=callee type=unknown
+        2018-01-11T10:26:55.494Z cdr direction=internal caller=1001 callee=1002 status=answered duration=67.540 ring=3.360 setup=0.060 sip_code=200 q850=16 hangup_by=callee source_ip=10.10.10.100 trunk=internal caller_name=1001 call_id=818e26f805701988c1a330175d7d2629@0:0:0:0:0:0:0:0 domain=10.10.10.204 user_agent=Jitsi2.10.5550Linux 0/1
     "#]];
     check(&record, real);
 }
@@ -72,7 +71,7 @@ fn a_call_of_a_user_who_has_logged_in_goes_out_whatever_the_channel_says() {
             "hangup_cause_q850":"16","sip_term_status":"200","sip_hangup_disposition":"recv_bye","bridge_uuid":"u2""#
         )),
         expect![[r#"
-            2026-01-01T00:00:14.000Z cdr direction=outbound caller=1001 callee=+46700000001 status=answered duration=10.000 ring=2.501 setup=1.500 sip_code=200 source_ip=192.0.2.7 account=acme-17 extension=1001 call_id=c1@x user_agent=Phone 1.2 0/1 q850=16 hangup_by=caller type=unknown
+            2026-01-01T00:00:14.000Z cdr direction=outbound caller=1001 callee=+46700000001 status=answered duration=10.000 ring=2.501 setup=1.500 sip_code=200 q850=16 hangup_by=caller source_ip=192.0.2.7 account=acme-17 extension=1001 call_id=c1@x user_agent=Phone 1.2 0/1
         "#]],
     );
 }
@@ -93,8 +92,8 @@ fn values_may_be_escaped_or_not_and_mean_the_same() {
     check(
         &escaped,
         expect![[r#"
-        2026-01-01T00:00:14.000Z cdr direction=inbound caller=+4670 callee=+4684000001 status=answered duration=10.000 ring=2.501 setup=1.500 call_id=9f 2c@[2001:db8::1] user_agent=Ünit 5% 0/1 q850=0 hangup_by=unknown type=unknown
-    "#]],
+            2026-01-01T00:00:14.000Z cdr direction=inbound caller=+4670 callee=+4684000001 status=answered duration=10.000 ring=2.501 setup=1.500 call_id=9f 2c@[2001:db8::1] user_agent=Ünit 5% 0/1
+        "#]],
     );
 }
 
@@ -177,8 +176,8 @@ fn after_a_transfer_the_callee_is_still_the_number_that_was_dialled() {
     check(
         record,
         expect![[r#"
-        2026-01-01T00:00:14.000Z cdr caller=1001 callee=112 status=answered duration=10.001 ring=4.000 source_ip=192.0.2.9 call_id=u1 0/0 q850=0 hangup_by=unknown type=unknown
-    "#]],
+            2026-01-01T00:00:14.000Z cdr caller=1001 callee=112 status=answered duration=10.001 ring=4.000 source_ip=192.0.2.9 call_id=u1 0/0
+        "#]],
     );
     assert!(decode(record).events[0].flags.has(Flags::EMERGENCY));
 }
@@ -192,9 +191,12 @@ fn identities_privacy_and_diversion_are_those_of_the_headers() {
             "sip_verstat":"TN-Validation-Passed","customer":"acme","sip_gateway":"carrier-1","sip_call_id":"c@x""#
         )),
         expect![[r#"
-            2026-01-01T00:00:14.000Z cdr direction=inbound caller=anonymous callee=+46700000001 asserted="A" <sip:+46700000002@x> diverting=<sip:+46700000003@x>;reason=unconditional status=answered duration=10.000 ring=2.501 setup=1.500 trunk=carrier-1 call_id=c@x 1/1 q850=0 hangup_by=unknown type=unknown anonymous
+            2026-01-01T00:00:14.000Z cdr direction=inbound caller=anonymous callee=+46700000001 asserted="A" <sip:+46700000002@x> diverting=<sip:+46700000003@x>;reason=unconditional status=answered duration=10.000 ring=2.501 setup=1.500 anonymous=yes trunk=carrier-1 call_id=c@x 1/1
         "#]],
     );
+    let several = r#""sip_P-Asserted-Identity":"ARRAY::<sip:+4670@x>|:<tel:+4671>""#;
+    let batch = decode(&channel(&format!("{TIMES},{several}")));
+    assert_eq!(batch.text(batch.events[0].asserted.raw), b"<sip:+4670@x>");
     let batch = decode(&channel(&format!(r#"{TIMES},"sip_verstat":"TN-Validation-Passed","sip_Privacy":"none""#)));
     assert_eq!(batch.events[0].attestation.as_str(), "A");
     assert!(!batch.events[0].flags.has(Flags::ANONYMOUS));
@@ -227,8 +229,8 @@ fn a_record_of_cgrates_is_read_bare_and_in_its_envelope() {
     check(
         CGRATES,
         expect![[r#"
-        2026-01-01T00:00:15.250Z cdr caller=1001 callee=+4986517174963 status=answered duration=10.000 ring=5.250 trunk=carrier-1 account=1001 call_id=dsafdsaf 1/1 q850=16 hangup_by=unknown type=voice
-    "#]],
+            2026-01-01T00:00:15.250Z cdr caller=1001 callee=+4986517174963 status=answered duration=10.000 ring=5.250 q850=16 trunk=carrier-1 account=1001 call_id=dsafdsaf 1/1 type=voice
+        "#]],
     );
     assert_eq!(decode(CGRATES).events[0].cost, 10_100);
 }
@@ -243,11 +245,11 @@ fn what_cgrates_leaves_out_or_writes_otherwise_is_understood() {
     check(
         &[unanswered, other_run, busy, sms].join("\n"),
         expect![[r#"
-        2026-01-01T00:00:00.000Z cdr caller=1001 callee=+4986517174963 status=no_answer duration=0.000 trunk=carrier-1 account=1001 call_id=dsafdsaf 1/1 q850=16 hangup_by=unknown type=voice
-        2026-01-01T00:01:35.250Z cdr caller=1001 callee=+4986517174963 status=answered duration=90.000 ring=5.250 trunk=carrier-1 account=1001 call_id=dsafdsaf leg=b 1/1 q850=16 hangup_by=unknown type=voice
-        2026-01-01T00:00:00.000Z cdr caller=1001 callee=+4986517174963 status=busy duration=0.000 sip_code=486 trunk=carrier-1 account=1001 call_id=dsafdsaf 1/1 q850=0 hangup_by=unknown type=data
-        2026-01-01T00:00:00.000Z message caller=1001 callee=+4986517174963 duration=0.000 trunk=carrier-1 account=1001 call_id=dsafdsaf 1/1 q850=16 hangup_by=unknown type=unknown
-    "#]],
+            2026-01-01T00:00:00.000Z cdr caller=1001 callee=+4986517174963 status=no_answer duration=0.000 q850=16 trunk=carrier-1 account=1001 call_id=dsafdsaf 1/1 type=voice
+            2026-01-01T00:01:35.250Z cdr caller=1001 callee=+4986517174963 status=answered duration=90.000 ring=5.250 q850=16 trunk=carrier-1 account=1001 call_id=dsafdsaf leg=b 1/1 type=voice
+            2026-01-01T00:00:00.000Z cdr caller=1001 callee=+4986517174963 status=busy duration=0.000 sip_code=486 trunk=carrier-1 account=1001 call_id=dsafdsaf 1/1 type=data
+            2026-01-01T00:00:00.000Z message caller=1001 callee=+4986517174963 duration=0.000 q850=16 trunk=carrier-1 account=1001 call_id=dsafdsaf 1/1
+        "#]],
     );
 }
 
@@ -288,4 +290,39 @@ fn bytes_that_are_no_utf_8_reject_their_record_alone() {
     let mut batch = Batch::default();
     decoder(&Format::JsonCdr).decode(stream, None, &mut batch);
     assert_eq!((batch.events.len(), batch.rejects[0].reason.as_str()), (1, "not_utf8"));
+}
+
+proptest! {
+    // Some streams are long.
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn records_are_the_same_however_the_stream_is_split(
+        cut in any::<u8>(),
+        stream in proptest::collection::vec(prop_oneof![
+            4 => Just(CGRATES.to_owned()), 4 => Just(channel(TIMES)), 2 => Just(channel(UNANSWERED)),
+            4 => proptest::sample::select(vec!["\n", " ", "{", "}", "\"", ",", "[", "]", ":", "\\", "1", "{\"a\":", "[{}"])
+                .prop_map(str::to_owned),
+            1 => (0..CGRATES.len()).prop_map(|len| CGRATES.get(..len).unwrap_or_default().to_owned()),
+            1 => Just(format!("{{\"a\":\"{}", "x".repeat(JSON_CDR_BYTES_MAX - 6))),
+        ], 0..12),
+    ) {
+        json_cdr_holds(&[&[cut], stream.concat().as_bytes()].concat());
+    }
+
+    #[test]
+    fn any_values_of_known_members_give_an_event_or_a_reject(
+        members in proptest::collection::vec((
+            proptest::sample::select(vec!["end_uepoch", "end_epoch", "start_uepoch", "billmsec", "billsec", "duration", "mduration",
+                "answer_epoch", "progress_uepoch", "hangup_cause", "hangup_cause_q850", "sip_term_status", "sip_network_ip",
+                "sip_from_user", "sip_verstat", "nibble_total_billed", "Usage", "SetupTime", "AnswerTime", "Cost", "PDD"]),
+            prop_oneof!["\"-?[0-9]{1,20}(\\.[0-9]{1,4})?\"", "-?[1-9][0-9]{0,18}", "\"[A-Z_%+ ]{0,9}\"", Just("null".to_owned()),
+                Just("[[]]".to_owned()), Just("true".to_owned()), Just("1e99".to_owned()), Just("\"2026-01-01T00:00:00Z\"".to_owned())],
+        ), 0..12),
+        wrapped in any::<bool>(),
+    ) {
+        let members: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        let record = if wrapped { channel(&members.join(",")) } else { format!("{{{}}}", members.join(",")) };
+        json_cdr_holds(format!("x{record}").as_bytes());
+    }
 }
