@@ -7,7 +7,7 @@ Kamailio's own accounting.
 import json, re, time
 
 import phones
-from stage import Stage, free_port, ringfence, wait_for
+from stage import Stage, ringfence, wait_for
 
 N_CALLS = 10
 
@@ -15,8 +15,9 @@ CALLED = {
     "answers": "< INVITE \n > 180 INVITE \n wait 100 \n > 200 INVITE \n < ACK \n < BYE \n > 200 BYE",
     "hangs-up": "< INVITE \n > 180 INVITE \n wait 150 \n > 200 INVITE \n < ACK \n wait 300 \n > BYE \n < 200",
     "is-held": "< INVITE \n > 200 INVITE \n < ACK \n < INVITE \n > 200 INVITE \n < ACK \n < BYE \n > 200 BYE",
-    "keeps-talking": ("< INVITE \n > 200 INVITE \n < ACK \n < INVITE \n > 488 INVITE \n < ACK \n < BYE \n > 200 BYE"),
-    "is-slow": "< INVITE \n wait 1300 \n > 180 INVITE \n wait 150 \n > 200 INVITE \n < ACK \n < BYE \n wait 700 \n > 200 BYE",
+    "keeps-talking": "< INVITE \n > 200 INVITE \n < ACK \n < INVITE \n > 488 INVITE \n < ACK \n < BYE \n > 200 BYE",
+    "is-slow": ("< INVITE \n wait 1300 \n > 180 INVITE \n wait 150 \n > 200 INVITE \n < ACK \n < BYE \n wait 700 \n"
+                "> 200 BYE"),
     "rings": "< INVITE \n > 180 INVITE \n < CANCEL \n > 200 CANCEL \n > 487 INVITE \n < ACK",
     "rings-too": "< INVITE \n > 180 INVITE \n < CANCEL \n > 200 CANCEL \n > 487 INVITE \n < ACK",
     "busy": "< INVITE \n > 486 INVITE \n < ACK",
@@ -28,6 +29,8 @@ CALLED = {
 }
 RINGS = "< 100 ? \n < 180 ?"
 TALKS = f"{RINGS} \n < 200 = answer \n > ACK"
+# Time enough that the ACK is there before, whichever process of the proxy has it.
+HOLDS = "wait 300 \n > REINVITE \n < 100 ?"
 HANGS_UP = "wait 300 \n > BYE = end answered \n < 200"
 
 
@@ -39,9 +42,8 @@ def refused(callee, code, status, words=""):
 CALLS = {
     "caller-hangs-up": (f"> INVITE = attempt \n {TALKS} \n {HANGS_UP}", ["answers"]),
     "callee-hangs-up": (f"> INVITE = attempt \n {TALKS} \n < BYE = end answered \n > 200 BYE", ["hangs-up"]),
-    "hold": (f"> INVITE = attempt \n {TALKS} \n wait 300 \n > REINVITE \n < 100 ? \n < 200 \n > ACK \n {HANGS_UP}", ["is-held"]),
-    "hold-refused": (f"> INVITE = attempt \n {TALKS} \n wait 300 \n > REINVITE \n < 100 ? \n < 488 \n > ACK-REFUSAL \n {HANGS_UP}",
-                     ["keeps-talking"]),
+    "hold": (f"> INVITE = attempt \n {TALKS} \n {HOLDS} \n < 200 \n > ACK \n {HANGS_UP}", ["is-held"]),
+    "hold-refused": (f"> INVITE = attempt \n {TALKS} \n {HOLDS} \n < 488 \n > ACK-REFUSAL \n {HANGS_UP}", ["keeps-talking"]),
     "sent-again": (f"> INVITE quiet = attempt \n {TALKS} \n {HANGS_UP}", ["is-slow"]),
     "ack-late": (f"> INVITE = attempt \n {RINGS} \n < 200 = answer \n wait 1300 \n > ACK \n {HANGS_UP}", ["answers"]),
     "login": (f"> INVITE secure = attempt \n < 407 \n > ACK-REFUSAL \n > INVITE secure login \n {TALKS} \n {HANGS_UP}",
@@ -67,7 +69,8 @@ CALLS = {
     "failed": refused("fails", 500, "failed"),
     "register": ("> REGISTER \n < 401 = register \n > REGISTER login \n < 200 = register", []),
     "register-wrong": ("> REGISTER \n < 401 = register \n > REGISTER login-wrong \n < 401 = register refused", []),
-    "register-refused": ("> REGISTER refuse \n < 401 = register \n > REGISTER refuse login-wrong \n < 403 = register refused", []),
+    "register-refused": ("> REGISTER refuse \n < 401 = register \n > REGISTER refuse login-wrong \n"
+                         "< 403 = register refused", []),
     "options": ("> OPTIONS = options \n < 200", []),
     "message": ("> MESSAGE = message \n < 200", ["reads"]),
 }
@@ -127,7 +130,8 @@ def check_rows(stage, name, meant):
     kinds, rules = expected(meant)
     assert summary["events"] == kinds["attempt"] and summary["rejects"] == {}, f"{kinds['attempt']} calls, but {summary}"
     rules["register-refused"] = 0
-    wrong = {rule: (summary["rules"][rule]["matched"], n) for rule, n in rules.items() if summary["rules"][rule]["matched"] != n}
+    matched = {rule: told["matched"] for rule, told in summary["rules"].items()}
+    wrong = {rule: (matched.get(rule), n) for rule, n in rules.items() if matched.get(rule) != n}
     assert not wrong, f"rows of {name}: as (ringfence, sipp): {wrong}"
     print(f"{len(rows)} files of accounting rows: {summary['events']} calls, as SIPp counted", flush=True)
 
@@ -147,7 +151,7 @@ def run(*ways, rows=False):
     """Each way is a proxy of its own, and calls go through all of them."""
     name = " and ".join(f"{form} over {transport}" for form, transport in ways)
     with Stage() as stage:
-        ports = {how: phones.free_udp_port() if how[1] == "udp" else free_port() for how in FEEDS}
+        ports = {how: phones.free_port() for how in FEEDS}
         key = stage.write("key", phones.KEY)
         serve = stage.serve(RULES, more="".join(f'''
 [[feed]]

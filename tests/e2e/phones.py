@@ -6,10 +6,10 @@ answers a challenge, `login-wrong` with another password, and `hunt`, `fork`, `q
 `= end busy` behind a step says what it means to a listener: how often SIPp counted each of these steps is what the
 listener must have found.
 """
-import collections, csv, pathlib, socket, struct, threading, time
+import collections, csv, pathlib, random, socket, struct, threading, time
 from xml.sax.saxutils import quoteattr
 
-from stage import PROJECT, free_port, need, wait_for
+from stage import PROJECT, cannot_run, need, wait_for
 
 HOST = "127.0.0.1"
 DOMAIN = "phones.example"
@@ -27,16 +27,27 @@ m=audio 6000 RTP/AVP 0
 """
 EMPTY = "Content-Length: 0\n\n"
 REASONS = {180: "Ringing", 200: "OK", 404: "Not Found", 480: "Temporarily Unavailable", 486: "Busy Here",
-           488: "Not Acceptable Here", 487: "Request Terminated", 503: "Service Unavailable", 603: "Decline"}
+           487: "Request Terminated", 488: "Not Acceptable Here", 503: "Service Unavailable", 603: "Decline"}
 # What a callee keeps of an INVITE, for answers after a CANCEL came: Via, From, Call-ID, CSeq and To, in the caller's order.
 KEPT = '<ereg regexp="Via: .*To: [^&gt;]*&gt;" search_in="msg" assign_to="kept"/>' \
     '<ereg regexp=".*" search_in="hdr" header="From:" assign_to="peer"/>'
 
 
-def free_udp_port():
-    with socket.socket(type=socket.SOCK_DGRAM) as s:
-        s.bind((HOST, 0))
-        return s.getsockname()[1]
+# Below those that the kernel gives to whoever does not ask for one, in an order of this run.
+PORTS = iter(random.sample(range(12000, 32000), 20000))
+RETRANS = ' retrans="500"'
+
+
+def free_port():
+    """One that nobody has, over UDP and TCP; never the same twice."""
+    for port in PORTS:
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            try:
+                tcp.bind((HOST, port))
+                udp.bind((HOST, port))
+            except OSError:
+                continue
+            return port
 
 
 class Script:
@@ -118,10 +129,8 @@ class Script:
         if word.startswith("login"):
             return f"[authentication username={self.name} password={SECRET if word == 'login' else 'guessed'}]\n"
         return {"hunt": f"X-Hunt: {self.uri(self.targets[-1])}\n", "fork": f"X-Fork: {self.uri(self.targets[-1])}\n",
-                "quiet": "X-Quiet: yes\n", "impatient": "X-Impatient: yes\n", "secure": "X-Login: yes\n", "refuse": "X-Refuse: yes\n"}[word]
-
-
-RETRANS = ' retrans="500"'
+                "quiet": "X-Quiet: yes\n", "impatient": "X-Impatient: yes\n", "secure": "X-Login: yes\n",
+                "refuse": "X-Refuse: yes\n"}[word]
 
 
 class Phones:
@@ -133,21 +142,22 @@ class Phones:
         self.callees, self.callers, self.sent_again = {}, [], 0
 
     def called(self, name, text, number):
-        """A telephone that is called; its port."""
+        """A telephone that waits to be called."""
         script = Script(f"called-{name}", text, number, False, [])
-        port = free_udp_port()
+        port = free_port()
         self.start(script, port)
         self.callees[name] = port
 
     def call(self, name, text, number, proxy, callees):
         script = Script(f"calls-{name}", text, number, True, [self.callees[c] for c in callees] or [proxy])
-        program = self.start(script, free_udp_port(), f"{HOST}:{proxy}", "-m", self.n_calls, "-r", self.rate)
+        program = self.start(script, free_port(), f"{HOST}:{proxy}", "-m", self.n_calls, "-r", self.rate)
         self.callers.append((script, program))
 
     def start(self, script, port, *more):
         path = self.stage.write(f"{script.name}.xml", script.scenario())
-        return self.stage.start(script.name, self.sipp, "-sf", path, "-i", HOST, "-p", port, "-cp", free_udp_port(), "-nostdin", "-watchdog_interval", 0,
-                                "-trace_stat", "-trace_counts", "-trace_err", "-fd", 1, "-timeout", 50, "-timeout_error", *more)
+        return self.stage.start(script.name, self.sipp, "-sf", path, "-i", HOST, "-p", port, "-cp", free_port(),
+                                "-nostdin", "-watchdog_interval", 0, "-timeout", 50, "-timeout_error",
+                                "-trace_stat", "-trace_counts", "-trace_err", "-fd", 1, *more)
 
     def finish(self, seconds=55):
         """Waits until all calls were made; what they mean to a listener, by SIPp's counts."""
@@ -203,20 +213,24 @@ class Tap:
 def proxy(stage, name, copies_to, next_hop=None):
     """A Kamailio that copies all SIP as HEP with KEY to e.g. `127.0.0.1:9060;transport=tcp`; its port."""
     kamailio = need("kamailio")
-    modules = pathlib.Path(kamailio).resolve().parents[1] / "lib"
-    modules = next(iter(sorted(modules.glob("**/kamailio/modules"))), None) or "/usr/lib/x86_64-linux-gnu/kamailio/modules"
-    udp, tcp = free_udp_port(), free_port()
+    libraries = pathlib.Path(kamailio).resolve().parents[1] / "lib"
+    modules = next(libraries.glob("*/kamailio/modules"), None)
+    if modules is None:
+        cannot_run(f"no modules of kamailio under {libraries}")
+    port = free_port()
     run = stage.folder / f"{name}-run"
     run.mkdir()
-    given = {"RINGFENCE_HEP": f'"sip:{copies_to}"', "LISTEN_UDP": f"udp:{HOST}:{udp}", "LISTEN_TCP": f"tcp:{HOST}:{tcp}",
-             "MODULES": f'"{modules}"', "SECRET": f'"{SECRET}"', "RINGFENCE_KEY": f'"{KEY}"', "ACC_FOLDER": f'"flatstore:{run}"'}
+    given = {"RINGFENCE_HEP": f'"sip:{copies_to}"', "LISTEN_UDP": f"udp:{HOST}:{port}", "LISTEN_TCP": f"tcp:{HOST}:{port}",
+             "MODULES": f'"{modules}"', "SECRET": f'"{SECRET}"', "RINGFENCE_KEY": f'"{KEY}"',
+             "ACC_FOLDER": f'"flatstore:{run}"'}
     if next_hop is not None:
         given["NEXT_HOP"] = f'"sip:{HOST}:{next_hop}"'
     defines = [word for key, value in given.items() for word in ("-A", f"{key}={value}")]
-    program = stage.start(name, kamailio, "-f", PROJECT / "tests/e2e/proxy.cfg", "-DD", "-E", "-m", 64, "-M", 8, "-Y", run, *defines)
+    program = stage.start(name, kamailio, "-f", PROJECT / "tests/e2e/proxy.cfg", "-DD", "-E", "-m", 64, "-M", 8, "-Y", run,
+                          *defines)
 
     def ready():
         assert program.poll() is None, f"kamailio ended at once, exit code {program.returncode}"
-        return socket.create_connection((HOST, tcp), 1).close() is None
+        return socket.create_connection((HOST, port), 1).close() is None
     wait_for("kamailio to accept connections", ready)
-    return udp
+    return port

@@ -4,7 +4,7 @@ Each capture has a feed and a customer of its own: some of them hold the same ca
 """
 import collections, json, re, subprocess
 
-from phones import HOST, KEY, free_udp_port
+from phones import HOST, KEY, free_port
 from stage import SHARED, Stage, cannot_run, need, wait_for
 
 SIP = SHARED / "sip" if (SHARED / "sip").is_dir() else SHARED / "data/sip"
@@ -46,7 +46,7 @@ sngrep = need("sngrep")
 captures = sorted((SIP / "pcap").glob("*.pcap*"))
 if not captures:
     cannot_run(f"no captures at {SIP}/pcap (set RINGFENCE_SHARED)")
-feeds = {capture.name.partition(".")[0]: free_udp_port() for capture in captures}
+feeds = {capture.name.partition(".")[0]: free_port() for capture in captures}
 with Stage() as stage:
     key = stage.write("key", KEY)
     serve = stage.serve('ringfence = 1\ndefault_action = "allow"\n', more="".join(f"""
