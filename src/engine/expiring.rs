@@ -81,6 +81,15 @@ impl<K: Eq + Copy + Spread, V: Default> Expiring<K, V> {
         self.part(key).find(key).filter(|entry| at <= entry.ends).map(|entry| &mut entry.value)
     }
 
+    /// Brings what an entry needs near: its own memory, and that of the entries which an insertion would look at.
+    pub(crate) fn touch(&self, key: &K) -> u64 {
+        let Some(part) = self.parts.get(key.spread() as usize % PARTS) else { return 0 };
+        let Part { index, entries, order, .. } = part;
+        let ends = |at: &u32| entries.get(*at as usize).map_or(0, |entry| entry.ends as u64);
+        let own = index.find(place(key), |at| entries.get(*at as usize).is_some_and(|e| e.key == *key)).map_or(0, ends);
+        own ^ order.iter().take(2).fold(0, |seen, at| seen ^ ends(at))
+    }
+
     /// Moves the end of an entry.
     pub(crate) fn set_end(&mut self, key: &K, ends: i64) {
         if let Some(entry) = self.part(key).find(key) {

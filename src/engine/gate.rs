@@ -21,6 +21,9 @@ use crate::policy::{Action, DynamicLists, View};
 /// 128 bits of hash of a customer and a Call-ID, or of an event.
 type Id = [u64; 2];
 
+/// Events whose calls are looked up together.
+const TOUCHED: usize = 16;
+
 /// Numbers that made an emergency call and may be called back. More than can be real; the oldest goes.
 const CALLBACKS_MAX: usize = 65_536;
 
@@ -129,31 +132,35 @@ impl Gate {
         if options.merge || options.verdict {
             work.slots.resize(events.len(), Work::NO_SLOT);
         }
-        for (i, event) in events.iter_mut().enumerate() {
-            if options.dedup && self.is_duplicate(event, &work.batch) {
-                event.flags.set(Flags::DUPLICATE);
-                work.duplicates += 1;
-                if let Some(slot) = self.known_slot(event, &work.batch, options) {
-                    event.flags.set(Flags::REPEATED);
-                    work.slots[i] = slot;
+        let knows_calls = options.merge || options.verdict || plan.has_call_rules;
+        for (n, chunk) in events.chunks_mut(TOUCHED).enumerate() {
+            let ids = if knows_calls { self.touch(chunk, &work.batch, options, plan) } else { [None; TOUCHED] };
+            for ((event, id), i) in chunk.iter_mut().zip(ids).zip(n * TOUCHED..) {
+                if options.dedup && self.is_duplicate(event, &work.batch) {
+                    event.flags.set(Flags::DUPLICATE);
+                    work.duplicates += 1;
+                    if let Some(slot) = self.known_slot(event, id, options) {
+                        event.flags.set(Flags::REPEATED);
+                        work.slots[i] = slot;
+                    }
+                    continue;
                 }
-                continue;
-            }
-            self.emergency(event, &work.batch);
-            let mut is_diverted = false;
-            if options.merge {
-                (work.slots[i], is_diverted) = self.merge(event, &work.batch, options.both_legs);
-                if plan.minds_blocked && !plan.is_coupled && work.slots[i] != Work::NO_SLOT {
-                    self.mind_block(event, &work.batch, work.slots[i], plan);
+                self.emergency(event, &work.batch);
+                let mut is_diverted = false;
+                if options.merge {
+                    (work.slots[i], is_diverted) = self.merge(event, id, &work.batch, options.both_legs);
+                    if plan.minds_blocked && !plan.is_coupled && work.slots[i] != Work::NO_SLOT {
+                        self.mind_block(event, &work.batch, work.slots[i], plan);
+                    }
+                } else if options.verdict && event.kind == Kind::Attempt {
+                    work.slots[i] = self.ask_again(event, id);
                 }
-            } else if options.verdict && event.kind == Kind::Attempt {
-                work.slots[i] = self.ask_again(event, &work.batch);
-            }
-            if drops_records && event.flags.has(Flags::B_RECORD) {
-                event.flags.set(Flags(Flags::ATTEMPT_SEEN.0 | Flags::ANSWER_SEEN.0 | Flags::END_SEEN.0));
-            }
-            if plan.has_call_rules && !(options.merge && !options.both_legs && is_b_leg(event, &work.batch)) {
-                self.follow(event, i as u32, is_diverted, work, plan);
+                if drops_records && event.flags.has(Flags::B_RECORD) {
+                    event.flags.set(Flags(Flags::ATTEMPT_SEEN.0 | Flags::ANSWER_SEEN.0 | Flags::END_SEEN.0));
+                }
+                if plan.has_call_rules && !(options.merge && !options.both_legs && is_b_leg(event, &work.batch)) {
+                    self.follow(event, id, i as u32, is_diverted, work, plan);
+                }
             }
         }
         work.batch.events = events;
@@ -170,9 +177,30 @@ impl Gate {
         [wide as u64, (wide >> 64) as u64]
     }
 
-    fn call_id(&mut self, event: &CallEvent, batch: &Batch, b_leg: bool) -> Option<Id> {
-        let id = batch.text(event.call_id);
-        (!id.is_empty()).then(|| self.id([u64::from(event.customer.0), u64::from(b_leg)], [id, &[]]))
+    /// The calls of some events. What is known of them is looked at for all of them first: the memory of a million calls
+    /// is far away, and many ways to it take no longer than one.
+    fn touch(
+        &mut self,
+        events: &[CallEvent],
+        batch: &Batch,
+        options: LaneOptions,
+        plan: &Plan,
+    ) -> [Option<Id>; TOUCHED] {
+        let mut ids = [None; TOUCHED];
+        for (id, event) in ids.iter_mut().zip(events) {
+            let call_id = batch.text(event.call_id);
+            if !call_id.is_empty() {
+                let b_leg = u64::from(is_b_leg(event, batch));
+                *id = Some(self.id([u64::from(event.customer.0), b_leg], [call_id, &[]]));
+            }
+        }
+        let mut seen = 0;
+        for id in ids.iter().flatten() {
+            seen ^= if options.merge { self.calls.touch(id) } else { 0 };
+            seen ^= if plan.has_call_rules { self.up.touch(id) } else { 0 };
+        }
+        std::hint::black_box(seen);
+        ids
     }
 
     fn is_duplicate(&mut self, event: &CallEvent, batch: &Batch) -> bool {
@@ -230,7 +258,7 @@ impl Gate {
 
     /// 2.9 point 15: at most one attempt, one answer and one end a call, whatever feeds told of it. Gives the slot of
     /// its verdict, and whether the call begins anew because it was diverted.
-    fn merge(&mut self, event: &mut CallEvent, batch: &Batch, both_legs: bool) -> (u32, bool) {
+    fn merge(&mut self, event: &mut CallEvent, id: Option<Id>, batch: &Batch, both_legs: bool) -> (u32, bool) {
         let b_leg = is_b_leg(event, batch);
         let counted = match event.kind {
             Kind::Attempt => Flags::ATTEMPT_SEEN,
@@ -245,7 +273,7 @@ impl Gate {
             event.flags.set(counted);
             return (Work::NO_SLOT, false);
         }
-        let Some(id) = self.call_id(event, batch, b_leg) else { return (Work::NO_SLOT, false) };
+        let Some(id) = id else { return (Work::NO_SLOT, false) };
         let at = event.time.0;
         let over = counted.has(Flags::END_SEEN);
         let Some(call) = self.calls.get_mut(&id, at) else {
@@ -306,22 +334,19 @@ impl Gate {
     }
 
     /// Where the verdict of a call is kept whose event came twice: a duplicate must not be the way past a block.
-    fn known_slot(&mut self, event: &CallEvent, batch: &Batch, options: LaneOptions) -> Option<u32> {
-        let at = event.time.0;
-        let b_leg = is_b_leg(event, batch);
+    fn known_slot(&mut self, event: &CallEvent, id: Option<Id>, options: LaneOptions) -> Option<u32> {
+        let (at, id) = (event.time.0, id?);
         if options.merge {
-            let id = self.call_id(event, batch, b_leg)?;
             let call = self.calls.get_mut(&id, at)?;
             return call.phases.has(Flags::ATTEMPT_SEEN).then_some(call.slot);
         }
         let asks = options.verdict && event.kind == Kind::Attempt;
-        let id = if asks { self.call_id(event, batch, false)? } else { return None };
-        self.asked.get_mut(&id, at).map(|call| call.slot)
+        if asks { self.asked.get_mut(&id, at).map(|call| call.slot) } else { None }
     }
 
     /// 2.9 point 16: the same question again, on a feed that does not merge.
-    fn ask_again(&mut self, event: &mut CallEvent, batch: &Batch) -> u32 {
-        let Some(id) = self.call_id(event, batch, false) else { return Work::NO_SLOT };
+    fn ask_again(&mut self, event: &mut CallEvent, id: Option<Id>) -> u32 {
+        let Some(id) = id else { return Work::NO_SLOT };
         let at = event.time.0;
         if let Some(call) = self.asked.get_mut(&id, at) {
             event.flags.set(Flags::ATTEMPT_SEEN);
@@ -337,9 +362,16 @@ impl Gate {
 
     /// Which calls are up, for `concurrent`: a set of call ids, never a counter. The keys a call was counted under are
     /// kept, since its end may not repeat the fields they come from.
-    fn follow(&mut self, event: &CallEvent, index: u32, is_diverted: bool, work: &mut Work, plan: &Plan) {
-        let b_leg = is_b_leg(event, &work.batch);
-        let Some(id) = self.call_id(event, &work.batch, b_leg) else { return };
+    fn follow(
+        &mut self,
+        event: &CallEvent,
+        id: Option<Id>,
+        index: u32,
+        is_diverted: bool,
+        work: &mut Work,
+        plan: &Plan,
+    ) {
+        let Some(id) = id else { return };
         let at = event.time.0;
         let seen = |phase| event.flags.has(phase);
         match event.kind {
