@@ -1,6 +1,7 @@
 //! Whose event it is: customer, gateway, parties, and a time that is not in the future.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::sync::Arc;
 
 use super::wire::Origin;
@@ -9,6 +10,9 @@ use crate::clock::Timestamp;
 use crate::event::dialplan::{DialPlan, Scratch, Wording};
 use crate::event::{CallEvent, CustomerId, Flags, GatewayId, Party, Reject, Text};
 use crate::limits::FUTURE_MS_MAX;
+
+/// Longest address, as text.
+const ADDRESS_BYTES_MAX: usize = 46;
 
 /// Completes decoded events by what the feed knows. One a connection, so that names are looked up
 /// in shared tables once and not for every event.
@@ -101,10 +105,20 @@ impl Attribution {
         if let Some(customer) = self.context.customer {
             return Ok(customer);
         }
-        if self.context.trunks.is_empty() || event.trunk.is_absent() {
+        if self.context.trunks.is_empty() {
             return Ok(CustomerId::default());
         }
-        Ok(self.context.trunks.get(bytes(block, side, event.trunk)).copied().unwrap_or_default())
+        let trunk = bytes(block, side, event.trunk);
+        let by_trunk = self.context.trunks.get(trunk).filter(|_| !trunk.is_empty());
+        // Signalling seldom names its trunk; who sent it tells as much.
+        let by_address = || {
+            let mut text = [0; ADDRESS_BYTES_MAX];
+            let mut rest = text.as_mut_slice();
+            write!(rest, "{}", event.source_ip?).ok()?;
+            let len = ADDRESS_BYTES_MAX - rest.len();
+            self.context.trunks.get(text.get(..len)?)
+        };
+        Ok(by_trunk.or_else(by_address).copied().unwrap_or_default())
     }
 }
 

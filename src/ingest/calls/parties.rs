@@ -37,7 +37,12 @@ impl<'a> Parties<'a> {
         };
         let whole = |address: &Option<Address<'a>>| address.map_or(&[][..], |a| a.uri.whole);
         let diverting = [&message.diversion, &message.history, &message.referred_by].map(whole);
-        let asserted = [&message.asserted, &message.remote_party].map(whole);
+        // A number where one is asserted: `sip:anna@x` and `tel:+46700001` may stand side by side.
+        let is_number = |a: &Address<'a>| a.uri.user.first().is_some_and(|b| *b == b'+' || b.is_ascii_digit());
+        let number = message
+            .asserted_second
+            .filter(|second| is_number(second) && !message.asserted.is_some_and(|a| is_number(&a)));
+        let asserted = [&number, &message.asserted, &message.remote_party].map(whole);
         Parties {
             callee: words(callee),
             asserted: words(first(&asserted)),

@@ -282,6 +282,17 @@ fn a_registration_is_told_with_its_answer_and_only_refused_credentials_count_as_
 }
 
 #[test]
+fn credentials_with_a_nonce_that_is_too_old_were_not_refused() {
+    check(
+        "0 REGISTER auth\n0.1 401 m=REGISTER +WWW-Authenticate: Digest realm=\"x\", nonce=\"1\", stale=TRUE
+         0.2 REGISTER auth cseq=2\n0.3 200 m=REGISTER cseq=2",
+        expect![[r#"
+            0.100 register unknown 401 account=anna
+            0.300 register unknown 200 account=anna"#]],
+    );
+}
+
+#[test]
 fn guesses_that_do_not_count_up_are_told_each() {
     check(
         "0 REGISTER auth br=a\n0.1 403 m=REGISTER br=a\n0.2 REGISTER auth br=b\n0.3 403 m=REGISTER br=b",

@@ -6,6 +6,7 @@ pub(super) enum Header {
     AttestationInfo,
     Authorization,
     CallId,
+    Challenge,
     Contact,
     ContentLength,
     ContentType,
@@ -58,6 +59,8 @@ impl Header {
             (12, b'h') => (b"History-Info", H::HistoryInfo),
             (13, b'a') => (b"Authorization", H::Authorization),
             (14, b'c') => (b"Content-Length", H::ContentLength),
+            (16, b'w') => (b"WWW-Authenticate", H::Challenge),
+            (18, b'p') => (b"Proxy-Authenticate", H::Challenge),
             // What carriers write who verified the caller's signature, or will sign: DIDWW, Twilio, Oracle, Verizon,
             // Bandwidth.
             (14, b'p') => (b"P-Stir-Verstat", H::Verstat),
