@@ -10,5 +10,6 @@ mod oracle;
 mod posts;
 mod records;
 mod service;
+mod signalling;
 mod support;
 mod tidy;
