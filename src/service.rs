@@ -121,9 +121,9 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let clocks = Arc::new(Clocks::default());
     let judges = Arc::new(Judges::start(n_threads(&config)).context("cannot start threads")?);
     let ledger = Arc::default();
-    let calls = Arc::new(CallTable::new(RandomState::new().hash_one("calls")));
     let (engine_of_feeds, policy_of_feeds) = (engine.clone(), Arc::clone(&policy));
-    let shared = Shared { engine: engine_of_feeds, judges, policy: policy_of_feeds, names, metrics, ledger, calls };
+    let mut shared =
+        Shared { engine: engine_of_feeds, judges, policy: policy_of_feeds, names, metrics, ledger, calls: Vec::new() };
     let entrances = shared.open(&config, &clocks)?;
 
     // HTTP.
@@ -131,7 +131,12 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let (feeds, listeners) = entrances.run(&stopping)?;
 
     background.push(tokio::spawn(tick(engine, clocks, policy.lateness_ms, stopping.clone())));
-    background.push(tokio::spawn(upkeep(Arc::clone(&shared.metrics), Arc::clone(&notifier), shared.calls, stopping)));
+    background.push(tokio::spawn(upkeep(
+        Arc::clone(&shared.metrics),
+        Arc::clone(&notifier),
+        shared.call_tables(),
+        stopping,
+    )));
     ready.store(true, Ordering::Relaxed);
     tracing::info!(?feeds, ?http, metrics = ?metrics_address, rules = policy.version, "ringfence is ready");
     Ok(Running {
@@ -216,7 +221,8 @@ type Addresses = Vec<(String, SocketAddr)>;
 struct Shared {
     engine: Engine,
     judges: Arc<Judges>,
-    calls: Arc<CallTable>,
+    /// Each with the feed that was the first to use it.
+    calls: Vec<(FeedSettings, Arc<CallTable>)>,
     policy: Arc<Policy>,
     names: Arc<Names>,
     metrics: Arc<Metrics>,
@@ -224,7 +230,28 @@ struct Shared {
 }
 
 impl Shared {
-    fn open(&self, config: &Config, clocks: &Arc<Clocks>) -> anyhow::Result<Entrances> {
+    /// Where the calls of a feed are kept: together with those of all that merge and say the same of whose a call is and
+    /// what its numbers mean. For what is told of a call later is told by whichever of them comes next.
+    fn calls_of(&mut self, settings: &FeedSettings) -> Arc<CallTable> {
+        let merges = |feed: &FeedSettings| feed.merge != Some(false);
+        let is_alike = |feed: &FeedSettings| {
+            (&feed.customer, &feed.trunks, &feed.dial_plan)
+                == (&settings.customer, &settings.trunks, &settings.dial_plan)
+        };
+        let known = self.calls.iter().find(|(feed, _)| merges(feed) && merges(settings) && is_alike(feed));
+        if let Some((_, table)) = known {
+            return Arc::clone(table);
+        }
+        let table = Arc::new(CallTable::new(RandomState::new().hash_one(&settings.name)));
+        self.calls.push((settings.clone(), Arc::clone(&table)));
+        table
+    }
+
+    fn call_tables(&self) -> Vec<Arc<CallTable>> {
+        self.calls.iter().map(|(_, table)| Arc::clone(table)).collect()
+    }
+
+    fn open(&mut self, config: &Config, clocks: &Arc<Clocks>) -> anyhow::Result<Entrances> {
         let mut entrances = Entrances::default();
         for (index, settings) in config.feeds.iter().enumerate() {
             let feed = Arc::new(self.feed(index, settings, config, clocks)?);
@@ -251,16 +278,17 @@ impl Shared {
     }
 
     fn feed(
-        &self,
+        &mut self,
         index: usize,
         settings: &FeedSettings,
         config: &Config,
         clocks: &Arc<Clocks>,
     ) -> anyhow::Result<Feed> {
+        let context = Arc::new(self.context(settings, config)?);
         let counters = self.metrics.feed(index).context("every feed has its metrics")?;
         Ok(Feed {
             format: settings.format.clone(),
-            context: Arc::new(self.context(settings, config)?),
+            context,
             gateway: settings.gateway.clone(),
             tokens: settings.tokens.clone(),
             merge: settings.merge,
@@ -281,11 +309,12 @@ impl Shared {
         })
     }
 
-    fn context(&self, settings: &FeedSettings, config: &Config) -> anyhow::Result<FeedContext> {
+    fn context(&mut self, settings: &FeedSettings, config: &Config) -> anyhow::Result<FeedContext> {
         let mut dial_plan = settings.dial_plan.clone();
         dial_plan.emergency.extend(config.emergency_numbers.iter().cloned());
         let dial_plan = DialPlan::new(&dial_plan, &self.policy.numbering);
         let dial_plan = dial_plan.map_err(|e| anyhow!("feed `{}`: {}", settings.name, e.join("; ")))?;
+        let calls = if settings.format.is_signalling() { self.calls_of(settings) } else { Arc::new(CallTable::new(0)) };
         let customer = |name: &str| self.names.customer(name).context("too many customers in the settings");
         let mut trunks = HashMap::new();
         for (trunk, name) in &settings.trunks {
@@ -303,11 +332,7 @@ impl Shared {
             gateway_from_event: false,
             gateway: self.names.gateway(&settings.gateway).context("too many gateways in the settings")?,
             seq_required: false,
-            // Without merging a feed has its own calls.
-            calls: match settings.merge {
-                Some(false) => Arc::new(CallTable::new(RandomState::new().hash_one(&settings.name))),
-                _ => Arc::clone(&self.calls),
-            },
+            calls,
             capture_key: settings.capture_key.clone(),
         })
     }
@@ -374,7 +399,7 @@ async fn tick(engine: Engine, clocks: Arc<Clocks>, lateness_ms: i64, mut stoppin
 async fn upkeep(
     metrics: Arc<Metrics>,
     notifier: Arc<Notifier>,
-    calls: Arc<CallTable>,
+    calls: Vec<Arc<CallTable>>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut every = tokio::time::interval(UPKEEP_EVERY);
@@ -383,10 +408,13 @@ async fn upkeep(
             _ = every.tick() => {
                 metrics.run_upkeep();
                 notifier.measure();
-                let counts = calls.take_counts();
-                metrics.calls.set(counts.held as f64);
-                metrics.calls_expired.increment(counts.expired);
-                metrics.calls_evicted.increment(counts.evicted);
+                let mut held = 0;
+                for counts in calls.iter().map(|table| table.take_counts()) {
+                    held += counts.held;
+                    metrics.calls_expired.increment(counts.expired);
+                    metrics.calls_evicted.increment(counts.evicted);
+                }
+                metrics.calls.set(held as f64);
             }
             _ = stopping.wait_for(|stop| *stop) => return,
         }

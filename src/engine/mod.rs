@@ -419,9 +419,10 @@ impl Core {
         loop {
             let next = enter(&self.emission).take_next();
             let Some((judged, done)) = next else { return };
-            (self.emit)(&judged);
+            // A sink that panics takes neither the verdicts with it nor the shard that is held meanwhile.
+            unless_it_panics(|| (self.emit)(&judged));
             if let Some(done) = done {
-                done(judged);
+                unless_it_panics(|| done(judged));
             }
         }
     }

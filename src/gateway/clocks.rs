@@ -24,6 +24,10 @@ pub struct Clocks {
 struct Reading {
     delay_ms: i64,
     received_at: AtomicI64,
+    /// When it last received something that gave events, as far as that is applied.
+    told_at: AtomicI64,
+    /// Blocks that were received and are not applied.
+    n_open: AtomicI64,
     newest: AtomicI64,
 }
 
@@ -37,8 +41,9 @@ pub(super) struct FeedClock {
 
 impl Clocks {
     pub(super) fn open(self: &Arc<Clocks>, delay_ms: i64) -> FeedClock {
-        let never = AtomicI64::new(Timestamp::MIN.0);
-        let reading = Reading { delay_ms, received_at: never, newest: AtomicI64::new(Timestamp::MIN.0) };
+        let never = || AtomicI64::new(Timestamp::MIN.0);
+        let (received_at, told_at, newest) = (never(), never(), never());
+        let reading = Reading { delay_ms, received_at, told_at, n_open: AtomicI64::new(0), newest };
         let reading = Arc::new(reading);
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         self.open.lock().unwrap_or_else(|e| e.into_inner()).insert(id, Arc::clone(&reading));
@@ -55,7 +60,9 @@ impl Clocks {
 impl Reading {
     fn reached(&self, now: Timestamp) -> Timestamp {
         let told = now.minus_ms(self.delay_ms);
-        let silent_ms = now.0.saturating_sub(self.received_at.load(Ordering::Relaxed));
+        // What gives no events tells no time, and must not hold that of others back: media reports, keep-alives.
+        let since = if self.n_open.load(Ordering::Relaxed) > 0 { &self.received_at } else { &self.told_at };
+        let silent_ms = now.0.saturating_sub(since.load(Ordering::Relaxed));
         if silent_ms > self.delay_ms.max(SENDING_MS) {
             return told;
         }
@@ -66,14 +73,19 @@ impl Reading {
 impl FeedClock {
     /// Something came in. Until it is applied, nothing of it is reached.
     pub(super) fn received(&self, at: Timestamp) {
+        self.reading.n_open.fetch_add(1, Ordering::Relaxed);
         self.reading.received_at.store(at.0, Ordering::Relaxed);
     }
 
-    /// A batch was applied.
-    pub(super) fn applied(&self, batch: &Batch) -> Option<Timestamp> {
-        let newest = batch.events.iter().map(|e| e.time).max()?;
-        self.reading.newest.fetch_max(newest.0, Ordering::Relaxed);
-        Some(newest)
+    /// What was received at `at` is applied.
+    pub(super) fn applied(&self, batch: &Batch, at: Timestamp) -> Option<Timestamp> {
+        let newest = batch.events.iter().map(|e| e.time).max();
+        if let Some(newest) = newest {
+            self.reading.newest.fetch_max(newest.0, Ordering::Relaxed);
+            self.reading.told_at.fetch_max(at.0, Ordering::Relaxed);
+        }
+        self.reading.n_open.fetch_sub(1, Ordering::Relaxed);
+        newest
     }
 }
 
@@ -112,9 +124,21 @@ mod tests {
         let old = NOW.minus_ms(86_400_000);
         clock.received(NOW);
         assert_eq!(clocks.reached(NOW, 5_000), Timestamp::MIN, "nothing of it is applied yet");
-        clock.applied(&batch(old));
+        clock.applied(&batch(old), NOW);
         assert_eq!(clocks.reached(NOW, 5_000), old);
         assert_eq!(clocks.reached(NOW.plus_ms(5_000), 5_000), old);
         assert_eq!(clocks.reached(NOW.plus_ms(5_001), 5_000), NOW.plus_ms(4_001));
+    }
+
+    #[test]
+    fn what_gives_no_events_holds_no_time_back_once_it_is_applied() {
+        let clocks = Arc::new(Clocks::default());
+        let clock = clocks.open(1_000);
+        for _ in 0..3 {
+            clock.received(NOW);
+            assert_eq!(clocks.reached(NOW, 5_000), Timestamp::MIN, "it may hold anything yet");
+            clock.applied(&Batch::default(), NOW);
+            assert_eq!(clocks.reached(NOW, 5_000), NOW.minus_ms(1_000));
+        }
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::{oneshot, watch};
+use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::clocks::FeedClock;
@@ -30,6 +31,8 @@ use crate::limits::{BLOCK_BYTES, DATAGRAM_BYTES_MAX, UDP_BUFFER_BYTES};
 const IN_FLIGHT_MAX: usize = 8;
 /// Smaller blocks are judged where they are read.
 const INLINE_BYTES_MAX: usize = 32 * 1024;
+/// Datagrams that are taken before others have their turn: what is no packet fills no block, and may come without end.
+const DATAGRAMS_AT_ONCE_MAX: usize = 4096;
 /// How often calls are looked at that may be over, and the kernel is asked what it dropped.
 const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 
@@ -63,7 +66,7 @@ impl Datagrams {
         self.socket.local_addr()
     }
 
-    /// Receives until `stop` turns true; what has been received by then is judged.
+    /// Receives until `stop` turns true; what the kernel holds by then is judged.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let Datagrams { socket, feed } = self;
         let drops = Drops::of(&socket);
@@ -71,13 +74,15 @@ impl Datagrams {
         let mut upkeep = interval(UPKEEP_EVERY);
         upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut datagram = vec![0; DATAGRAM_BYTES_MAX + 1];
+        let mut may_be_more = false;
         loop {
+            if may_be_more {
+                yield_now().await;
+            }
             intake.make_room().await;
             tokio::select! {
                 readable = socket.readable() => {
-                    if readable.is_ok() {
-                        intake.receive(&socket, &mut datagram);
-                    }
+                    may_be_more = readable.is_ok() && intake.receive(&socket, &mut datagram);
                 }
                 _ = upkeep.tick() => {
                     if let Some(n) = drops.as_ref().and_then(Drops::read) {
@@ -87,7 +92,12 @@ impl Datagrams {
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
-        intake.receive(&socket, &mut datagram);
+        for _ in 0..=UDP_BUFFER_BYTES / BLOCK_BYTES {
+            intake.make_room().await;
+            if !intake.receive(&socket, &mut datagram) {
+                break;
+            }
+        }
         while let Some(finished) = intake.in_flight.pop_front() {
             // A block that was lost was reported where it was lost.
             drop(finished.await);
@@ -131,13 +141,17 @@ impl Intake {
         }
     }
 
-    /// All that the kernel has, up to a block.
-    fn receive(&mut self, socket: &UdpSocket, datagram: &mut [u8]) {
+    /// All that the kernel has, up to a block. There may be more.
+    fn receive(&mut self, socket: &UdpSocket, datagram: &mut [u8]) -> bool {
         self.block.clear();
         let mut n_bytes = 0u64;
-        while self.block.len() < BLOCK_BYTES {
+        let mut may_be_more = true;
+        for _ in 0..DATAGRAMS_AT_ONCE_MAX {
             // An error of a datagram that somebody could not be sent is none of ours.
-            let Ok((len, peer)) = socket.try_recv_from(datagram) else { break };
+            let Ok((len, peer)) = socket.try_recv_from(datagram) else {
+                may_be_more = false;
+                break;
+            };
             n_bytes += len as u64;
             let wrapped = match datagram.get(..len) {
                 Some(bytes) if len <= DATAGRAM_BYTES_MAX => {
@@ -149,11 +163,15 @@ impl Intake {
             if let Err(reason) = wrapped {
                 self.feed.counters.rejects(reason as usize, 1);
             }
+            if self.block.len() >= BLOCK_BYTES {
+                break;
+            }
         }
         self.feed.counters.bytes.increment(n_bytes);
         if !self.block.is_empty() {
             self.submit();
         }
+        may_be_more
     }
 
     fn submit(&mut self) {

@@ -274,7 +274,7 @@ impl Job {
             let n_events = judged.batch.events.len() as u64;
             let took = Clock.monotonic().saturating_duration_since(read_at);
             feed.metrics.latency.record(took, n_events);
-            if let Some(newest) = clock.applied(&judged.batch) {
+            if let Some(newest) = clock.applied(&judged.batch, arrival) {
                 feed.counters.lag_s.set((arrival.0 - newest.0).max(0) as f64 / 1000.0);
             }
             if let Some(account) = account {

@@ -178,7 +178,8 @@ impl Strand {
             // While one judges, another may decode what comes next.
             let task = Task::Decoded(job);
             if let Some(task) = if is_last { Some(task) } else { judges.offer(task) } {
-                task.run();
+                // What panics here must not keep the line taken: nobody would decode what comes behind.
+                drop(catch_unwind(AssertUnwindSafe(|| task.run())));
             }
         }
     }

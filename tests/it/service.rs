@@ -43,7 +43,7 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     /// [`Fixture::start`] with somebody who looks on.
-    fn watched(feed: &str, observer: Observer) -> Fixture {
+    pub(crate) fn watched(feed: &str, observer: Observer) -> Fixture {
         Fixture::build(tempfile::tempdir().expect("a temporary folder"), feed, "", Some(observer))
     }
 

@@ -243,6 +243,10 @@ impl CallTable {
         };
         let held = Held { due: since.saturating_add(wait_ms), since, slot, key };
         let queue = if wait_ms == SIP_HUNT_MS { &mut part.hunting } else { &mut part.trying };
+        if queue.len() >= part.calls_max {
+            // Held again and again by a clock that stands still. What was held so is told when it makes room.
+            queue.pop_front();
+        }
         queue.push_back(held);
         self.due.fetch_min(held.due, Ordering::Relaxed);
     }

@@ -383,3 +383,16 @@ fn a_callee_whose_tag_differs_from_hop_to_hop_is_known_by_the_one_the_caller_see
             9.000 end answered 200 duration=6 by caller"#]],
     );
 }
+
+#[test]
+fn a_clock_that_stands_still_makes_no_queue_grow() {
+    let table = CallTable::with_room(0, 1);
+    let mut told = Vec::new();
+    for cseq in 1..100 {
+        see(&table, &format!("0.0 INVITE cseq={cseq}\n0.0 401 cseq={cseq}"), b"", &mut told);
+    }
+    let n_held = table.parts.iter().map(|part| part.lock().unwrap().trying.len()).max().unwrap();
+    assert!((1..=table.parts[0].lock().unwrap().calls_max).contains(&n_held), "{n_held}");
+    table.settle(Timestamp(60_000), |end| told.push(line(&end)));
+    assert_eq!(told.len(), 2, "{told:?}");
+}
