@@ -103,13 +103,24 @@ impl Call {
         self.has(HELD)
     }
 
+    /// Refused everywhere, and yet neither told nor waiting.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn is_left_refused(&self) -> bool {
+        self.is_open() && self.is_refused()
+    }
+
+    /// Nobody waits for it: over, or only heard of by the answer to a message that was not seen.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_over() || !self.has(ATTEMPT | ANSWER)
+    }
+
     /// Tried, and neither answered nor refused.
     pub(super) fn is_open(&self) -> bool {
         self.has(ATTEMPT) && !self.has(ANSWER | END)
     }
 
-    /// An INVITE without a tag in To.
-    pub(super) fn invited(&mut self, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) {
+    /// An INVITE without a tag in To. Says how long to wait for another one, if this one is known to have been refused.
+    pub(super) fn invited(&mut self, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) -> Option<i64> {
         let message = sight.message;
         if !self.has(ATTEMPT) {
             return self.begin(sight, tell);
@@ -121,23 +132,30 @@ impl Call {
             if is_redirected || is_other {
                 self.begin_again(sight, is_redirected, tell);
             }
-            return;
+            return None;
         }
-        if self.has(ANSWER) {
-            return;
-        }
-        let hop = sight.hop();
-        let is_next_try = message.cseq > self.cseq;
-        if is_next_try || message.cseq == self.cseq && hop.n_vias < self.n_vias {
-            // Tried again, or now seen nearer to the caller.
-            self.cseq = message.cseq;
-            self.n_vias = hop.n_vias;
-            (self.first, self.more) = (Branch { hash: hop.branch, failed: false }, None);
-            if is_next_try {
-                self.resume();
+        if !self.has(ANSWER) {
+            self.follow(sight);
+            // The answer to a try may have come before it.
+            if message.cseq == self.cseq {
                 self.note_account(sight);
             }
-        } else if message.cseq == self.cseq && hop.n_vias == self.n_vias && self.branch(hop.branch).is_none() {
+        }
+        None
+    }
+
+    /// Takes in which try a message belongs to, on which hop and which branch: where it is a later try, the try counts,
+    /// where it is nearer to the caller, that hop; else it may be one of several branches.
+    fn follow(&mut self, sight: &Sight<'_>) {
+        let (hop, cseq) = (sight.hop(), sight.message.cseq);
+        if cseq > self.cseq || cseq == self.cseq && hop.n_vias < self.n_vias {
+            if cseq > self.cseq {
+                self.state &= !(HELD | CANCELLED);
+                (self.code, self.q850) = (0, 0);
+            }
+            (self.cseq, self.n_vias) = (cseq, hop.n_vias);
+            (self.first, self.more) = (Branch { hash: hop.branch, failed: false }, None);
+        } else if cseq == self.cseq && hop.n_vias == self.n_vias && self.branch(hop.branch).is_none() {
             let more = self.more.get_or_insert_default();
             if more.len() < SIP_FORKS_MAX {
                 more.push(Branch { hash: hop.branch, failed: false });
@@ -146,14 +164,20 @@ impl Call {
         }
     }
 
-    fn begin(&mut self, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) {
+    fn begin(&mut self, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) -> Option<i64> {
         let parties = Parties::of_request(sight.message, sight.source);
         self.start(sight, &parties);
         self.tell(Kind::Attempt, sight.time, sight.message.call_id, parties, tell);
-        if self.has(HUNG_UP) && !self.has(END) {
-            let ended = Timestamp(self.held_at.max(self.at));
-            self.end(ended, HangupBy::Unknown, tell);
+        if self.has(HUNG_UP | ANSWER) {
+            if self.has(HUNG_UP) && !self.has(END) {
+                self.end(Timestamp(self.held_at), HangupBy::Unknown, tell);
+            }
+            return None;
         }
+        self.ends = self.at.saturating_add(SIP_SETUP_MS_MAX);
+        self.follow(sight);
+        // It may have been refused before it was seen.
+        self.decide(Timestamp(self.held_at.max(self.at)), tell)
     }
 
     fn start(&mut self, sight: &Sight<'_>, parties: &Parties<'_>) {
@@ -212,11 +236,16 @@ impl Call {
             return;
         }
         self.resume();
-        self.answered_ms = Some(offset_ms(self.at, sight.time.0));
+        // Clocks of two agents may differ; a call is not answered before it is tried.
+        if !self.has(ATTEMPT) {
+            self.at = sight.time.0;
+        }
+        let time = sight.time.max(Timestamp(self.at));
+        self.answered_ms = Some(offset_ms(self.at, time.0));
         self.callee_tag = tag_hash(sight.message.to.tag);
         self.state |= ANSWER;
         if !self.has(END) {
-            self.ends = sight.time.0.saturating_add(CALL_AGE_MS_MAX).max(self.ends);
+            self.ends = time.0.saturating_add(CALL_AGE_MS_MAX).max(self.ends);
         }
         if self.parties.is_empty() {
             // Its INVITE was not seen. The response went to whoever sent it.
@@ -226,17 +255,23 @@ impl Call {
         }
         let packed = std::mem::take(&mut self.parties);
         let (parties, call_id) = unpack(&packed);
-        self.tell(Kind::Answer, sight.time, call_id, parties, tell);
+        self.tell(Kind::Answer, time, call_id, parties, tell);
         self.parties = packed;
         if self.has(HUNG_UP) && !self.has(END) {
-            self.end(Timestamp(self.held_at.max(sight.time.0)), HangupBy::Unknown, tell);
+            self.end(Timestamp(self.held_at), HangupBy::Unknown, tell);
         }
     }
 
     /// A final answer of 300 and above to the INVITE. Says how long to wait for another try, if it is to be waited for.
     pub(super) fn refused(&mut self, code: u16, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) -> Option<i64> {
         let hop = sight.hop();
-        if !self.is_open() || sight.message.cseq != self.cseq || hop.n_vias != self.n_vias {
+        // What the callee asks for within the call, and is refused, is not the call.
+        if self.has(ANSWER | END | HUNG_UP) || tag_hash(sight.message.from.tag) != self.caller_tag {
+            return None;
+        }
+        // It carries the Vias of its request, which may not have been seen yet.
+        self.follow(sight);
+        if sight.message.cseq != self.cseq || hop.n_vias != self.n_vias {
             return None;
         }
         self.branch(hop.branch).filter(|branch| !branch.failed)?.failed = true;
@@ -244,8 +279,21 @@ impl Call {
             self.code = code;
         }
         self.q850 = sight.message.reason.q850.unwrap_or(self.q850);
-        let all_failed = self.first.failed && self.more.iter().flat_map(|more| more.iter()).all(|b| b.failed);
-        if !all_failed {
+        if !self.has(ATTEMPT) {
+            self.held_at = sight.time.0;
+            self.ends = sight.time.0.saturating_add(CALL_LINGER_MS);
+            return None;
+        }
+        self.decide(sight.time, tell)
+    }
+
+    fn is_refused(&self) -> bool {
+        self.first.failed && self.more.iter().flat_map(|more| more.iter()).all(|branch| branch.failed)
+    }
+
+    /// Ends the call if all its branches were refused, unless another try may come; says how long to wait for it.
+    fn decide(&mut self, time: Timestamp, tell: &mut impl FnMut(Told<'_>)) -> Option<i64> {
+        if !self.is_refused() {
             return None;
         }
         let is_decided = self.has(CANCELLED) || matches!(self.code, 487 | 600..);
@@ -258,9 +306,9 @@ impl Call {
             _ => 0,
         };
         if wait_ms > 0 {
-            return self.hold(sight.time.0, wait_ms);
+            return self.hold(time.0, wait_ms);
         }
-        self.end(sight.time, self.refused_by(), tell);
+        self.end(time, self.refused_by(), tell);
         None
     }
 
@@ -292,7 +340,6 @@ impl Call {
     /// Nothing came that would have gone on with it: it was over when it seemed so.
     pub(super) fn let_go(&mut self, tell: &mut impl FnMut(Told<'_>)) {
         if self.has(HELD) && !self.has(END) {
-            self.resume();
             self.end(Timestamp(self.held_at), self.refused_by(), tell);
         }
     }
@@ -322,6 +369,8 @@ impl Call {
             self.state |= HUNG_UP;
             self.held_at = sight.time.0;
             self.ends = sight.time.0.saturating_add(CALL_LINGER_MS);
+            // It counts on from its INVITE, or for itself.
+            self.cseq = 0;
             return;
         }
         let by = match self.caller_tag {
@@ -331,7 +380,6 @@ impl Call {
         };
         // Who hangs up a call was in it, whether or not its answer was seen.
         self.state |= HUNG_UP;
-        self.resume();
         self.end(sight.time, by, tell);
     }
 
@@ -346,6 +394,10 @@ impl Call {
     }
 
     fn end(&mut self, time: Timestamp, by: HangupBy, tell: &mut impl FnMut(Told<'_>)) {
+        // Clocks of two agents may differ; a call is not over before it has begun.
+        let begun = self.at.saturating_add(i64::from(self.answered_ms.unwrap_or_default()));
+        let time = time.max(Timestamp(begun));
+        self.resume();
         self.state |= END;
         self.ends = time.0.saturating_add(CALL_LINGER_MS);
         let packed = std::mem::take(&mut self.parties);
@@ -379,7 +431,7 @@ impl Call {
         }
         let until = self.answered_ms.unwrap_or_else(|| offset_ms(self.at, time.0));
         if let Some(progress) = self.progress_ms {
-            event.setup_ms = progress;
+            event.setup_ms = progress.min(until);
             event.ring_ms = until.saturating_sub(progress);
         }
         let is_answered = self.has(ANSWER | HUNG_UP);

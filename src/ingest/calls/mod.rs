@@ -5,6 +5,8 @@
 
 mod call;
 mod parties;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod property;
 mod requests;
 #[cfg(test)]
 mod tests;
@@ -141,7 +143,11 @@ impl CallTable {
         match (message.start, message.cseq_method) {
             (Start::Request { method: b"INVITE", .. }, _) if message.to.tag.is_empty() => {
                 let is_b_leg = self.is_b_leg(sight);
-                enter().call_or_new(key, sight, is_b_leg, &mut tell).invited(sight, &mut tell);
+                let mut part = enter();
+                let (call, slot) = part.call_or_new(key, sight, is_b_leg, &mut tell);
+                if let Some(wait_ms) = call.invited(sight, &mut tell) {
+                    self.hold(&mut part, slot, key, wait_ms);
+                }
             }
             (Start::Request { method: b"INVITE" | b"UPDATE", .. }, _) => {
                 if let Some((call, _)) = enter().call(key) {
@@ -157,7 +163,7 @@ impl CallTable {
                 }
             }
             (Start::Request { method: b"BYE", .. }, _) => {
-                enter().call_or_new(key, sight, false, &mut tell).hung_up(sight, &mut tell);
+                enter().call_or_new(key, sight, false, &mut tell).0.hung_up(sight, &mut tell);
             }
             (Start::Request { method: b"REGISTER", .. }, _) => {
                 enter().requests.ask(self.transaction(key, sight), sight);
@@ -188,11 +194,10 @@ impl CallTable {
                     call.progressed(sight);
                 }
             }
-            200..300 => part.call_or_new(key, sight, false, tell).accepted(sight, tell),
+            200..300 => part.call_or_new(key, sight, false, tell).0.accepted(sight, tell),
             _ => {
-                if let Some((call, slot)) = part.call(key)
-                    && let Some(wait_ms) = call.refused(code, sight, tell)
-                {
+                let (call, slot) = part.call_or_new(key, sight, false, tell);
+                if let Some(wait_ms) = call.refused(code, sight, tell) {
                     self.hold(part, slot, key, wait_ms);
                 }
             }
@@ -231,6 +236,14 @@ impl CallTable {
         };
         let held = Held { due: since.saturating_add(wait_ms), since, slot, key };
         let queue = if wait_ms == SIP_HUNT_MS { &mut part.hunting } else { &mut part.trying };
+        if queue.len() >= held_max(part.calls.len()) {
+            // Of most calls the first entry was the last; of one that is tried again and again many are void.
+            let mut is_kept = vec![false; part.calls.len()];
+            queue.retain(|held| {
+                let is_first = is_kept.get_mut(held.slot as usize).is_some_and(|kept| !std::mem::replace(kept, true));
+                is_first && is_waiting(&part.calls, held)
+            });
+        }
         queue.push_back(held);
         self.due.fetch_min(held.due, Ordering::Relaxed);
     }
@@ -277,7 +290,7 @@ impl Part {
         sight: &Sight<'_>,
         is_b_leg: bool,
         tell: &mut impl FnMut(Told<'_>),
-    ) -> &mut Call {
+    ) -> (&mut Call, u32) {
         let slot = match self.find(key) {
             Some(slot) => slot,
             None => {
@@ -294,7 +307,7 @@ impl Part {
                 slot
             }
         };
-        self.calls[slot as usize].get_or_insert_with(|| Call::new(key, sight, is_b_leg))
+        (self.calls[slot as usize].get_or_insert_with(|| Call::new(key, sight, is_b_leg)), slot)
     }
 
     /// Looks at two calls, so that those that are over are gone after as many new calls as there are, and no
@@ -319,11 +332,15 @@ impl Part {
         }
         if self.index.len() >= self.calls_max {
             let call = |slot: &u32| self.calls.get(*slot as usize).and_then(|c| c.as_ref());
-            let costs = |slot: &u32| call(slot).map_or(0, |c| u8::from(!c.is_over()) + u8::from(c.is_answered()));
+            let costs = |slot: &u32| call(slot).map_or(0, |c| u8::from(!c.is_idle()) + u8::from(c.is_answered()));
             let front = self.order.iter().take(LOOKED_AT).enumerate();
             let Some((at, _)) = front.min_by_key(|(_, slot)| costs(slot)) else { return };
             if let Some(slot) = self.order.remove(at) {
                 self.n_evicted += 1;
+                if let Some(call) = self.calls.get_mut(slot as usize).and_then(|c| c.as_mut()) {
+                    // Nobody will know it when it is tried again.
+                    call.let_go(tell);
+                }
                 self.remove(slot);
             }
         }
@@ -349,15 +366,26 @@ impl Part {
                     break;
                 }
                 queue.pop_front();
-                let call = self.calls.get_mut(held.slot as usize).and_then(|c| c.as_mut());
-                // It may have gone on, or be another call by now, or be held anew.
-                if let Some(call) = call.filter(|c| c.key == held.key && c.is_held() && c.held_at == held.since) {
+                if is_waiting(&self.calls, &held)
+                    && let Some(call) = self.calls.get_mut(held.slot as usize).and_then(|c| c.as_mut())
+                {
                     call.let_go(tell);
                 }
             }
         }
         next
     }
+}
+
+/// Whether a held call still is: it may have gone on, or be another call by now, or be held anew.
+fn is_waiting(calls: &[Option<Call>], held: &Held) -> bool {
+    let call = calls.get(held.slot as usize).and_then(|c| c.as_ref());
+    call.is_some_and(|c| c.key == held.key && c.is_held() && c.held_at == held.since)
+}
+
+/// Entries of a queue of held calls, given how many calls there are: each has one that counts.
+fn held_max(n_calls: usize) -> usize {
+    2 * n_calls + 16
 }
 
 /// Different bits for different numbers.

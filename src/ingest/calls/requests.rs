@@ -31,6 +31,12 @@ struct Asked {
 }
 
 impl Requests {
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn len(&self) -> usize {
+        assert_eq!(self.order.len(), self.entries.len());
+        self.entries.len()
+    }
+
     /// OPTIONS and MESSAGE: an event at once.
     pub(super) fn tell(&mut self, kind: Kind, key: Key, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) {
         if self.is_known(&key, sight) {
