@@ -126,7 +126,7 @@ impl Call {
             return self.begin(sight, tell);
         }
         if self.has(END) {
-            let is_redirected = !self.has(ANSWER) && (300..400).contains(&self.code) && message.cseq > self.cseq;
+            let is_redirected = !self.has(ANSWER | HUNG_UP) && (300..400).contains(&self.code) && message.cseq > self.cseq;
             // Whoever uses a Call-ID again does not hide a call by it.
             let is_other = tag_hash(message.from.tag) != self.caller_tag;
             if is_redirected || is_other {

@@ -105,7 +105,7 @@ const MESSAGES: [(&str, &str); 28] = [
 ];
 
 /// How far times jump: within one call's remembrance, and at all.
-const CALM_MS: [i64; 16] = [0, 0, 1, 1, 5, 20, 50, 200, 500, 1100, 2000, -1, -5, -50, -500, 33_000];
+const CALM_MS: [i64; 16] = [0, 0, 1, 1, 5, 20, 50, 200, 500, 1100, 33_000, -1, -5, -50, -500, -2000];
 const WILD_MS: [i64; 16] = [
     0,
     1,
@@ -135,6 +135,8 @@ struct Steps<'a> {
     rest: &'a [u8],
     is_wild: bool,
     is_crowded: bool,
+    /// Of calm times.
+    span_ms: i64,
     now: i64,
 }
 
@@ -146,6 +148,9 @@ impl Iterator for Steps<'_> {
         self.rest = rest;
         let jumps = if self.is_wild { WILD_MS } else { CALM_MS };
         self.now += jumps.get(usize::from(when & 15)).copied().unwrap_or_default();
+        if !self.is_wild {
+            self.now = self.now.clamp(EPOCH_MS, EPOCH_MS + self.span_ms);
+        }
         let Some((first, method)) = MESSAGES.get(usize::from(what & 31)) else {
             return Some(Step::Settle(self.now));
         };
@@ -177,7 +182,8 @@ impl Iterator for Steps<'_> {
 
 fn steps(bytes: &[u8]) -> Steps<'_> {
     let (first, rest) = bytes.split_first().unwrap_or((&0, &[]));
-    Steps { rest, is_wild: first & 1 != 0, is_crowded: first & 2 != 0, now: EPOCH_MS }
+    let span_ms = if first & 4 != 0 { CALL_LINGER_MS } else { SIP_TRANSACTION_MS };
+    Steps { rest, is_wild: first & 3 == 3, is_crowded: first & 10 == 10, span_ms, now: EPOCH_MS }
 }
 
 /// What was told of one Call-ID since its last attempt that followed a redirection.
