@@ -74,7 +74,7 @@ fn check(batch: &Batch) {
 }
 
 /// Everything a batch says, without where it stands.
-fn said(batches: &[Batch]) -> Vec<String> {
+pub(crate) fn said(batches: &[Batch]) -> Vec<String> {
     let mut all = Vec::new();
     for batch in batches {
         let mut rejects = batch.rejects.iter().peekable();

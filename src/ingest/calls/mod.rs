@@ -10,6 +10,8 @@ pub(crate) mod property;
 mod requests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_whole_calls;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
