@@ -172,7 +172,8 @@ impl Reader {
         out: &mut Batch,
     ) {
         let table = Arc::clone(&attribution.context().calls);
-        Target { table, attribution, counts, out, arrival: None, clock: self.clock }.settle(now.unwrap_or(Timestamp(i64::MAX)));
+        Target { table, attribution, counts, out, arrival: None, clock: self.clock }
+            .settle(now.unwrap_or(Timestamp(i64::MAX)));
     }
 
     /// `Err(None)`: nothing to be told or counted.

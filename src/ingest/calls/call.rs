@@ -120,13 +120,24 @@ impl Call {
     }
 
     /// An INVITE without a tag in To. Says how long to wait for another one, if this one is known to have been refused.
-    pub(super) fn invited(&mut self, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) -> Option<i64> {
+    pub(super) fn invited(
+        &mut self,
+        sight: &Sight<'_>,
+        is_b_leg: bool,
+        tell: &mut impl FnMut(Told<'_>),
+    ) -> Option<i64> {
         let message = sight.message;
         if !self.has(ATTEMPT) {
+            if self.is_idle() && !self.has(END) && self.ends < sight.time.0 {
+                // What was heard of it is too old to be of this one.
+                *self = Call::new(self.key, sight, is_b_leg);
+            }
+            self.state |= if is_b_leg { B_LEG } else { 0 };
             return self.begin(sight, tell);
         }
         if self.has(END) {
-            let is_redirected = !self.has(ANSWER | HUNG_UP) && (300..400).contains(&self.code) && message.cseq > self.cseq;
+            let is_redirected =
+                !self.has(ANSWER | HUNG_UP) && (300..400).contains(&self.code) && message.cseq > self.cseq;
             // Whoever uses a Call-ID again does not hide a call by it.
             let is_other = tag_hash(message.from.tag) != self.caller_tag;
             if is_redirected || is_other {
@@ -135,6 +146,10 @@ impl Call {
             return None;
         }
         if !self.has(ANSWER) {
+            if message.cseq > self.cseq {
+                // Some phones take a new tag for each try.
+                self.caller_tag = tag_hash(message.from.tag);
+            }
             self.follow(sight);
             // The answer to a try may have come before it.
             if message.cseq == self.cseq {
@@ -219,6 +234,10 @@ impl Call {
         std::iter::once(&mut self.first).chain(more).find(|branch| branch.hash == hash)
     }
 
+    fn branches(&self) -> impl Iterator<Item = &Branch> {
+        std::iter::once(&self.first).chain(self.more.iter().flat_map(|more| more.iter()))
+    }
+
     fn resume(&mut self) {
         self.state &= !HELD;
     }
@@ -265,8 +284,10 @@ impl Call {
     /// A final answer of 300 and above to the INVITE. Says how long to wait for another try, if it is to be waited for.
     pub(super) fn refused(&mut self, code: u16, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) -> Option<i64> {
         let hop = sight.hop();
+        let is_later = sight.message.cseq > self.cseq;
         // What the callee asks for within the call, and is refused, is not the call.
-        if self.has(ANSWER | END | HUNG_UP) || tag_hash(sight.message.from.tag) != self.caller_tag {
+        let is_other = is_later && tag_hash(sight.message.from.tag) != self.caller_tag;
+        if self.has(ANSWER | END | HUNG_UP) || is_other {
             return None;
         }
         // It carries the Vias of its request, which may not have been seen yet.
@@ -274,8 +295,10 @@ impl Call {
         if sight.message.cseq != self.cseq || hop.n_vias != self.n_vias {
             return None;
         }
+        let is_first = !self.branches().any(|branch| branch.failed);
         self.branch(hop.branch).filter(|branch| !branch.failed)?.failed = true;
-        if counts_more(code, self.code) {
+        // What was heard further from the caller is not what the caller hears.
+        if is_first || counts_more(code, self.code) {
             self.code = code;
         }
         self.q850 = sight.message.reason.q850.unwrap_or(self.q850);
@@ -288,7 +311,7 @@ impl Call {
     }
 
     fn is_refused(&self) -> bool {
-        self.first.failed && self.more.iter().flat_map(|more| more.iter()).all(|branch| branch.failed)
+        self.branches().all(|branch| branch.failed)
     }
 
     /// Ends the call if all its branches were refused, unless another try may come; says how long to wait for it.

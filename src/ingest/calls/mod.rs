@@ -147,7 +147,7 @@ impl CallTable {
                 let is_b_leg = self.is_b_leg(sight);
                 let mut part = enter();
                 let (call, slot) = part.call_or_new(key, sight, is_b_leg, &mut tell);
-                if let Some(wait_ms) = call.invited(sight, &mut tell) {
+                if let Some(wait_ms) = call.invited(sight, is_b_leg, &mut tell) {
                     self.hold(&mut part, slot, key, wait_ms);
                 }
             }
@@ -239,11 +239,11 @@ impl CallTable {
         let held = Held { due: since.saturating_add(wait_ms), since, slot, key };
         let queue = if wait_ms == SIP_HUNT_MS { &mut part.hunting } else { &mut part.trying };
         if queue.len() >= held_max(part.calls.len()) {
-            // Of most calls the first entry was the last; of one that is tried again and again many are void.
+            // One entry for each call that waits; of a call that is tried again and again most are void.
             let mut is_kept = vec![false; part.calls.len()];
             queue.retain(|held| {
-                let is_first = is_kept.get_mut(held.slot as usize).is_some_and(|kept| !std::mem::replace(kept, true));
-                is_first && is_waiting(&part.calls, held)
+                let is_kept = is_kept.get_mut(held.slot as usize);
+                is_waiting(&part.calls, held) && is_kept.is_some_and(|kept| !std::mem::replace(kept, true))
             });
         }
         queue.push_back(held);

@@ -375,7 +375,9 @@ impl CallTable {
             assert_eq!(part.free.len() + part.index.len(), part.calls.len());
             assert_eq!(part.calls.iter().flatten().count(), part.index.len());
             assert!(part.index.len() <= part.calls_max);
-            assert!(part.hunting.len() <= held_max(part.calls.len()) && part.trying.len() <= held_max(part.calls.len()));
+            assert!(
+                part.hunting.len() <= held_max(part.calls.len()) && part.trying.len() <= held_max(part.calls.len())
+            );
             assert!(part.requests.len() <= SIP_REQUESTS_MAX / PARTS + 1);
             for call in part.calls.iter().flatten() {
                 assert!(part.find(call.key).is_some());
@@ -399,31 +401,6 @@ mod tests {
         #[test]
         fn any_messages_in_any_order_hold(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
             calls_hold(&bytes);
-        }
-    }
-}
-
-#[cfg(test)]
-mod debug {
-    use super::*;
-    #[test]
-    fn debug_show() {
-        let Ok(text) = std::env::var("BYTES") else { return };
-        let bytes: Vec<u8> = text.split(',').map(|b| b.trim().parse().unwrap()).collect();
-        let steps = steps(&bytes);
-        let room = if steps.is_crowded { PARTS } else { 64 * PARTS };
-        let table = CallTable::with_room(7, room);
-        for step in steps {
-            match step {
-                Step::See(d, c) => {
-                    println!("{} {} {}/{} {} cseq={} ft={} tt={} br={} vias={} corr={c}", d.time_ms - EPOCH_MS, d.call_id, d.first, d.method, d.has_credentials, d.cseq, d.from_tag, d.to_tag, d.branch, d.n_vias);
-                    d.show(&table, if c { b"0@fuzz" } else { b"" }, |t| println!("    {} {} {} {} {} {:?}", t.event.time.0 - EPOCH_MS, t.event.kind.as_str(), String::from_utf8_lossy(t.call_id), t.event.status.as_str(), t.event.sip_code, (t.event.setup_ms, t.event.ring_ms, t.event.duration_ms)));
-                }
-                Step::Settle(now) => {
-                    println!("settle {}", now - EPOCH_MS);
-                    table.settle(Timestamp(now), |t| println!("    {} {} {} {} {}", t.event.time.0 - EPOCH_MS, t.event.kind.as_str(), String::from_utf8_lossy(t.call_id), t.event.status.as_str(), t.event.sip_code));
-                }
-            }
         }
     }
 }
