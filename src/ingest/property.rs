@@ -74,7 +74,7 @@ fn check(batch: &Batch) {
 }
 
 /// Everything a batch says, without where it stands.
-fn said(batches: &[Batch]) -> Vec<String> {
+pub(crate) fn said(batches: &[Batch]) -> Vec<String> {
     let mut all = Vec::new();
     for batch in batches {
         let mut rejects = batch.rejects.iter().peekable();
@@ -145,6 +145,16 @@ pub fn framing_changes_nothing(bytes: &[u8]) {
 /// Arbitrary bytes as HEP.
 pub fn hep_agrees_with_itself(bytes: &[u8]) {
     super::hep::property::what_is_read_can_be_written_and_read_again(bytes);
+}
+
+/// Arbitrary bytes as messages of a few calls: [`CallTable`](super::CallTable) tells each thing once, and a feed of them
+/// is the same however it is cut.
+pub fn calls_hold(bytes: &[u8]) {
+    super::calls::property::whatever_comes_is_told_once(bytes);
+    let stream = super::calls::property::captured(bytes);
+    let first = bytes.first().copied().unwrap_or_default();
+    let reads = [usize::from(first) * 7 + 1, usize::from(first % 11) + 300];
+    assert_eq!(said(&batches(&Format::Hep, &stream, &reads)), said(&batches(&Format::Hep, &stream, &[])));
 }
 
 /// Arbitrary bytes as captures.
@@ -399,6 +409,11 @@ mod tests {
     #[test]
     fn the_corpus_of_captures_holds() {
         corpus("pcap", captures_hold);
+    }
+
+    #[test]
+    fn the_corpus_of_calls_holds() {
+        corpus("calls", calls_hold);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::wire::Origin;
 use super::{Counts, Format};
 use crate::clock::Timestamp;
 use crate::event::{Batch, Flags, Kind, Reject, Rejected};
-use crate::limits::{FUTURE_MS_MAX, ID_BYTES_MAX, SIP_MESSAGE_BYTES_MAX};
+use crate::limits::{FUTURE_MS_MAX, ID_BYTES_MAX, SIP_HUNT_MS, SIP_MESSAGE_BYTES_MAX};
 
 /// What a capture agent must show in every packet.
 #[derive(Clone, PartialEq, Eq)]
@@ -85,9 +85,19 @@ pub(crate) enum Carrier {
 pub(crate) struct Reader {
     carrier: Carrier,
     inflated: Vec<u8>,
-    /// Of the messages it has seen.
-    newest: Timestamp,
+    clock: StreamClock,
 }
+
+/// The time of a stream, by its messages alone: what is over by it does not depend on how the stream was cut.
+#[derive(Clone, Copy, Debug)]
+struct StreamClock {
+    newest: Timestamp,
+    settled: Timestamp,
+}
+
+/// How far the time of a stream goes on until it is asked what is over by now. What waits does so for a second at least.
+const SETTLE_EVERY_MS: i64 = 10;
+const _: () = assert!(SETTLE_EVERY_MS * 10 <= SIP_HUNT_MS);
 
 /// What a block becomes, and by whom.
 struct Target<'a> {
@@ -96,6 +106,7 @@ struct Target<'a> {
     counts: &'a mut Counts,
     out: &'a mut Batch,
     arrival: Option<Timestamp>,
+    clock: StreamClock,
 }
 
 /// One message and what is known of its way.
@@ -112,7 +123,7 @@ struct Seen<'a> {
 
 impl Reader {
     pub(crate) fn new(carrier: Carrier) -> Reader {
-        Reader { carrier, inflated: Vec::new(), newest: Timestamp::MIN }
+        Reader { carrier, inflated: Vec::new(), clock: StreamClock { newest: Timestamp::MIN, settled: Timestamp::MIN } }
     }
 
     pub(crate) fn decode(
@@ -124,7 +135,7 @@ impl Reader {
         out: &mut Batch,
     ) {
         let table = Arc::clone(&attribution.context().calls);
-        let mut target = Target { table, attribution, counts, out, arrival };
+        let mut target = Target { table, attribution, counts, out, arrival, clock: self.clock };
         let mut rest = block;
         while !rest.is_empty() {
             let (skip, len) = match self.carrier {
@@ -145,13 +156,11 @@ impl Reader {
                 Carrier::Sip => target.message(&Seen::raw(record)),
                 Carrier::Hep | Carrier::Datagrams => self.packet(record, &mut target),
             };
-            match read {
-                Ok(time) => self.newest = self.newest.max(time),
-                Err(None) => {}
-                Err(Some(reason)) => target.reject(reason),
+            if let Err(Some(reason)) = read {
+                target.reject(reason);
             }
         }
-        target.settle(self.newest);
+        self.clock = target.clock;
     }
 
     /// What is over by now; with `None`, what was over when the input ended.
@@ -163,11 +172,12 @@ impl Reader {
         out: &mut Batch,
     ) {
         let table = Arc::clone(&attribution.context().calls);
-        Target { table, attribution, counts, out, arrival: None }.settle(now.unwrap_or(Timestamp(i64::MAX)));
+        Target { table, attribution, counts, out, arrival: None, clock: self.clock }
+            .settle(now.unwrap_or(Timestamp(i64::MAX)));
     }
 
     /// `Err(None)`: nothing to be told or counted.
-    fn packet(&mut self, bytes: &[u8], target: &mut Target<'_>) -> Result<Timestamp, Option<Reject>> {
+    fn packet(&mut self, bytes: &[u8], target: &mut Target<'_>) -> Result<(), Option<Reject>> {
         let packet = hep::parse(bytes).map_err(|fault| Some(fault.reject()))?;
         if let Some(key) = &target.attribution.context().capture_key
             && self.carrier == Carrier::Hep
@@ -221,7 +231,7 @@ impl Target<'_> {
         self.out.rejects.push(Rejected { before: self.out.events.len() as u32, seq: 0, reason });
     }
 
-    fn message(&mut self, seen: &Seen<'_>) -> Result<Timestamp, Option<Reject>> {
+    fn message(&mut self, seen: &Seen<'_>) -> Result<(), Option<Reject>> {
         if seen.bytes.len() > SIP_MESSAGE_BYTES_MAX {
             return Err(Some(Reject::MessageTooLong));
         }
@@ -235,6 +245,7 @@ impl Target<'_> {
             self.counts.future += 1;
         }
         self.counts.messages += 1;
+        self.advance(time);
         let sight = Sight {
             time,
             customer: self.attribution.context().customer.map_or(0, |id| id.0),
@@ -246,7 +257,16 @@ impl Target<'_> {
         let table = Arc::clone(&self.table);
         let mut problem = None;
         table.see(&sight, |told| problem = self.tell(&told, seen.node_name, is_future).err().or(problem));
-        problem.map_or(Ok(time), |reason| Err(Some(reason)))
+        problem.map_or(Ok(()), |reason| Err(Some(reason)))
+    }
+
+    /// Before a message of this time: what was over by then comes first.
+    fn advance(&mut self, time: Timestamp) {
+        self.clock.newest = self.clock.newest.max(time);
+        if self.clock.newest.0.saturating_sub(self.clock.settled.0) >= SETTLE_EVERY_MS {
+            self.clock.settled = self.clock.newest;
+            self.settle(self.clock.newest);
+        }
     }
 
     fn settle(&mut self, now: Timestamp) {

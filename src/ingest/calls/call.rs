@@ -109,41 +109,75 @@ impl Call {
         self.has(HELD)
     }
 
+    /// Refused everywhere, and yet neither told nor waiting.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn is_left_refused(&self) -> bool {
+        self.is_open() && self.is_refused()
+    }
+
+    /// Nobody waits for it: over, or only heard of by the answer to a message that was not seen.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_over() || !self.has(ATTEMPT | ANSWER)
+    }
+
     /// Tried, and neither answered nor refused.
     pub(super) fn is_open(&self) -> bool {
         self.has(ATTEMPT) && !self.has(ANSWER | END)
     }
 
-    /// An INVITE without a tag in To.
-    pub(super) fn invited(&mut self, sight: &Sight<'_>, words: &mut Words, tell: &mut impl FnMut(Told<'_>)) {
+    /// An INVITE without a tag in To. Says how long to wait for another one, if this one is known to have been refused.
+    pub(super) fn invited(
+        &mut self,
+        sight: &Sight<'_>,
+        is_b_leg: bool,
+        words: &mut Words,
+        tell: &mut impl FnMut(Told<'_>),
+    ) -> Option<i64> {
         let message = sight.message;
         if !self.has(ATTEMPT) {
+            if self.is_idle() && !self.has(END) && self.ends < sight.time.0 {
+                // What was heard of it is too old to be of this one.
+                *self = Call::new(self.key, sight, is_b_leg);
+            }
+            self.state |= if is_b_leg { B_LEG } else { 0 };
             return self.begin(sight, words, tell);
         }
         if self.has(END) {
-            let is_redirected = !self.has(ANSWER) && (300..400).contains(&self.code) && message.cseq > self.cseq;
+            let is_redirected =
+                !self.has(ANSWER | HUNG_UP) && (300..400).contains(&self.code) && message.cseq > self.cseq;
             // Whoever uses a Call-ID again does not hide a call by it.
             let is_other = tag_hash(message.from.tag) != self.caller_tag;
             if is_redirected || is_other {
                 self.begin_again(sight, is_redirected, words, tell);
             }
-            return;
+            return None;
         }
-        if self.has(ANSWER) {
-            return;
-        }
-        let hop = sight.hop();
-        let is_next_try = message.cseq > self.cseq;
-        if is_next_try || message.cseq == self.cseq && hop.n_vias < self.n_vias {
-            // Tried again, or now seen nearer to the caller.
-            self.cseq = message.cseq;
-            self.n_vias = hop.n_vias;
-            (self.first, self.more) = (Branch { hash: hop.branch, failed: false }, None);
-            if is_next_try {
-                self.resume();
+        if !self.has(ANSWER) {
+            if message.cseq > self.cseq {
+                // Some phones take a new tag for each try.
+                self.caller_tag = tag_hash(message.from.tag);
+            }
+            self.follow(sight);
+            // The answer to a try may have come before it.
+            if message.cseq == self.cseq {
                 self.note_account(sight, words);
             }
-        } else if message.cseq == self.cseq && hop.n_vias == self.n_vias && self.branch(hop.branch).is_none() {
+        }
+        None
+    }
+
+    /// Takes in which try a message belongs to, on which hop and which branch: where it is a later try, the try counts,
+    /// where it is nearer to the caller, that hop; else it may be one of several branches.
+    fn follow(&mut self, sight: &Sight<'_>) {
+        let (hop, cseq) = (sight.hop(), sight.message.cseq);
+        if cseq > self.cseq || cseq == self.cseq && hop.n_vias < self.n_vias {
+            if cseq > self.cseq {
+                self.state &= !(HELD | CANCELLED);
+                (self.code, self.q850) = (0, 0);
+            }
+            (self.cseq, self.n_vias) = (cseq, hop.n_vias);
+            (self.first, self.more) = (Branch { hash: hop.branch, failed: false }, None);
+        } else if cseq == self.cseq && hop.n_vias == self.n_vias && self.branch(hop.branch).is_none() {
             let more = self.more.get_or_insert_default();
             if more.len() < SIP_FORKS_MAX {
                 more.push(Branch { hash: hop.branch, failed: false });
@@ -152,14 +186,20 @@ impl Call {
         }
     }
 
-    fn begin(&mut self, sight: &Sight<'_>, words: &mut Words, tell: &mut impl FnMut(Told<'_>)) {
+    fn begin(&mut self, sight: &Sight<'_>, words: &mut Words, tell: &mut impl FnMut(Told<'_>)) -> Option<i64> {
         let parties = Parties::of_request(sight.message, sight.source);
         self.start(sight, &parties, words);
         self.tell(Kind::Attempt, sight.time, sight.message.call_id, parties, tell);
-        if self.has(HUNG_UP) && !self.has(END) {
-            let ended = Timestamp(self.held_at.max(self.at));
-            self.end(ended, HangupBy::Unknown, sight.message.call_id, words, tell);
+        if self.has(HUNG_UP | ANSWER) {
+            if self.has(HUNG_UP) && !self.has(END) {
+                self.end(Timestamp(self.held_at), HangupBy::Unknown, sight.message.call_id, words, tell);
+            }
+            return None;
         }
+        self.ends = self.at.saturating_add(SIP_SETUP_MS_MAX);
+        self.follow(sight);
+        // It may have been refused before it was seen.
+        self.decide(Timestamp(self.held_at.max(self.at)), sight, words, tell)
     }
 
     fn start(&mut self, sight: &Sight<'_>, parties: &Parties<'_>, words: &mut Words) {
@@ -207,6 +247,10 @@ impl Call {
         std::iter::once(&mut self.first).chain(more).find(|branch| branch.hash == hash)
     }
 
+    fn branches(&self) -> impl Iterator<Item = &Branch> {
+        std::iter::once(&self.first).chain(self.more.iter().flat_map(|more| more.iter()))
+    }
+
     fn resume(&mut self) {
         self.state &= !HELD;
     }
@@ -228,10 +272,15 @@ impl Call {
             return;
         }
         self.resume();
-        self.answered_ms = Some(offset_ms(self.at, sight.time.0));
+        // Clocks of two agents may differ; a call is not answered before it is tried.
+        if !self.has(ATTEMPT) {
+            self.at = sight.time.0;
+        }
+        let time = sight.time.max(Timestamp(self.at));
+        self.answered_ms = Some(offset_ms(self.at, time.0));
         self.state |= ANSWER;
         if !self.has(END) {
-            self.ends = sight.time.0.saturating_add(CALL_AGE_MS_MAX).max(self.ends);
+            self.ends = time.0.saturating_add(CALL_AGE_MS_MAX).max(self.ends);
         }
         if self.parties.is_empty() {
             // Its INVITE was not seen. The response went to whoever sent it.
@@ -240,12 +289,11 @@ impl Call {
             self.parties = Packed::new(&parties, &[], words);
         }
         let (parties, _) = self.parties.unpack(words);
-        self.tell(Kind::Answer, sight.time, sight.message.call_id, parties, tell);
+        self.tell(Kind::Answer, time, sight.message.call_id, parties, tell);
         // From here on whatever tells of it says its Call-ID.
         self.parties.drop_call_id();
         if self.has(HUNG_UP) && !self.has(END) {
-            let ended = Timestamp(self.held_at.max(sight.time.0));
-            self.end(ended, HangupBy::Unknown, sight.message.call_id, words, tell);
+            self.end(Timestamp(self.held_at), HangupBy::Unknown, sight.message.call_id, words, tell);
         }
     }
 
@@ -270,16 +318,45 @@ impl Call {
         tell: &mut impl FnMut(Told<'_>),
     ) -> Option<i64> {
         let hop = sight.hop();
-        if !self.is_open() || sight.message.cseq != self.cseq || hop.n_vias != self.n_vias {
+        let is_later = sight.message.cseq > self.cseq;
+        // What the callee asks for within the call, and is refused, is not the call.
+        let is_other = is_later && tag_hash(sight.message.from.tag) != self.caller_tag;
+        if self.has(ANSWER | END | HUNG_UP) || is_other {
             return None;
         }
+        // It carries the Vias of its request, which may not have been seen yet.
+        self.follow(sight);
+        if sight.message.cseq != self.cseq || hop.n_vias != self.n_vias {
+            return None;
+        }
+        let is_first = !self.branches().any(|branch| branch.failed);
         self.branch(hop.branch).filter(|branch| !branch.failed)?.failed = true;
-        if counts_more(code, self.code) {
+        // What was heard further from the caller is not what the caller hears.
+        if is_first || counts_more(code, self.code) {
             self.code = code;
         }
         self.q850 = sight.message.reason.q850.unwrap_or(self.q850);
-        let all_failed = self.first.failed && self.more.iter().flat_map(|more| more.iter()).all(|b| b.failed);
-        if !all_failed {
+        if !self.has(ATTEMPT) {
+            self.held_at = sight.time.0;
+            self.ends = sight.time.0.saturating_add(CALL_LINGER_MS);
+            return None;
+        }
+        self.decide(sight.time, sight, words, tell)
+    }
+
+    fn is_refused(&self) -> bool {
+        self.branches().all(|branch| branch.failed)
+    }
+
+    /// Ends the call if all its branches were refused, unless another try may come; says how long to wait for it.
+    fn decide(
+        &mut self,
+        time: Timestamp,
+        sight: &Sight<'_>,
+        words: &mut Words,
+        tell: &mut impl FnMut(Told<'_>),
+    ) -> Option<i64> {
+        if !self.is_refused() {
             return None;
         }
         let is_decided = self.has(CANCELLED) || matches!(self.code, 487 | 600..);
@@ -292,9 +369,9 @@ impl Call {
             _ => 0,
         };
         if wait_ms > 0 {
-            return self.hold(sight.time.0, wait_ms);
+            return self.hold(time.0, wait_ms);
         }
-        self.end(sight.time, self.refused_by(), sight.message.call_id, words, tell);
+        self.end(time, self.refused_by(), sight.message.call_id, words, tell);
         None
     }
 
@@ -328,7 +405,6 @@ impl Call {
     /// Nothing came that would have gone on with it: it was over when it seemed so.
     pub(super) fn let_go(&mut self, words: &mut Words, tell: &mut impl FnMut(Told<'_>)) {
         if self.has(HELD) && !self.has(END) {
-            self.resume();
             self.end(Timestamp(self.held_at), self.refused_by(), &[], words, tell);
         }
     }
@@ -358,6 +434,8 @@ impl Call {
             self.state |= HUNG_UP;
             self.held_at = sight.time.0;
             self.ends = sight.time.0.saturating_add(CALL_LINGER_MS);
+            // It counts on from its INVITE, or for itself.
+            self.cseq = 0;
             return;
         }
         let by = match self.caller_tag {
@@ -367,7 +445,6 @@ impl Call {
         };
         // Who hangs up a call was in it, whether or not its answer was seen.
         self.state |= HUNG_UP;
-        self.resume();
         self.end(sight.time, by, sight.message.call_id, words, tell);
     }
 
@@ -395,6 +472,10 @@ impl Call {
         words: &mut Words,
         tell: &mut impl FnMut(Told<'_>),
     ) {
+        // Clocks of two agents may differ; a call is not over before it has begun.
+        let begun = self.at.saturating_add(i64::from(self.answered_ms.unwrap_or_default()));
+        let time = time.max(Timestamp(begun));
+        self.resume();
         self.state |= END;
         self.ends = time.0.saturating_add(CALL_LINGER_MS);
         let packed = std::mem::take(&mut self.parties);
@@ -430,7 +511,7 @@ impl Call {
         }
         let until = self.answered_ms.unwrap_or_else(|| offset_ms(self.at, time.0));
         if let Some(progress) = self.progress_ms {
-            event.setup_ms = progress;
+            event.setup_ms = progress.min(until);
             event.ring_ms = until.saturating_sub(progress);
         }
         let is_answered = self.has(ANSWER | HUNG_UP);

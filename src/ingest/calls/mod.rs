@@ -6,9 +6,13 @@
 mod call;
 mod packed;
 mod parties;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod property;
 mod requests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_whole_calls;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -145,8 +149,10 @@ impl CallTable {
             (Start::Request { method: b"INVITE", .. }, _) if message.to.tag.is_empty() => {
                 let is_b_leg = self.is_b_leg(sight);
                 let mut part = enter();
-                let (call, words) = part.call_or_new(key, sight, is_b_leg, &mut tell);
-                call.invited(sight, words, &mut tell);
+                let (call, slot, words) = part.call_or_new(key, sight, is_b_leg, &mut tell);
+                if let Some(wait_ms) = call.invited(sight, is_b_leg, words, &mut tell) {
+                    self.hold(&mut part, slot, key, wait_ms);
+                }
             }
             (Start::Request { method: b"INVITE" | b"UPDATE", .. }, _) => {
                 if let Some((call, _, words)) = enter().call(key) {
@@ -163,7 +169,7 @@ impl CallTable {
             }
             (Start::Request { method: b"BYE", .. }, _) => {
                 let mut part = enter();
-                let (call, words) = part.call_or_new(key, sight, false, &mut tell);
+                let (call, _, words) = part.call_or_new(key, sight, false, &mut tell);
                 call.hung_up(sight, words, &mut tell);
             }
             (Start::Request { method: b"REGISTER", .. }, _) => {
@@ -198,13 +204,12 @@ impl CallTable {
                 }
             }
             200..300 => {
-                let (call, words) = part.call_or_new(key, sight, false, tell);
+                let (call, _, words) = part.call_or_new(key, sight, false, tell);
                 call.accepted(sight, words, tell);
             }
             _ => {
-                if let Some((call, slot, words)) = part.call(key)
-                    && let Some(wait_ms) = call.refused(code, sight, words, tell)
-                {
+                let (call, slot, words) = part.call_or_new(key, sight, false, tell);
+                if let Some(wait_ms) = call.refused(code, sight, words, tell) {
                     self.hold(part, slot, key, wait_ms);
                 }
             }
@@ -243,9 +248,13 @@ impl CallTable {
         };
         let held = Held { due: since.saturating_add(wait_ms), since, slot, key };
         let queue = if wait_ms == SIP_HUNT_MS { &mut part.hunting } else { &mut part.trying };
-        if queue.len() >= part.calls_max {
-            // Held again and again by a clock that stands still. What was held so is told when it makes room.
-            queue.pop_front();
+        if queue.len() >= held_max(part.calls.len()) {
+            // One entry for each call that waits; of a call that is tried again and again most are void.
+            let mut is_kept = vec![false; part.calls.len()];
+            queue.retain(|held| {
+                let is_kept = is_kept.get_mut(held.slot as usize);
+                is_waiting(&part.calls, held) && is_kept.is_some_and(|kept| !std::mem::replace(kept, true))
+            });
         }
         queue.push_back(held);
         self.due.fetch_min(held.due, Ordering::Relaxed);
@@ -294,7 +303,7 @@ impl Part {
         sight: &Sight<'_>,
         is_b_leg: bool,
         tell: &mut impl FnMut(Told<'_>),
-    ) -> (&mut Call, &mut Words) {
+    ) -> (&mut Call, u32, &mut Words) {
         let slot = match self.find(key) {
             Some(slot) => slot,
             None => {
@@ -312,7 +321,7 @@ impl Part {
             }
         };
         let Part { calls, words, .. } = self;
-        (calls[slot as usize].get_or_insert_with(|| Call::new(key, sight, is_b_leg)), words)
+        (calls[slot as usize].get_or_insert_with(|| Call::new(key, sight, is_b_leg)), slot, words)
     }
 
     /// Looks at two calls, so that those that are over are gone after as many new calls as there are, and no
@@ -337,11 +346,15 @@ impl Part {
         }
         if self.index.len() >= self.calls_max {
             let call = |slot: &u32| self.calls.get(*slot as usize).and_then(|c| c.as_ref());
-            let costs = |slot: &u32| call(slot).map_or(0, |c| u8::from(!c.is_over()) + u8::from(c.is_answered()));
+            let costs = |slot: &u32| call(slot).map_or(0, |c| u8::from(!c.is_idle()) + u8::from(c.is_answered()));
             let front = self.order.iter().take(LOOKED_AT).enumerate();
             let Some((at, _)) = front.min_by_key(|(_, slot)| costs(slot)) else { return };
             if let Some(slot) = self.order.remove(at) {
                 self.n_evicted += 1;
+                if let Some(call) = self.calls.get_mut(slot as usize).and_then(|c| c.as_mut()) {
+                    // Nobody will know it when it is tried again.
+                    call.let_go(&mut self.words, tell);
+                }
                 self.remove(slot);
             }
         }
@@ -367,15 +380,26 @@ impl Part {
                     break;
                 }
                 queue.pop_front();
-                let call = self.calls.get_mut(held.slot as usize).and_then(|c| c.as_mut());
-                // It may have gone on, or be another call by now, or be held anew.
-                if let Some(call) = call.filter(|c| c.key == held.key && c.is_held() && c.held_at == held.since) {
+                if is_waiting(&self.calls, &held)
+                    && let Some(call) = self.calls.get_mut(held.slot as usize).and_then(|c| c.as_mut())
+                {
                     call.let_go(&mut self.words, tell);
                 }
             }
         }
         next
     }
+}
+
+/// Whether a held call still is: it may have gone on, or be another call by now, or be held anew.
+fn is_waiting(calls: &[Option<Call>], held: &Held) -> bool {
+    let call = calls.get(held.slot as usize).and_then(|c| c.as_ref());
+    call.is_some_and(|c| c.key == held.key && c.is_held() && c.held_at == held.since)
+}
+
+/// Entries of a queue of held calls, given how many calls there are: each has one that counts.
+fn held_max(n_calls: usize) -> usize {
+    2 * n_calls + 16
 }
 
 /// Different bits for different numbers.

@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use super::packed::{Packed, Words};
 use super::parties::Parties;
-use super::{Hop, Key, Sight, Told};
+use super::{Hop, Key, Sight, Told, spread};
 use crate::event::{CallEvent, Flags, Kind};
 use crate::limits::{SIP_REQUESTS_MAX, SIP_TRANSACTION_MS};
 
@@ -32,8 +32,15 @@ struct Asked {
 }
 
 impl Requests {
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn len(&self) -> usize {
+        assert_eq!(self.order.len(), self.entries.len());
+        self.entries.len()
+    }
+
     /// OPTIONS and MESSAGE: an event at once.
     pub(super) fn tell(&mut self, kind: Kind, key: Key, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) {
+        let key = self.place(key, sight);
         if self.is_known(&key, sight) {
             return;
         }
@@ -45,6 +52,7 @@ impl Requests {
 
     /// REGISTER: an event when its answer is known.
     pub(super) fn ask(&mut self, key: Key, sight: &Sight<'_>, words: &mut Words) {
+        let key = self.place(key, sight);
         if self.is_known(&key, sight) {
             return;
         }
@@ -62,7 +70,7 @@ impl Requests {
         words: &mut Words,
         tell: &mut impl FnMut(Told<'_>),
     ) {
-        let message = sight.message;
+        let (message, key) = (sight.message, self.place(key, sight));
         let mut event = CallEvent { kind: Kind::Register, time: sight.time, sip_code: code, ..CallEvent::BLANK };
         let mut tell = |event, parties| tell(Told { event, call_id: message.call_id, is_b_leg: false, parties });
         if self.entries.get(&key).is_none_or(|request| request.ends < sight.time.0) {
@@ -80,12 +88,20 @@ impl Requests {
         tell(event, asked.parties.unpack(words).0);
     }
 
-    /// Seen before, or on its way through a proxy. Another transaction of the same numbers on the same hop is another
-    /// request: who guesses passwords may not care to count.
-    fn is_known(&self, key: &Key, sight: &Sight<'_>) -> bool {
+    /// Where a transaction is kept. Another one of the same numbers on the same hop is another request: who guesses
+    /// passwords may not care to count, nor wait for the answers.
+    fn place(&self, key: Key, sight: &Sight<'_>) -> Key {
         let hop = sight.hop();
-        let is_same = |known: &Hop| known.n_vias != hop.n_vias || known.branch == hop.branch;
-        self.entries.get(key).is_some_and(|request| sight.time.0 <= request.ends && is_same(&request.hop))
+        let is_other = |known: &Hop| known.n_vias == hop.n_vias && known.branch != hop.branch;
+        match self.entries.get(&key) {
+            Some(first) if sight.time.0 <= first.ends && is_other(&first.hop) => key ^ spread(!u64::from(hop.branch)),
+            _ => key,
+        }
+    }
+
+    /// Seen before, or on its way through a proxy.
+    fn is_known(&self, key: &Key, sight: &Sight<'_>) -> bool {
+        self.entries.get(key).is_some_and(|request| sight.time.0 <= request.ends)
     }
 
     fn insert(&mut self, key: Key, sight: &Sight<'_>, asked: Option<Asked>) {

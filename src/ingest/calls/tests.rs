@@ -253,7 +253,80 @@ fn messages_in_the_wrong_order_tell_the_same_call() {
             0.000 attempt
             5.000 end answered 200 duration=4 by caller"#]],
     );
+    // Its CSeq is past that of the INVITE.
+    check(
+        "5 BYE cseq=2\n0 INVITE\n1 200",
+        expect![[r#"
+            0.000 attempt
+            5.000 end answered 200 by unknown
+            1.000 answer answered 200"#]],
+    );
     check("5 BYE\n6 BYE", expect![""]);
+}
+
+#[test]
+fn a_refusal_that_overtakes_its_invite_is_that_of_the_call() {
+    check(
+        "0.1 486\n0 INVITE\n0.1 ACK\n0.5 INVITE",
+        expect![[r#"
+            0.000 attempt
+            0.100 end busy 486 duration=0 by callee"#]],
+    );
+    // The one on the caller's side counts, and a try is followed by another one.
+    check(
+        "0.1 503 vias=2\n0 INVITE vias=2\n0.2 407\n0 INVITE\n0.4 486 cseq=2 br=b\n0.3 INVITE cseq=2 br=b auth",
+        expect![[r#"
+            0.000 attempt
+            0.400 end busy 486 duration=0 by callee"#]],
+    );
+    check("0.1 407\n0.4 INVITE cseq=2 auth", expect!["0.400 attempt account=anna"]);
+    // Too old to be of the call, or of another request of the callee.
+    check("0 486\n900 INVITE", expect!["900.000 attempt"]);
+    check("0 INVITE\n9 488 cseq=7000 ft=callee tt=caller", expect!["0.000 attempt"]);
+}
+
+#[test]
+fn what_the_last_try_is_answered_counts_and_not_why_there_was_another_one() {
+    check(
+        "0 INVITE\n0.1 422\n0.2 INVITE cseq=2 br=b ft=new\n3 486 cseq=2 br=b ft=new",
+        expect![[r#"
+            0.000 attempt
+            3.000 end busy 486 duration=0 by callee"#]],
+    );
+}
+
+#[test]
+fn clocks_that_differ_make_no_call_end_before_it_begins() {
+    check(
+        "5 INVITE\n4.9 200\n4.8 BYE",
+        expect![[r#"
+            5.000 attempt
+            5.000 answer answered 200
+            5.000 end answered 200 duration=0 by caller"#]],
+    );
+    check(
+        "5 INVITE\n4.9 486",
+        expect![[r#"
+            5.000 attempt
+            5.000 end busy 486 duration=0 by callee"#]],
+    );
+    check(
+        "0 INVITE\n9 180\n5 200\n10 BYE",
+        expect![[r#"
+            0.000 attempt
+            5.000 answer answered 200 setup=5 ring=0
+            10.000 end answered 200 setup=5 ring=0 duration=5 by caller"#]],
+    );
+}
+
+#[test]
+fn a_call_that_was_hung_up_was_not_redirected() {
+    check(
+        "0 INVITE vias=2 br=a\n0 INVITE vias=2 br=b\n1 302 vias=2 br=a\n9 BYE cseq=2\n9.1 INVITE cseq=3",
+        expect![[r#"
+            0.000 attempt
+            9.000 end answered 200 by caller"#]],
+    );
 }
 
 #[test]
@@ -299,6 +372,13 @@ fn guesses_that_do_not_count_up_are_told_each() {
         expect![[r#"
             0.100 register unknown 403 account=anna auth_failed
             0.300 register unknown 403 account=anna auth_failed"#]],
+    );
+    check(
+        "0 REGISTER auth br=a\n0 REGISTER auth br=b\n0.1 403 m=REGISTER br=a\n0.2 403 m=REGISTER br=b
+         0.3 REGISTER auth br=a\n0.4 REGISTER auth br=b\n0.5 403 m=REGISTER br=a\n0.5 403 m=REGISTER br=b",
+        expect![[r#"
+            0.100 register unknown 403 account=anna auth_failed
+            0.200 register unknown 403 account=anna auth_failed"#]],
     );
     check("0 OPTIONS\n0.1 OPTIONS vias=2 br=p\n0.5 OPTIONS", expect!["0.000 options"]);
 }
@@ -385,14 +465,24 @@ fn a_callee_whose_tag_differs_from_hop_to_hop_is_known_by_the_one_the_caller_see
 }
 
 #[test]
-fn a_clock_that_stands_still_makes_no_queue_grow() {
-    let table = CallTable::with_room(0, 1);
-    let mut told = Vec::new();
-    for cseq in 1..100 {
-        see(&table, &format!("0.0 INVITE cseq={cseq}\n0.0 401 cseq={cseq}"), b"", &mut told);
+fn a_call_that_waits_for_another_try_is_told_before_it_is_forgotten_for_want_of_room() {
+    let (table, mut lines) = (CallTable::with_room(1, 1), Vec::new());
+    for i in 0..20 * PARTS {
+        see(&table, &format!("0 INVITE cid={i}\n0 401 cid={i}"), b"", &mut lines);
     }
-    let n_held = table.parts.iter().map(|part| part.lock().unwrap().trying.len()).max().unwrap();
-    assert!((1..=table.parts[0].lock().unwrap().calls_max).contains(&n_held), "{n_held}");
-    table.settle(Timestamp(60_000), |end| told.push(line(&end)));
-    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(table.take_counts().evicted > 0);
+    table.settle(Timestamp(i64::MAX), |told| lines.push(line(&told)));
+    assert_eq!(lines.iter().filter(|l| l.contains(" end ")).count(), 20 * PARTS);
+}
+
+#[test]
+fn a_call_that_is_tried_again_and_again_in_no_time_is_held_once() {
+    let (table, mut lines) = (CallTable::new(1), Vec::new());
+    for cseq in 1..2000 {
+        see(&table, &format!("0 INVITE cseq={cseq}\n0 401 cseq={cseq}"), b"", &mut lines);
+    }
+    let n_held: usize = table.parts.iter().map(|part| part.lock().unwrap().trying.len()).sum();
+    assert!(n_held <= 20, "{n_held} entries for one call");
+    table.settle(Timestamp(i64::MAX), |told| lines.push(line(&told)));
+    assert_eq!(lines, ["0.000 attempt", "0.000 end rejected 401 duration=0 by callee"]);
 }
