@@ -325,6 +325,7 @@ impl Call {
             return;
         }
         let by = match self.caller_tag {
+            _ if from == to => HangupBy::Unknown,
             tag if tag == from => HangupBy::Caller,
             tag if tag == to => HangupBy::Callee,
             _ => HangupBy::Unknown,

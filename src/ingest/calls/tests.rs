@@ -270,6 +270,25 @@ fn a_call_id_that_is_used_again_hides_no_call() {
 }
 
 #[test]
+fn of_two_tags_the_last_counts_and_without_any_nobody_is_told_to_have_hung_up() {
+    // As an IMS core had it: what the callee answered with two tags went on with the second.
+    check(
+        "0 INVITE vias=2\n1 200 vias=2 tt=one;tag=two\n1.5 200 tt=two\n9 BYE tt=two",
+        expect![[r#"
+            0.000 attempt
+            1.000 answer answered 200
+            9.000 end answered 200 duration=8 by caller"#]],
+    );
+    check(
+        "0 INVITE ft=-\n1 200 ft=- tt=-\n9 BYE ft=- tt=-",
+        expect![[r#"
+            0.000 attempt
+            1.000 answer answered 200
+            9.000 end answered 200 duration=8 by unknown"#]],
+    );
+}
+
+#[test]
 fn a_registration_is_told_with_its_answer_and_only_refused_credentials_count_as_such() {
     check(
         "0 REGISTER\n0.1 401 m=REGISTER\n0.2 REGISTER cseq=2 auth\n0.3 200 m=REGISTER cseq=2\n0.4 200 m=REGISTER cseq=2
