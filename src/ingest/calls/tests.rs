@@ -289,6 +289,17 @@ fn of_two_tags_the_last_counts_and_without_any_nobody_is_told_to_have_hung_up() 
 }
 
 #[test]
+fn credentials_of_an_old_nonce_are_not_refused() {
+    check(
+        "0 REGISTER auth\n0.1 401 m=REGISTER +WWW-Authenticate: Digest realm=\"x\", nonce=\"2\", stale=true
+         0.2 REGISTER cseq=2 auth\n0.3 401 m=REGISTER cseq=2 +WWW-Authenticate: Digest realm=\"x\", nonce=\"3\", stale=false",
+        expect![[r#"
+            0.100 register unknown 401 account=anna
+            0.300 register unknown 401 account=anna auth_failed"#]],
+    );
+}
+
+#[test]
 fn a_registration_is_told_with_its_answer_and_only_refused_credentials_count_as_such() {
     check(
         "0 REGISTER\n0.1 401 m=REGISTER\n0.2 REGISTER cseq=2 auth\n0.3 200 m=REGISTER cseq=2\n0.4 200 m=REGISTER cseq=2

@@ -6,6 +6,7 @@ pub(super) enum Header {
     AttestationInfo,
     Authorization,
     CallId,
+    Challenge,
     Contact,
     ContentLength,
     ContentType,
@@ -61,8 +62,10 @@ impl Header {
             // What carriers write who verified the caller's signature, or will sign: DIDWW, Twilio, Oracle, Verizon,
             // Bandwidth.
             (14, b'p') => (b"P-Stir-Verstat", H::Verstat),
+            (16, b'w') => (b"WWW-Authenticate", H::Challenge),
             (16, b'x') => (b"X-Twilio-VerStat", H::Verstat),
             (16, b'a') => (b"Attestation-Info", H::AttestationInfo),
+            (18, b'p') => (b"Proxy-Authenticate", H::Challenge),
             (18, b'x') => (b"X-Attestation-Info", H::AttestationInfo),
             (23, b'p') => (b"P-Attestation-Indicator", H::AttestationInfo),
             (15, b'r') => (b"Remote-Party-ID", H::RemoteParty),
