@@ -95,8 +95,9 @@ const CASES: &[Case] = &[
     capture(
         "hep_real_captures",
         &["hep/streams/real_captures.hep"],
-        "19 calls of 21 years, 11 answered, 7 of them and 4 others ended; 34 registrations, 9 accepted, 9 with \
-         credentials refused; 2 OPTIONS; 5 re-INVITE. Three Call-IDs of 2005 are used again in 2023 and 2024",
+        "19 calls of 21 years: 11 answered, 7 of them hung up; 4 refused or cancelled, 2 given up when their Call-ID came \
+         again, which one of 2005 does three times in 2024; 34 registrations, 9 accepted, 9 with credentials refused; 2 \
+         OPTIONS; 5 re-INVITE",
     ),
     capture(
         "hep_sipp_branch_scenario",

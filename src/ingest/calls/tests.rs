@@ -270,6 +270,24 @@ fn a_call_id_that_is_used_again_hides_no_call() {
 }
 
 #[test]
+fn a_call_id_that_is_used_again_long_after_its_call_is_a_new_call_whoever_looked_in_between() {
+    for others in ["", "150 INVITE cid=2@pbx\n151 486 cid=2@pbx\n"] {
+        let flow = format!("0 INVITE\n1 200\n2 BYE\n100 INVITE\n{others}200 INVITE\n1000 INVITE\n1001 200\n1003 BYE");
+        let lines: Vec<String> = told(&flow).into_iter().filter(|line| !line.contains("2@pbx")).collect();
+        expect![[r#"
+            0.000 attempt
+            1.000 answer answered 200
+            2.000 end answered 200 duration=1 by caller
+            200.000 attempt
+            800.000 end no_answer 408 duration=0 by network
+            1000.000 attempt
+            1001.000 answer answered 200
+            1003.000 end answered 200 duration=2 by caller"#]]
+        .assert_eq(&lines.join("\n"));
+    }
+}
+
+#[test]
 fn of_two_tags_the_last_counts_and_without_any_nobody_is_told_to_have_hung_up() {
     // As an IMS core had it: what the callee answered with two tags went on with the second.
     check(
