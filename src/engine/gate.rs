@@ -4,6 +4,9 @@
 //! One gate serves all lanes. Batches pass it one at a time, in the order that becomes the engine's; those that have
 //! nothing to ask pass without a look at their events.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use super::LaneOptions;
 use super::expiring::Expiring;
 use super::key::{Key, KeyBytes, KeyHasher};
@@ -14,6 +17,12 @@ use super::work::{Answers, Decided, Work};
 use crate::event::{Batch, CallEvent, Direction, Flags, Kind, Number, NumberKind};
 use crate::limits::{CALL_AGE_MS_MAX, CALL_LINGER_MS, CALLS_MAX, DEDUP_ENTRIES_MAX, DEDUP_SPAN_MS, VERDICT_REPEAT_MS};
 use crate::policy::{Action, DynamicLists, View};
+
+/// 128 bits of hash of a customer and a Call-ID, or of an event.
+type Id = [u64; 2];
+
+/// Events whose calls are looked up together.
+const TOUCHED: usize = 16;
 
 /// Numbers that made an emergency call and may be called back. More than can be real; the oldest goes.
 const CALLBACKS_MAX: usize = 65_536;
@@ -26,12 +35,13 @@ pub(crate) struct Gate {
     /// By customer and number, as two words.
     callbacks: Expiring<(u32, u64), ()>,
     /// Events seen, per gateway, by 128 bits of hash.
-    seen: Vec<Option<Expiring<u128, ()>>>,
-    calls: Expiring<u128, Call>,
+    seen: Vec<Option<Expiring<Id, ()>>>,
+    calls: Expiring<Id, Call>,
     /// Calls of verdict feeds that do not merge, for as long as a request may be repeated.
-    asked: Expiring<u128, Call>,
+    asked: Expiring<Id, Call>,
     /// Calls that are up, with the keys they hold of `concurrent` rules.
-    up: Expiring<u128, Up>,
+    up: Expiring<Id, Up>,
+    long_keys: LongKeys,
     free_slots: Vec<u32>,
     slots: u32,
     nothing: DynamicLists,
@@ -42,20 +52,19 @@ pub(crate) struct Gate {
 }
 
 /// What is known of a call that several feeds may tell of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Call {
     /// Where its verdict is kept, see [`super::work::Answers`].
     slot: u32,
     phases: Flags,
     /// The diverting number of its attempt: another one makes a new attempt (302, REFER).
     diverting: Number,
-    started: i64,
 }
 
 #[derive(Debug, Default)]
 struct Up {
     ended: bool,
-    keys: Vec<UpKey>,
+    keys: Box<[UpKey]>,
 }
 
 #[derive(Debug)]
@@ -63,7 +72,32 @@ struct UpKey {
     counter: u16,
     hash: u64,
     key: Key,
-    long: Box<[u8]>,
+    /// Shared by the calls of a key: domains and trunks have many.
+    long: Option<Arc<[u8]>>,
+}
+
+/// Long keys of late, each kept once for all its calls.
+#[derive(Debug, Default)]
+struct LongKeys(HashMap<u64, Arc<[u8]>>);
+
+/// Keys past these are forgotten all at once; the calls that have them keep them.
+const LONG_KEYS_MAX: usize = 4096;
+
+impl LongKeys {
+    fn share(&mut self, hash: u64, bytes: Box<[u8]>) -> Option<Arc<[u8]>> {
+        if bytes.is_empty() {
+            return None;
+        }
+        if let Some(shared) = self.0.get(&hash).filter(|shared| ***shared == *bytes) {
+            return Some(Arc::clone(shared));
+        }
+        if self.0.len() >= LONG_KEYS_MAX {
+            self.0.clear();
+        }
+        let shared: Arc<[u8]> = bytes.into();
+        self.0.insert(hash, Arc::clone(&shared));
+        Some(shared)
+    }
 }
 
 impl Gate {
@@ -76,6 +110,7 @@ impl Gate {
             calls: Expiring::new(CALLS_MAX),
             asked: Expiring::new(CALLS_MAX),
             up: Expiring::new(CALLS_MAX),
+            long_keys: LongKeys::default(),
             free_slots: Vec::new(),
             slots: 0,
             nothing: DynamicLists::default(),
@@ -97,49 +132,75 @@ impl Gate {
         if options.merge || options.verdict {
             work.slots.resize(events.len(), Work::NO_SLOT);
         }
-        for (i, event) in events.iter_mut().enumerate() {
-            if options.dedup && self.is_duplicate(event, &work.batch) {
-                event.flags.set(Flags::DUPLICATE);
-                work.duplicates += 1;
-                if let Some(slot) = self.known_slot(event, &work.batch, options) {
-                    event.flags.set(Flags::REPEATED);
-                    work.slots[i] = slot;
+        let knows_calls = options.merge || options.verdict || plan.has_call_rules;
+        for (n, chunk) in events.chunks_mut(TOUCHED).enumerate() {
+            let ids = if knows_calls { self.touch(chunk, &work.batch, options, plan) } else { [None; TOUCHED] };
+            for ((event, id), i) in chunk.iter_mut().zip(ids).zip(n * TOUCHED..) {
+                if options.dedup && self.is_duplicate(event, &work.batch) {
+                    event.flags.set(Flags::DUPLICATE);
+                    work.duplicates += 1;
+                    if let Some(slot) = self.known_slot(event, id, options) {
+                        event.flags.set(Flags::REPEATED);
+                        work.slots[i] = slot;
+                    }
+                    continue;
                 }
-                continue;
-            }
-            self.emergency(event, &work.batch);
-            let mut is_diverted = false;
-            if options.merge {
-                (work.slots[i], is_diverted) = self.merge(event, &work.batch, options.both_legs);
-                if plan.minds_blocked && !plan.is_coupled && work.slots[i] != Work::NO_SLOT {
-                    self.mind_block(event, &work.batch, work.slots[i], plan);
+                self.emergency(event, &work.batch);
+                let mut is_diverted = false;
+                if options.merge {
+                    (work.slots[i], is_diverted) = self.merge(event, id, &work.batch, options.both_legs);
+                    if plan.minds_blocked && !plan.is_coupled && work.slots[i] != Work::NO_SLOT {
+                        self.mind_block(event, &work.batch, work.slots[i], plan);
+                    }
+                } else if options.verdict && event.kind == Kind::Attempt {
+                    work.slots[i] = self.ask_again(event, id);
                 }
-            } else if options.verdict && event.kind == Kind::Attempt {
-                work.slots[i] = self.ask_again(event, &work.batch);
-            }
-            if drops_records && event.flags.has(Flags::B_RECORD) {
-                event.flags.set(Flags(Flags::ATTEMPT_SEEN.0 | Flags::ANSWER_SEEN.0 | Flags::END_SEEN.0));
-            }
-            if plan.has_call_rules && !(options.merge && !options.both_legs && is_b_leg(event, &work.batch)) {
-                self.follow(event, i as u32, is_diverted, work, plan);
+                if drops_records && event.flags.has(Flags::B_RECORD) {
+                    event.flags.set(Flags(Flags::ATTEMPT_SEEN.0 | Flags::ANSWER_SEEN.0 | Flags::END_SEEN.0));
+                }
+                if plan.has_call_rules && !(options.merge && !options.both_legs && is_b_leg(event, &work.batch)) {
+                    self.follow(event, id, i as u32, is_diverted, work, plan);
+                }
             }
         }
         work.batch.events = events;
     }
 
-    fn id(&mut self, words: [u64; 2], texts: [&[u8]; 2]) -> u128 {
+    fn id(&mut self, words: [u64; 2], texts: [&[u8]; 2]) -> Id {
         self.scratch.clear();
         for text in texts {
             self.scratch.extend_from_slice(text);
             self.scratch.extend_from_slice(&(text.len() as u64).to_le_bytes());
         }
         words.iter().for_each(|w| self.scratch.extend_from_slice(&w.to_le_bytes()));
-        self.hasher.hash_wide(&self.scratch)
+        let wide = self.hasher.hash_wide(&self.scratch);
+        [wide as u64, (wide >> 64) as u64]
     }
 
-    fn call_id(&mut self, event: &CallEvent, batch: &Batch, b_leg: bool) -> Option<u128> {
-        let id = batch.text(event.call_id);
-        (!id.is_empty()).then(|| self.id([u64::from(event.customer.0), u64::from(b_leg)], [id, &[]]))
+    /// The calls of some events. What is known of them is looked at for all of them first: the memory of a million calls
+    /// is far away, and many ways to it take no longer than one.
+    fn touch(
+        &mut self,
+        events: &[CallEvent],
+        batch: &Batch,
+        options: LaneOptions,
+        plan: &Plan,
+    ) -> [Option<Id>; TOUCHED] {
+        let mut ids = [None; TOUCHED];
+        for (id, event) in ids.iter_mut().zip(events) {
+            let call_id = batch.text(event.call_id);
+            if !call_id.is_empty() {
+                let b_leg = u64::from(is_b_leg(event, batch));
+                *id = Some(self.id([u64::from(event.customer.0), b_leg], [call_id, &[]]));
+            }
+        }
+        let mut seen = 0;
+        for id in ids.iter().flatten() {
+            seen ^= if options.merge { self.calls.touch(id) } else { 0 };
+            seen ^= if plan.has_call_rules { self.up.touch(id) } else { 0 };
+        }
+        std::hint::black_box(seen);
+        ids
     }
 
     fn is_duplicate(&mut self, event: &CallEvent, batch: &Batch) -> bool {
@@ -197,7 +258,7 @@ impl Gate {
 
     /// 2.9 point 15: at most one attempt, one answer and one end a call, whatever feeds told of it. Gives the slot of
     /// its verdict, and whether the call begins anew because it was diverted.
-    fn merge(&mut self, event: &mut CallEvent, batch: &Batch, both_legs: bool) -> (u32, bool) {
+    fn merge(&mut self, event: &mut CallEvent, id: Option<Id>, batch: &Batch, both_legs: bool) -> (u32, bool) {
         let b_leg = is_b_leg(event, batch);
         let counted = match event.kind {
             Kind::Attempt => Flags::ATTEMPT_SEEN,
@@ -212,7 +273,7 @@ impl Gate {
             event.flags.set(counted);
             return (Work::NO_SLOT, false);
         }
-        let Some(id) = self.call_id(event, batch, b_leg) else { return (Work::NO_SLOT, false) };
+        let Some(id) = id else { return (Work::NO_SLOT, false) };
         let at = event.time.0;
         let over = counted.has(Flags::END_SEEN);
         let Some(call) = self.calls.get_mut(&id, at) else {
@@ -220,7 +281,7 @@ impl Gate {
                 return (Work::NO_SLOT, false);
             }
             let slot = self.take_slot();
-            let call = Call { slot, phases: counted, diverting: event.diverting.number, started: at };
+            let call = Call { slot, phases: counted, diverting: event.diverting.number };
             let ends = at + if over { CALL_LINGER_MS } else { CALL_AGE_MS_MAX };
             let free = &mut self.free_slots;
             self.calls.insert(id, call, at, ends, |gone| free.push(gone.slot));
@@ -245,13 +306,13 @@ impl Gate {
         }
         let ended_before = call.phases.has(Flags::END_SEEN);
         call.phases.set(counted);
-        let (slot, started) = (call.slot, call.started);
+        let slot = call.slot;
         if diverted {
             self.calls.set_end(&id, at + CALL_AGE_MS_MAX);
         } else if over && !ended_before {
             self.calls.set_end(&id, at + CALL_LINGER_MS);
         } else if event.kind == Kind::Interim && !ended_before {
-            self.calls.prolong(&id, at.max(started) + CALL_AGE_MS_MAX);
+            self.calls.prolong(&id, at + CALL_AGE_MS_MAX);
         }
         (slot, diverted)
     }
@@ -273,22 +334,19 @@ impl Gate {
     }
 
     /// Where the verdict of a call is kept whose event came twice: a duplicate must not be the way past a block.
-    fn known_slot(&mut self, event: &CallEvent, batch: &Batch, options: LaneOptions) -> Option<u32> {
-        let at = event.time.0;
-        let b_leg = is_b_leg(event, batch);
+    fn known_slot(&mut self, event: &CallEvent, id: Option<Id>, options: LaneOptions) -> Option<u32> {
+        let (at, id) = (event.time.0, id?);
         if options.merge {
-            let id = self.call_id(event, batch, b_leg)?;
             let call = self.calls.get_mut(&id, at)?;
             return call.phases.has(Flags::ATTEMPT_SEEN).then_some(call.slot);
         }
         let asks = options.verdict && event.kind == Kind::Attempt;
-        let id = if asks { self.call_id(event, batch, false)? } else { return None };
-        self.asked.get_mut(&id, at).map(|call| call.slot)
+        if asks { self.asked.get_mut(&id, at).map(|call| call.slot) } else { None }
     }
 
     /// 2.9 point 16: the same question again, on a feed that does not merge.
-    fn ask_again(&mut self, event: &mut CallEvent, batch: &Batch) -> u32 {
-        let Some(id) = self.call_id(event, batch, false) else { return Work::NO_SLOT };
+    fn ask_again(&mut self, event: &mut CallEvent, id: Option<Id>) -> u32 {
+        let Some(id) = id else { return Work::NO_SLOT };
         let at = event.time.0;
         if let Some(call) = self.asked.get_mut(&id, at) {
             event.flags.set(Flags::ATTEMPT_SEEN);
@@ -296,7 +354,7 @@ impl Gate {
             return call.slot;
         }
         let slot = self.take_slot();
-        let call = Call { slot, phases: Flags::ATTEMPT_SEEN, diverting: Number::ABSENT, started: at };
+        let call = Call { slot, phases: Flags::ATTEMPT_SEEN, diverting: Number::ABSENT };
         let free = &mut self.free_slots;
         self.asked.insert(id, call, at, at + VERDICT_REPEAT_MS, |gone| free.push(gone.slot));
         slot
@@ -304,9 +362,16 @@ impl Gate {
 
     /// Which calls are up, for `concurrent`: a set of call ids, never a counter. The keys a call was counted under are
     /// kept, since its end may not repeat the fields they come from.
-    fn follow(&mut self, event: &CallEvent, index: u32, is_diverted: bool, work: &mut Work, plan: &Plan) {
-        let b_leg = is_b_leg(event, &work.batch);
-        let Some(id) = self.call_id(event, &work.batch, b_leg) else { return };
+    fn follow(
+        &mut self,
+        event: &CallEvent,
+        id: Option<Id>,
+        index: u32,
+        is_diverted: bool,
+        work: &mut Work,
+        plan: &Plan,
+    ) {
+        let Some(id) = id else { return };
         let at = event.time.0;
         let seen = |phase| event.flags.has(phase);
         match event.kind {
@@ -317,30 +382,33 @@ impl Gate {
                 if self.up.get_mut(&id, at).is_some_and(|up| !(is_diverted && up.ended)) {
                     return;
                 }
-                let mut up = Up::default();
-                let call = self.hasher.hash_bytes(&id.to_le_bytes()) >> 1;
+                let mut keys = Vec::with_capacity(plan.call_counters.len());
+                let call = (id[0] ^ id[1].rotate_left(32)) >> 1;
                 for counter in &plan.call_counters {
                     let keyed =
                         prepare::call_key(event, &work.batch, &mut work.key_bytes, plan, *counter, &self.nothing);
                     let Some((hash, key)) = keyed else { continue };
                     let hit = Hit { hash, key, value: call, time: at, event: index, act: Act::Count };
                     work.call_hits.push((*counter, hit));
-                    up.keys.push(UpKey { counter: *counter, hash, key, long: key.long_bytes(&work.key_bytes) });
+                    let long = self.long_keys.share(hash, key.long_bytes(&work.key_bytes));
+                    keys.push(UpKey { counter: *counter, hash, key, long });
                 }
+                let up = Up { ended: false, keys: keys.into_boxed_slice() };
                 self.up.insert(id, up, at, at + CALL_AGE_MS_MAX, |_| {});
             }
             Kind::End | Kind::Cdr | Kind::Interim => {
                 let act = if event.kind == Kind::Interim { Act::Refresh } else { Act::Remove };
-                let call = self.hasher.hash_bytes(&id.to_le_bytes()) >> 1;
+                let call = (id[0] ^ id[1].rotate_left(32)) >> 1;
                 let Some(up) = self.up.get_mut(&id, at) else {
                     if event.kind == Kind::End {
                         // Its attempt may still come, and must not count for twelve hours.
-                        self.up.insert(id, Up { ended: true, keys: Vec::new() }, at, at + CALL_LINGER_MS, |_| {});
+                        self.up.insert(id, Up { ended: true, keys: Box::default() }, at, at + CALL_LINGER_MS, |_| {});
                     }
                     return;
                 };
                 for up_key in &up.keys {
-                    let key = up_key.key.restore(&up_key.long, &mut work.key_bytes);
+                    let long = up_key.long.as_deref().unwrap_or_default();
+                    let key = up_key.key.restore(long, &mut work.key_bytes);
                     let hit = Hit { hash: up_key.hash, key, value: call, time: at, event: index, act };
                     work.call_hits.push((up_key.counter, hit));
                 }
@@ -348,7 +416,7 @@ impl Gate {
                     return;
                 }
                 if act == Act::Remove {
-                    *up = Up { ended: true, keys: Vec::new() };
+                    *up = Up { ended: true, keys: Box::default() };
                     self.up.set_end(&id, at + CALL_LINGER_MS);
                 } else {
                     self.up.prolong(&id, at + CALL_AGE_MS_MAX);

@@ -204,12 +204,20 @@ impl DialPlan {
         }
     }
 
-    /// The commonest form there is, `+` and digits, and whether it is an emergency number; `None` for every other.
-    /// Gives what [`DialPlan::normalise`] gives.
+    /// The commonest forms there are, `+` and digits, alone or as the user of a SIP URI, and whether it is an emergency
+    /// number; `None` for every other. Gives what [`DialPlan::normalise`] gives.
     #[inline]
     pub(crate) fn international_number(&self, raw: &[u8]) -> Option<(Number, bool)> {
-        let (b'+', digits) = raw.split_first()? else { return None };
-        let number = Number::e164(digits)?;
+        let number = match raw.split_first()? {
+            (b'+', digits) => Number::e164(digits)?,
+            _ => {
+                let after = raw.strip_prefix(b"sip:+")?;
+                let (number, len) = Number::leading_e164(after)?;
+                // Whatever stands with the number may mean something, and so may a host: `anonymous.invalid`.
+                let is_plain = matches!(after.get(len..)?, [b'@', host, ..] if !host.eq_ignore_ascii_case(&b'a'));
+                return (is_plain && len > EMERGENCY_E164_DIGITS_MAX as usize).then_some((number, false));
+            }
+        };
         Some((number, self.is_emergency_e164(number)))
     }
 
@@ -642,6 +650,10 @@ mod tests {
             &[
                 ("tel:+46-70-123-45-67", "e164 +46701234567"),
                 (r#""Bob" <sip:+46701234567@x;user=phone>"#, "e164 +46701234567"),
+                ("sip:+46701234567@10.0.0.1:5060;user=phone", "e164 +46701234567"),
+                ("sip:+46701234567:secret@10.0.0.1:5060", "e164 +46701234567"),
+                ("sip:+46701234567@Anonymous.invalid", "anonymous built [anonymous]"),
+                ("sip:+46112@sos.example", "e164 +46112 !"),
                 ("sip:%2B46701234567@example.com", "e164 +46701234567"),
                 ("sips:2001@pbx", "short [2001]"),
                 ("sip:alice@example.com", "invalid [alice]"),

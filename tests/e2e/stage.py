@@ -2,7 +2,7 @@
 
 A script ends with 0 when all is well, 1 when not, and 77 when it cannot run here; then its last line says why.
 """
-import json, os, pathlib, shutil, signal, socket, subprocess, sys, tempfile, time, urllib.request
+import contextlib, json, os, pathlib, shutil, signal, socket, subprocess, sys, tempfile, time, urllib.request
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 RINGFENCE = os.environ.get("RINGFENCE", str(PROJECT / "target/release/ringfence"))
@@ -100,8 +100,13 @@ class Stage:
             try:
                 program.wait(seconds)
             except subprocess.TimeoutExpired:
+                # Processes of its own would outlive it.
+                children = pathlib.Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split()
                 program.kill()
                 program.wait()
+                for child in map(int, children):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(child, signal.SIGKILL)
         return program.returncode
 
     def serve(self, rules, feed="", more=""):

@@ -4,7 +4,8 @@
 //! call is judged on the hop nearest to the caller: there a proxy has one request and one final answer, wherever it
 //! searched for the callee.
 
-use super::parties::{Parties, unpack};
+use super::packed::{Packed, Words};
+use super::parties::Parties;
 use super::{Hop, Key, Sight, Told, tag_hash};
 use crate::clock::Timestamp;
 use crate::event::{CallEvent, HangupBy, Kind, Status};
@@ -30,6 +31,8 @@ pub(super) struct Call {
     caller_tag: u32,
     /// Of the callee that answered; 0: not known.
     callee_tag: u32,
+    /// The request within the call that was told last.
+    refreshed: u32,
     first: Branch,
     /// Branches of a proxy that tries several callees at once or in turn, where nothing nearer to the caller is seen.
     #[allow(clippy::box_collection, reason = "rare, and 16 bytes more in each of a million calls")]
@@ -41,7 +44,7 @@ pub(super) struct Call {
     state: u8,
     /// How often this Call-ID was used for a new call.
     uses: u16,
-    parties: Box<[u8]>,
+    parties: Packed,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,6 +64,8 @@ const HELD: u8 = 1 << 4;
 /// Hung up before its beginning was seen.
 const HUNG_UP: u8 = 1 << 5;
 const B_LEG: u8 = 1 << 6;
+/// The callee's tag is the one that the caller was shown.
+const CALLEE_KNOWN: u8 = 1 << 7;
 
 impl Call {
     /// Of which this is the first that is seen.
@@ -76,6 +81,7 @@ impl Call {
             cseq: sight.message.cseq,
             caller_tag: tag_hash(sight.message.from.tag),
             callee_tag: 0,
+            refreshed: 0,
             first: Branch { hash: branch, failed: false },
             more: None,
             n_vias,
@@ -83,7 +89,7 @@ impl Call {
             q850: 0,
             state: if is_b_leg { B_LEG } else { 0 },
             uses: 0,
-            parties: Box::default(),
+            parties: Packed::default(),
         }
     }
 
@@ -109,17 +115,17 @@ impl Call {
     }
 
     /// An INVITE without a tag in To.
-    pub(super) fn invited(&mut self, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) {
+    pub(super) fn invited(&mut self, sight: &Sight<'_>, words: &mut Words, tell: &mut impl FnMut(Told<'_>)) {
         let message = sight.message;
         if !self.has(ATTEMPT) {
-            return self.begin(sight, tell);
+            return self.begin(sight, words, tell);
         }
         if self.has(END) {
             let is_redirected = !self.has(ANSWER) && (300..400).contains(&self.code) && message.cseq > self.cseq;
             // Whoever uses a Call-ID again does not hide a call by it.
             let is_other = tag_hash(message.from.tag) != self.caller_tag;
             if is_redirected || is_other {
-                self.begin_again(sight, is_redirected, tell);
+                self.begin_again(sight, is_redirected, words, tell);
             }
             return;
         }
@@ -135,7 +141,7 @@ impl Call {
             (self.first, self.more) = (Branch { hash: hop.branch, failed: false }, None);
             if is_next_try {
                 self.resume();
-                self.note_account(sight);
+                self.note_account(sight, words);
             }
         } else if message.cseq == self.cseq && hop.n_vias == self.n_vias && self.branch(hop.branch).is_none() {
             let more = self.more.get_or_insert_default();
@@ -146,47 +152,53 @@ impl Call {
         }
     }
 
-    fn begin(&mut self, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) {
+    fn begin(&mut self, sight: &Sight<'_>, words: &mut Words, tell: &mut impl FnMut(Told<'_>)) {
         let parties = Parties::of_request(sight.message, sight.source);
-        self.start(sight, &parties);
+        self.start(sight, &parties, words);
         self.tell(Kind::Attempt, sight.time, sight.message.call_id, parties, tell);
         if self.has(HUNG_UP) && !self.has(END) {
             let ended = Timestamp(self.held_at.max(self.at));
-            self.end(ended, HangupBy::Unknown, tell);
+            self.end(ended, HangupBy::Unknown, sight.message.call_id, words, tell);
         }
     }
 
-    fn start(&mut self, sight: &Sight<'_>, parties: &Parties<'_>) {
+    fn start(&mut self, sight: &Sight<'_>, parties: &Parties<'_>, words: &mut Words) {
         let before = self.at;
         self.at = sight.time.0;
         let moved = |offset: Option<u32>| offset.map(|ms| offset_ms(self.at, before.saturating_add(i64::from(ms))));
         (self.progress_ms, self.answered_ms) = (moved(self.progress_ms), moved(self.answered_ms));
         self.caller_tag = tag_hash(sight.message.from.tag);
-        self.parties = parties.pack(sight.message.call_id);
+        self.parties = Packed::new(parties, sight.message.call_id, words);
         self.state |= ATTEMPT;
     }
 
     /// A call that went on elsewhere after a 3xx, or another one of the same Call-ID.
-    fn begin_again(&mut self, sight: &Sight<'_>, is_redirected: bool, tell: &mut impl FnMut(Told<'_>)) {
+    fn begin_again(
+        &mut self,
+        sight: &Sight<'_>,
+        is_redirected: bool,
+        words: &mut Words,
+        tell: &mut impl FnMut(Told<'_>),
+    ) {
         let old = std::mem::take(&mut self.parties);
         let mut parties = Parties::of_request(sight.message, sight.source);
         if is_redirected && parties.diverting.is_empty() {
-            parties.diverting = unpack(&old).0.callee;
+            parties.diverting = old.unpack(words).0.callee.into_owned().into();
         }
         let uses = if is_redirected { self.uses } else { self.uses.saturating_add(1) };
         let is_b_leg = self.has(B_LEG);
         *self = Call { uses, ..Call::new(self.key, sight, is_b_leg) };
-        self.start(sight, &parties);
+        self.start(sight, &parties, words);
         self.tell(Kind::Attempt, sight.time, sight.message.call_id, parties, tell);
     }
 
     /// The credentials come with the second try.
-    fn note_account(&mut self, sight: &Sight<'_>) {
+    fn note_account(&mut self, sight: &Sight<'_>, words: &mut Words) {
         let Some(username) = sight.message.username() else { return };
-        let (mut parties, call_id) = unpack(&self.parties);
-        if parties.account.is_empty() {
-            parties.account = String::from_utf8_lossy(username).into_owned().into_bytes().into();
-            self.parties = parties.pack(call_id);
+        let mut kept = self.parties.unpack(words).0.into_owned();
+        if kept.account.is_empty() {
+            kept.account = String::from_utf8_lossy(username).into_owned().into_bytes().into();
+            self.parties = Packed::new(&kept, sight.message.call_id, words);
         }
     }
 
@@ -207,13 +219,16 @@ impl Call {
     }
 
     /// A 2xx to the INVITE.
-    pub(super) fn accepted(&mut self, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) {
-        if self.has(ANSWER) || sight.message.cseq < self.cseq {
+    pub(super) fn accepted(&mut self, sight: &Sight<'_>, words: &mut Words, tell: &mut impl FnMut(Told<'_>)) {
+        if sight.message.cseq < self.cseq {
+            return;
+        }
+        self.note_callee(sight);
+        if self.has(ANSWER) {
             return;
         }
         self.resume();
         self.answered_ms = Some(offset_ms(self.at, sight.time.0));
-        self.callee_tag = tag_hash(sight.message.to.tag);
         self.state |= ANSWER;
         if !self.has(END) {
             self.ends = sight.time.0.saturating_add(CALL_AGE_MS_MAX).max(self.ends);
@@ -222,19 +237,38 @@ impl Call {
             // Its INVITE was not seen. The response went to whoever sent it.
             let message = sight.message;
             let parties = Parties { source: sight.destination, ..Parties::of_dialog(&message.from, &message.to) };
-            self.parties = parties.pack(message.call_id);
+            self.parties = Packed::new(&parties, &[], words);
         }
-        let packed = std::mem::take(&mut self.parties);
-        let (parties, call_id) = unpack(&packed);
-        self.tell(Kind::Answer, sight.time, call_id, parties, tell);
-        self.parties = packed;
+        let (parties, _) = self.parties.unpack(words);
+        self.tell(Kind::Answer, sight.time, sight.message.call_id, parties, tell);
+        // From here on whatever tells of it says its Call-ID.
+        self.parties.drop_call_id();
         if self.has(HUNG_UP) && !self.has(END) {
-            self.end(Timestamp(self.held_at.max(sight.time.0)), HangupBy::Unknown, tell);
+            let ended = Timestamp(self.held_at.max(sight.time.0));
+            self.end(ended, HangupBy::Unknown, sight.message.call_id, words, tell);
+        }
+    }
+
+    /// The callee by the tag that the first 2xx has where the caller sees it: an agent between may give it another.
+    fn note_callee(&mut self, sight: &Sight<'_>) {
+        let hop = sight.hop();
+        let is_near = hop.n_vias == self.n_vias && self.branch(hop.branch).is_some();
+        if !self.has(ANSWER) || is_near && !self.has(CALLEE_KNOWN) {
+            self.callee_tag = tag_hash(sight.message.to.tag);
+        }
+        if is_near {
+            self.state |= CALLEE_KNOWN;
         }
     }
 
     /// A final answer of 300 and above to the INVITE. Says how long to wait for another try, if it is to be waited for.
-    pub(super) fn refused(&mut self, code: u16, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) -> Option<i64> {
+    pub(super) fn refused(
+        &mut self,
+        code: u16,
+        sight: &Sight<'_>,
+        words: &mut Words,
+        tell: &mut impl FnMut(Told<'_>),
+    ) -> Option<i64> {
         let hop = sight.hop();
         if !self.is_open() || sight.message.cseq != self.cseq || hop.n_vias != self.n_vias {
             return None;
@@ -260,7 +294,7 @@ impl Call {
         if wait_ms > 0 {
             return self.hold(sight.time.0, wait_ms);
         }
-        self.end(sight.time, self.refused_by(), tell);
+        self.end(sight.time, self.refused_by(), sight.message.call_id, words, tell);
         None
     }
 
@@ -273,11 +307,13 @@ impl Call {
         }
     }
 
-    /// A CANCEL: over, unless an answer crosses it.
+    /// A CANCEL: over, unless an answer crosses it. One with another branch than the caller's INVITE is a proxy's, that
+    /// has an answer elsewhere or has waited enough.
     pub(super) fn cancelled(&mut self, sight: &Sight<'_>) -> Option<i64> {
         if !self.is_open() || sight.message.cseq != self.cseq || self.has(CANCELLED) {
             return None;
         }
+        self.branch(sight.hop().branch)?;
         self.state |= CANCELLED;
         self.q850 = sight.message.reason.q850.unwrap_or(self.q850);
         self.hold(sight.time.0, SIP_TRANSACTION_MS)
@@ -290,26 +326,26 @@ impl Call {
     }
 
     /// Nothing came that would have gone on with it: it was over when it seemed so.
-    pub(super) fn let_go(&mut self, tell: &mut impl FnMut(Told<'_>)) {
+    pub(super) fn let_go(&mut self, words: &mut Words, tell: &mut impl FnMut(Told<'_>)) {
         if self.has(HELD) && !self.has(END) {
             self.resume();
-            self.end(Timestamp(self.held_at), self.refused_by(), tell);
+            self.end(Timestamp(self.held_at), self.refused_by(), &[], words, tell);
         }
     }
 
     /// Neither answered nor refused for longer than any proxy waits: its messages were lost, or nobody was there.
-    pub(super) fn give_up(&mut self, tell: &mut impl FnMut(Told<'_>)) {
+    pub(super) fn give_up(&mut self, words: &mut Words, tell: &mut impl FnMut(Told<'_>)) {
         if self.is_open() {
             let end = Timestamp(self.at.saturating_add(SIP_SETUP_MS_MAX));
             if self.code == 0 && !self.has(CANCELLED) {
                 self.code = 408;
             }
-            self.end(end, HangupBy::Network, tell);
+            self.end(end, HangupBy::Network, &[], words, tell);
         }
     }
 
     /// A BYE of either side.
-    pub(super) fn hung_up(&mut self, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) {
+    pub(super) fn hung_up(&mut self, sight: &Sight<'_>, words: &mut Words, tell: &mut impl FnMut(Told<'_>)) {
         let tags = [sight.message.from.tag, sight.message.to.tag].map(tag_hash);
         let [from, to] = tags;
         // A fork that answered too late is hung up on; the call goes on.
@@ -333,29 +369,44 @@ impl Call {
         // Who hangs up a call was in it, whether or not its answer was seen.
         self.state |= HUNG_UP;
         self.resume();
-        self.end(sight.time, by, tell);
+        self.end(sight.time, by, sight.message.call_id, words, tell);
     }
 
     /// A request within the call: it is still up.
-    pub(super) fn refreshed(&mut self, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) {
+    pub(super) fn refreshed(&mut self, sight: &Sight<'_>, words: &mut Words, tell: &mut impl FnMut(Told<'_>)) {
         if !self.has(ANSWER) || self.has(END) {
             return;
         }
+        // Sent again, or on another hop.
+        let told = tag_hash(sight.message.from.tag) ^ sight.message.cseq;
+        if std::mem::replace(&mut self.refreshed, told) == told {
+            return;
+        }
         self.ends = self.ends.max(sight.time.0.saturating_add(CALL_AGE_MS_MAX));
-        let (parties, call_id) = unpack(&self.parties);
-        self.tell(Kind::Interim, sight.time, call_id, parties, tell);
+        let (parties, _) = self.parties.unpack(words);
+        self.tell(Kind::Interim, sight.time, sight.message.call_id, parties, tell);
     }
 
-    fn end(&mut self, time: Timestamp, by: HangupBy, tell: &mut impl FnMut(Told<'_>)) {
+    /// An empty `call_id` is the one that was kept.
+    fn end(
+        &mut self,
+        time: Timestamp,
+        by: HangupBy,
+        call_id: &[u8],
+        words: &mut Words,
+        tell: &mut impl FnMut(Told<'_>),
+    ) {
         self.state |= END;
         self.ends = time.0.saturating_add(CALL_LINGER_MS);
         let packed = std::mem::take(&mut self.parties);
-        let (parties, call_id) = unpack(&packed);
+        let (parties, kept_id) = packed.unpack(words);
         let mut event = self.event(Kind::End, time);
         event.hangup_by = by;
-        self.pass_on(event, call_id, parties, tell);
+        self.pass_on(event, if call_id.is_empty() { kept_id } else { call_id }, parties, tell);
         // What is left is only there to be known again; but a 3xx needs to know whom it diverted.
-        self.parties = if (300..400).contains(&self.code) { packed } else { Box::default() };
+        if (300..400).contains(&self.code) {
+            self.parties = packed;
+        }
         self.more = None;
     }
 

@@ -4,6 +4,7 @@
 //! in it ends by a time of its own. Event time alone counts: nothing here reads a clock.
 
 mod call;
+mod packed;
 mod parties;
 mod requests;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use crate::clock::Timestamp;
 use crate::event::{CallEvent, Kind};
 use crate::limits::{CALLS_MAX, SIP_HUNT_MS, SIP_SETUP_MS_MAX, SIP_TRANSACTION_MS};
 use call::Call;
+use packed::Words;
 use requests::Requests;
 
 /// Parts of the table, each with a lock: feeds meet only where they tell of calls of the same part.
@@ -105,6 +107,7 @@ struct Part {
     hunting: VecDeque<Held>,
     trying: VecDeque<Held>,
     requests: Requests,
+    words: Words,
     n_expired: u64,
     n_evicted: u64,
 }
@@ -141,26 +144,31 @@ impl CallTable {
         match (message.start, message.cseq_method) {
             (Start::Request { method: b"INVITE", .. }, _) if message.to.tag.is_empty() => {
                 let is_b_leg = self.is_b_leg(sight);
-                enter().call_or_new(key, sight, is_b_leg, &mut tell).invited(sight, &mut tell);
+                let mut part = enter();
+                let (call, words) = part.call_or_new(key, sight, is_b_leg, &mut tell);
+                call.invited(sight, words, &mut tell);
             }
             (Start::Request { method: b"INVITE" | b"UPDATE", .. }, _) => {
-                if let Some((call, _)) = enter().call(key) {
-                    call.refreshed(sight, &mut tell);
+                if let Some((call, _, words)) = enter().call(key) {
+                    call.refreshed(sight, words, &mut tell);
                 }
             }
             (Start::Request { method: b"CANCEL", .. }, _) => {
                 let mut part = enter();
-                if let Some((call, slot)) = part.call(key)
+                if let Some((call, slot, _)) = part.call(key)
                     && let Some(wait_ms) = call.cancelled(sight)
                 {
                     self.hold(&mut part, slot, key, wait_ms);
                 }
             }
             (Start::Request { method: b"BYE", .. }, _) => {
-                enter().call_or_new(key, sight, false, &mut tell).hung_up(sight, &mut tell);
+                let mut part = enter();
+                let (call, words) = part.call_or_new(key, sight, false, &mut tell);
+                call.hung_up(sight, words, &mut tell);
             }
             (Start::Request { method: b"REGISTER", .. }, _) => {
-                enter().requests.ask(self.transaction(key, sight), sight);
+                let Part { requests, words, .. } = &mut *enter();
+                requests.ask(self.transaction(key, sight), sight, words);
             }
             (Start::Request { method: b"OPTIONS", .. }, _) => {
                 enter().requests.tell(Kind::Options, self.transaction(key, sight), sight, &mut tell);
@@ -170,7 +178,8 @@ impl CallTable {
             }
             (Start::Response { code: 200.., .. }, b"REGISTER") => {
                 let Start::Response { code, .. } = message.start else { return };
-                enter().requests.answer(code, self.transaction(key, sight), sight, &mut tell);
+                let Part { requests, words, .. } = &mut *enter();
+                requests.answer(code, self.transaction(key, sight), sight, words, &mut tell);
             }
             (Start::Response { code, .. }, b"INVITE") => {
                 let mut part = enter();
@@ -184,14 +193,17 @@ impl CallTable {
         match code {
             ..180 => {}
             180..200 => {
-                if let Some((call, _)) = part.call(key) {
+                if let Some((call, ..)) = part.call(key) {
                     call.progressed(sight);
                 }
             }
-            200..300 => part.call_or_new(key, sight, false, tell).accepted(sight, tell),
+            200..300 => {
+                let (call, words) = part.call_or_new(key, sight, false, tell);
+                call.accepted(sight, words, tell);
+            }
             _ => {
-                if let Some((call, slot)) = part.call(key)
-                    && let Some(wait_ms) = call.refused(code, sight, tell)
+                if let Some((call, slot, words)) = part.call(key)
+                    && let Some(wait_ms) = call.refused(code, sight, words, tell)
                 {
                     self.hold(part, slot, key, wait_ms);
                 }
@@ -266,9 +278,10 @@ impl Part {
         self.index.find(key as u64, is_it).copied()
     }
 
-    fn call(&mut self, key: Key) -> Option<(&mut Call, u32)> {
+    fn call(&mut self, key: Key) -> Option<(&mut Call, u32, &mut Words)> {
         let slot = self.find(key)?;
-        self.calls.get_mut(slot as usize)?.as_mut().map(|call| (call, slot))
+        let Part { calls, words, .. } = self;
+        calls.get_mut(slot as usize)?.as_mut().map(|call| (call, slot, words))
     }
 
     fn call_or_new(
@@ -277,7 +290,7 @@ impl Part {
         sight: &Sight<'_>,
         is_b_leg: bool,
         tell: &mut impl FnMut(Told<'_>),
-    ) -> &mut Call {
+    ) -> (&mut Call, &mut Words) {
         let slot = match self.find(key) {
             Some(slot) => {
                 self.renew(slot, sight, is_b_leg, tell);
@@ -297,7 +310,8 @@ impl Part {
                 slot
             }
         };
-        self.calls[slot as usize].get_or_insert_with(|| Call::new(key, sight, is_b_leg))
+        let Part { calls, words, .. } = self;
+        (calls[slot as usize].get_or_insert_with(|| Call::new(key, sight, is_b_leg)), words)
     }
 
     /// An INVITE that comes when the time of its call has passed is of another call: whether somebody looked at the old
@@ -305,7 +319,7 @@ impl Part {
     fn renew(&mut self, slot: u32, sight: &Sight<'_>, is_b_leg: bool, tell: &mut impl FnMut(Told<'_>)) {
         let Start::Request { method: b"INVITE", .. } = sight.message.start else { return };
         let Some(call) = self.calls.get_mut(slot as usize).and_then(|c| c.as_mut()) else { return };
-        if is_past(call, sight.time.0, tell) {
+        if is_past(call, sight.time.0, &mut self.words, tell) {
             self.n_expired += u64::from(call.is_answered() && !call.is_over());
             *call = Call::new(call.key, sight, is_b_leg);
         }
@@ -317,7 +331,7 @@ impl Part {
         for _ in 0..2 {
             let Some(slot) = self.order.pop_front() else { return };
             let Some(call) = self.calls.get_mut(slot as usize).and_then(|c| c.as_mut()) else { continue };
-            if !is_past(call, now, tell) {
+            if !is_past(call, now, &mut self.words, tell) {
                 self.order.push_back(slot);
                 continue;
             }
@@ -359,7 +373,7 @@ impl Part {
                 let call = self.calls.get_mut(held.slot as usize).and_then(|c| c.as_mut());
                 // It may have gone on, or be another call by now, or be held anew.
                 if let Some(call) = call.filter(|c| c.key == held.key && c.is_held() && c.held_at == held.since) {
-                    call.let_go(tell);
+                    call.let_go(&mut self.words, tell);
                 }
             }
         }
@@ -369,12 +383,12 @@ impl Part {
 
 /// Whether the time of a call has passed. An end that was still to be told is told; then a late copy of it must be known
 /// for a while.
-fn is_past(call: &mut Call, now: i64, tell: &mut impl FnMut(Told<'_>)) -> bool {
+fn is_past(call: &mut Call, now: i64, words: &mut Words, tell: &mut impl FnMut(Told<'_>)) -> bool {
     if call.ends >= now {
         return false;
     }
-    call.let_go(tell);
-    call.give_up(tell);
+    call.let_go(words, tell);
+    call.give_up(words, tell);
     call.ends < now
 }
 

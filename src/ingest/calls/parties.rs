@@ -1,8 +1,7 @@
-//! Who takes part in a call, and what else its first message says: borrowed from a message, and kept in few bytes for
-//! the events that come after it.
+//! Who takes part in a call, and what else its first message says.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use crate::event::{Attestation, CallType};
 use crate::ingest::sip::{self, Address, Message, Start};
@@ -54,6 +53,26 @@ impl<'a> Parties<'a> {
         }
     }
 
+    /// Without the bytes it was borrowed from.
+    pub(super) fn into_owned(self) -> Parties<'static> {
+        let own = |text: Words<'a>| Cow::Owned(text.into_owned());
+        Parties {
+            caller: own(self.caller),
+            callee: own(self.callee),
+            asserted: own(self.asserted),
+            diverting: own(self.diverting),
+            caller_name: own(self.caller_name),
+            domain: own(self.domain),
+            user_agent: own(self.user_agent),
+            account: own(self.account),
+            trunk: own(self.trunk),
+            source: self.source,
+            attestation: self.attestation,
+            call_type: self.call_type,
+            anonymous: self.anonymous,
+        }
+    }
+
     /// What every message of a dialog says, given who is who.
     pub(crate) fn of_dialog(caller: &Address<'a>, callee: &Address<'a>) -> Parties<'a> {
         Parties {
@@ -64,88 +83,6 @@ impl<'a> Parties<'a> {
             ..Parties::default()
         }
     }
-
-    /// Few bytes that [`unpack`] reads. `call_id` goes with them.
-    pub(super) fn pack(&self, call_id: &[u8]) -> Box<[u8]> {
-        let texts = self.texts().map(|text| text.as_ref());
-        let mut out = Vec::with_capacity(32 + call_id.len() + texts.iter().map(|t| t.len()).sum::<usize>());
-        out.push(self.attestation as u8 | (self.call_type as u8) << 4 | u8::from(self.anonymous) << 7);
-        match self.source {
-            None => out.push(0),
-            Some(IpAddr::V4(address)) => {
-                out.push(4);
-                out.extend_from_slice(&address.octets());
-            }
-            Some(IpAddr::V6(address)) => {
-                out.push(6);
-                out.extend_from_slice(&address.octets());
-            }
-        }
-        for text in [call_id].into_iter().chain(texts) {
-            let len = text.len().min(TEXT_BYTES_MAX);
-            // Nearly all are shorter than 255 bytes; `TEXT_BYTES_MAX` is written with a second byte of 256s.
-            match u8::try_from(len) {
-                Ok(len) if len < LONG => out.push(len),
-                _ => out.extend_from_slice(&[LONG, (len >> 8) as u8, len as u8]),
-            }
-            out.extend_from_slice(text.get(..len).unwrap_or(text));
-        }
-        out.into_boxed_slice()
-    }
-
-    fn texts(&self) -> [&Words<'a>; 9] {
-        let Parties { caller, callee, asserted, diverting, caller_name, domain, user_agent, account, trunk, .. } = self;
-        [caller, callee, asserted, diverting, caller_name, domain, user_agent, account, trunk]
-    }
-}
-
-const LONG: u8 = 255;
-const _: () = assert!(Attestation::ALL.len() <= 16 && CallType::ALL.len() <= 8);
-
-/// The parties that were packed, and the Call-ID.
-pub(super) fn unpack(packed: &[u8]) -> (Parties<'_>, &[u8]) {
-    let mut rest = packed;
-    let flags = take(&mut rest, 1).first().copied().unwrap_or_default();
-    let source = match take(&mut rest, 1) {
-        [4] => take(&mut rest, 4).first_chunk().map(|octets: &[u8; 4]| IpAddr::V4(Ipv4Addr::from(*octets))),
-        [6] => take(&mut rest, 16).first_chunk().map(|octets: &[u8; 16]| IpAddr::V6(Ipv6Addr::from(*octets))),
-        _ => None,
-    };
-    let mut text = || match take(&mut rest, 1) {
-        [LONG] => match take(&mut rest, 2) {
-            [high, low] => take(&mut rest, usize::from(*high) << 8 | usize::from(*low)),
-            _ => &[],
-        },
-        [len] => take(&mut rest, usize::from(*len)),
-        _ => &[],
-    };
-    let call_id = text();
-    let [caller, callee, asserted, diverting, caller_name, domain, user_agent, account, trunk] =
-        std::array::from_fn(|_| Cow::Borrowed(text()));
-    let attestation = Attestation::ALL.get(usize::from(flags & 0xf)).copied().unwrap_or_default();
-    let call_type = CallType::ALL.get(usize::from(flags >> 4 & 7)).copied().unwrap_or_default();
-    let parties = Parties {
-        caller,
-        callee,
-        asserted,
-        diverting,
-        caller_name,
-        domain,
-        user_agent,
-        account,
-        trunk,
-        source,
-        attestation,
-        call_type,
-        anonymous: flags >> 7 != 0,
-    };
-    (parties, call_id)
-}
-
-fn take<'a>(rest: &mut &'a [u8], len: usize) -> &'a [u8] {
-    let (taken, left) = rest.split_at_checked(len).unwrap_or((&[], &[]));
-    *rest = left;
-    taken
 }
 
 fn first<'a>(texts: &[&'a [u8]]) -> &'a [u8] {
@@ -200,31 +137,6 @@ fn cut(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_packed_is_what_comes_out() {
-        let long = vec![b'x'; 3 * TEXT_BYTES_MAX];
-        let texts: [&[u8]; 4] = [b"sip:+46700001@a", &long, "räksmörgås".as_bytes(), b"bad \xff bytes"];
-        for source in [None, Some("10.1.2.3".parse().unwrap()), Some("2001:db8::1".parse().unwrap())] {
-            let [caller, callee, caller_name, account] = texts.map(words);
-            let (attestation, call_type) = (Attestation::None, CallType::Data);
-            let parties = Parties {
-                caller,
-                callee,
-                caller_name,
-                account,
-                source,
-                attestation,
-                call_type,
-                anonymous: true,
-                ..Parties::default()
-            };
-            let packed = parties.pack(b"id@host");
-            assert_eq!(unpack(&packed), (parties, &b"id@host"[..]));
-        }
-        assert_eq!(words(&long).len(), TEXT_BYTES_MAX);
-        assert_eq!(unpack(b""), (Parties::default(), &b""[..]));
-    }
 
     #[test]
     fn trunk_groups_stand_with_the_user_or_behind_the_host() {

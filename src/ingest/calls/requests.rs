@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use super::parties::{Parties, unpack};
+use super::packed::{Packed, Words};
+use super::parties::Parties;
 use super::{Hop, Key, Sight, Told};
 use crate::event::{CallEvent, Flags, Kind};
 use crate::limits::{SIP_REQUESTS_MAX, SIP_TRANSACTION_MS};
@@ -27,7 +28,7 @@ struct Request {
 #[derive(Debug)]
 struct Asked {
     had_credentials: bool,
-    parties: Box<[u8]>,
+    parties: Packed,
 }
 
 impl Requests {
@@ -43,17 +44,24 @@ impl Requests {
     }
 
     /// REGISTER: an event when its answer is known.
-    pub(super) fn ask(&mut self, key: Key, sight: &Sight<'_>) {
+    pub(super) fn ask(&mut self, key: Key, sight: &Sight<'_>, words: &mut Words) {
         if self.is_known(&key, sight) {
             return;
         }
         let had_credentials = sight.message.credentials.is_some();
-        let parties = Parties::of_request(sight.message, sight.source).pack(&[]);
+        let parties = Packed::new(&Parties::of_request(sight.message, sight.source), &[], words);
         self.insert(key, sight, Some(Asked { had_credentials, parties }));
     }
 
     /// The final response to a REGISTER.
-    pub(super) fn answer(&mut self, code: u16, key: Key, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) {
+    pub(super) fn answer(
+        &mut self,
+        code: u16,
+        key: Key,
+        sight: &Sight<'_>,
+        words: &mut Words,
+        tell: &mut impl FnMut(Told<'_>),
+    ) {
         let message = sight.message;
         let mut event = CallEvent { kind: Kind::Register, time: sight.time, sip_code: code, ..CallEvent::BLANK };
         let mut tell = |event, parties| tell(Told { event, call_id: message.call_id, is_b_leg: false, parties });
@@ -68,7 +76,7 @@ impl Requests {
         if asked.had_credentials && matches!(code, 401 | 403 | 407) && !message.nonce_is_stale {
             event.flags.set(Flags::AUTH_FAILED);
         }
-        tell(event, unpack(&asked.parties).0);
+        tell(event, asked.parties.unpack(words).0);
     }
 
     /// Seen before, or on its way through a proxy. Another transaction of the same numbers on the same hop is another

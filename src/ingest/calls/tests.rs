@@ -225,7 +225,7 @@ fn a_redirected_call_is_a_new_attempt_that_says_who_diverted_it() {
 #[test]
 fn within_a_call_nothing_is_another_call() {
     check(
-        "0 INVITE\n1 200\n60 INVITE cseq=2 tt=callee\n60.1 200 cseq=2\n90 UPDATE cseq=3\n99 INVITE ft=callee tt=caller cseq=7
+        "0 INVITE\n1 200\n60 INVITE cseq=2 tt=callee\n60 INVITE cseq=2 tt=callee vias=2\n60.1 200 cseq=2\n90 UPDATE cseq=3\n99 INVITE ft=callee tt=caller cseq=7
          99.1 488 cseq=7\n100 BYE cseq=4",
         expect![[r#"
             0.000 attempt
@@ -383,4 +383,40 @@ fn a_flood_of_call_ids_costs_the_table_no_answered_call() {
     assert!(counts.held <= 2 * ROOM as u64 && counts.evicted > 0, "{counts:?}");
     see(&table, "1500 BYE", b"", &mut lines);
     assert_eq!(lines.last().unwrap(), "1500.000 end answered 200 duration=1499 by caller");
+}
+
+#[test]
+fn a_call_that_a_proxy_gives_up_was_not_answered_and_not_cancelled() {
+    check(
+        "
+        0     INVITE br=a
+        0.01  INVITE br=b vias=2
+        0.1   180 br=b vias=2
+        0.11  180 br=a
+        30    CANCEL br=b
+        30.01 487 br=b vias=2
+        30.02 408 br=a
+        ",
+        expect![[r#"
+            0.000 attempt
+            30.020 end no_answer 408 setup=0.1 ring=29.92 duration=0 by network"#]],
+    );
+}
+
+#[test]
+fn a_callee_whose_tag_differs_from_hop_to_hop_is_known_by_the_one_the_caller_sees() {
+    check(
+        "
+        0     INVITE br=a
+        0.01  INVITE br=b vias=2
+        3     200 br=b vias=2 tt=far
+        3.01  200 br=a tt=near
+        9     BYE br=c tt=near
+        9.01  BYE br=d vias=2 tt=near
+        ",
+        expect![[r#"
+            0.000 attempt
+            3.000 answer answered 200
+            9.000 end answered 200 duration=6 by caller"#]],
+    );
 }
