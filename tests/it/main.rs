@@ -6,6 +6,7 @@ mod cases;
 mod corpus;
 mod edges;
 mod expression;
+mod golden;
 mod mirrored;
 mod oracle;
 mod posts;

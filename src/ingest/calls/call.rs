@@ -147,7 +147,9 @@ impl Call {
                 !self.has(ANSWER | HUNG_UP) && (300..400).contains(&self.code) && message.cseq > self.cseq;
             // Whoever uses a Call-ID again does not hide a call by it.
             let is_other = tag_hash(message.from.tag) != self.caller_tag;
-            if is_redirected || is_other {
+            // Nor does whoever tries again when the call was over, and is answered then.
+            let is_again = !self.has(ANSWER | HUNG_UP) && message.cseq > self.cseq;
+            if is_redirected || is_other || is_again {
                 self.begin_again(sight, is_redirected, words, tell);
             }
             return None;
@@ -363,7 +365,7 @@ impl Call {
         let wait_ms = match self.code {
             _ if is_decided => 0,
             // To be tried again with credentials, or otherwise (RFC 3261 8.1.3.5, RFC 4028, RFC 3329).
-            401 | 407 | 420 | 421 | 422 | 494 => SIP_TRANSACTION_MS,
+            401 | 407 | 413 | 415 | 416 | 420 | 421 | 422 | 494 => SIP_TRANSACTION_MS,
             // A proxy between may try the next callee.
             _ if self.n_vias > 1 => SIP_HUNT_MS,
             _ => 0,
@@ -379,6 +381,7 @@ impl Call {
         match status_of_sip(self.code) {
             _ if self.has(CANCELLED) => HangupBy::Caller,
             Status::Cancelled => HangupBy::Caller,
+            Status::Rejected if matches!(self.code, 401 | 407) => HangupBy::Network,
             Status::Busy | Status::Rejected => HangupBy::Callee,
             _ => HangupBy::Network,
         }
@@ -439,6 +442,7 @@ impl Call {
             return;
         }
         let by = match self.caller_tag {
+            _ if from == to => HangupBy::Unknown,
             tag if tag == from => HangupBy::Caller,
             tag if tag == to => HangupBy::Callee,
             _ => HangupBy::Unknown,

@@ -305,7 +305,10 @@ impl Part {
         tell: &mut impl FnMut(Told<'_>),
     ) -> (&mut Call, u32, &mut Words) {
         let slot = match self.find(key) {
-            Some(slot) => slot,
+            Some(slot) => {
+                self.renew(slot, sight, is_b_leg, tell);
+                slot
+            }
             None => {
                 self.make_room(sight.time.0, tell);
                 let slot = self.free.pop().unwrap_or_else(|| {
@@ -324,20 +327,24 @@ impl Part {
         (calls[slot as usize].get_or_insert_with(|| Call::new(key, sight, is_b_leg)), slot, words)
     }
 
+    /// An INVITE that comes when the time of its call has passed is of another call: whether somebody looked at the old
+    /// one in between depends on other calls, and what is told must not.
+    fn renew(&mut self, slot: u32, sight: &Sight<'_>, is_b_leg: bool, tell: &mut impl FnMut(Told<'_>)) {
+        let Start::Request { method: b"INVITE", .. } = sight.message.start else { return };
+        let Some(call) = self.calls.get_mut(slot as usize).and_then(|c| c.as_mut()) else { return };
+        if is_past(call, sight.time.0, &mut self.words, tell) {
+            self.n_expired += u64::from(call.is_answered() && !call.is_over());
+            *call = Call::new(call.key, sight, is_b_leg);
+        }
+    }
+
     /// Looks at two calls, so that those that are over are gone after as many new calls as there are, and no
     /// message does more than constant work. Where there is no room one goes whose loss costs least.
     fn make_room(&mut self, now: i64, tell: &mut impl FnMut(Told<'_>)) {
         for _ in 0..2 {
             let Some(slot) = self.order.pop_front() else { return };
             let Some(call) = self.calls.get_mut(slot as usize).and_then(|c| c.as_mut()) else { continue };
-            if call.ends >= now {
-                self.order.push_back(slot);
-                continue;
-            }
-            call.let_go(&mut self.words, tell);
-            call.give_up(&mut self.words, tell);
-            if call.ends >= now {
-                // Its end was told just now, and a late copy of it must be known.
+            if !is_past(call, now, &mut self.words, tell) {
                 self.order.push_back(slot);
                 continue;
             }
@@ -400,6 +407,17 @@ fn is_waiting(calls: &[Option<Call>], held: &Held) -> bool {
 /// Entries of a queue of held calls, given how many calls there are: each has one that counts.
 fn held_max(n_calls: usize) -> usize {
     2 * n_calls + 16
+}
+
+/// Whether the time of a call has passed. An end that was still to be told is told; then a late copy of it must be known
+/// for a while.
+fn is_past(call: &mut Call, now: i64, words: &mut Words, tell: &mut impl FnMut(Told<'_>)) -> bool {
+    if call.ends >= now {
+        return false;
+    }
+    call.let_go(words, tell);
+    call.give_up(words, tell);
+    call.ends < now
 }
 
 /// Different bits for different numbers.

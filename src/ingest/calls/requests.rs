@@ -82,7 +82,7 @@ impl Requests {
         let request = self.entries.get_mut(&key).filter(|request| request.hop == sight.hop());
         let Some(asked) = request.and_then(|request| request.asked.take()) else { return };
         // A nonce that is too old says nothing of the credentials.
-        if asked.had_credentials && matches!(code, 401 | 403 | 407) && !message.stale {
+        if asked.had_credentials && matches!(code, 401 | 403 | 407) && !message.nonce_is_stale {
             event.flags.set(Flags::AUTH_FAILED);
         }
         tell(event, asked.parties.unpack(words).0);

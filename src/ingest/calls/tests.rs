@@ -148,7 +148,7 @@ fn a_challenge_is_no_end_and_the_answer_to_it_no_second_attempt() {
         "0 INVITE\n0.1 401\n40 OPTIONS cid=2@pbx",
         expect![[r#"
             0.000 attempt
-            0.100 end rejected 401 duration=0 by callee
+            0.100 end rejected 401 duration=0 by network
             40.000 options 2@pbx"#]],
     );
 }
@@ -343,6 +343,67 @@ fn a_call_id_that_is_used_again_hides_no_call() {
 }
 
 #[test]
+fn a_call_id_that_is_used_again_long_after_its_call_is_a_new_call_whoever_looked_in_between() {
+    for others in ["", "150 INVITE cid=2@pbx\n151 486 cid=2@pbx\n"] {
+        let flow = format!("0 INVITE\n1 200\n2 BYE\n100 INVITE\n{others}200 INVITE\n1000 INVITE\n1001 200\n1003 BYE");
+        let lines: Vec<String> = told(&flow).into_iter().filter(|line| !line.contains("2@pbx")).collect();
+        expect![[r#"
+            0.000 attempt
+            1.000 answer answered 200
+            2.000 end answered 200 duration=1 by caller
+            200.000 attempt
+            800.000 end no_answer 408 duration=0 by network
+            1000.000 attempt
+            1001.000 answer answered 200
+            1003.000 end answered 200 duration=2 by caller"#]]
+        .assert_eq(&lines.join("\n"));
+    }
+}
+
+#[test]
+fn of_two_tags_the_last_counts_and_without_any_nobody_is_told_to_have_hung_up() {
+    // As an IMS core had it: what the callee answered with two tags went on with the second.
+    check(
+        "0 INVITE vias=2\n1 200 vias=2 tt=one;tag=two\n1.5 200 tt=two\n9 BYE tt=two",
+        expect![[r#"
+            0.000 attempt
+            1.000 answer answered 200
+            9.000 end answered 200 duration=8 by caller"#]],
+    );
+    check(
+        "0 INVITE ft=-\n1 200 ft=- tt=-\n9 BYE ft=- tt=-",
+        expect![[r#"
+            0.000 attempt
+            1.000 answer answered 200
+            9.000 end answered 200 duration=8 by unknown"#]],
+    );
+}
+
+#[test]
+fn credentials_of_an_old_nonce_are_not_refused() {
+    check(
+        "0 REGISTER auth\n0.1 401 m=REGISTER +WWW-Authenticate: Digest realm=\"x\", nonce=\"2\", stale=true
+         0.2 REGISTER cseq=2 auth\n0.3 401 m=REGISTER cseq=2 +WWW-Authenticate: Digest realm=\"x\", nonce=\"3\", stale=false",
+        expect![[r#"
+            0.100 register unknown 401 account=anna
+            0.300 register unknown 401 account=anna auth_failed"#]],
+    );
+}
+
+#[test]
+fn a_call_that_is_tried_again_after_it_was_given_up_is_another_call() {
+    check(
+        "0 INVITE\n0.1 407\n40 INVITE cseq=2 br=b auth\n41 200 cseq=2 br=b\n99 BYE cseq=3",
+        expect![[r#"
+            0.000 attempt
+            0.100 end rejected 407 duration=0 by network
+            40.000 attempt 1@pbx;2 account=anna
+            41.000 answer 1@pbx;2 answered 200 account=anna
+            99.000 end 1@pbx;2 answered 200 duration=58 by caller account=anna"#]],
+    );
+}
+
+#[test]
 fn a_registration_is_told_with_its_answer_and_only_refused_credentials_count_as_such() {
     check(
         "0 REGISTER\n0.1 401 m=REGISTER\n0.2 REGISTER cseq=2 auth\n0.3 200 m=REGISTER cseq=2\n0.4 200 m=REGISTER cseq=2
@@ -351,17 +412,6 @@ fn a_registration_is_told_with_its_answer_and_only_refused_credentials_count_as_
             0.100 register unknown 401
             0.300 register unknown 200 account=anna
             9.200 register unknown 403 account=anna auth_failed"#]],
-    );
-}
-
-#[test]
-fn credentials_with_a_nonce_that_is_too_old_were_not_refused() {
-    check(
-        "0 REGISTER auth\n0.1 401 m=REGISTER +WWW-Authenticate: Digest realm=\"x\", nonce=\"1\", stale=TRUE
-         0.2 REGISTER auth cseq=2\n0.3 200 m=REGISTER cseq=2",
-        expect![[r#"
-            0.100 register unknown 401 account=anna
-            0.300 register unknown 200 account=anna"#]],
     );
 }
 
@@ -484,5 +534,5 @@ fn a_call_that_is_tried_again_and_again_in_no_time_is_held_once() {
     let n_held: usize = table.parts.iter().map(|part| part.lock().unwrap().trying.len()).sum();
     assert!(n_held <= 20, "{n_held} entries for one call");
     table.settle(Timestamp(i64::MAX), |told| lines.push(line(&told)));
-    assert_eq!(lines, ["0.000 attempt", "0.000 end rejected 401 duration=0 by callee"]);
+    assert_eq!(lines, ["0.000 attempt", "0.000 end rejected 401 duration=0 by network"]);
 }

@@ -1,7 +1,7 @@
 //! Parties in headers: `"Name" <uri>;params`, `Name <uri>` and a URI alone.
 
 use super::uri::{Scheme, Uri};
-use super::value::{closing_quote, param};
+use super::value::{closing_quote, param, separated};
 
 /// One entry of From, To, Contact, P-Asserted-Identity and their like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl<'a> Address<'a> {
             // As nearly all are written.
             [b';', b't', b'a', b'g', b'=', tag @ ..] if memchr::memchr3(b';', b'"', b' ', tag).is_none() => tag,
             [] => &[],
-            _ => param(params, b"tag").unwrap_or_default(),
+            _ => last_tag(params),
         };
         Address { name, uri: Uri::parse(uri), tag, params }
     }
@@ -80,6 +80,12 @@ impl<'a> Address<'a> {
         };
         self.uri.param(name).or_else(of_user).or_else(|| self.param(name))
     }
+}
+
+/// Of several, which nobody should write, the last: so proxies and phones were seen to read it.
+fn last_tag(params: &[u8]) -> &[u8] {
+    let tags = separated(params, b';').filter(|(name, tag)| name.eq_ignore_ascii_case(b"tag") && !tag.is_empty());
+    tags.last().map_or(&[], |(_, tag)| tag)
 }
 
 /// Where `;tag` stands.

@@ -80,8 +80,8 @@ pub struct Message<'a> {
     pub server: &'a [u8],
     /// Authorization or Proxy-Authorization: credentials were sent.
     pub credentials: Option<&'a [u8]>,
-    /// A challenge says that the nonce was too old, and nothing of the credentials (RFC 8760, RFC 2617 `stale`).
-    pub stale: bool,
+    /// WWW-Authenticate or Proxy-Authenticate says that credentials were right, but made of a nonce that is too old.
+    pub nonce_is_stale: bool,
     pub replaces: bool,
     pub expires: Option<u32>,
     pub content_type: &'a [u8],
@@ -272,7 +272,7 @@ impl<'a> Message<'a> {
             user_agent: &[],
             server: &[],
             credentials: None,
-            stale: false,
+            nonce_is_stale: false,
             replaces: false,
             expires: None,
             content_type: &[],
@@ -308,10 +308,7 @@ impl<'a> Message<'a> {
             Header::HangupCause => self.reason.q850 = self.reason.q850.or_else(|| u8::try_from(integer(value)?).ok()),
             Header::Identity => self.read_identity(value),
             Header::Authorization => _ = self.credentials.get_or_insert(value),
-            Header::Challenge => {
-                let stale = credential(value, b"stale");
-                self.stale |= stale.is_some_and(|stale| stale.eq_ignore_ascii_case(b"true"));
-            }
+            Header::Challenge => self.nonce_is_stale |= is_stale(value),
             Header::Replaces => self.replaces = true,
             Header::From | Header::To | Header::Cseq => {}
         }
@@ -390,15 +387,19 @@ impl<'a> Message<'a> {
 
     /// The `username` of the credentials.
     pub fn username(&self) -> Option<&'a [u8]> {
-        credential(self.credentials?, b"username")
+        digest_value(self.credentials?, b"username")
     }
 }
 
-/// A parameter of credentials or of a challenge: `Digest username="anna", realm="x"`.
-fn credential<'a>(credentials: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let scheme = credentials.iter().position(u8::is_ascii_whitespace)?;
-    let mut pairs = separated(credentials.get(scheme..)?, b',');
-    pairs.find_map(|(own, value)| own.eq_ignore_ascii_case(name).then_some(value))
+/// Of `Digest name=value, ...`: credentials, or a challenge.
+fn digest_value<'a>(digest: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let scheme = digest.iter().position(u8::is_ascii_whitespace)?;
+    let mut pairs = separated(digest.get(scheme..)?, b',');
+    pairs.find_map(|(found, value)| found.eq_ignore_ascii_case(name).then_some(value))
+}
+
+fn is_stale(challenge: &[u8]) -> bool {
+    digest_value(challenge, b"stale").is_some_and(|value| value.eq_ignore_ascii_case(b"true"))
 }
 
 /// The first of its kind counts.

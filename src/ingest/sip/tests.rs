@@ -281,6 +281,17 @@ fn credentials_tell_their_user() {
 }
 
 #[test]
+fn a_stale_nonce_is_known_however_it_is_written() {
+    let is_stale = |lines: &str| parse(&with(lines)).unwrap().nonce_is_stale;
+    assert!(is_stale("WWW-Authenticate: Digest realm=\"a, stale=false\", nonce=\"1\", stale=TRUE, algorithm=MD5"));
+    assert!(is_stale("proxy-authenticate: Digest Stale = \"true\""));
+    assert!(is_stale("WWW-Authenticate: Digest algorithm=SHA-256\r\nWWW-Authenticate: Digest stale=true"));
+    for fresh in ["Digest stale=false", "Digest realm=\"x, stale=true\"", "Digest", "stale=true", ""] {
+        assert!(!is_stale(&format!("WWW-Authenticate: {fresh}")), "{fresh}");
+    }
+}
+
+#[test]
 fn attestation_is_what_was_verified_then_what_is_claimed() {
     let said = |lines: &str| attestation(&parse(&with(lines)).unwrap()).as_str();
     // {"attest":"C"} and {}
