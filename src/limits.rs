@@ -160,6 +160,10 @@ pub const DYNAMIC_ENTRIES_DEFAULT: usize = 100_000;
 /// How long a SIP request may be answered or sent again: 64 times T1, timers B, F and H of RFC 3261.
 pub const SIP_TRANSACTION_MS: i64 = 32_000;
 
+/// How long a call is waited for to be tried again after a challenge, or to be answered after a CANCEL. Phones answer a
+/// challenge at once, people who are asked for a password within a minute.
+pub const SIP_RETRY_MS: i64 = 2 * SIP_TRANSACTION_MS;
+
 /// How long after a refusal a proxy before the callee may take to try the next one. It does so at once; the rest is for
 /// what is told late.
 pub const SIP_HUNT_MS: i64 = 1_000;

@@ -82,7 +82,7 @@ impl Datagrams {
             intake.make_room().await;
             tokio::select! {
                 readable = socket.readable() => {
-                    may_be_more = readable.is_ok() && intake.receive(&socket, &mut datagram);
+                    may_be_more = readable.is_ok() && intake.receive(|datagram| socket.try_recv_from(datagram), &mut datagram);
                 }
                 _ = upkeep.tick() => {
                     if let Some(n) = drops.as_ref().and_then(Drops::read) {
@@ -92,9 +92,11 @@ impl Datagrams {
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
+        // What the runtime has not noticed yet is in the kernel's buffer all the same.
+        let Ok(socket) = socket.into_std() else { return };
         for _ in 0..=UDP_BUFFER_BYTES / BLOCK_BYTES {
             intake.make_room().await;
-            if !intake.receive(&socket, &mut datagram) {
+            if !intake.receive(|datagram| socket.recv_from(datagram), &mut datagram) {
                 break;
             }
         }
@@ -142,13 +144,17 @@ impl Intake {
     }
 
     /// All that the kernel has, up to a block. There may be more.
-    fn receive(&mut self, socket: &UdpSocket, datagram: &mut [u8]) -> bool {
+    fn receive(
+        &mut self,
+        mut next: impl FnMut(&mut [u8]) -> io::Result<(usize, SocketAddr)>,
+        datagram: &mut [u8],
+    ) -> bool {
         self.block.clear();
         let mut n_bytes = 0u64;
         let mut may_be_more = true;
         for _ in 0..DATAGRAMS_AT_ONCE_MAX {
             // An error of a datagram that somebody could not be sent is none of ours.
-            let Ok((len, peer)) = socket.try_recv_from(datagram) else {
+            let Ok((len, peer)) = next(datagram) else {
                 may_be_more = false;
                 break;
             };

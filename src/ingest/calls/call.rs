@@ -10,9 +10,7 @@ use super::{Hop, Key, Sight, Told, tag_hash};
 use crate::clock::Timestamp;
 use crate::event::{CallEvent, HangupBy, Kind, Status};
 use crate::ingest::cause::status_of_sip;
-use crate::limits::{
-    CALL_AGE_MS_MAX, CALL_LINGER_MS, SIP_FORKS_MAX, SIP_HUNT_MS, SIP_SETUP_MS_MAX, SIP_TRANSACTION_MS,
-};
+use crate::limits::{CALL_AGE_MS_MAX, CALL_LINGER_MS, SIP_FORKS_MAX, SIP_HUNT_MS, SIP_RETRY_MS, SIP_SETUP_MS_MAX};
 
 /// What is known of a call, in few bytes: a million may be up.
 #[derive(Debug)]
@@ -365,7 +363,7 @@ impl Call {
         let wait_ms = match self.code {
             _ if is_decided => 0,
             // To be tried again with credentials, or otherwise (RFC 3261 8.1.3.5, RFC 4028, RFC 3329).
-            401 | 407 | 413 | 415 | 416 | 420 | 421 | 422 | 494 => SIP_TRANSACTION_MS,
+            401 | 407 | 413 | 415 | 416 | 420 | 421 | 422 | 494 => SIP_RETRY_MS,
             // A proxy between may try the next callee.
             _ if self.n_vias > 1 => SIP_HUNT_MS,
             _ => 0,
@@ -396,7 +394,7 @@ impl Call {
         self.branch(sight.hop().branch)?;
         self.state |= CANCELLED;
         self.q850 = sight.message.reason.q850.unwrap_or(self.q850);
-        self.hold(sight.time.0, SIP_TRANSACTION_MS)
+        self.hold(sight.time.0, SIP_RETRY_MS)
     }
 
     fn hold(&mut self, now: i64, wait_ms: i64) -> Option<i64> {

@@ -27,7 +27,7 @@ pub(crate) use parties::Parties;
 use super::sip::{Message, Start};
 use crate::clock::Timestamp;
 use crate::event::{CallEvent, Kind};
-use crate::limits::{CALLS_MAX, SIP_HUNT_MS, SIP_SETUP_MS_MAX, SIP_TRANSACTION_MS};
+use crate::limits::{CALLS_MAX, SIP_HUNT_MS, SIP_RETRY_MS, SIP_SETUP_MS_MAX};
 use call::Call;
 use packed::Words;
 use requests::Requests;
@@ -430,4 +430,4 @@ fn tag_hash(tag: &[u8]) -> u32 {
     if tag.is_empty() { 0 } else { (rapidhash_v3(tag) as u32).max(1) }
 }
 
-const _: () = assert!(SIP_HUNT_MS < SIP_TRANSACTION_MS && SIP_TRANSACTION_MS < SIP_SETUP_MS_MAX);
+const _: () = assert!(SIP_HUNT_MS < SIP_RETRY_MS && SIP_RETRY_MS < SIP_SETUP_MS_MAX);

@@ -9,7 +9,7 @@ use super::*;
 use crate::event::Status;
 use crate::ingest::hep::{self, Packet, Payload};
 use crate::ingest::sip;
-use crate::limits::{CALL_LINGER_MS, SIP_REQUESTS_MAX};
+use crate::limits::{CALL_LINGER_MS, SIP_REQUESTS_MAX, SIP_TRANSACTION_MS};
 
 /// When the first message is sent. Far from zero, so that times may jump back.
 const EPOCH_MS: i64 = 1_700_000_000_000;

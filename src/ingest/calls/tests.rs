@@ -145,11 +145,11 @@ fn a_challenge_is_no_end_and_the_answer_to_it_no_second_attempt() {
             1.000 end busy 486 duration=0 by callee account=anna"#]],
     );
     check(
-        "0 INVITE\n0.1 401\n40 OPTIONS cid=2@pbx",
+        "0 INVITE\n0.1 401\n70 OPTIONS cid=2@pbx",
         expect![[r#"
             0.000 attempt
             0.100 end rejected 401 duration=0 by network
-            40.000 options 2@pbx"#]],
+            70.000 options 2@pbx"#]],
     );
 }
 
@@ -393,13 +393,13 @@ fn credentials_of_an_old_nonce_are_not_refused() {
 #[test]
 fn a_call_that_is_tried_again_after_it_was_given_up_is_another_call() {
     check(
-        "0 INVITE\n0.1 407\n40 INVITE cseq=2 br=b auth\n41 200 cseq=2 br=b\n99 BYE cseq=3",
+        "0 INVITE\n0.1 407\n70 INVITE cseq=2 br=b auth\n71 200 cseq=2 br=b\n99 BYE cseq=3",
         expect![[r#"
             0.000 attempt
             0.100 end rejected 407 duration=0 by network
-            40.000 attempt 1@pbx;2 account=anna
-            41.000 answer 1@pbx;2 answered 200 account=anna
-            99.000 end 1@pbx;2 answered 200 duration=58 by caller account=anna"#]],
+            70.000 attempt 1@pbx;2 account=anna
+            71.000 answer 1@pbx;2 answered 200 account=anna
+            99.000 end 1@pbx;2 answered 200 duration=28 by caller account=anna"#]],
     );
 }
 
