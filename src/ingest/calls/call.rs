@@ -42,6 +42,8 @@ pub(super) struct Call {
     state: u8,
     /// How often this Call-ID was used for a new call.
     uses: u16,
+    /// The highest number that was given to a use of it.
+    last_use: u16,
     parties: Packed,
 }
 
@@ -87,6 +89,7 @@ impl Call {
             q850: 0,
             state: if is_b_leg { B_LEG } else { 0 },
             uses: 0,
+            last_use: 0,
             parties: Packed::default(),
         }
     }
@@ -116,6 +119,29 @@ impl Call {
     /// Nobody waits for it: over, or only heard of by the answer to a message that was not seen.
     pub(super) fn is_idle(&self) -> bool {
         self.is_over() || !self.has(ATTEMPT | ANSWER)
+    }
+
+    /// Answered, and not over.
+    pub(super) fn is_up(&self) -> bool {
+        self.has(ANSWER) && !self.has(END)
+    }
+
+    /// Whether a message with these tags is of this call. One without tags may be.
+    pub(super) fn is_of(&self, tags: [u32; 2]) -> bool {
+        tags.contains(&self.caller_tag) || self.callee_tag != 0 && tags.contains(&self.callee_tag)
+    }
+
+    /// The number of one more call under its Call-ID.
+    pub(super) fn next_use(&mut self) -> u16 {
+        self.last_use = self.last_use.saturating_add(1);
+        self.last_use
+    }
+
+    /// Says of a new call which one under its Call-ID it is.
+    pub(super) fn number(&mut self, use_number: u16) {
+        if use_number > 0 {
+            self.uses = use_number;
+        }
     }
 
     /// Tried, and neither answered nor refused.
@@ -188,6 +214,15 @@ impl Call {
 
     fn begin(&mut self, sight: &Sight<'_>, words: &mut Words, tell: &mut impl FnMut(Told<'_>)) -> Option<i64> {
         let parties = Parties::of_request(sight.message, sight.source);
+        if self.has(HUNG_UP) && !self.has(ANSWER) {
+            let tag = tag_hash(sight.message.from.tag);
+            // Of somebody who was not in this call: it goes on.
+            if !self.is_of([tag, tag]) {
+                self.state &= !HUNG_UP;
+                self.q850 = 0;
+            }
+            self.callee_tag = 0;
+        }
         self.start(sight, &parties, words);
         self.tell(Kind::Attempt, sight.time, sight.message.call_id, parties, tell);
         if self.has(HUNG_UP | ANSWER) {
@@ -225,9 +260,9 @@ impl Call {
         if is_redirected && parties.diverting.is_empty() {
             parties.diverting = old.unpack(words).0.callee.into_owned().into();
         }
-        let uses = if is_redirected { self.uses } else { self.uses.saturating_add(1) };
+        let uses = if is_redirected { self.uses } else { self.next_use() };
         let is_b_leg = self.has(B_LEG);
-        *self = Call { uses, ..Call::new(self.key, sight, is_b_leg) };
+        *self = Call { uses, last_use: self.last_use, ..Call::new(self.key, sight, is_b_leg) };
         self.start(sight, &parties, words);
         self.tell(Kind::Attempt, sight.time, sight.message.call_id, parties, tell);
     }
@@ -427,12 +462,15 @@ impl Call {
         let [from, to] = tags;
         // A fork that answered too late is hung up on; the call goes on.
         let is_other = self.callee_tag != 0 && !tags.contains(&self.callee_tag);
-        if self.has(END | HUNG_UP) || is_other {
+        // Nor does anybody hang up who is not in the call.
+        let is_foreign = self.has(ATTEMPT) && self.caller_tag != 0 && !tags.contains(&self.caller_tag);
+        if self.has(END | HUNG_UP) || is_other || is_foreign {
             return;
         }
         self.q850 = sight.message.reason.q850.unwrap_or(self.q850);
         if !self.has(ATTEMPT | ANSWER) {
             self.state |= HUNG_UP;
+            self.callee_tag = to;
             self.held_at = sight.time.0;
             self.ends = sight.time.0.saturating_add(CALL_LINGER_MS);
             // It counts on from its INVITE, or for itself.

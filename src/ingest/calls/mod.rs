@@ -149,18 +149,23 @@ impl CallTable {
             (Start::Request { method: b"INVITE", .. }, _) if message.to.tag.is_empty() => {
                 let is_b_leg = self.is_b_leg(sight);
                 let mut part = enter();
+                let (key, use_number) = part.begins(key, sight);
                 let (call, slot, words) = part.call_or_new(key, sight, is_b_leg, &mut tell);
+                call.number(use_number);
                 if let Some(wait_ms) = call.invited(sight, is_b_leg, words, &mut tell) {
                     self.hold(&mut part, slot, key, wait_ms);
                 }
             }
             (Start::Request { method: b"INVITE" | b"UPDATE", .. }, _) => {
-                if let Some((call, _, words)) = enter().call(key) {
+                let mut part = enter();
+                let key = part.dialog(key, sight);
+                if let Some((call, _, words)) = part.call(key) {
                     call.refreshed(sight, words, &mut tell);
                 }
             }
             (Start::Request { method: b"CANCEL", .. }, _) => {
                 let mut part = enter();
+                let key = part.dialog(key, sight);
                 if let Some((call, slot, _)) = part.call(key)
                     && let Some(wait_ms) = call.cancelled(sight)
                 {
@@ -169,6 +174,7 @@ impl CallTable {
             }
             (Start::Request { method: b"BYE", .. }, _) => {
                 let mut part = enter();
+                let key = part.dialog(key, sight);
                 let (call, _, words) = part.call_or_new(key, sight, false, &mut tell);
                 call.hung_up(sight, words, &mut tell);
             }
@@ -189,6 +195,7 @@ impl CallTable {
             }
             (Start::Response { code, .. }, b"INVITE") => {
                 let mut part = enter();
+                let key = part.dialog(key, sight);
                 self.answered(code, &mut part, key, sight, &mut tell);
             }
             _ => {}
@@ -289,6 +296,31 @@ impl Part {
     fn find(&self, key: Key) -> Option<u32> {
         let is_it = |slot: &u32| self.calls.get(*slot as usize).and_then(|c| c.as_ref()).is_some_and(|c| c.key == key);
         self.index.find(key as u64, is_it).copied()
+    }
+
+    /// The call that a message is of. A call keeps its Call-ID while it is up; who begins another one under it, by a tag
+    /// of his own, makes another call, or one call that is up could hide any number.
+    fn dialog(&self, key: Key, sight: &Sight<'_>) -> Key {
+        let tags = [sight.message.from.tag, sight.message.to.tag].map(tag_hash);
+        if self.get(key).is_some_and(|call| call.is_of(tags)) {
+            return key;
+        }
+        let others = tags.into_iter().filter(|tag| *tag != 0).map(|tag| other_dialog(key, tag));
+        others.into_iter().find(|other| self.find(*other).is_some()).unwrap_or(key)
+    }
+
+    /// As [`Part::dialog`], of an INVITE that may begin one; with the number of a new one under a Call-ID that is used.
+    fn begins(&mut self, key: Key, sight: &Sight<'_>) -> (Key, u16) {
+        let found = self.dialog(key, sight);
+        let tag = tag_hash(sight.message.from.tag);
+        let Some((call, ..)) = self.call(key).filter(|(call, ..)| found == key && tag != 0 && call.is_up()) else {
+            return (found, 0);
+        };
+        if call.is_of([tag, tag]) { (key, 0) } else { (other_dialog(key, tag), call.next_use()) }
+    }
+
+    fn get(&self, key: Key) -> Option<&Call> {
+        self.calls.get(self.find(key)? as usize)?.as_ref()
     }
 
     fn call(&mut self, key: Key) -> Option<(&mut Call, u32, &mut Words)> {
@@ -418,6 +450,11 @@ fn is_past(call: &mut Call, now: i64, words: &mut Words, tell: &mut impl FnMut(T
     call.let_go(words, tell);
     call.give_up(words, tell);
     call.ends < now
+}
+
+/// Where a second call of a Call-ID stands: in the part of the first.
+fn other_dialog(key: Key, tag: u32) -> Key {
+    key ^ u128::from(u64::from(tag).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 /// Different bits for different numbers.

@@ -343,6 +343,37 @@ fn a_call_id_that_is_used_again_hides_no_call() {
 }
 
 #[test]
+fn nobody_hangs_up_a_call_who_is_not_in_it() {
+    let whole = ["0.000 attempt", "1.000 answer answered 200", "9.000 end answered 200 duration=8 by caller"];
+    for flow in [
+        "0 INVITE\n0.5 BYE ft=evil tt=evil\n1 200\n2 BYE ft=evil tt=evil\n9 BYE",
+        "-1 BYE ft=evil tt=evil\n0 INVITE\n1 200\n9 BYE",
+    ] {
+        assert_eq!(told(flow), whole, "{flow}");
+    }
+}
+
+#[test]
+fn one_call_that_is_up_hides_no_others_of_its_call_id() {
+    check(
+        "0 INVITE\n1 200\n2 INVITE ft=x\n2 INVITE ft=x vias=2\n3 INVITE ft=y\n4 200 ft=x tt=ax\n5 486 ft=y tt=ay
+         6 INVITE ft=z\n7 CANCEL ft=z\n7 487 ft=z tt=az\n8 INVITE ft=x tt=ax cseq=2\n9 BYE ft=ax tt=x\n10 BYE",
+        expect![[r#"
+            0.000 attempt
+            1.000 answer answered 200
+            2.000 attempt 1@pbx;2
+            3.000 attempt 1@pbx;3
+            4.000 answer 1@pbx;2 answered 200
+            5.000 end 1@pbx;3 busy 486 duration=0 by callee
+            6.000 attempt 1@pbx;4
+            7.000 end 1@pbx;4 cancelled 487 duration=0 by caller
+            8.000 interim 1@pbx;2
+            9.000 end 1@pbx;2 answered 200 duration=5 by callee
+            10.000 end answered 200 duration=9 by caller"#]],
+    );
+}
+
+#[test]
 fn a_call_id_that_is_used_again_long_after_its_call_is_a_new_call_whoever_looked_in_between() {
     for others in ["", "150 INVITE cid=2@pbx\n151 486 cid=2@pbx\n"] {
         let flow = format!("0 INVITE\n1 200\n2 BYE\n100 INVITE\n{others}200 INVITE\n1000 INVITE\n1001 200\n1003 BYE");
