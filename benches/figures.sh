@@ -9,6 +9,7 @@
 #     file     W1 through `replay`, with one thread and with two
 #     tcp      W1 over loopback into `serve`, the sender included
 #     verdict  how long a gateway waits for a verdict
+#     hep      INVITE, 200 and BYE in HEP over loopback into `serve`, by TCP and by UDP; bytes a call that is up
 #     list     a list of a million numbers
 #     keys     bytes a key of a count rule, at twice EVENTS keys
 #     new      resident memory under ever-new callers, six times EVENTS of them
@@ -25,8 +26,8 @@ readonly n_events=${1:-5000000}
 readonly parts=" ${*:2} "
 for part in $parts; do
     case $part in
-        file | tcp | verdict | list | keys | new | hours) ;;
-        *) echo "figures.sh: unknown part \`$part\`; known are file, tcp, verdict, list, keys, new, hours" >&2 && exit 2 ;;
+        file | tcp | verdict | hep | list | keys | new | hours) ;;
+        *) echo "figures.sh: unknown part \`$part\`; known are file, tcp, verdict, hep, list, keys, new, hours" >&2 && exit 2 ;;
     esac
 done
 [[ $n_events =~ ^[1-9][0-9]*$ ]] || { echo "figures.sh: \`$n_events\` is no number of events" >&2 && exit 2; }
@@ -177,16 +178,17 @@ count_rule() { # FOLDER WINDOW [KEY = VALUE]
         'measure = "count"' 'per = ["caller"]' "window = \"$2\"" 'warning = ">= 1000"' "${3:-}" > "$work/$1/ruleset.toml"
 }
 
-# Starts a service with the rules of W1; sets `service` and `address`.
+# start_service [RULES [SETTINGS...]]: with the rules of W1 unless said; sets `service`, `address` and `metrics`.
 start_service() {
-    printf '%s\n' "rules = \"$work/w1-rules\"" '[http]' 'listen = "off"' '[metrics]' 'listen = "off"' \
-        '[[feed]]' 'listen = "127.0.0.1:0"' > "$work/ringfence.toml"
+    printf '%s\n' "rules = \"$work/${1:-w1-rules}\"" '[http]' 'listen = "off"' '[metrics]' 'listen = "127.0.0.1:0"' \
+        '[[feed]]' 'listen = "127.0.0.1:0"' "${@:2}" > "$work/ringfence.toml"
     # Emptied here, or the address of the service before may still be read.
     : > "$work/service.log"
     RINGFENCE_LOG=info "$program" serve --config "$work/ringfence.toml" > /dev/null 2>> "$work/service.log" &
     service=$!
     for _ in {1..1200}; do
         address=$(sed -n 's/.*is ready.*("ndjson", \([^)]*\)).*/\1/p' "$work/service.log")
+        metrics=$(sed -n 's/.*is ready.*metrics=Some(\([^)]*\)).*/\1/p' "$work/service.log")
         [[ -z $address ]] || return 0
         kill -0 "$service" 2> /dev/null || break
         sleep 0.1
@@ -250,6 +252,52 @@ verdicts() {
             "at $(calc "$(field events_per_second)")/s"
         stop_service
     done
+}
+
+# Five rules on what signalling tells.
+signalling_rules() {
+    mkdir -p "$work/five-rules"
+    cat > "$work/five-rules/ruleset.toml" << 'RULES'
+ringfence = 1
+default_action = "allow"
+threshold = [
+    { id = "many", on = "attempt", measure = "count", per = ["caller"], window = "1m", warning = ">= 50" },
+    { id = "fan", on = "attempt", measure = "distinct(callee)", per = ["caller"], window = "10m", warning = ">= 40" },
+    { id = "minutes", on = "end", measure = "sum(duration)", per = ["caller"], window = "1h", warning = ">= 100h" },
+    { id = "short", on = "end", measure = "share(duration < 5s)", min_count = 20, per = ["prefix(callee, 6)"], window = "10m", warning = ">= 90%" },
+    { id = "up", on = "call", measure = "concurrent", per = ["domain"], warning = ">= 100000" },
+]
+RULES
+}
+
+signalling() {
+    local n_calls=$((n_events / 5)) base sent
+    signalling_rules
+    python3 benches/hep_calls.py "$n_calls" > "$work/calls.hep"
+    start_service five-rules 'format = "hep"' 'name = "ndjson"'
+    measure "$program" send --to "$address" "$work/calls.hep"
+    tell "ringfence send --to HOST:PORT calls.hep      # $((n_calls * 3)) messages, call table and five rules" \
+        "$(sed -n 's/^messages.s: //p' "$work/err") messages/s" "the service holds $(in_mib "$(rss_kib "$service")")MiB"
+    stop_service
+    start_service five-rules 'format = "hep"' 'name = "ndjson"'
+    sent=$(python3 benches/hep_calls.py --send "$address" 100000 < "$work/calls.hep")
+    sleep 2
+    tell "hep_calls.py --send HOST:PORT 100000 < calls.hep   # datagrams" \
+        "$(calc "${sent% *} / ${sent#* }") datagrams/s" \
+        "dropped: $(python3 -c 'import re, sys, urllib.request
+text = urllib.request.urlopen("http://%s/metrics" % sys.argv[1]).read().decode()
+found = lambda name: re.search(name + r"\{[^}]*\} (\d+)", text).group(1)
+print(found("ringfence_ingest_dropped_total"), "of", sys.argv[2], "- read:", found("ringfence_ingest_messages_total"))' "$metrics" "${sent% *}")"
+    stop_service
+    rm "$work/calls.hep"
+    count_rule up 60s
+    # What the program takes with few calls, its buffers in use.
+    measure "$program" replay --merge --rules "$work/up" --output summary --input-format hep - < <(python3 benches/hep_calls.py 50000)
+    base=$peak_kib
+    measure "$program" replay --merge --rules "$work/up" --output summary --input-format hep - < <(python3 benches/hep_calls.py "$n_calls" --up)
+    tell "hep_calls.py $n_calls --up | ringfence replay --merge --rules up --input-format hep -" \
+        "$(calc "($peak_kib - $base) * 1024 / ($n_calls - 20000)" 1) bytes a call" \
+        "peak $((peak_kib / 1024)) MiB with $n_calls calls up, less $((base / 1024)) MiB with 20,000; keys of a count rule included"
 }
 
 million_numbers() {
@@ -323,6 +371,7 @@ printf '%s, %s cores of %s, Linux %s, W1 of %s events\n' "$("$program" --version
 if is_wanted file "W1 from a file"; then from_file; fi
 if is_wanted tcp "W1 over loopback TCP into \`ringfence serve\`, sender included"; then over_tcp; fi
 if is_wanted verdict "Verdicts: from the instant a request was meant to be sent"; then verdicts; fi
+if is_wanted hep "Signalling: calls in HEP into \`ringfence serve\`, sender included"; then signalling; fi
 if is_wanted list "A list of a million numbers"; then million_numbers; fi
 if is_wanted keys "Memory of the keys of a count rule"; then bytes_per_key; fi
 if is_wanted new "Resident memory under ever-new callers"; then ever_new_callers; fi

@@ -192,6 +192,8 @@ impl Input<'_> {
         let Some(OpenFile { path, format, source, decoder, .. }) = self.file.take() else { return };
         if let Some(held) = source.capture() {
             eprintln!("{}: {held}", path.display());
+        } else if source.is_broken() {
+            eprintln!("{}: ends inside of a record, or nothing tells where the next one starts", path.display());
         }
         if decoder.is_stateful() {
             self.held.push_back((format, decoder));
