@@ -1,6 +1,6 @@
 //! Capture files become a stream of HEPv3 packets: SIP and HEP out of whatever else was captured.
 //!
-//! The path of a packet: [`file`] says where it is, [`link`] finds IP in it, [`fragments`] and [`streams`] put
+//! The path of a packet: [`mod@file`] says where it is, [`link`] finds IP in it, [`fragments`] and [`streams`] put
 //! together what was cut, [`messages`] tells what is inside, and [`outlet`] writes it down. All of it in the order of
 //! the file, bounded in memory, and the same each time. Never reads what a message says.
 

@@ -158,7 +158,7 @@ pub enum Framed {
     Broken,
 }
 
-/// The first message of a stream, as [`framing`](super::framing) cuts it: there is one opinion of where it ends.
+/// The first message of a stream, as [`super::framing`] cuts it: there is one opinion of where it ends.
 pub fn first_message(stream: &[u8]) -> Framed {
     match framing::first_message(stream) {
         FirstMessage::Whole { skip, len } => Framed::Whole { skip, len },
