@@ -4,6 +4,8 @@
 //! call is judged on the hop nearest to the caller: there a proxy has one request and one final answer, wherever it
 //! searched for the callee.
 
+use std::num::NonZeroU32;
+
 use super::packed::{Packed, Words};
 use super::parties::Parties;
 use super::{Hop, Key, Sight, Told, tag_hash};
@@ -15,14 +17,15 @@ use crate::limits::{CALL_AGE_MS_MAX, CALL_LINGER_MS, SIP_FORKS_MAX, SIP_HUNT_MS,
 /// What is known of a call, in few bytes: a million may be up.
 #[derive(Debug)]
 pub(super) struct Call {
-    pub(super) key: Key,
+    /// In halves: whole it would be laid out by sixteen bytes.
+    key: [u64; 2],
     /// It is forgotten after.
     pub(super) ends: i64,
     /// Its attempt, or the first that was seen of it.
     at: i64,
     /// Offsets from `at`.
-    progress_ms: Option<u32>,
-    answered_ms: Option<u32>,
+    progress: Option<Offset>,
+    answered: Option<Offset>,
     /// Since when it is over but for the chance of another try, see [`Call::hold`].
     pub(super) held_at: i64,
     cseq: u32,
@@ -46,6 +49,8 @@ pub(super) struct Call {
     last_use: u16,
     parties: Packed,
 }
+
+const _: () = assert!(size_of::<Option<Call>>() <= 112);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Branch {
@@ -72,11 +77,11 @@ impl Call {
     pub(super) fn new(key: Key, sight: &Sight<'_>, is_b_leg: bool) -> Call {
         let Hop { n_vias, branch } = sight.hop();
         Call {
-            key,
+            key: [(key >> 64) as u64, key as u64],
             ends: sight.time.0.saturating_add(SIP_SETUP_MS_MAX),
             at: sight.time.0,
-            progress_ms: None,
-            answered_ms: None,
+            progress: None,
+            answered: None,
             held_at: 0,
             cseq: sight.message.cseq,
             caller_tag: tag_hash(sight.message.from.tag),
@@ -92,6 +97,10 @@ impl Call {
             last_use: 0,
             parties: Packed::default(),
         }
+    }
+
+    pub(super) fn key(&self) -> Key {
+        u128::from(self.key[0]) << 64 | u128::from(self.key[1])
     }
 
     fn has(&self, state: u8) -> bool {
@@ -161,7 +170,7 @@ impl Call {
         if !self.has(ATTEMPT) {
             if self.is_idle() && !self.has(END) && self.ends < sight.time.0 {
                 // What was heard of it is too old to be of this one.
-                *self = Call::new(self.key, sight, is_b_leg);
+                *self = Call::new(self.key(), sight, is_b_leg);
             }
             self.state |= if is_b_leg { B_LEG } else { 0 };
             return self.begin(sight, words, tell);
@@ -240,8 +249,9 @@ impl Call {
     fn start(&mut self, sight: &Sight<'_>, parties: &Parties<'_>, words: &mut Words) {
         let before = self.at;
         self.at = sight.time.0;
-        let moved = |offset: Option<u32>| offset.map(|ms| offset_ms(self.at, before.saturating_add(i64::from(ms))));
-        (self.progress_ms, self.answered_ms) = (moved(self.progress_ms), moved(self.answered_ms));
+        let at = self.at;
+        let moved = |old: Option<Offset>| old.map(|old| Offset::new(at, before.saturating_add(i64::from(old.ms()))));
+        (self.progress, self.answered) = (moved(self.progress), moved(self.answered));
         self.caller_tag = tag_hash(sight.message.from.tag);
         self.parties = Packed::new(parties, sight.message.call_id, words);
         self.state |= ATTEMPT;
@@ -262,7 +272,7 @@ impl Call {
         }
         let uses = if is_redirected { self.uses } else { self.next_use() };
         let is_b_leg = self.has(B_LEG);
-        *self = Call { uses, last_use: self.last_use, ..Call::new(self.key, sight, is_b_leg) };
+        *self = Call { uses, last_use: self.last_use, ..Call::new(self.key(), sight, is_b_leg) };
         self.start(sight, &parties, words);
         self.tell(Kind::Attempt, sight.time, sight.message.call_id, parties, tell);
     }
@@ -292,8 +302,8 @@ impl Call {
 
     /// A provisional answer of 180 and above: the callee's phone rings, or is said to.
     pub(super) fn progressed(&mut self, sight: &Sight<'_>) {
-        if self.is_open() && self.progress_ms.is_none() {
-            self.progress_ms = Some(offset_ms(self.at, sight.time.0));
+        if self.is_open() && self.progress.is_none() {
+            self.progress = Some(Offset::new(self.at, sight.time.0));
         }
     }
 
@@ -312,7 +322,7 @@ impl Call {
             self.at = sight.time.0;
         }
         let time = sight.time.max(Timestamp(self.at));
-        self.answered_ms = Some(offset_ms(self.at, time.0));
+        self.answered = Some(Offset::new(self.at, time.0));
         self.state |= ANSWER;
         if !self.has(END) {
             self.ends = time.0.saturating_add(CALL_AGE_MS_MAX).max(self.ends);
@@ -513,7 +523,7 @@ impl Call {
         tell: &mut impl FnMut(Told<'_>),
     ) {
         // Clocks of two agents may differ; a call is not over before it has begun.
-        let begun = self.at.saturating_add(i64::from(self.answered_ms.unwrap_or_default()));
+        let begun = self.at.saturating_add(i64::from(self.answered.map_or(0, Offset::ms)));
         let time = time.max(Timestamp(begun));
         self.resume();
         self.state |= END;
@@ -549,8 +559,8 @@ impl Call {
         if matches!(kind, Kind::Attempt | Kind::Interim) {
             return event;
         }
-        let until = self.answered_ms.unwrap_or_else(|| offset_ms(self.at, time.0));
-        if let Some(progress) = self.progress_ms {
+        let until = self.answered.unwrap_or(Offset::new(self.at, time.0)).ms();
+        if let Some(progress) = self.progress.map(Offset::ms) {
             event.setup_ms = progress.min(until);
             event.ring_ms = until.saturating_sub(progress);
         }
@@ -563,7 +573,7 @@ impl Call {
         };
         if kind == Kind::End {
             event.q850 = self.q850;
-            event.duration_ms = match self.answered_ms {
+            event.duration_ms = match self.answered.map(Offset::ms) {
                 Some(answered) => offset_ms(self.at, time.0).saturating_sub(answered),
                 // Hung up, and nobody knows since when it was answered.
                 None if is_answered => CallEvent::NO_TIME,
@@ -594,6 +604,20 @@ fn counts_more(code: u16, than: u16) -> bool {
         code => code / 100,
     };
     rank(code) < rank(than)
+}
+
+/// Milliseconds from the beginning of a call, in four bytes also where there are none.
+#[derive(Clone, Copy, Debug)]
+struct Offset(NonZeroU32);
+
+impl Offset {
+    fn new(from: i64, to: i64) -> Offset {
+        Offset(NonZeroU32::MIN.saturating_add(offset_ms(from, to)))
+    }
+
+    fn ms(self) -> u32 {
+        self.0.get() - 1
+    }
 }
 
 fn offset_ms(from: i64, to: i64) -> u32 {

@@ -294,7 +294,8 @@ impl CallTable {
 
 impl Part {
     fn find(&self, key: Key) -> Option<u32> {
-        let is_it = |slot: &u32| self.calls.get(*slot as usize).and_then(|c| c.as_ref()).is_some_and(|c| c.key == key);
+        let is_it =
+            |slot: &u32| self.calls.get(*slot as usize).and_then(|c| c.as_ref()).is_some_and(|c| c.key() == key);
         self.index.find(key as u64, is_it).copied()
     }
 
@@ -349,7 +350,7 @@ impl Part {
                 });
                 let calls = &self.calls;
                 let rehash =
-                    |slot: &u32| calls.get(*slot as usize).and_then(|c| c.as_ref()).map_or(0, |c| c.key as u64);
+                    |slot: &u32| calls.get(*slot as usize).and_then(|c| c.as_ref()).map_or(0, |c| c.key() as u64);
                 self.index.insert_unique(key as u64, slot, rehash);
                 self.order.push_back(slot);
                 slot
@@ -366,7 +367,7 @@ impl Part {
         let Some(call) = self.calls.get_mut(slot as usize).and_then(|c| c.as_mut()) else { return };
         if is_past(call, sight.time.0, &mut self.words, tell) {
             self.n_expired += u64::from(call.is_answered() && !call.is_over());
-            *call = Call::new(call.key, sight, is_b_leg);
+            *call = Call::new(call.key(), sight, is_b_leg);
         }
     }
 
@@ -401,7 +402,7 @@ impl Part {
 
     /// Takes a call out whose slot is no longer in the order.
     fn remove(&mut self, slot: u32) {
-        let Some(key) = self.calls.get(slot as usize).and_then(|c| c.as_ref()).map(|c| c.key) else { return };
+        let Some(key) = self.calls.get(slot as usize).and_then(|c| c.as_ref()).map(Call::key) else { return };
         if let Ok(entry) = self.index.find_entry(key as u64, |s| *s == slot) {
             entry.remove();
         }
@@ -433,7 +434,7 @@ impl Part {
 /// Whether a held call still is: it may have gone on, or be another call by now, or be held anew.
 fn is_waiting(calls: &[Option<Call>], held: &Held) -> bool {
     let call = calls.get(held.slot as usize).and_then(|c| c.as_ref());
-    call.is_some_and(|c| c.key == held.key && c.is_held() && c.held_at == held.since)
+    call.is_some_and(|c| c.key() == held.key && c.is_held() && c.held_at == held.since)
 }
 
 /// Entries of a queue of held calls, given how many calls there are: each has one that counts.

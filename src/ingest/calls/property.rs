@@ -380,7 +380,7 @@ impl CallTable {
             );
             assert!(part.requests.len() <= SIP_REQUESTS_MAX / PARTS + 1);
             for call in part.calls.iter().flatten() {
-                assert!(part.find(call.key).is_some());
+                assert!(part.find(call.key()).is_some());
                 assert!(!(call.is_held() && call.is_over()));
             }
         }
