@@ -89,9 +89,9 @@ Examples:
   ringfence serve
   ringfence serve --config /etc/ringfence/ringfence.toml
 
-Without settings: the rules that ship, gateways on 127.0.0.1:7060 (ndjson), health on 127.0.0.1:8080, metrics on
-127.0.0.1:9464/metrics, violations on standard output, one JSON object a line. SIGTERM or Ctrl-C stops it and loses
-nothing that was accepted.
+Without settings: the rules that ship, gateways on 127.0.0.1:7060 (ndjson) and 127.0.0.1:9060 (hep, TCP and UDP), health
+on 127.0.0.1:8080, metrics on 127.0.0.1:9464/metrics, violations on standard output, one JSON object a line. SIGTERM or
+Ctrl-C stops it and loses nothing that was accepted.
 
 Exit codes: 0 after a signal, 2 where it could not start.")]
 struct ServeArgs {
@@ -237,8 +237,8 @@ struct ReplayArgs {
     /// Rule folder, its ruleset.toml, or one rule file
     #[arg(long, value_name = "DIR")]
     rules: PathBuf,
-    /// What the files hold: ndjson, json-cdr, a dialect of CDRs (asterisk, freeswitch, cucm, acme, broadworks,
-    /// kamailio-acc), or csv:SETTINGS.toml; by each file's name unless set
+    /// What the files hold: ndjson, hep, sip, pcap, json-cdr, a dialect of CDRs (asterisk, freeswitch, cucm, acme,
+    /// broadworks, kamailio-acc), or csv:SETTINGS.toml; by each file's name or first bytes unless set
     #[arg(long, value_name = "F")]
     input_format: Option<String>,
     /// What to print
