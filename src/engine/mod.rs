@@ -404,7 +404,13 @@ impl Core {
     /// Every shard is done with it: gathers what they found and hands it out when its turn has come.
     fn finish(&self, mut work: Work) {
         let outcomes = std::mem::take(work.outcomes.get_mut().unwrap_or_else(|e| e.into_inner()));
-        let judged = self.gather(&mut work, outcomes);
+        // Those behind it wait for its place in the order, whatever becomes of it.
+        let gathered = unless_it_panics(|| self.gather(&mut work, outcomes));
+        let judged = gathered.unwrap_or_else(|| Judged {
+            batch: std::mem::take(&mut work.batch),
+            sequence: work.sequence,
+            ..Judged::default()
+        });
         let (sequence, done, slots) = (work.sequence, enter(&work.done).take(), std::mem::take(&mut work.slots));
         self.keep_lists(work);
         {
