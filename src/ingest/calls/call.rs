@@ -6,13 +6,14 @@
 
 use std::num::NonZeroU32;
 
+use super::branches::Branches;
 use super::packed::{Packed, Words};
 use super::parties::Parties;
 use super::{Hop, Key, Sight, Told, tag_hash};
 use crate::clock::Timestamp;
 use crate::event::{CallEvent, HangupBy, Kind, Status};
 use crate::ingest::cause::status_of_sip;
-use crate::limits::{CALL_AGE_MS_MAX, CALL_LINGER_MS, SIP_FORKS_MAX, SIP_HUNT_MS, SIP_RETRY_MS, SIP_SETUP_MS_MAX};
+use crate::limits::{CALL_AGE_MS_MAX, CALL_LINGER_MS, SIP_HUNT_MS, SIP_RETRY_MS, SIP_SETUP_MS_MAX};
 
 /// What is known of a call, in few bytes: a million may be up.
 #[derive(Debug)]
@@ -34,10 +35,7 @@ pub(super) struct Call {
     callee_tag: u32,
     /// The request within the call that was told last.
     refreshed: u32,
-    first: Branch,
-    /// Branches of a proxy that tries several callees at once or in turn, where nothing nearer to the caller is seen.
-    #[allow(clippy::box_collection, reason = "rare, and 16 bytes more in each of a million calls")]
-    more: Option<Box<Vec<Branch>>>,
+    branches: Branches,
     n_vias: u16,
     /// The final answer that counts most.
     code: u16,
@@ -51,12 +49,6 @@ pub(super) struct Call {
 }
 
 const _: () = assert!(size_of::<Option<Call>>() <= 112);
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Branch {
-    hash: u32,
-    failed: bool,
-}
 
 /// What was told or seen, bits of [`Call::state`].
 const ATTEMPT: u8 = 1;
@@ -87,8 +79,7 @@ impl Call {
             caller_tag: tag_hash(sight.message.from.tag),
             callee_tag: 0,
             refreshed: 0,
-            first: Branch { hash: branch, failed: false },
-            more: None,
+            branches: Branches::new(branch),
             n_vias,
             code: 0,
             q850: 0,
@@ -211,12 +202,9 @@ impl Call {
                 (self.code, self.q850) = (0, 0);
             }
             (self.cseq, self.n_vias) = (cseq, hop.n_vias);
-            (self.first, self.more) = (Branch { hash: hop.branch, failed: false }, None);
-        } else if cseq == self.cseq && hop.n_vias == self.n_vias && self.branch(hop.branch).is_none() {
-            let more = self.more.get_or_insert_default();
-            if more.len() < SIP_FORKS_MAX {
-                more.push(Branch { hash: hop.branch, failed: false });
-            }
+            self.branches = Branches::new(hop.branch);
+        } else if cseq == self.cseq && hop.n_vias == self.n_vias && !self.branches.has(hop.branch) {
+            self.branches.add(hop.branch);
             self.resume();
         }
     }
@@ -287,15 +275,6 @@ impl Call {
         }
     }
 
-    fn branch(&mut self, hash: u32) -> Option<&mut Branch> {
-        let more = self.more.iter_mut().flat_map(|more| more.iter_mut());
-        std::iter::once(&mut self.first).chain(more).find(|branch| branch.hash == hash)
-    }
-
-    fn branches(&self) -> impl Iterator<Item = &Branch> {
-        std::iter::once(&self.first).chain(self.more.iter().flat_map(|more| more.iter()))
-    }
-
     fn resume(&mut self) {
         self.state &= !HELD;
     }
@@ -345,7 +324,7 @@ impl Call {
     /// The callee by the tag that the first 2xx has where the caller sees it: an agent between may give it another.
     fn note_callee(&mut self, sight: &Sight<'_>) {
         let hop = sight.hop();
-        let is_near = hop.n_vias == self.n_vias && self.branch(hop.branch).is_some();
+        let is_near = hop.n_vias == self.n_vias && self.branches.has(hop.branch);
         if !self.has(ANSWER) || is_near && !self.has(CALLEE_KNOWN) {
             self.callee_tag = tag_hash(sight.message.to.tag);
         }
@@ -374,8 +353,10 @@ impl Call {
         if sight.message.cseq != self.cseq || hop.n_vias != self.n_vias {
             return None;
         }
-        let is_first = !self.branches().any(|branch| branch.failed);
-        self.branch(hop.branch).filter(|branch| !branch.failed)?.failed = true;
+        let is_first = !self.branches.any_failed();
+        if !self.branches.fail(hop.branch) {
+            return None;
+        }
         // What was heard further from the caller is not what the caller hears.
         if is_first || counts_more(code, self.code) {
             self.code = code;
@@ -390,7 +371,7 @@ impl Call {
     }
 
     fn is_refused(&self) -> bool {
-        self.branches().all(|branch| branch.failed)
+        self.branches.all_failed()
     }
 
     /// Ends the call if all its branches were refused, unless another try may come; says how long to wait for it.
@@ -433,10 +414,10 @@ impl Call {
     /// A CANCEL: over, unless an answer crosses it. One with another branch than the caller's INVITE is a proxy's, that
     /// has an answer elsewhere or has waited enough.
     pub(super) fn cancelled(&mut self, sight: &Sight<'_>) -> Option<i64> {
-        if !self.is_open() || sight.message.cseq != self.cseq || self.has(CANCELLED) {
+        let is_ours = sight.message.cseq == self.cseq && self.branches.has(sight.hop().branch);
+        if !self.is_open() || !is_ours || self.has(CANCELLED) {
             return None;
         }
-        self.branch(sight.hop().branch)?;
         self.state |= CANCELLED;
         self.q850 = sight.message.reason.q850.unwrap_or(self.q850);
         self.hold(sight.time.0, SIP_RETRY_MS)
@@ -537,7 +518,7 @@ impl Call {
         if (300..400).contains(&self.code) {
             self.parties = packed;
         }
-        self.more = None;
+        self.branches.release();
     }
 
     fn tell(&self, kind: Kind, time: Timestamp, call_id: &[u8], parties: Parties<'_>, tell: &mut impl FnMut(Told<'_>)) {

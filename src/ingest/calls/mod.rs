@@ -3,6 +3,7 @@
 //! One table serves all feeds that merge, so a call that several agents see is one call. It is bounded, and everything
 //! in it ends by a time of its own. Event time alone counts: nothing here reads a clock.
 
+mod branches;
 mod call;
 mod packed;
 mod parties;
