@@ -5,7 +5,8 @@
 //! `Frame -> CallEvent -> Verdict -> Violation -> Alert`, one type an arrow, downward through the modules below:
 //!
 //! - [`ingest`] cuts the bytes of a feed or file into frames and decodes each into a [`event::CallEvent`], or a counted
-//!   [`event::Reject`]; a [`event::Batch`] carries the events of one block with the bytes their texts stand in.
+//!   [`event::Reject`]; a [`event::Batch`] carries the events of one block with the bytes their texts stand in. SIP
+//!   messages become events by way of the [`ingest::CallTable`] that feeds share.
 //! - [`engine`] puts batches in one order, asks the firewall of the [`policy`] for a verdict, counts what thresholds
 //!   count in exact sliding [`window`]s, and hands the batch back [`engine::Judged`].
 //! - [`gateway`] answers the gateway, [`notify`] tells whoever listens; [`replay`] prints.
