@@ -101,7 +101,7 @@ const _: () = assert!(SETTLE_EVERY_MS * 10 <= SIP_HUNT_MS);
 
 /// What a block becomes, and by whom.
 struct Target<'a> {
-    table: Arc<CallTable>,
+    table: &'a CallTable,
     attribution: &'a mut Attribution,
     counts: &'a mut Counts,
     out: &'a mut Batch,
@@ -135,7 +135,7 @@ impl Reader {
         out: &mut Batch,
     ) {
         let table = Arc::clone(&attribution.context().calls);
-        let mut target = Target { table, attribution, counts, out, arrival, clock: self.clock };
+        let mut target = Target { table: &table, attribution, counts, out, arrival, clock: self.clock };
         let mut rest = block;
         while !rest.is_empty() {
             let (skip, len) = match self.carrier {
@@ -172,7 +172,7 @@ impl Reader {
         out: &mut Batch,
     ) {
         let table = Arc::clone(&attribution.context().calls);
-        Target { table, attribution, counts, out, arrival: None, clock: self.clock }
+        Target { table: &table, attribution, counts, out, arrival: None, clock: self.clock }
             .settle(now.unwrap_or(Timestamp(i64::MAX)));
     }
 
@@ -254,8 +254,7 @@ impl Target<'_> {
             correlation_id: seen.correlation_id,
             message: &message,
         };
-        let table = Arc::clone(&self.table);
-        let mut problem = None;
+        let (table, mut problem) = (self.table, None);
         table.see(&sight, |told| problem = self.tell(&told, seen.node_name, is_future).err().or(problem));
         problem.map_or(Ok(()), |reason| Err(Some(reason)))
     }
@@ -270,7 +269,7 @@ impl Target<'_> {
     }
 
     fn settle(&mut self, now: Timestamp) {
-        let table = Arc::clone(&self.table);
+        let table = self.table;
         table.settle(now, |told| {
             if let Err(reason) = self.tell(&told, &[], false) {
                 self.reject(reason);
