@@ -136,7 +136,12 @@ impl Framer {
     /// What is left when the stream has ended. A last line needs no newline, a last SIP message neither a blank line
     /// nor all of its body.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
-        let rest = std::mem::take(&mut self.pending);
+        let mut rest = std::mem::take(&mut self.pending);
+        if self.style == Style::Sip {
+            // What stood before the message may have been taken off by an earlier read.
+            let between = rest.iter().take_while(|b| sip::is_between(b)).count();
+            rest.drain(..between);
+        }
         let skipping = std::mem::take(&mut self.skipping);
         (self.seen, self.object) = (0, Bounds::default());
         let message = std::mem::take(&mut self.message);

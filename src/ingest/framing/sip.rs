@@ -22,6 +22,11 @@ pub(crate) fn first_message(stream: &[u8]) -> FirstMessage {
     Progress::default().first(stream)
 }
 
+/// Line breaks, and the zeros of some phones: they keep connections alive.
+pub(super) fn is_between(byte: &u8) -> bool {
+    matches!(byte, b'\r' | b'\n' | 0)
+}
+
 /// What is known of the first message of a stream that grows, so that no byte of its head is looked at twice.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
@@ -71,8 +76,6 @@ impl Progress {
 
     /// The length of the message, once its head is whole.
     fn read_head(&mut self, stream: &[u8]) -> Result<usize, FirstMessage> {
-        // Line breaks, and the zeros of some phones.
-        let is_between = |b: &u8| matches!(b, b'\r' | b'\n' | 0);
         if self.looked == 0 {
             let rest = stream.get(self.skip..).unwrap_or(&[]);
             self.skip += rest.iter().position(|b| !is_between(b)).ok_or(FirstMessage::Between)?;

@@ -236,6 +236,14 @@ fn no_byte_of_a_record_is_looked_at_again_when_more_comes() {
 }
 
 #[test]
+fn a_sip_stream_that_ends_inside_of_a_message_tells_it_without_what_stood_before() {
+    let stream = b"\r\n\r\n\r\n\"OPTIONS sip:a SIP/2.0\r\n";
+    for read in [1, 2, 3, 5, 100] {
+        assert_eq!(records(Style::Sip, stream, &[read]), [&stream[6..]], "{read}");
+    }
+}
+
+#[test]
 fn a_read_gives_one_block_however_many_records_it_holds_or_breaks() {
     for (style, record) in [
         (Style::Json, "{x\n"),
