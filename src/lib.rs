@@ -38,6 +38,8 @@ mod window;
 
 pub mod engine;
 
+pub mod journal;
+
 pub mod gateway;
 pub mod notify;
 pub mod portal;

@@ -84,7 +84,7 @@ pub fn replay(
     }));
     let emit = {
         let report = Arc::clone(&report);
-        Box::new(move |judged: &Judged| lock(&report).take(judged))
+        Box::new(move |judged: &mut Judged| lock(&report).take(judged))
     };
     let n_threads = options.n_threads.max(1);
     let settings = Settings { n_threads, hash_seed: HASH_SEED, emergency_callback_ms: EMERGENCY_CALLBACK_MS };

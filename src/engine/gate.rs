@@ -330,6 +330,7 @@ impl Gate {
         self.decided.matched.resize(plan.policy.firewall.len(), 0);
         let verdict = prepare::judge(&view, plan, 0, &mut self.decided, &mut KeyBytes::default(), &mut |_, _| {});
         self.decided.flags.clear();
+        self.decided.tracked.clear();
         self.answers.set(slot, verdict, Box::default());
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::LaneOptions;
 use crate::clock::Timestamp;
 use crate::event::{Batch, CustomerId};
 use crate::policy::{Action, Cause, Severity};
@@ -24,6 +25,14 @@ pub struct Judged {
     pub counts: Counts,
     /// Its place in the engine's order.
     pub sequence: u64,
+    /// What its source promised.
+    pub options: LaneOptions,
+    /// `(event, firewall rule)` of each rule that is counted for its own sake and was met.
+    pub tracked: Vec<(u32, u16)>,
+    /// Event time that passed for idle keys; such a batch has no events.
+    pub tick: Option<Timestamp>,
+    /// The journal's number of its record, set by whoever journals; 0: none.
+    pub record: u64,
 }
 
 /// How often rules were met by the events of a batch.

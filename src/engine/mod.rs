@@ -72,7 +72,7 @@ pub struct LaneOptions {
 }
 
 /// Called with every judged batch, in the engine's order.
-pub type Emit = Box<dyn Fn(&Judged) + Send + Sync>;
+pub type Emit = Box<dyn Fn(&mut Judged) + Send + Sync>;
 /// Takes a batch back when it is judged.
 pub type Done = Box<dyn FnOnce(Judged) + Send>;
 
@@ -409,6 +409,8 @@ impl Core {
         let judged = gathered.unwrap_or_else(|| Judged {
             batch: std::mem::take(&mut work.batch),
             sequence: work.sequence,
+            options: work.options,
+            tick: work.tick.map(Timestamp),
             ..Judged::default()
         });
         let (sequence, done, slots) = (work.sequence, enter(&work.done).take(), std::mem::take(&mut work.slots));
@@ -424,9 +426,9 @@ impl Core {
         let _place = EmissionPlace(&self.emission);
         loop {
             let next = enter(&self.emission).take_next();
-            let Some((judged, done)) = next else { return };
+            let Some((mut judged, done)) = next else { return };
             // A sink that panics takes neither the verdicts with it nor the shard that is held meanwhile.
-            unless_it_panics(|| (self.emit)(&judged));
+            unless_it_panics(|| (self.emit)(&mut judged));
             if let Some(done) = done {
                 unless_it_panics(|| done(judged));
             }
@@ -448,6 +450,11 @@ impl Core {
                 tallies.entry(counter).or_default().add(&tally);
             }
         }
+        for own in &decided.own_blocks {
+            if let Some(event) = work.batch.events.get_mut(*own as usize) {
+                event.flags.set(Flags::OWN_BLOCK);
+            }
+        }
         // Fewer only where a panic cut the work short.
         let default = Verdict { action: self.plan.policy.default_action, ..Verdict::default() };
         decided.verdicts.resize(work.batch.events.len(), default);
@@ -463,6 +470,10 @@ impl Core {
             duplicates: work.duplicates,
             counts: Counts { firewall: decided.matched, rules: rules.collect() },
             sequence: work.sequence,
+            options: work.options,
+            tracked: decided.tracked,
+            tick: work.tick.map(Timestamp),
+            record: 0,
         }
     }
 
@@ -487,7 +498,7 @@ impl Core {
 fn answer(judged: &mut Judged, slots: &[u32], answers: &mut Answers) {
     let mut repeated: Vec<(u32, u16)> = Vec::new();
     for (i, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != Work::NO_SLOT) {
-        let (event, verdict) = (&judged.batch.events[i], &mut judged.verdicts[i]);
+        let (event, verdict) = (&mut judged.batch.events[i], &mut judged.verdicts[i]);
         let index = i as u32;
         if !event.flags.has(Flags::REPEATED) {
             let first = judged.flags.partition_point(|(event, _)| *event < index);
@@ -496,6 +507,7 @@ fn answer(judged: &mut Judged, slots: &[u32], answers: &mut Answers) {
         } else if verdict.rule == RuleRef::Default {
             let (told, flags) = answers.get(*slot);
             *verdict = told;
+            event.flags.set(Flags::TOLD_AGAIN);
             repeated.extend(flags.iter().map(|rule| (index, *rule)));
         }
     }

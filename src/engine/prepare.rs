@@ -94,6 +94,7 @@ pub(crate) fn judge(
             && let Some((hash, key)) = caller_else_address(view, plan, key_bytes)
         {
             put(counter, Hit { hash, key, value: 0, time: event.time.0, event: index, act: Act::Count });
+            decided.tracked.push((index, *number));
         }
         if rule.mode != Mode::Enforce {
             continue;

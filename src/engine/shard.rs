@@ -205,6 +205,7 @@ impl Shard {
         let view =
             View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists };
         decided.flags.retain(|(event, _)| *event != index);
+        let n_tracked = decided.tracked.len();
         let before = decided.matched.clone();
         let verdict = prepare::judge(&view, &plan, index, decided, key_bytes, &mut |c, hit| pending.push((c, hit)));
         // What is met twice counts once, and what decided at first counts only if it decides still.
@@ -216,6 +217,14 @@ impl Shard {
             decided.matched[rule as usize] += 1;
         }
         pending.retain(|(c, _)| plan.counters[*c as usize].rule == verdict.rule);
+        let mut at = 0;
+        decided.tracked.retain(|(_, rule)| {
+            at += 1;
+            at <= n_tracked || verdict.rule == RuleRef::Firewall(*rule)
+        });
+        if verdict.action == Action::Block {
+            decided.own_blocks.push(index);
+        }
         verdict
     }
 

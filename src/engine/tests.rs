@@ -100,7 +100,7 @@ fn run(rules: &str, timeline: &str, options: LaneOptions, n_threads: usize, line
     let report = Arc::new(Mutex::new(Said::default()));
     let emit = {
         let (report, policy, names) = (Arc::clone(&report), Arc::clone(&policy), Arc::clone(&names));
-        Box::new(move |judged: &Judged| report.lock().unwrap().add(judged, &policy, &names))
+        Box::new(move |judged: &mut Judged| report.lock().unwrap().add(judged, &policy, &names))
     };
     let settings = Settings { n_threads, hash_seed: 0, emergency_callback_ms: EMERGENCY_CALLBACK_MS };
     let engine = Engine::new(policy, Arc::clone(&names), settings, emit);

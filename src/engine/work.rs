@@ -39,6 +39,10 @@ pub(crate) struct Work {
 pub(crate) struct Decided {
     pub(crate) verdicts: Vec<Verdict>,
     pub(crate) flags: Vec<(u32, u16)>,
+    /// Rules that are counted for their own sake, by event.
+    pub(crate) tracked: Vec<(u32, u16)>,
+    /// Events that only their own crossing blocked, see [`crate::event::Flags::OWN_BLOCK`].
+    pub(crate) own_blocks: Vec<u32>,
     /// By firewall rule: events that it decided, flagged or would have.
     pub(crate) matched: Vec<u32>,
 }

@@ -234,6 +234,10 @@ impl Flags {
     /// A `cdr` of a gateway that writes one for each leg, of a leg whose call another one tells of. Seen only where the
     /// feed wants both.
     pub const B_RECORD: Flags = Flags(1 << 11);
+    /// The verdict it was told is that of its call; by itself it had none. Set by the engine.
+    pub const TOLD_AGAIN: Flags = Flags(1 << 12);
+    /// Blocked by nothing but what it put on a list itself: it was counted as let through. Set by the engine.
+    pub const OWN_BLOCK: Flags = Flags(1 << 13);
 
     pub fn has(self, other: Flags) -> bool {
         self.0 & other.0 != 0
@@ -248,9 +252,21 @@ impl Flags {
     }
 }
 
+/// Where and when a batch came in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    pub arrival: Timestamp,
+    /// By its place in the settings.
+    pub feed: u16,
+    /// Whose `seq` it brought, and the highest, with those of duplicates and rejects; 0: none.
+    pub gateway: GatewayId,
+    pub highest_seq: u64,
+}
+
 /// Events decoded from one block of one source, with the bytes their texts stand in.
 #[derive(Debug, Default)]
 pub struct Batch {
+    pub source: Source,
     /// The block as it came.
     pub block: Vec<u8>,
     /// Texts that do not stand in the block as they are.
@@ -258,6 +274,9 @@ pub struct Batch {
     pub events: Vec<CallEvent>,
     /// Lines that gave no event.
     pub rejects: Vec<Rejected>,
+    /// What the block changed in the state of its decoder, to be journaled with its events: calls of the call table, as
+    /// they are after it. Only who wrote it can read it.
+    pub annex: Vec<u8>,
 }
 
 impl Batch {
@@ -266,6 +285,8 @@ impl Batch {
         self.side.clear();
         self.events.clear();
         self.rejects.clear();
+        self.annex.clear();
+        self.source = Source::default();
     }
 
     /// The bytes of a text. UTF-8, which the decoders have checked.

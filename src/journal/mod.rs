@@ -1,0 +1,8 @@
+//! The journal: what the engine took, in its order, durable before it is acknowledged, and read again after a crash.
+//!
+//! It is a row of segments of checksummed records in one folder. A record is a batch of events with the verdicts they
+//! were told, or a tick. Records are numbered from 1 without a gap; events have positions of their own, counted from 1.
+
+mod record;
+
+pub use record::{Context, Entry, Record};
