@@ -34,7 +34,7 @@ struct Round {
 impl Round {
     fn new(policy: Arc<Policy>, n_threads: usize, n_violations: Arc<AtomicU64>) -> Round {
         let settings = Settings { n_threads, hash_seed: 0, emergency_callback_ms: 0 };
-        let emit = move |judged: &Judged| {
+        let emit = move |judged: &mut Judged| {
             n_violations.fetch_add(judged.violations.len() as u64, Ordering::Relaxed);
         };
         let engine = Engine::new(policy, Arc::new(Names::new()), settings, Box::new(emit));
