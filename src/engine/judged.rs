@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::LaneOptions;
 use crate::clock::Timestamp;
-use crate::event::{Batch, CustomerId};
+use crate::event::{Batch, CallEvent, CustomerId, Flags};
 use crate::policy::{Action, Cause, Severity};
 
 /// A batch with everything that was decided about it.
@@ -33,6 +33,23 @@ pub struct Judged {
     pub tick: Option<Timestamp>,
     /// The journal's number of its record, set by whoever journals; 0: none.
     pub record: u64,
+}
+
+/// What a batch was told before a crash, by the rules of now; recovery applies it instead of judging again.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// One an event.
+    pub verdicts: Vec<Verdict>,
+    /// As in [`Judged`].
+    pub flags: Vec<(u32, u16)>,
+    pub tracked: Vec<(u32, u16)>,
+}
+
+impl Recorded {
+    /// What the event was told for its own sake; `None`: nothing, it got the verdict of its call.
+    pub(crate) fn own(&self, index: usize, event: &CallEvent) -> Option<Verdict> {
+        self.verdicts.get(index).copied().filter(|_| !event.flags.has(Flags::TOLD_AGAIN))
+    }
 }
 
 /// How often rules were met by the events of a batch.

@@ -36,7 +36,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-pub use judged::{Closed, Counts, Judged, RuleCounts, RuleRef, Verdict, Violation};
+pub use judged::{Closed, Counts, Judged, Recorded, RuleCounts, RuleRef, Verdict, Violation};
 
 use self::gate::Gate;
 use self::key::KeyHasher;
@@ -294,7 +294,7 @@ pub struct Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.is_used {
-            self.enter(Batch::default(), None);
+            self.enter(Batch::default(), None, None);
         }
     }
 }
@@ -303,13 +303,22 @@ impl Ticket {
     /// Judges the batch, now or when the batches before it have come. The calling thread does whatever work is
     /// ready, its own or others'; it never waits.
     pub fn submit(mut self, batch: Batch, done: Option<Done>) {
-        self.enter(batch, done);
+        self.enter(batch, None, done);
     }
 
-    fn enter(&mut self, batch: Batch, done: Option<Done>) {
+    /// [`Ticket::submit`] of a batch that was judged before a crash.
+    pub fn submit_recorded(mut self, mut batch: Batch, recorded: Recorded, done: Option<Done>) {
+        for event in &mut batch.events {
+            event.flags.clear(Flags::BY_GATE);
+        }
+        self.enter(batch, Some(recorded), done);
+    }
+
+    fn enter(&mut self, batch: Batch, recorded: Option<Recorded>, done: Option<Done>) {
         self.is_used = true;
         let core = &self.engine.0;
         let mut work = Box::new(core.work(self.options, batch, done));
+        work.recorded = recorded;
         work.has_emergency = work.batch.events.iter().any(|e| e.flags.has(Flags::EMERGENCY));
         let ready = core.pass(self.lane, self.number, self.is_last, work);
         if ready.is_empty() {

@@ -141,6 +141,7 @@ impl Shard {
         let mut key_bytes = super::key::KeyBytes(work.key_bytes.0.clone());
         let mut calls = work.call_hits.iter().peekable();
         let mut counted = vec![0u64; plan.counters.len()];
+        let mut told = work.recorded.as_ref().map(|recorded| prepare::Told::new(recorded, &plan));
         for (i, event) in work.batch.events.iter().enumerate() {
             let index = i as u32;
             self.settle(event.time.0);
@@ -153,7 +154,14 @@ impl Shard {
                 dynamic: &self.blocks.lists,
             };
             let mut put = |counter: u16, hit: Hit| pending.push((counter, hit));
-            let mut verdict = prepare::judge(&view, &plan, index, &mut decided, &mut key_bytes, &mut put);
+            let mut verdict = match &mut told {
+                None => prepare::judge(&view, &plan, index, &mut decided, &mut key_bytes, &mut put),
+                Some(told) => told.next(&view, index, &mut decided, &mut key_bytes, &mut put),
+            };
+            let final_verdict = told.is_some().then_some(verdict);
+            if told.is_some() && event.flags.has(Flags::OWN_BLOCK) {
+                verdict = Verdict::default();
+            }
             let slot = work.slots.get(i).copied().unwrap_or(Work::NO_SLOT);
             let counted_as = if verdict.rule == RuleRef::Default && event.flags.has(Flags::REPEATED) {
                 self.answers.get(slot).0
@@ -171,7 +179,9 @@ impl Shard {
                 added |= self.observe(counter, &hit, &key_bytes, work, out);
                 counted[counter as usize] += std::mem::take(&mut self.found.counted);
             }
-            if added && verdict.action != Action::Block {
+            if let Some(told) = final_verdict {
+                verdict = told;
+            } else if added && verdict.action != Action::Block {
                 verdict = self.judge_again(work, index, verdict, &mut decided, &mut key_bytes, &mut pending);
                 for (counter, hit) in pending.drain(..) {
                     self.observe(counter, &hit, &key_bytes, work, out);
