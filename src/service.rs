@@ -23,6 +23,7 @@ use crate::event::dialplan::DialPlan;
 use crate::event::{Kind, Names, Reject};
 use crate::gateway::clocks::Clocks;
 use crate::gateway::datagrams::{self, Datagrams};
+use crate::gateway::durable::Durable;
 use crate::gateway::judges::Judges;
 use crate::gateway::listener::{Close, Listener};
 use crate::gateway::post::Door;
@@ -122,8 +123,16 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let judges = Arc::new(Judges::start(n_threads(&config)).context("cannot start threads")?);
     let ledger = Arc::default();
     let (engine_of_feeds, policy_of_feeds) = (engine.clone(), Arc::clone(&policy));
-    let mut shared =
-        Shared { engine: engine_of_feeds, judges, policy: policy_of_feeds, names, metrics, ledger, calls: Vec::new() };
+    let mut shared = Shared {
+        engine: engine_of_feeds,
+        judges,
+        policy: policy_of_feeds,
+        names,
+        metrics,
+        ledger,
+        durable: Durable::off(),
+        calls: Vec::new(),
+    };
     let entrances = shared.open(&config, &clocks)?;
 
     // HTTP.
@@ -227,6 +236,7 @@ struct Shared {
     names: Arc<Names>,
     metrics: Arc<Metrics>,
     ledger: Arc<Ledger>,
+    durable: Durable,
 }
 
 impl Shared {
@@ -303,6 +313,8 @@ impl Shared {
             metrics: Arc::clone(&self.metrics),
             counters: Arc::clone(counters),
             ledger: Arc::clone(&self.ledger),
+            number: u16::try_from(index).context("too many feeds in the settings")?,
+            durable: self.durable.clone(),
             clocks: Arc::clone(clocks),
             sample: Sample::default(),
             problems: Sample::default(),
