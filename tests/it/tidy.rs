@@ -16,7 +16,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("logging", &[]),
     ("metrics", &["clock", "limits"]),
     ("storage", &["limits"]),
-    ("journal", &["storage", "engine", "event", "clock", "limits"]),
+    ("journal", &["storage", "engine", "policy", "event", "clock", "limits"]),
     ("store", &["limits", "clock"]),
     ("ingest", &["event", "clock", "limits", "metrics"]),
     ("policy", &["event", "calendar", "clock", "limits"]),
