@@ -151,6 +151,12 @@ pub const KEY_PARTS_MAX: usize = 8;
 /// Problems of one rule set that are shown.
 pub const PROBLEMS_MAX: usize = 1000;
 
+/// Longest piece of a snapshot: pieces are made of 64 keys, or of a 64th of a table.
+pub const SNAPSHOT_FRAME_BYTES_MAX: usize = 64 << 20;
+
+/// Snapshots that are kept: one, and the one before it for the day it is damaged.
+pub const SNAPSHOTS_KEPT: usize = 2;
+
 /// How far event time may lag behind the clock on a live feed before a tick closes what is idle, unless set otherwise.
 pub const LATENESS_MS_DEFAULT: i64 = 5_000;
 

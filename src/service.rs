@@ -44,7 +44,6 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Setup {
     pub config: Config,
     pub policy: Arc<Policy>,
-    pub names: Arc<Names>,
     /// Looks on at every judged batch; the demo does.
     pub observer: Option<Observer>,
 }
@@ -67,7 +66,7 @@ pub struct Running {
 }
 
 /// `serve`: runs until a signal says stop. Blocks.
-pub fn run(config: Config, policy: Arc<Policy>, names: Arc<Names>) -> anyhow::Result<()> {
+pub fn run(config: Config, policy: Arc<Policy>) -> anyhow::Result<()> {
     config.log.start();
     raise_file_limit();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -78,7 +77,7 @@ pub fn run(config: Config, policy: Arc<Policy>, names: Arc<Names>) -> anyhow::Re
     let stopped = runtime.block_on(async {
         // Before anything listens: whoever sees us answer may tell us to stop.
         let mut signals = Signals::new().context("cannot listen for signals")?;
-        let running = start(Setup { config, policy, names, observer: None }).await?;
+        let running = start(Setup { config, policy, observer: None }).await?;
         signals.stop().await;
         tracing::info!("stopping: no new connections, finishing what was read");
         tokio::select! {
@@ -93,7 +92,8 @@ pub fn run(config: Config, policy: Arc<Policy>, names: Arc<Names>) -> anyhow::Re
 
 /// Starts everything; returns when all feeds accept.
 pub async fn start(setup: Setup) -> anyhow::Result<Running> {
-    let Setup { config, policy, names, observer } = setup;
+    let Setup { config, policy, observer } = setup;
+    let names = Arc::new(Names::new());
     let metrics = Arc::new(Metrics::new(&labels(&config, &policy)));
     let (stop, stopping) = watch::channel(false);
 
@@ -106,7 +106,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     // Engine.
     let emit: engine::Emit = {
         let notifier = Arc::clone(&notifier);
-        Box::new(move |judged| notifier.take(judged))
+        Box::new(move |judged| notifier.take(judged, None))
     };
     let settings = engine::Settings {
         n_threads: n_threads(&config),

@@ -34,7 +34,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("report", &["archive", "incident", "case", "calendar", "clock"]),
     // Records may be posted: their feeds' doors are the gateways' side of it.
     ("portal", &["gateway", "engine", "incident", "case", "report", "metrics", "limits"]),
-    ("snapshot", &["storage", "ingest", "engine", "clock"]),
+    ("snapshot", &["storage", "limits"]),
     ("replay", &["ingest", "event", "policy", "engine", "incident", "archive", "clock", "limits"]),
 ];
 
