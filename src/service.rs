@@ -119,7 +119,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     // Feeds.
     let ready = Arc::new(AtomicBool::new(false));
     let status = Status { metrics: Arc::clone(&metrics), ready: Arc::clone(&ready) };
-    let clocks = Arc::new(Clocks::default());
+    let clocks = Arc::new(Clocks::new(Clock.now(), false));
     let judges = Arc::new(Judges::start(n_threads(&config)).context("cannot start threads")?);
     let ledger = Arc::default();
     let (engine_of_feeds, policy_of_feeds) = (engine.clone(), Arc::clone(&policy));

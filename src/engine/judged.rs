@@ -17,6 +17,8 @@ pub struct Judged {
     pub flags: Vec<(u32, u16)>,
     /// By event, then rule order.
     pub violations: Vec<Violation>,
+    /// What thresholds put on dynamic lists.
+    pub listed: Vec<Put>,
     /// Episodes that closed, by events of this batch or by a tick.
     pub closed: Vec<Closed>,
     /// Events no rule saw because they came before.
@@ -108,6 +110,21 @@ pub struct Violation {
     pub customer: CustomerId,
     /// `per` entry and value.
     pub key: Arc<[(String, String)]>,
+}
+
+/// A value that a threshold put on a dynamic list. It holds until the episode closes, and the rule's `ttl` more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Put {
+    /// Index of the event into its batch.
+    pub event: u32,
+    pub rule: RuleRef,
+    pub customer: CustomerId,
+    /// The key whose episode holds it.
+    pub key: Arc<[(String, String)]>,
+    /// Index into [`crate::policy::Policy::lists`].
+    pub list: usize,
+    pub value: String,
+    pub ttl_ms: i64,
 }
 
 /// An episode that has ended.

@@ -36,7 +36,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-pub use judged::{Closed, Counts, Judged, Recorded, RuleCounts, RuleRef, Verdict, Violation};
+pub use judged::{Closed, Counts, Judged, Put, Recorded, RuleCounts, RuleRef, Verdict, Violation};
 
 use self::gate::Gate;
 use self::key::KeyHasher;
@@ -447,10 +447,11 @@ impl Core {
     fn gather(&self, work: &mut Work, outcomes: Vec<Outcome>) -> Judged {
         let mut decided = std::mem::take(&mut work.decided);
         let mut violations = Vec::new();
-        let mut closed = Vec::new();
+        let (mut listed, mut closed) = (Vec::new(), Vec::new());
         let mut tallies: BTreeMap<u16, Tally> = BTreeMap::new();
         for outcome in outcomes {
             violations.extend(outcome.violations);
+            listed.extend(outcome.listed);
             closed.extend(outcome.closed);
             if let Some(by_shard) = outcome.decided {
                 decided = by_shard;
@@ -475,6 +476,7 @@ impl Core {
             verdicts: decided.verdicts,
             flags: decided.flags,
             violations: violations.into_iter().map(|(_, violation)| violation).collect(),
+            listed,
             closed,
             duplicates: work.duplicates,
             counts: Counts { firewall: decided.matched, rules: rules.collect() },

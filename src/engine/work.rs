@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use super::judged::{Closed, Recorded, Verdict, Violation};
+use super::judged::{Closed, Put, Recorded, Verdict, Violation};
 use super::key::KeyBytes;
 use super::table::Hit;
 use super::{Done, LaneOptions};
@@ -54,6 +54,7 @@ pub(crate) struct Decided {
 pub(crate) struct Outcome {
     /// With the rule's position and the order in which they were found, to be sorted by.
     pub(crate) violations: Vec<(u32, Violation)>,
+    pub(crate) listed: Vec<Put>,
     pub(crate) closed: Vec<Closed>,
     /// A coupled shard judges events itself.
     pub(crate) decided: Option<Decided>,

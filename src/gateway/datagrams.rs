@@ -230,7 +230,7 @@ pub async fn settle(feed: Arc<Feed>, mut stop: watch::Receiver<bool>) {
         // As far as all messages have come, also of streams that tell of last month.
         let arrival = feed.clocks.reached(Clock.now(), feed.delay_ms);
         let (done, _finished) = oneshot::channel();
-        let clock = Arc::new(feed.clocks.open(feed.delay_ms));
+        let clock = Arc::new(feed.clocks.aside(feed.delay_ms));
         Box::new(Job {
             feed: Arc::clone(&feed),
             decoders: Arc::clone(&decoders),
