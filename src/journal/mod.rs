@@ -5,7 +5,12 @@
 
 mod bytes;
 mod codec;
+mod frame;
+mod reader;
 mod record;
+mod segment;
 
 pub use codec::{Encoder, decode};
+pub use reader::{Cut, Damage, Lost, RawRecord, ReadError, Reader, Report};
 pub use record::{Context, Entry, Record};
+pub use segment::{Identity, Segment, segments};

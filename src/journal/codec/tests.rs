@@ -209,7 +209,8 @@ proptest! {
 
         let bytes = encoded(&judged);
         let entry = decode(&bytes, 7).expect("what was written is read");
-        prop_assert!(matches!(entry, Entry::Batch { position: 7, .. }));
+        let is_at_7 = matches!(entry, Entry::Batch { position: 7, .. });
+        prop_assert!(is_at_7);
         let (batch, said_of) = batch_of(entry);
         let kept: Vec<usize> =
             (0..n_events as usize).filter(|i| !judged.batch.events[*i].flags.has(Flags::DUPLICATE)).collect();
