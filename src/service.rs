@@ -106,7 +106,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     // Engine.
     let emit: engine::Emit = {
         let notifier = Arc::clone(&notifier);
-        Box::new(move |judged| notifier.take(judged, None))
+        Box::new(move |judged| notifier.take(judged))
     };
     let settings = engine::Settings {
         n_threads: n_threads(&config),

@@ -33,8 +33,11 @@ pub struct Judged {
     pub tracked: Vec<(u32, u16)>,
     /// Event time that passed for idle keys; such a batch has no events.
     pub tick: Option<Timestamp>,
-    /// The journal's number of its record, set by whoever journals; 0: none.
+    /// The journal's number of its record and the position of its first event there, set by whoever journals; 0: none.
     pub record: u64,
+    pub position: u64,
+    /// What was told of it before a crash is told of it again.
+    pub is_recovered: bool,
 }
 
 /// What a batch was told before a crash, by the rules of now; recovery applies it instead of judging again.
@@ -45,6 +48,8 @@ pub struct Recorded {
     /// As in [`Judged`].
     pub flags: Vec<(u32, u16)>,
     pub tracked: Vec<(u32, u16)>,
+    pub record: u64,
+    pub position: u64,
 }
 
 impl Recorded {

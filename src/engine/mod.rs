@@ -484,7 +484,9 @@ impl Core {
             options: work.options,
             tracked: decided.tracked,
             tick: work.tick.map(Timestamp),
-            record: 0,
+            record: work.recorded.as_ref().map_or(0, |recorded| recorded.record),
+            position: work.recorded.as_ref().map_or(0, |recorded| recorded.position),
+            is_recovered: work.recorded.is_some(),
         }
     }
 

@@ -151,22 +151,22 @@ impl Notifier {
         ))
     }
 
-    /// Takes note of a judged batch. The engine calls it for one batch at a time. `position`: that of its first event in
-    /// the journal.
-    pub fn take(&self, judged: &mut Judged, position: Option<u64>) {
-        self.count(judged);
-        self.take_again(judged, position);
+    /// Takes note of a judged batch. The engine calls it for one batch at a time.
+    pub fn take(&self, judged: &Judged) {
+        if !judged.is_recovered {
+            self.count(judged);
+        }
+        self.hold(judged);
         if let Some(observer) = &self.observer {
             observer(judged, &self.names);
         }
     }
 
-    /// What was found before a crash, and may have been told then.
-    pub fn take_again(&self, judged: &mut Judged, position: Option<u64>) {
+    fn hold(&self, judged: &Judged) {
         if judged.violations.is_empty() && judged.closed.is_empty() {
             return;
         }
-        let findings = self.find(judged, position);
+        let findings = self.find(judged);
         self.held.hold(judged.record, findings, Clock.monotonic());
         self.tell_held();
     }
@@ -226,17 +226,16 @@ impl Notifier {
         }
     }
 
-    /// Renders what was found; leaves nothing of it behind.
-    fn find(&self, judged: &mut Judged, position: Option<u64>) -> Findings {
+    fn find(&self, judged: &Judged) -> Findings {
         let mut findings = Findings::default();
-        let mut position = position.map(|first| Positions::new(judged, first));
+        let positions = (judged.position > 0).then(|| Positions::new(judged));
         for violation in &judged.violations {
             if let Some(metrics) = self.rule_metrics(violation.rule) {
                 metrics.violation(violation.level as usize);
             }
             let (sequence, event) = (judged.sequence, violation.event);
             let (rule, level) = (output::rule_id(&self.policy, violation.rule), violation.level.as_str());
-            let id = match &mut position {
+            let id = match &positions {
                 Some(positions) => format!("{}/{rule}/{level}", positions.of(violation.event)),
                 None => format!("{:x}-{sequence}.{event}/{rule}/{level}", self.run),
             };
@@ -386,8 +385,8 @@ struct Positions<'a> {
 }
 
 impl Positions<'_> {
-    fn new(judged: &Judged, first: u64) -> Positions<'_> {
-        Positions { events: &judged.batch.events, has_duplicates: judged.duplicates > 0, first }
+    fn new(judged: &Judged) -> Positions<'_> {
+        Positions { events: &judged.batch.events, has_duplicates: judged.duplicates > 0, first: judged.position }
     }
 
     fn of(&self, event: u32) -> u64 {
