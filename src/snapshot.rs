@@ -44,8 +44,8 @@ impl Section {
 pub struct Cut {
     /// The last record that the state contains.
     pub record: u64,
-    /// Position of the last event.
-    pub position: u64,
+    /// Position of the event that comes next.
+    pub next_position: u64,
     /// Highest `seq` by number of the gateway.
     pub ledger: Vec<(u32, u64)>,
     /// When it was taken, ms of the machine's clock.
@@ -265,7 +265,7 @@ mod tests {
     use super::*;
 
     fn cut(record: u64) -> Cut {
-        Cut { record, position: 7, ledger: vec![(1, 9)], taken_at: 1, policy_version: "v".to_owned() }
+        Cut { record, next_position: 7, ledger: vec![(1, 9)], taken_at: 1, policy_version: "v".to_owned() }
     }
 
     fn write(folder: &Path, record: u64) -> PathBuf {

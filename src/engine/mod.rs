@@ -212,7 +212,7 @@ impl Engine {
     pub fn tick(&self, at: Timestamp) {
         let mut work = Box::new(self.0.work(LaneOptions::default(), Batch::default(), None));
         work.tick = Some(at.0);
-        work.shards = u64::MAX >> (64 - self.0.plan.n_shards);
+        work.shards = self.0.all_shards();
         {
             let mut turnstile = enter(&self.0.turnstile);
             work.sequence = turnstile.next_sequence;
@@ -294,7 +294,7 @@ pub struct Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.is_used {
-            self.enter(Batch::default(), None, None);
+            self.enter(self.work(Batch::default(), None));
         }
     }
 }
@@ -303,29 +303,42 @@ impl Ticket {
     /// Judges the batch, now or when the batches before it have come. The calling thread does whatever work is
     /// ready, its own or others'; it never waits.
     pub fn submit(mut self, batch: Batch, done: Option<Done>) {
-        self.enter(batch, None, done);
+        self.enter(self.work(batch, done));
     }
 
-    /// [`Ticket::submit`] of a batch that was judged before a crash.
-    pub fn submit_recorded(mut self, mut batch: Batch, recorded: Recorded, done: Option<Done>) {
+    /// [`Ticket::submit`] of a batch that was judged before a crash, with what its source promised then.
+    pub fn submit_recorded(mut self, mut batch: Batch, options: LaneOptions, recorded: Recorded) {
         for event in &mut batch.events {
             event.flags.clear(Flags::BY_GATE);
         }
-        self.enter(batch, Some(recorded), done);
+        let mut work = self.work(batch, None);
+        (work.options, work.recorded) = (options, Some(recorded));
+        self.enter(work);
     }
 
-    fn enter(&mut self, batch: Batch, recorded: Option<Recorded>, done: Option<Done>) {
+    /// [`Engine::tick`] in its place among the batches of a lane.
+    pub fn tick(mut self, at: Timestamp) {
+        let mut work = self.work(Batch::default(), None);
+        work.tick = Some(at.0);
+        self.enter(work);
+    }
+
+    fn work(&self, batch: Batch, done: Option<Done>) -> Box<Work> {
+        Box::new(self.engine.0.work(self.options, batch, done))
+    }
+
+    fn enter(&mut self, mut work: Box<Work>) {
         self.is_used = true;
         let core = &self.engine.0;
-        let mut work = Box::new(core.work(self.options, batch, done));
-        work.recorded = recorded;
         work.has_emergency = work.batch.events.iter().any(|e| e.flags.has(Flags::EMERGENCY));
         let ready = core.pass(self.lane, self.number, self.is_last, work);
         if ready.is_empty() {
             return;
         }
         for mut work in ready {
-            if !core.plan.is_coupled {
+            if work.tick.is_some() {
+                work.shards = core.all_shards();
+            } else if !core.plan.is_coupled {
                 let prepare = || prepare::prepare(&mut work, &core.plan, &core.nothing);
                 unless_it_panics(prepare);
             } else if !work.batch.events.is_empty() {
@@ -341,6 +354,10 @@ impl Core {
     fn work(&self, options: LaneOptions, batch: Batch, done: Option<Done>) -> Work {
         let lists = enter(&self.lists).pop().unwrap_or_default();
         Work::new(options, batch, done, lists)
+    }
+
+    fn all_shards(&self) -> u64 {
+        u64::MAX >> (64 - self.plan.n_shards)
     }
 
     /// Gives the batches of a lane whose turn it is their place in the engine's order.
