@@ -154,11 +154,10 @@ mod tests {
         assert_eq!([outcome(Operation::Sync), outcome(Operation::Write)], [true, false]);
         assert_eq!([outcome(Operation::Sync), outcome(Operation::Write)], [false, true]);
         assert_eq!(faults.n_begun_of(Operation::Write), 4);
-        assert_eq!([faults.allowance(9).ok(), faults.allowance(9).ok(), faults.allowance(9).ok()], [
-            Some(2),
-            Some(1),
-            None
-        ]);
+        assert_eq!(
+            [faults.allowance(9).ok(), faults.allowance(9).ok(), faults.allowance(9).ok()],
+            [Some(2), Some(1), None]
+        );
         faults.set_room(None);
         assert_eq!(faults.allowance(9).ok(), Some(2));
         assert!(Faults::parse("burn:1").is_none());
