@@ -182,8 +182,7 @@ fn frame(bytes: &[u8], at: usize, is_mended: bool) -> Result<Frame<'_>, Wrong> {
     }
     let payload = rest.get(..length).ok_or(Wrong::Damaged)?;
     let (payload, n_mended) = mend_payload(payload, word(36), word(40), is_mended).ok_or(Wrong::Damaged)?;
-    let header =
-        Header { kind, n_events: word(12), number: long(16), position: long(24), n_uncommitted: word(32) };
+    let header = Header { kind, n_events: word(12), number: long(16), position: long(24), n_uncommitted: word(32) };
     let place = at + HEADER_BYTES..at + HEADER_BYTES + length;
     Ok(Frame { header, payload, place, n_mended: n_mended + mended })
 }

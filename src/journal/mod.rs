@@ -6,11 +6,21 @@
 mod bytes;
 mod codec;
 mod frame;
+mod handle;
+mod identity;
+mod names_file;
+mod pending;
 mod reader;
 mod record;
 mod segment;
+#[cfg(test)]
+mod tests;
+mod writer;
 
 pub use codec::{Encoder, decode};
+pub use handle::{Appended, Committed, Counts, Durability, Journal, Mark, Options, Settings, Start, Stuck};
+pub use names_file::NamesFile;
+pub use pending::Ledger;
 pub use reader::{Cut, Damage, Lost, RawRecord, ReadError, Reader, Report};
 pub use record::{Context, Entry, Record};
 pub use segment::{Identity, Segment, segments};

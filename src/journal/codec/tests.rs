@@ -45,7 +45,10 @@ fn one_of<T: Copy + std::fmt::Debug + 'static>(all: &'static [T]) -> impl Strate
     proptest::sample::select(all)
 }
 
-fn optional<T: Copy + std::fmt::Debug + 'static>(absent: T, some: impl Strategy<Value = T>) -> impl Strategy<Value = T> {
+fn optional<T: Copy + std::fmt::Debug + 'static>(
+    absent: T,
+    some: impl Strategy<Value = T>,
+) -> impl Strategy<Value = T> {
     prop_oneof![Just(absent), some]
 }
 
@@ -272,5 +275,5 @@ fn a_call_record_of_the_usual_kind_takes_under_100_bytes() {
     event.trunk = batch.keep(b"trk-17");
     batch.events.extend([event; 100]);
     judged.verdicts = vec![Verdict::default(); 100];
-    assert_eq!(encoded(&judged).len() / 100, 82);
+    assert_eq!(encoded(&judged).len() / 100, 74);
 }
