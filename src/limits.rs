@@ -183,3 +183,11 @@ pub const DATAGRAM_BYTES_MAX: usize = 65_507;
 
 /// What a UDP feed asks the kernel to hold for it: a third of a second of 100,000 messages a second.
 pub const UDP_BUFFER_BYTES: usize = 32 << 20;
+
+/// A piece of a save: what is written of the engine's state while one of its locks is held. Some 50 us, less than the
+/// judging of a batch.
+pub const SAVE_PIECE_BYTES: usize = 32 * 1024;
+
+/// What the keys of one partition may reserve beyond their items when they are read again. A rule of `max_bytes` up to
+/// 8 GiB reserves what it had; a damaged file no more than this.
+pub const SAVED_SLACK_BYTES_MAX: usize = 256 << 20;
