@@ -24,6 +24,7 @@
 //! engine and acts in the order of the events. Nothing else flows upward.
 
 pub mod clock;
+mod codec;
 pub mod limits;
 pub mod metrics;
 pub mod storage;

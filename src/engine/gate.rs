@@ -4,6 +4,8 @@
 //! One gate serves all lanes. Batches pass it one at a time, in the order that becomes the engine's; those that have
 //! nothing to ask pass without a look at their events.
 
+mod saved;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -33,6 +33,8 @@ pub struct Judged {
     pub tracked: Vec<(u32, u16)>,
     /// Event time that passed for idle keys; such a batch has no events.
     pub tick: Option<Timestamp>,
+    /// The save whose place in the order this is, by [`super::Save::number`]; nothing else came with it.
+    pub marker: Option<u64>,
     /// The journal's number of its record and the position of its first event there, set by whoever journals; 0: none.
     pub record: u64,
     pub position: u64,
@@ -130,6 +132,19 @@ pub struct Put {
     pub list: usize,
     pub value: String,
     pub ttl_ms: i64,
+}
+
+/// An episode that is open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenEpisode {
+    pub rule: RuleRef,
+    /// The highest it has reached.
+    pub level: Severity,
+    /// Time of its first violation.
+    pub since: Timestamp,
+    pub customer: CustomerId,
+    /// `per` entry and value, as in the violation that opened it.
+    pub key: Arc<[(String, String)]>,
 }
 
 /// An episode that has ended.

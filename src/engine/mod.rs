@@ -20,10 +20,13 @@ mod episode;
 mod expiring;
 mod gate;
 pub mod judged;
+mod kept;
 mod key;
 pub mod output;
+mod pending;
 mod plan;
 mod prepare;
+mod saved;
 mod shard;
 mod table;
 #[cfg(test)]
@@ -33,14 +36,18 @@ mod work;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-pub use judged::{Closed, Counts, Judged, Put, Recorded, RuleCounts, RuleRef, Verdict, Violation};
+pub use judged::{
+    Closed, Counts, Judged, OpenEpisode, Put, Recorded, RuleCounts, RuleRef, Verdict, Violation,
+};
+pub use saved::{RestoreError, Restored, Save, SaveProgress};
 
 use self::gate::Gate;
 use self::key::KeyHasher;
 use self::plan::Plan;
+use self::saved::Marker;
 use self::shard::Shard;
 use self::work::{Answers, Lists, Outcome, Tally, Work};
 use crate::clock::Timestamp;
@@ -91,6 +98,10 @@ struct Core {
     nothing: DynamicLists,
     /// Buffers of works that are done.
     lists: Mutex<Vec<Lists>>,
+    /// There is a [`Save`].
+    is_saving: AtomicBool,
+    /// The number of the last one.
+    saves: AtomicU64,
 }
 
 /// Buffers kept for the next works; more are in flight only in bursts.
@@ -133,19 +144,35 @@ struct Emission {
     /// A thread is handing out; it will see what is added.
     is_taken: bool,
     next: u64,
-    waiting: BTreeMap<u64, (Judged, Option<Done>, Vec<u32>)>,
+    waiting: BTreeMap<u64, Waiting>,
     answers: Answers,
+    /// The answers as they were where the marker of a save passed.
+    saved: Option<Answers>,
+}
+
+/// What waits to be handed out.
+struct Waiting {
+    judged: Judged,
+    done: Option<Done>,
+    slots: Vec<u32>,
+    marker: Option<Arc<Marker>>,
 }
 
 impl Emission {
     /// The next result, if it has come. Without one, the place is free again.
     fn take_next(&mut self) -> Option<(Judged, Option<Done>)> {
-        let Some((mut judged, done, slots)) = self.waiting.remove(&self.next) else {
+        let Some(Waiting { mut judged, done, slots, marker }) = self.waiting.remove(&self.next) else {
             self.is_taken = false;
             return None;
         };
         self.next += 1;
         answer(&mut judged, &slots, &mut self.answers);
+        if let Some(marker) = marker {
+            if !marker.is_dropped() {
+                self.saved = Some(self.answers.clone());
+            }
+            marker.set_emitted();
+        }
         Some((judged, done))
     }
 }
@@ -195,6 +222,8 @@ impl Engine {
             emit,
             nothing: DynamicLists::default(),
             lists: Mutex::default(),
+            is_saving: AtomicBool::new(false),
+            saves: AtomicU64::new(0),
             plan,
         }))
     }
@@ -212,14 +241,20 @@ impl Engine {
     pub fn tick(&self, at: Timestamp) {
         let mut work = Box::new(self.0.work(LaneOptions::default(), Batch::default(), None));
         work.tick = Some(at.0);
-        work.shards = self.0.all_shards();
-        {
-            let mut turnstile = enter(&self.0.turnstile);
-            work.sequence = turnstile.next_sequence;
-            turnstile.next_sequence += 1;
+        self.0.visit_all(work);
+    }
+
+    /// Begins to save the engine's state as it is at this place in its order. `None` while another save is under way.
+    pub fn mark(&self) -> Option<Save> {
+        if self.0.is_saving.swap(true, Ordering::SeqCst) {
+            return None;
         }
-        self.0.admit(work);
-        self.0.run_shards();
+        let marker = Arc::new(Marker::new(self.0.saves.fetch_add(1, Ordering::SeqCst) + 1));
+        let save = Save::new(self.clone(), Arc::clone(&marker));
+        let mut work = Box::new(self.0.work(LaneOptions::default(), Batch::default(), None));
+        work.marker = Some(marker);
+        self.0.visit_all(work);
+        Some(save)
     }
 
     pub fn policy(&self) -> &Arc<Policy> {
@@ -360,6 +395,21 @@ impl Core {
         u64::MAX >> (64 - self.plan.n_shards)
     }
 
+    /// Sends work that is of no lane to every shard, at its place in the order.
+    fn visit_all(&self, mut work: Box<Work>) {
+        work.shards = self.all_shards();
+        {
+            let mut turnstile = enter(&self.turnstile);
+            work.sequence = turnstile.next_sequence;
+            turnstile.next_sequence += 1;
+            if work.marker.is_some() {
+                turnstile.gate.mark();
+            }
+        }
+        self.admit(work);
+        self.run_shards();
+    }
+
     /// Gives the batches of a lane whose turn it is their place in the engine's order.
     #[allow(clippy::vec_box, reason = "a work is moved between queues; moving a pointer is cheaper")]
     fn pass(&self, lane: u64, number: u64, is_last: bool, work: Box<Work>) -> Vec<Box<Work>> {
@@ -437,13 +487,15 @@ impl Core {
             sequence: work.sequence,
             options: work.options,
             tick: work.tick.map(Timestamp),
+            marker: work.marker.as_ref().map(|marker| marker.number),
             ..Judged::default()
         });
         let (sequence, done, slots) = (work.sequence, enter(&work.done).take(), std::mem::take(&mut work.slots));
+        let marker = work.marker.take();
         self.keep_lists(work);
         {
             let mut emission = enter(&self.emission);
-            emission.waiting.insert(sequence, (judged, done, slots));
+            emission.waiting.insert(sequence, Waiting { judged, done, slots, marker });
             if std::mem::replace(&mut emission.is_taken, true) {
                 return;
             }
@@ -504,6 +556,7 @@ impl Core {
             record: work.recorded.as_ref().map_or(0, |recorded| recorded.record),
             position: work.recorded.as_ref().map_or(0, |recorded| recorded.position),
             is_recovered: work.recorded.is_some(),
+            marker: work.marker.as_ref().map(|marker| marker.number),
         }
     }
 

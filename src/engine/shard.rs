@@ -3,13 +3,14 @@
 //! A shard never reads the clock and never blocks; time is the events' own, and the ticks that come as input. The
 //! same inputs give the same outputs, which `replay` and recovery rely on.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::blocks::{Blocks, Origin};
 use super::judged::{Closed, Put, RuleRef, Verdict, Violation};
+use super::kept::Kept;
 use super::plan::{Counter, MeterKind, Plan};
 use super::prepare;
+use super::saved::Marker;
 use super::table::{Crossing, EpisodeId, Hit, Table, Yield};
 use super::work::{Answers, Decided, Outcome, Tally, Work};
 use crate::clock::Timestamp;
@@ -27,7 +28,7 @@ pub(crate) struct Shard {
     number: u32,
     tables: Vec<AnyTable>,
     /// Who the open episodes are about, by counter.
-    open: Vec<HashMap<EpisodeId, Subject>>,
+    open: Vec<Kept<EpisodeId, Subject>>,
     blocks: Blocks,
     /// Keys and bytes of each table as last told.
     told: Vec<(i64, i64)>,
@@ -36,13 +37,18 @@ pub(crate) struct Shard {
     pending: Vec<(u16, Hit)>,
     /// What a coupled shard said of calls that may be told of again.
     answers: Answers,
+    /// Of the save that is under way here.
+    marker: Option<Arc<Marker>>,
 }
 
+/// Who an open episode is about.
 #[derive(Clone, Debug)]
 struct Subject {
     customer: CustomerId,
     key: Arc<[(String, String)]>,
     slot: u32,
+    /// Time of its first violation.
+    since: i64,
 }
 
 /// The table of a rule, by what it measures. Match on it outside the loop over hits.
@@ -69,6 +75,10 @@ macro_rules! each_table {
     };
 }
 
+mod saved;
+
+pub(crate) use saved::restore_subjects;
+
 impl AnyTable {
     fn new(counter: &Counter, plan: &Plan, n_partitions: usize) -> AnyTable {
         let (terms, hasher, n) = (counter.terms.clone(), plan.hasher, plan.n_shards);
@@ -88,12 +98,13 @@ impl Shard {
         let n_partitions = PARTITIONS / plan.n_shards as usize;
         Shard {
             tables: plan.counters.iter().map(|c| AnyTable::new(c, &plan, n_partitions)).collect(),
-            open: plan.counters.iter().map(|_| HashMap::new()).collect(),
+            open: plan.counters.iter().map(|_| Kept::default()).collect(),
             blocks: Blocks::new(plan.policy.lists.len()),
             told: vec![(0, 0); plan.counters.len()],
             found: Yield::default(),
             pending: Vec::new(),
             answers: Answers::default(),
+            marker: None,
             number,
             plan,
         }
@@ -102,7 +113,9 @@ impl Shard {
     /// Counts this shard's part of a batch.
     pub(crate) fn apply(&mut self, work: &Work) -> Outcome {
         let mut out = Outcome::default();
-        if let Some(at) = work.tick {
+        if let Some(marker) = &work.marker {
+            self.mark(marker);
+        } else if let Some(at) = work.tick {
             self.tick(at, work, &mut out);
         } else if self.plan.is_coupled {
             self.judge_and_count(work, &mut out);
@@ -327,8 +340,9 @@ impl Shard {
         let view =
             View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists };
         let key: Arc<[(String, String)]> = prepare::key_text(&view, &plan, rule, crossing.other).into();
-        let subject = Subject { customer: event.customer, key: Arc::clone(&key), slot: crossing.slot };
-        self.open[counter as usize].entry(crossing.episode).or_insert(subject);
+        let subject =
+            Subject { customer: event.customer, key: Arc::clone(&key), slot: crossing.slot, since: crossing.time };
+        self.open[counter as usize].add(crossing.episode, subject);
         Violation {
             event: crossing.event,
             rule: rule.rule,

@@ -11,6 +11,7 @@ use crate::support::{project, ringfence};
 const IMPORTS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("clock", &[]),
+    ("codec", &[]),
     ("calendar", &["clock"]),
     ("event", &["limits", "clock"]),
     ("logging", &[]),
@@ -20,9 +21,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("store", &["limits", "clock"]),
     ("ingest", &["event", "clock", "limits", "metrics"]),
     ("policy", &["event", "calendar", "clock", "limits"]),
-    ("window", &["limits"]),
-    ("engine/shard", &["policy", "event", "window", "clock", "limits"]),
-    ("engine", &["policy", "event", "window", "clock", "limits", "metrics"]),
+    ("window", &["limits", "codec"]),
+    ("engine/shard", &["policy", "event", "window", "clock", "codec", "limits"]),
+    ("engine", &["policy", "event", "window", "clock", "codec", "limits", "metrics"]),
     // The conversation with a gateway: the one place where events that come in meet the verdicts that answer them.
     ("gateway", &["ingest", "engine", "policy", "event", "clock", "limits", "metrics"]),
     ("incident", &["policy", "calendar", "clock", "limits"]),
