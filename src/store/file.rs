@@ -25,6 +25,9 @@ const MIGRATIONS: &[&str] = &[
 /// Files that SQLite keeps beside the database.
 pub(super) const COMPANIONS: &[&str] = &["-wal", "-shm", "-journal"];
 
+/// SQLite has no shorter pages.
+const PAGE_BYTES_MIN: u64 = 512;
+
 /// The schema this build writes.
 pub(super) fn version() -> i64 {
     MIGRATIONS.len() as i64
@@ -119,8 +122,16 @@ pub(super) fn renew(path: &Path, why: String) -> Result<(Connection, SetAside), 
 }
 
 fn open_fit(path: &Path, report: &mut OpenReport) -> Result<Connection, Unfit> {
-    report.created = !path.exists();
+    let bytes = path.metadata().map_or(0, |m| m.len());
+    report.created = bytes == 0;
     let log = wal::inspect(&with_ending(path, "-wal"));
+    // SQLite would take what is left for an empty database, and do away with the log.
+    if bytes == 0 && log != LogState::Missing {
+        return Err(Unfit::Damaged("its log is there, the database itself is missing".into()));
+    }
+    if (1..PAGE_BYTES_MIN).contains(&bytes) {
+        return Err(Unfit::Damaged(format!("only {bytes} bytes of it are left")));
+    }
     let mut db = connect(path)?;
     leave_log(&db)?;
     let found = identify(&db, report)?;

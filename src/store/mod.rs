@@ -69,7 +69,7 @@ pub enum StoreError {
 /// What an open found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct OpenReport {
-    /// There was no database, or none that could be used.
+    /// There was no database, or none that could be used. Where there is a journal, somebody took it away.
     pub created: bool,
     /// The schema it had before this build brought it forward.
     pub migrated_from: Option<i64>,
@@ -363,9 +363,10 @@ impl Shared {
         self.state().stopping_since.is_some_and(|since| waited(since) >= Duration::from_millis(STORE_STOP_MS))
     }
 
-    /// A disk that is full from so many pages on; 0: none.
+    /// A disk that is full from so many pages on, 0: none; and nothing cached, so that the disk is what counts.
     #[cfg(test)]
     fn limit_pages(&self, db: &rusqlite::Connection) {
+        db.execute_batch("PRAGMA shrink_memory").unwrap();
         let pages = self.pages_max.load(Ordering::Relaxed);
         let pages = if pages == 0 { 1_000_000_000 } else { pages as i64 };
         db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
