@@ -198,6 +198,10 @@ pub const STORE_GROUP_MAX: usize = 5_000;
 /// Rows that one transaction of a retention deletes, so that what waits behind it is not held up.
 pub const STORE_PRUNE_ROWS: usize = 2_000;
 
+/// What the store's log is cut back to once nobody needs the rest: it grows while a backup reads, and is at some MiB
+/// otherwise.
+pub const STORE_LOG_BYTES_MAX: i64 = 64 << 20;
+
 /// Rows of one page of an answer.
 pub const STORE_PAGE_ROWS_MAX: usize = 10_000;
 

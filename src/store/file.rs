@@ -1,5 +1,7 @@
 //! The database file: connecting, migrating forward, judging whether it can be used, and putting aside what cannot.
 
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use super::wal::{self, LogState};
 use super::{DATABASE, OpenReport, SetAside, StoreError, verify};
 use crate::clock::Clock;
-use crate::limits::{STORE_FINDINGS_MAX, STORE_WAIT_MS};
+use crate::limits::{STORE_FINDINGS_MAX, STORE_LOG_BYTES_MAX, STORE_WAIT_MS};
 use crate::storage;
 
 /// `RFen` in ASCII: `file` and other programs tell by it whose database this is.
@@ -75,6 +77,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // Numbers that retention deletes are gone from the file too.
     db.pragma_update(None, "secure_delete", true)?;
     db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update_and_check(None, "journal_size_limit", STORE_LOG_BYTES_MAX, |_| Ok(()))?;
     Ok(db)
 }
 
@@ -122,16 +125,8 @@ pub(super) fn renew(path: &Path, why: String) -> Result<(Connection, SetAside), 
 }
 
 fn open_fit(path: &Path, report: &mut OpenReport) -> Result<Connection, Unfit> {
-    let bytes = path.metadata().map_or(0, |m| m.len());
-    report.created = bytes == 0;
     let log = wal::inspect(&with_ending(path, "-wal"));
-    // SQLite would take what is left for an empty database, and do away with the log.
-    if bytes == 0 && log != LogState::Missing {
-        return Err(Unfit::Damaged("its log is there, the database itself is missing".into()));
-    }
-    if (1..PAGE_BYTES_MIN).contains(&bytes) {
-        return Err(Unfit::Damaged(format!("only {bytes} bytes of it are left")));
-    }
+    report.created = look(path, &log)? == 0;
     let mut db = connect(path)?;
     leave_log(&db)?;
     let found = identify(&db, report)?;
@@ -155,6 +150,25 @@ fn open_fit(path: &Path, report: &mut OpenReport) -> Result<Connection, Unfit> {
     storage::sync_folder_of(path).map_err(|e| Unfit::Refused(StoreError::Folder(path.to_owned(), e)))?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(db)
+}
+
+/// What SQLite would not tell, or take for an empty database. How many bytes there are.
+fn look(path: &Path, log: &LogState) -> Result<u64, Unfit> {
+    let bytes = match OpenOptions::new().read(true).write(true).open(path) {
+        Ok(file) => file.metadata().map_or(0, |m| m.len()),
+        Err(e) => match e.kind() {
+            ErrorKind::NotFound => 0,
+            ErrorKind::PermissionDenied | ErrorKind::IsADirectory => return Err(Unfit::Damaged(e.to_string())),
+            _ => return Err(Unfit::Refused(StoreError::Folder(path.to_owned(), e))),
+        },
+    };
+    if bytes == 0 && *log != LogState::Missing {
+        return Err(Unfit::Damaged("its log is there, the database itself is missing".into()));
+    }
+    if (1..PAGE_BYTES_MIN).contains(&bytes) {
+        return Err(Unfit::Damaged(format!("only {bytes} bytes of it are left")));
+    }
+    Ok(bytes)
 }
 
 pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {

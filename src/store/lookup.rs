@@ -128,14 +128,16 @@ pub(super) fn audits(db: &Connection, query: &Query) -> Result<Page<(i64, Audit)
 }
 
 pub(super) fn violations(db: &Connection, query: &Query) -> Result<Page<Violation>> {
-    let mut question = Question::new(query, rows::VIOLATION, "violations", "time", "row");
+    // A value of a key may have thousands of violations: they are walked in the order of their time.
+    let keyed = "violation_keys CROSS JOIN violations ON row = violation";
+    let mut question = match &query.value {
+        None => Question::new(query, rows::VIOLATION, "violations", "time", "row"),
+        Some(_) => Question::new(query, rows::VIOLATION, keyed, "at", "violation"),
+    };
+    question.is("text", &query.value);
     question.is("customer", &query.customer);
     question.is("rule", &query.rule);
     question.is("level", &query.level);
-    if let Some(value) = &query.value {
-        let of = "row IN (SELECT violation FROM violation_keys WHERE value = ?)";
-        question.and(of, [Value::Text(value.clone())]);
-    }
     question.lacks(query.list.is_some() || query.who.is_some() || query.holding_at.is_some());
     question.page(db, |row| rows::violation(row).map(|(_, violation)| violation))
 }

@@ -159,7 +159,7 @@ fn put_violation(db: &Connection, v: &Violation) -> Result<Written> {
         return Ok(Written::Known);
     }
     let row = db.last_insert_rowid();
-    let key = "INSERT INTO violation_keys (value, time, violation) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+    let key = "INSERT INTO violation_keys (text, at, violation) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
     let mut key = db.prepare_cached(key)?;
     for (_, value) in &v.key.0 {
         key.execute(params![value, v.time.0, row])?;

@@ -42,9 +42,9 @@ pub(super) fn violation(n: u64) -> Violation {
         value: n as f64 / 7.0,
         threshold: 30.0,
         window: "10s".into(),
-        call_id: if n % 4 == 0 { String::new() } else { format!("call-{n}@example") },
+        call_id: if n.is_multiple_of(4) { String::new() } else { format!("call-{n}@example") },
         mode: "enforce".into(),
-        late: n % 6 == 0,
+        late: n.is_multiple_of(6),
         told_at: None,
     }
 }
@@ -308,7 +308,7 @@ fn readers_see_whole_groups_while_the_writer_goes_on() {
                     let mut last = 0;
                     while last < 200 {
                         let n = store.violations(&Query::default()).unwrap().rows.len();
-                        assert!(n >= last && n % 10 == 0, "{last} then {n}");
+                        assert!(n >= last && n.is_multiple_of(10), "{last} then {n}");
                         last = n;
                     }
                 })

@@ -26,7 +26,7 @@ pub(super) fn verify(db: &Connection) -> Result<Vec<String>> {
     if n_audits != last {
         found.push(format!("audit: {last} entries were written, {n_audits} can be read"));
     }
-    let keyed = "SELECT count(*) FROM violation_keys WHERE violation = ?1 AND value = ?2 AND time = ?3";
+    let keyed = "SELECT count(*) FROM violation_keys WHERE violation = ?1 AND text = ?2 AND at = ?3";
     let mut keyed = moment.prepare(keyed)?;
     each(&moment, &mut found, ("violations", rows::VIOLATION), rows::violation, |(row, violation)| {
         for (name, value) in &violation.key.0 {

@@ -72,6 +72,12 @@ impl Writer {
                 Job::Stop => break,
             }
         }
+        // What came in beside the stop.
+        while let Ok(job) = self.jobs.try_recv() {
+            if let Job::Write(write) = job {
+                self.shared.done(write, Err(StoreError::Closed));
+            }
+        }
         // While somebody still reads, the log is in use: it stays, and the next open reads it.
         let Some(db) = self.db.take() else { return };
         if let Some(Err(e)) = self.shared.readers.without(move || file::end_session(&db)) {

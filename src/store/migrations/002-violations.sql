@@ -23,12 +23,12 @@ CREATE INDEX violations_by_time ON violations (time);
 CREATE INDEX violations_by_customer ON violations (customer, time);
 CREATE INDEX violations_by_rule ON violations (rule, time);
 
--- The values of `violations.key`, so that a number is found under whichever name it was counted.
+-- The values of `violations.key`, so that a number is found under whichever name it was counted, the newest first.
 CREATE TABLE violation_keys (
-    value     TEXT NOT NULL,
-    time      INTEGER NOT NULL,
+    text      TEXT NOT NULL,
+    at        INTEGER NOT NULL,
     violation INTEGER NOT NULL REFERENCES violations (row) ON DELETE CASCADE,
-    PRIMARY KEY (value, time, violation)
+    PRIMARY KEY (text, at, violation)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX violation_keys_by_violation ON violation_keys (violation);
