@@ -193,9 +193,10 @@ fn assert_honest(folder: &Path, what: &str) -> usize {
 
 #[test]
 fn a_damaged_database_is_set_aside_or_mended_and_never_read_as_true() {
+    let made = killed_with_both();
     for kind in [Harm::Truncate, Harm::Flip, Harm::Delete] {
         for place in 0..3 {
-            let folder = killed_with_both();
+            let folder = killed(made.path());
             let path = folder.path().join(DATABASE);
             let at = places(std::fs::metadata(&path).unwrap().len() as usize)[place];
             harm(&path, kind, at);
@@ -206,9 +207,10 @@ fn a_damaged_database_is_set_aside_or_mended_and_never_read_as_true() {
 
 #[test]
 fn a_damaged_log_loses_only_what_stood_in_it_and_says_so() {
+    let made = killed_with_both();
     for kind in [Harm::Truncate, Harm::Flip, Harm::Delete] {
         for place in 0..3 {
-            let folder = killed_with_both();
+            let folder = killed(made.path());
             let path = folder.path().join("ringfence.db-wal");
             let at = places(std::fs::metadata(&path).unwrap().len() as usize)[place];
             harm(&path, kind, at);
