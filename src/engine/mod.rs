@@ -36,7 +36,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-pub use judged::{Closed, Counts, Judged, RuleCounts, RuleRef, Verdict, Violation};
+pub use judged::{Closed, Counts, Judged, Put, Recorded, RuleCounts, RuleRef, Verdict, Violation};
 
 use self::gate::Gate;
 use self::key::KeyHasher;
@@ -212,7 +212,7 @@ impl Engine {
     pub fn tick(&self, at: Timestamp) {
         let mut work = Box::new(self.0.work(LaneOptions::default(), Batch::default(), None));
         work.tick = Some(at.0);
-        work.shards = u64::MAX >> (64 - self.0.plan.n_shards);
+        work.shards = self.0.all_shards();
         {
             let mut turnstile = enter(&self.0.turnstile);
             work.sequence = turnstile.next_sequence;
@@ -294,7 +294,7 @@ pub struct Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.is_used {
-            self.enter(Batch::default(), None);
+            self.enter(self.work(Batch::default(), None));
         }
     }
 }
@@ -303,20 +303,42 @@ impl Ticket {
     /// Judges the batch, now or when the batches before it have come. The calling thread does whatever work is
     /// ready, its own or others'; it never waits.
     pub fn submit(mut self, batch: Batch, done: Option<Done>) {
-        self.enter(batch, done);
+        self.enter(self.work(batch, done));
     }
 
-    fn enter(&mut self, batch: Batch, done: Option<Done>) {
+    /// [`Ticket::submit`] of a batch that was judged before a crash, with what its source promised then.
+    pub fn submit_recorded(mut self, mut batch: Batch, options: LaneOptions, recorded: Recorded) {
+        for event in &mut batch.events {
+            event.flags.clear(Flags::BY_GATE);
+        }
+        let mut work = self.work(batch, None);
+        (work.options, work.recorded) = (options, Some(recorded));
+        self.enter(work);
+    }
+
+    /// [`Engine::tick`] in its place among the batches of a lane.
+    pub fn tick(mut self, at: Timestamp) {
+        let mut work = self.work(Batch::default(), None);
+        work.tick = Some(at.0);
+        self.enter(work);
+    }
+
+    fn work(&self, batch: Batch, done: Option<Done>) -> Box<Work> {
+        Box::new(self.engine.0.work(self.options, batch, done))
+    }
+
+    fn enter(&mut self, mut work: Box<Work>) {
         self.is_used = true;
         let core = &self.engine.0;
-        let mut work = Box::new(core.work(self.options, batch, done));
         work.has_emergency = work.batch.events.iter().any(|e| e.flags.has(Flags::EMERGENCY));
         let ready = core.pass(self.lane, self.number, self.is_last, work);
         if ready.is_empty() {
             return;
         }
         for mut work in ready {
-            if !core.plan.is_coupled {
+            if work.tick.is_some() {
+                work.shards = core.all_shards();
+            } else if !core.plan.is_coupled {
                 let prepare = || prepare::prepare(&mut work, &core.plan, &core.nothing);
                 unless_it_panics(prepare);
             } else if !work.batch.events.is_empty() {
@@ -332,6 +354,10 @@ impl Core {
     fn work(&self, options: LaneOptions, batch: Batch, done: Option<Done>) -> Work {
         let lists = enter(&self.lists).pop().unwrap_or_default();
         Work::new(options, batch, done, lists)
+    }
+
+    fn all_shards(&self) -> u64 {
+        u64::MAX >> (64 - self.plan.n_shards)
     }
 
     /// Gives the batches of a lane whose turn it is their place in the engine's order.
@@ -438,10 +464,11 @@ impl Core {
     fn gather(&self, work: &mut Work, outcomes: Vec<Outcome>) -> Judged {
         let mut decided = std::mem::take(&mut work.decided);
         let mut violations = Vec::new();
-        let mut closed = Vec::new();
+        let (mut listed, mut closed) = (Vec::new(), Vec::new());
         let mut tallies: BTreeMap<u16, Tally> = BTreeMap::new();
         for outcome in outcomes {
             violations.extend(outcome.violations);
+            listed.extend(outcome.listed);
             closed.extend(outcome.closed);
             if let Some(by_shard) = outcome.decided {
                 decided = by_shard;
@@ -466,6 +493,7 @@ impl Core {
             verdicts: decided.verdicts,
             flags: decided.flags,
             violations: violations.into_iter().map(|(_, violation)| violation).collect(),
+            listed,
             closed,
             duplicates: work.duplicates,
             counts: Counts { firewall: decided.matched, rules: rules.collect() },
@@ -473,7 +501,9 @@ impl Core {
             options: work.options,
             tracked: decided.tracked,
             tick: work.tick.map(Timestamp),
-            record: 0,
+            record: work.recorded.as_ref().map_or(0, |recorded| recorded.record),
+            position: work.recorded.as_ref().map_or(0, |recorded| recorded.position),
+            is_recovered: work.recorded.is_some(),
         }
     }
 

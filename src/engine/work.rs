@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use super::judged::{Closed, Verdict, Violation};
+use super::judged::{Closed, Put, Recorded, Verdict, Violation};
 use super::key::KeyBytes;
 use super::table::Hit;
 use super::{Done, LaneOptions};
@@ -18,6 +18,8 @@ pub(crate) struct Work {
     /// Event time that passes for idle keys; such work has no events.
     pub(crate) tick: Option<i64>,
     pub(crate) has_emergency: bool,
+    /// What was told of the batch before a crash.
+    pub(crate) recorded: Option<Recorded>,
     /// Per event, where the verdict of its call is kept; empty on lanes that neither merge nor ask.
     pub(crate) slots: Vec<u32>,
     pub(crate) duplicates: u32,
@@ -52,6 +54,7 @@ pub(crate) struct Decided {
 pub(crate) struct Outcome {
     /// With the rule's position and the order in which they were found, to be sorted by.
     pub(crate) violations: Vec<(u32, Violation)>,
+    pub(crate) listed: Vec<Put>,
     pub(crate) closed: Vec<Closed>,
     /// A coupled shard judges events itself.
     pub(crate) decided: Option<Decided>,
@@ -83,6 +86,7 @@ impl Work {
             done: Mutex::new(done),
             tick: None,
             has_emergency: false,
+            recorded: None,
             slots: Vec::new(),
             duplicates: 0,
             call_hits: Vec::new(),

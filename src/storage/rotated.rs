@@ -1,12 +1,8 @@
-//! Files that outlive a process. The only place that creates and renames them.
+//! A file of lines that people and shippers read, kept small by giving way to the next.
 
 use std::fs::{File, OpenOptions, create_dir_all, rename};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-
-mod aside;
-
-pub use aside::{put_in_place, set_aside, sync_folder_of};
 
 /// A file that grows by whole pieces and gives way to a new one at a size: `x`, then `x.1`, `x.2` and so on, the highest
 /// number the oldest. Opening goes on where the last process stopped.
