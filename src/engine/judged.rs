@@ -38,6 +38,8 @@ pub struct Judged {
     /// The journal's number of its record and the position of its first event there, set by whoever journals; 0: none.
     pub record: u64,
     pub position: u64,
+    /// The journal had no room for it: nobody may be told that it is kept. Set by whoever journals.
+    pub is_outside: bool,
     /// What was told of it before a crash is told of it again.
     pub is_recovered: bool,
 }

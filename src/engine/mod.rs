@@ -39,9 +39,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-pub use judged::{
-    Closed, Counts, Judged, OpenEpisode, Put, Recorded, RuleCounts, RuleRef, Verdict, Violation,
-};
+pub use judged::{Closed, Counts, Judged, OpenEpisode, Put, Recorded, RuleCounts, RuleRef, Verdict, Violation};
 pub use saved::{RestoreError, Restored, Save, SaveProgress};
 
 use self::gate::Gate;
@@ -555,6 +553,7 @@ impl Core {
             tick: work.tick.map(Timestamp),
             record: work.recorded.as_ref().map_or(0, |recorded| recorded.record),
             position: work.recorded.as_ref().map_or(0, |recorded| recorded.position),
+            is_outside: false,
             is_recovered: work.recorded.is_some(),
             marker: work.marker.as_ref().map(|marker| marker.number),
         }

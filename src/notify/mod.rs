@@ -27,10 +27,10 @@ pub use lines::Output;
 use webhook::Webhook;
 
 use crate::clock::Clock;
-use crate::engine::{Judged, RuleRef, Violation, output};
+use crate::engine::{Judged, OpenEpisode, RuleRef, Violation, output};
 use crate::event::{CallEvent, CustomerId, Flags, Names};
 use crate::metrics::{Metrics, RuleMetrics};
-use crate::policy::{Action, Cause, Mode, Policy, Severity};
+use crate::policy::{Action, Cause, Mode, Policy, Reaction, Severity};
 
 /// Name of the Alertmanager channel in the metrics.
 pub const ALERTMANAGER_CHANNEL: &str = "alertmanager";
@@ -171,6 +171,17 @@ impl Notifier {
         self.tell_held();
     }
 
+    /// These went on across a restart: whoever keeps alerts alive is told of them anew. No line is written.
+    pub fn open(&self, episodes: Vec<OpenEpisode>) {
+        for OpenEpisode { rule, level, since, customer, key } in episodes {
+            let violation =
+                Violation { event: 0, rule, level, time: since, value: f64::NAN, late: false, customer, key };
+            if self.wants_alert(&violation).is_some_and(|reaction| reaction.is_none_or(|r| r.alert)) {
+                self.alert(&violation);
+            }
+        }
+    }
+
     /// The journal has all records up to this one.
     pub fn committed(&self, record: u64) {
         self.held.committed(record);
@@ -264,21 +275,27 @@ impl Notifier {
         }
     }
 
-    fn tell_one(&self, violation: &Violation, line: &[u8]) {
-        let reaction = match violation.rule {
-            RuleRef::Threshold(rule) => match self.policy.thresholds.get(usize::from(rule)) {
-                Some(rule) if rule.mode == Mode::Enforce => Some(match violation.level {
+    /// What the rule says is to be done; `None` where it is only watched. A firewall rule says nothing of it.
+    fn wants_alert(&self, violation: &Violation) -> Option<Option<&Reaction>> {
+        match violation.rule {
+            RuleRef::Threshold(rule) => {
+                let rule = self.policy.thresholds.get(usize::from(rule))?;
+                let reaction = match violation.level {
                     Severity::Warning => &rule.on_warning,
                     Severity::Critical => &rule.on_critical,
-                }),
-                _ => return,
-            },
-            RuleRef::Firewall(rule) => match self.policy.firewall.get(usize::from(rule)) {
-                Some(rule) if rule.mode == Mode::Enforce => None,
-                _ => return,
-            },
-            RuleRef::Default | RuleRef::Emergency => return,
-        };
+                };
+                (rule.mode == Mode::Enforce).then_some(Some(reaction))
+            }
+            RuleRef::Firewall(rule) => {
+                let rule = self.policy.firewall.get(usize::from(rule))?;
+                (rule.mode == Mode::Enforce).then_some(None)
+            }
+            RuleRef::Default | RuleRef::Emergency => None,
+        }
+    }
+
+    fn tell_one(&self, violation: &Violation, line: &[u8]) {
+        let Some(reaction) = self.wants_alert(violation) else { return };
         if reaction.is_none_or(|r| r.alert) && !self.alertmanagers.is_empty() {
             self.alert(violation);
         }
