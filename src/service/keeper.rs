@@ -157,7 +157,8 @@ impl Work {
             }
             drop(save);
             calls.save(|piece| writer.frame(Section::Calls, piece))?;
-            self.wait_for(mark.last_record)
+            // The calls are newer than the mark; what they have told must not be lost either.
+            self.wait_for(self.charge.journal.mark().last_record)
         })();
         if let Err(error) = written {
             // It is no snapshot, and is written over by the next.

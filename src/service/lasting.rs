@@ -18,7 +18,7 @@ use crate::event::Names;
 use crate::gateway::durable::Durable;
 use crate::gateway::sequence::Ledger;
 use crate::ingest::CallTable;
-use crate::journal::{self, Appended, Journal, Mark};
+use crate::journal::{self, Appended, Journal, Mark, Stuck};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::policy::Policy;
@@ -27,6 +27,8 @@ use crate::store::Store;
 
 /// Marks of saves that nobody has fetched; there is one save at a time.
 const MARKS_MAX: usize = 4;
+/// Name of the alert that the journal cannot be written.
+const STUCK: &str = "ringfence:journal-stuck";
 /// How often gateways that are held back are asked whether they may go on.
 const ROOM_EVERY: Duration = Duration::from_millis(50);
 
@@ -128,8 +130,10 @@ impl Parts<'_> {
         };
         let (engine, calls, tables, mut recovered) =
             recovery::restore_snapshot(&data.disk, &data.snapshots(), fresh).context("cannot read the snapshots")?;
+        self.notifier.record_in(Arc::clone(&data.store));
         self.notifier.open(engine.open_episodes());
         recovery::replay_tail(&data.disk, &data.journal(), &engine, &tables, self.n_threads, &mut recovered)?;
+        tables.finish();
         recovered.problems.splice(0..0, data.problems.iter().cloned());
         self.tell(&recovered, &data.store, begun.elapsed());
 
@@ -211,17 +215,25 @@ impl Parts<'_> {
 
 impl Lasting {
     /// Lets gateways go on that were held back, until `stopping` turns true.
+    /// Also has people told when nothing can be stored.
     pub(super) async fn watch_room(
         journal: Journal,
         room: Arc<watch::Sender<bool>>,
+        notifier: Arc<Notifier>,
         mut stopping: watch::Receiver<bool>,
     ) {
         let mut every = tokio::time::interval(ROOM_EVERY);
+        let mut told: Option<Stuck> = None;
         loop {
             tokio::select! {
                 _ = every.tick() => {
                     let has_room = journal.has_room();
                     room.send_if_modified(|known| std::mem::replace(known, has_room) != has_room);
+                    let stuck = journal.stuck();
+                    if stuck.is_some() != told.is_some() {
+                        tell_stuck(&notifier, stuck.as_ref());
+                        told = stuck;
+                    }
                 }
                 _ = stopping.wait_for(|stop| *stop) => return,
             }
@@ -242,5 +254,16 @@ impl Lasting {
             );
         }
         self.store.close();
+    }
+}
+
+fn tell_stuck(notifier: &Notifier, stuck: Option<&Stuck>) {
+    notifier.alarm(STUCK, stuck.map(|stuck| (stuck.since, stuck.why.as_str())));
+    match stuck {
+        Some(stuck) => tracing::error!(
+            why = stuck.why,
+            "the journal cannot be written: nothing is acknowledged, gateways are held back, verdicts go on"
+        ),
+        None => tracing::warn!("the journal is written again: gateways go on, and are told what is kept"),
     }
 }

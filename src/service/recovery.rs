@@ -49,6 +49,13 @@ impl Tables {
         Tables { names: calls.of_feed.clone(), recoveries: calls.tables.iter().map(|(_, t)| recovery(t)).collect() }
     }
 
+    /// They are used from now on.
+    pub(super) fn finish(self) {
+        for recovery in self.recoveries {
+            recovery.into_inner().unwrap_or_else(|e| e.into_inner()).finish();
+        }
+    }
+
     /// A feed that is gone from the settings has no calls any more.
     fn of(&self, feed: &str) -> Option<std::sync::MutexGuard<'_, CallRecovery>> {
         let recovery = self.recoveries.get(*self.names.get(feed)?)?;
