@@ -181,7 +181,7 @@ fn journal_in(folder: &std::path::Path) -> Journal {
         settings: JournalSettings { durability: Durability::None, ..JournalSettings::default() },
         context: Arc::default(),
         start: Start::default(),
-        listener: Box::new(|committed| drop(committed)),
+        listener: Box::new(drop),
     })
     .expect("a new folder")
 }

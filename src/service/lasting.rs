@@ -134,6 +134,10 @@ impl Parts<'_> {
         self.notifier.open(engine.open_episodes());
         recovery::replay_tail(&data.disk, &data.journal(), &engine, &tables, self.n_threads, &mut recovered)?;
         tables.finish();
+        let n_lost = data.names_file.cover(recovered.n_names.0, recovered.n_names.1);
+        if n_lost > 0 {
+            recovered.problems.push(format!("journal names: {n_lost} names are gone; they are called lost-ID from now on"));
+        }
         recovered.problems.splice(0..0, data.problems.iter().cloned());
         self.tell(&recovered, &data.store, begun.elapsed());
 
