@@ -140,13 +140,16 @@ impl<K: Eq + Hash + Written, V: Written> Kept<K, V> {
         let done = out.frame(kind, |put, limit| {
             put.0.extend_from_slice(id);
             put.0.extend_from_slice(&std::mem::take(&mut pending.rows));
-            while put.0.len() < limit {
+            // One at the least, or it might never end.
+            loop {
                 let Some(row) = pending.next() else { return true };
                 if let Some(Some(entry)) = rows.get(row as usize) {
                     put_entry(entry, put);
                 }
+                if put.0.len() >= limit {
+                    return false;
+                }
             }
-            false
         });
         if done {
             *saving = None;

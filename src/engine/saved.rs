@@ -60,6 +60,8 @@ pub struct Save {
     stage: Stage,
     n_frames: u64,
     answers: Option<Answers>,
+    /// About how long a piece is; tests have short ones.
+    pub(super) piece_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +88,7 @@ pub enum SaveProgress {
 
 impl Save {
     pub(super) fn new(engine: Engine, marker: Arc<Marker>) -> Save {
-        Save { engine, marker, stage: Stage::Header, n_frames: 0, answers: None }
+        Save { engine, marker, stage: Stage::Header, n_frames: 0, answers: None, piece_bytes: SAVE_PIECE_BYTES }
     }
 
     /// What [`super::Judged::marker`] says where this save has its place.
@@ -97,7 +99,7 @@ impl Save {
     /// Appends the next piece: a whole number of frames, about [`SAVE_PIECE_BYTES`] of them and more where much has
     /// changed since the mark. Holds one lock of the engine meanwhile.
     pub fn piece(&mut self, out: &mut Vec<u8>) -> SaveProgress {
-        let mut frames = Frames::new(out, self.n_frames, SAVE_PIECE_BYTES);
+        let mut frames = Frames::new(out, self.n_frames, self.piece_bytes);
         let core = &self.engine.0;
         let progress = match self.stage {
             Stage::Header => {

@@ -156,11 +156,14 @@ impl<K: Eq + Copy + Default + Spread + Written, V: Default + Written> Part<K, V>
         let done = out.frame(Kind::Entries, |put, limit| {
             id(put);
             put.0.extend_from_slice(&std::mem::take(&mut pending.rows));
-            while put.0.len() < limit {
+            // One at the least, or it might never end.
+            loop {
                 let Some(row) = pending.next() else { return true };
                 put_entry(entries, row, put);
+                if put.0.len() >= limit {
+                    return false;
+                }
             }
-            false
         });
         if done {
             *saving = Saving::Written;

@@ -185,11 +185,14 @@ impl<M: Meter> Partition<M> {
         let done = out.frame(Kind::Keys, |put, limit| {
             id(put);
             put.0.extend_from_slice(&std::mem::take(&mut pending.rows));
-            while put.0.len() < limit {
+            // One at the least, or it might never end.
+            loop {
                 let Some(slot) = pending.next() else { return true };
                 self.put_slot(slot, put);
+                if put.0.len() >= limit {
+                    return false;
+                }
             }
-            false
         });
         self.saving = if done { Saving::Written } else { Saving::Under(pending) };
         done
