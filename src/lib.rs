@@ -45,6 +45,8 @@ pub mod gateway;
 pub mod notify;
 pub mod portal;
 
+pub mod snapshot;
+
 pub mod config;
 pub mod logging;
 pub mod replay;

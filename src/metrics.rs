@@ -68,8 +68,9 @@ pub struct FeedMetrics {
     pub messages: Counter,
     /// Captured packets with something other than SIP.
     pub other_payloads: Counter,
-    /// Datagrams the kernel had no room for.
-    pub dropped: Counter,
+    /// Datagrams the kernel had no room for, and those that came while the journal had none.
+    pub dropped_by_kernel: Counter,
+    pub dropped_no_room: Counter,
     pub late_verdicts: Counter,
     pub lag_s: Gauge,
 }
@@ -219,7 +220,8 @@ fn feed(name: &str, labels: &Labels) -> FeedMetrics {
         unknown_fields: counter!("ringfence_ingest_unknown_fields_total", "feed" => name.clone()),
         messages: counter!("ringfence_ingest_messages_total", "feed" => name.clone()),
         other_payloads: counter!("ringfence_ingest_other_payloads_total", "feed" => name.clone()),
-        dropped: counter!("ringfence_ingest_dropped_total", "feed" => name.clone()),
+        dropped_by_kernel: counter!("ringfence_ingest_dropped_total", "feed" => name.clone(), "reason" => "kernel"),
+        dropped_no_room: counter!("ringfence_ingest_dropped_total", "feed" => name.clone(), "reason" => "journal_full"),
         late_verdicts: counter!("ringfence_verdicts_late_total", "feed" => name.clone()),
         lag_s: gauge!("ringfence_event_lag_seconds", "feed" => name.clone()),
         name,
@@ -276,7 +278,11 @@ fn describe() {
         ("ringfence_ingest_unknown_fields_total", Unit::Count, "Fields that no event has, ignored."),
         ("ringfence_ingest_messages_total", Unit::Count, "SIP messages read, of which calls are made."),
         ("ringfence_ingest_other_payloads_total", Unit::Count, "Captured packets that hold something other than SIP."),
-        ("ringfence_ingest_dropped_total", Unit::Count, "Datagrams the kernel dropped because its buffer was full."),
+        (
+            "ringfence_ingest_dropped_total",
+            Unit::Count,
+            "Datagrams lost: the kernel's buffer was full, or the journal was.",
+        ),
         ("ringfence_calls_expired_total", Unit::Count, "Answered calls whose end was never seen, given up by age."),
         ("ringfence_calls_evicted_total", Unit::Count, "Calls forgotten because the call table was full."),
         ("ringfence_verdicts_total", Unit::Count, "Verdicts, by action and cause."),

@@ -17,6 +17,8 @@ pub struct Judged {
     pub flags: Vec<(u32, u16)>,
     /// By event, then rule order.
     pub violations: Vec<Violation>,
+    /// What thresholds put on dynamic lists.
+    pub listed: Vec<Put>,
     /// Episodes that closed, by events of this batch or by a tick.
     pub closed: Vec<Closed>,
     /// Events no rule saw because they came before.
@@ -33,8 +35,11 @@ pub struct Judged {
     pub tick: Option<Timestamp>,
     /// The save whose place in the order this is, by [`super::Save::number`]; nothing else came with it.
     pub marker: Option<u64>,
-    /// The journal's number of its record, set by whoever journals; 0: none.
+    /// The journal's number of its record and the position of its first event there, set by whoever journals; 0: none.
     pub record: u64,
+    pub position: u64,
+    /// What was told of it before a crash is told of it again.
+    pub is_recovered: bool,
 }
 
 /// What a batch was told before a crash, by the rules of now; recovery applies it instead of judging again.
@@ -45,6 +50,8 @@ pub struct Recorded {
     /// As in [`Judged`].
     pub flags: Vec<(u32, u16)>,
     pub tracked: Vec<(u32, u16)>,
+    pub record: u64,
+    pub position: u64,
 }
 
 impl Recorded {
@@ -123,6 +130,21 @@ pub struct OpenEpisode {
     pub customer: CustomerId,
     /// `per` entry and value, as in the violation that opened it.
     pub key: Arc<[(String, String)]>,
+}
+
+/// A value that a threshold put on a dynamic list. It holds until the episode closes, and the rule's `ttl` more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Put {
+    /// Index of the event into its batch.
+    pub event: u32,
+    pub rule: RuleRef,
+    pub customer: CustomerId,
+    /// The key whose episode holds it.
+    pub key: Arc<[(String, String)]>,
+    /// Index into [`crate::policy::Policy::lists`].
+    pub list: usize,
+    pub value: String,
+    pub ttl_ms: i64,
 }
 
 /// An episode that has ended.

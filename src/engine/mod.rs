@@ -39,7 +39,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-pub use judged::{Closed, Counts, Judged, OpenEpisode, Recorded, RuleCounts, RuleRef, Verdict, Violation};
+pub use judged::{Closed, Counts, Judged, OpenEpisode, Put, Recorded, RuleCounts, RuleRef, Verdict, Violation};
 pub use saved::{RestoreError, Restored, Save, SaveProgress};
 
 use self::gate::Gate;
@@ -327,7 +327,7 @@ pub struct Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.is_used {
-            self.enter(Batch::default(), None, None);
+            self.enter(self.work(Batch::default(), None));
         }
     }
 }
@@ -336,29 +336,42 @@ impl Ticket {
     /// Judges the batch, now or when the batches before it have come. The calling thread does whatever work is
     /// ready, its own or others'; it never waits.
     pub fn submit(mut self, batch: Batch, done: Option<Done>) {
-        self.enter(batch, None, done);
+        self.enter(self.work(batch, done));
     }
 
-    /// [`Ticket::submit`] of a batch that was judged before a crash.
-    pub fn submit_recorded(mut self, mut batch: Batch, recorded: Recorded, done: Option<Done>) {
+    /// [`Ticket::submit`] of a batch that was judged before a crash, with what its source promised then.
+    pub fn submit_recorded(mut self, mut batch: Batch, options: LaneOptions, recorded: Recorded) {
         for event in &mut batch.events {
             event.flags.clear(Flags::BY_GATE);
         }
-        self.enter(batch, Some(recorded), done);
+        let mut work = self.work(batch, None);
+        (work.options, work.recorded) = (options, Some(recorded));
+        self.enter(work);
     }
 
-    fn enter(&mut self, batch: Batch, recorded: Option<Recorded>, done: Option<Done>) {
+    /// [`Engine::tick`] in its place among the batches of a lane.
+    pub fn tick(mut self, at: Timestamp) {
+        let mut work = self.work(Batch::default(), None);
+        work.tick = Some(at.0);
+        self.enter(work);
+    }
+
+    fn work(&self, batch: Batch, done: Option<Done>) -> Box<Work> {
+        Box::new(self.engine.0.work(self.options, batch, done))
+    }
+
+    fn enter(&mut self, mut work: Box<Work>) {
         self.is_used = true;
         let core = &self.engine.0;
-        let mut work = Box::new(core.work(self.options, batch, done));
-        work.recorded = recorded;
         work.has_emergency = work.batch.events.iter().any(|e| e.flags.has(Flags::EMERGENCY));
         let ready = core.pass(self.lane, self.number, self.is_last, work);
         if ready.is_empty() {
             return;
         }
         for mut work in ready {
-            if !core.plan.is_coupled {
+            if work.tick.is_some() {
+                work.shards = core.all_shards();
+            } else if !core.plan.is_coupled {
                 let prepare = || prepare::prepare(&mut work, &core.plan, &core.nothing);
                 unless_it_panics(prepare);
             } else if !work.batch.events.is_empty() {
@@ -378,7 +391,7 @@ impl Core {
 
     /// Sends work that is of no lane to every shard, at its place in the order.
     fn visit_all(&self, mut work: Box<Work>) {
-        work.shards = u64::MAX >> (64 - self.plan.n_shards);
+        work.shards = self.all_shards();
         {
             let mut turnstile = enter(&self.turnstile);
             work.sequence = turnstile.next_sequence;
@@ -389,6 +402,10 @@ impl Core {
         }
         self.admit(work);
         self.run_shards();
+    }
+
+    fn all_shards(&self) -> u64 {
+        u64::MAX >> (64 - self.plan.n_shards)
     }
 
     /// Gives the batches of a lane whose turn it is their place in the engine's order.
@@ -497,10 +514,11 @@ impl Core {
     fn gather(&self, work: &mut Work, outcomes: Vec<Outcome>) -> Judged {
         let mut decided = std::mem::take(&mut work.decided);
         let mut violations = Vec::new();
-        let mut closed = Vec::new();
+        let (mut listed, mut closed) = (Vec::new(), Vec::new());
         let mut tallies: BTreeMap<u16, Tally> = BTreeMap::new();
         for outcome in outcomes {
             violations.extend(outcome.violations);
+            listed.extend(outcome.listed);
             closed.extend(outcome.closed);
             if let Some(by_shard) = outcome.decided {
                 decided = by_shard;
@@ -525,6 +543,7 @@ impl Core {
             verdicts: decided.verdicts,
             flags: decided.flags,
             violations: violations.into_iter().map(|(_, violation)| violation).collect(),
+            listed,
             closed,
             duplicates: work.duplicates,
             counts: Counts { firewall: decided.matched, rules: rules.collect() },
@@ -533,7 +552,9 @@ impl Core {
             tracked: decided.tracked,
             tick: work.tick.map(Timestamp),
             marker: work.marker.as_ref().map(|marker| marker.number),
-            record: 0,
+            record: work.recorded.as_ref().map_or(0, |recorded| recorded.record),
+            position: work.recorded.as_ref().map_or(0, |recorded| recorded.position),
+            is_recovered: work.recorded.is_some(),
         }
     }
 

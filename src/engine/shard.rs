@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::blocks::{Blocks, Origin};
-use super::judged::{Closed, RuleRef, Verdict, Violation};
+use super::judged::{Closed, Put, RuleRef, Verdict, Violation};
 use super::kept::Kept;
 use super::plan::{Counter, MeterKind, Plan};
 use super::prepare;
@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::event::{CustomerId, Flags};
 use crate::limits::PARTITIONS;
 use crate::policy::dynamic::Listed;
-use crate::policy::predicate::Value;
+use crate::policy::predicate::{Value, write_value};
 use crate::policy::{Action, Block, DynamicKind, ListContent, Mode, Severity, View};
 use crate::window::{Concurrent, Count, Distinct, Ratio, Run, Sum};
 
@@ -305,7 +305,12 @@ impl Shard {
                 && rule.mode == Mode::Enforce
             {
                 match self.block(counter, block, &crossing, work) {
-                    Ok(()) => added = true,
+                    Ok(value) => {
+                        added = true;
+                        let Violation { event, rule, customer, ref key, .. } = violation;
+                        let (key, list, ttl_ms) = (Arc::clone(key), block.list, block.ttl_ms);
+                        out.listed.push(Put { event, rule, customer, key, list, value, ttl_ms });
+                    }
                     Err(Refused) => tally.refused += 1,
                 }
             }
@@ -351,14 +356,18 @@ impl Shard {
     }
 
     /// Puts the value of the block's field on its list, unless it is one that never may be there.
-    fn block(&mut self, counter: u16, block: &Block, crossing: &Crossing, work: &Work) -> Result<(), Refused> {
+    fn block(&mut self, counter: u16, block: &Block, crossing: &Crossing, work: &Work) -> Result<String, Refused> {
         let plan = Arc::clone(&self.plan);
         let event = &work.batch.events[crossing.event as usize];
         let view =
             View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists };
         let list = plan.policy.lists.get(block.list).ok_or(Refused)?;
         let ListContent::Dynamic(kind) = list.content else { return Err(Refused) };
-        let value = listed(block.field.value(&view).ok_or(Refused)?, kind).ok_or(Refused)?;
+        let value = block.field.value(&view).ok_or(Refused)?;
+        let mut shown = Vec::new();
+        write_value(&value, &mut shown);
+        let shown = String::from_utf8_lossy(&shown).into_owned();
+        let value = listed(value, kind).ok_or(Refused)?;
         if let Listed::Number(number) = &value
             && plan.policy.is_protected(*number, event.time)
         {
@@ -366,11 +375,11 @@ impl Shard {
         }
         if !plan.is_coupled {
             // No rule reads any such list; kept by shard, it would be full sooner or later with their number.
-            return Ok(());
+            return Ok(shown);
         }
         let origin = Origin { counter, episode: crossing.episode, slot: crossing.slot };
         let entry = (block.list, value, block.ttl_ms);
-        if self.blocks.add(entry, origin, event.time.0, list.max_entries) { Ok(()) } else { Err(Refused) }
+        if self.blocks.add(entry, origin, event.time.0, list.max_entries) { Ok(shown) } else { Err(Refused) }
     }
 }
 

@@ -110,11 +110,8 @@ fn recovered(rules: &str, timeline: &str, options: LaneOptions, n_threads: usize
     let mut lane = engine.lane(options);
     for Recording { batch, recorded, options, tick } in journal.lock().unwrap().drain(..) {
         match tick {
-            Some(at) => engine.tick(at),
-            None => {
-                lane.set_options(options);
-                lane.ticket().submit_recorded(batch, recorded, None);
-            }
+            Some(at) => lane.ticket().tick(at),
+            None => lane.ticket().submit_recorded(batch, options, recorded),
         }
     }
     drop(lane);

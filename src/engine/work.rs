@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::judged::{Closed, Recorded, Verdict, Violation};
+use super::judged::{Closed, Put, Recorded, Verdict, Violation};
 use super::key::KeyBytes;
 use super::saved::Marker;
 use super::table::Hit;
@@ -57,6 +57,7 @@ pub(crate) struct Decided {
 pub(crate) struct Outcome {
     /// With the rule's position and the order in which they were found, to be sorted by.
     pub(crate) violations: Vec<(u32, Violation)>,
+    pub(crate) listed: Vec<Put>,
     pub(crate) closed: Vec<Closed>,
     /// A coupled shard judges events itself.
     pub(crate) decided: Option<Decided>,

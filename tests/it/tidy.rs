@@ -17,7 +17,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("logging", &[]),
     ("metrics", &["clock", "limits"]),
     ("storage", &["limits"]),
-    ("journal", &["storage", "engine", "event", "clock", "limits"]),
+    ("journal", &["storage", "engine", "policy", "event", "clock", "limits"]),
     ("store", &["limits", "clock"]),
     ("ingest", &["event", "clock", "limits", "metrics"]),
     ("policy", &["event", "calendar", "clock", "limits"]),
@@ -35,7 +35,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("report", &["archive", "incident", "case", "calendar", "clock"]),
     // Records may be posted: their feeds' doors are the gateways' side of it.
     ("portal", &["gateway", "engine", "incident", "case", "report", "metrics", "limits"]),
-    ("snapshot", &["storage", "ingest", "engine", "clock"]),
+    ("snapshot", &["storage", "limits"]),
     ("replay", &["ingest", "event", "policy", "engine", "incident", "archive", "clock", "limits"]),
 ];
 

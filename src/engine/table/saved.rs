@@ -143,7 +143,7 @@ impl<M: Meter> Partition<M> {
     fn keep_slot(&mut self, slot: u32) {
         if let Saving::Under(mut pending) = std::mem::take(&mut self.saving) {
             if pending.take(slot) {
-                self.put_slot(slot, &mut Put(&mut pending.rows));
+                self.put_slot(slot, &mut pending.before_change());
             }
             self.saving = Saving::Under(pending);
         }
@@ -182,9 +182,18 @@ impl<M: Meter> Partition<M> {
                 put.0.extend_from_slice(&head);
             });
         }
+        while let Some(changed) = pending.take_changed() {
+            out.frame(Kind::Keys, |put, _| {
+                id(put);
+                put.0.extend_from_slice(&changed);
+            });
+            if out.is_full() {
+                self.saving = Saving::Under(pending);
+                return false;
+            }
+        }
         let done = out.frame(Kind::Keys, |put, limit| {
             id(put);
-            put.0.extend_from_slice(&std::mem::take(&mut pending.rows));
             // One at the least, or it might never end.
             loop {
                 let Some(slot) = pending.next() else { return true };

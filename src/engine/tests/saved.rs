@@ -167,6 +167,7 @@ impl Play {
 fn tell(judged: &Judged, policy: &Policy, held: &mut Vec<(String, [i64; 2])>) -> String {
     let mut closed: Vec<String> = judged.closed.iter().map(|c| format!("{c:?}")).collect();
     closed.sort();
+    closed.extend(sorted(&judged.listed.iter().map(|put| format!("{put:?}")).collect::<Vec<_>>()));
     let flags: Vec<u16> = judged.batch.events.iter().map(|e| e.flags.0).collect();
     let mut counts = Vec::new();
     for c in &judged.counts.rules {
@@ -207,7 +208,7 @@ fn pieces(save: &mut Save) -> Vec<Vec<u8>> {
 }
 
 fn restore(play: &Play, pieces: &[Vec<u8>]) -> Result<Restored, RestoreError> {
-    play.engine.restore(pieces.iter().map(Ok))
+    play.engine.restore(pieces)
 }
 
 fn options_of(draw: &mut Draw) -> LaneOptions {
@@ -294,7 +295,7 @@ fn damage_anywhere_is_an_error_and_never_a_panic() {
     let bytes = saved.concat();
     let read = |bytes: &[u8]| {
         let play = Play::new(&rules, &names, [PLAIN, PLAIN], 2);
-        play.engine.restore([Ok(bytes)])
+        play.engine.restore([bytes])
     };
     read(&bytes).unwrap();
     let step = (bytes.len() / 400).max(1);

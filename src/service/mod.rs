@@ -23,6 +23,7 @@ use crate::event::dialplan::DialPlan;
 use crate::event::{Kind, Names, Reject};
 use crate::gateway::clocks::Clocks;
 use crate::gateway::datagrams::{self, Datagrams};
+use crate::gateway::durable::Durable;
 use crate::gateway::judges::Judges;
 use crate::gateway::listener::{Close, Listener};
 use crate::gateway::post::Door;
@@ -43,7 +44,6 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Setup {
     pub config: Config,
     pub policy: Arc<Policy>,
-    pub names: Arc<Names>,
     /// Looks on at every judged batch; the demo does.
     pub observer: Option<Observer>,
 }
@@ -66,7 +66,7 @@ pub struct Running {
 }
 
 /// `serve`: runs until a signal says stop. Blocks.
-pub fn run(config: Config, policy: Arc<Policy>, names: Arc<Names>) -> anyhow::Result<()> {
+pub fn run(config: Config, policy: Arc<Policy>) -> anyhow::Result<()> {
     config.log.start();
     raise_file_limit();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -77,7 +77,7 @@ pub fn run(config: Config, policy: Arc<Policy>, names: Arc<Names>) -> anyhow::Re
     let stopped = runtime.block_on(async {
         // Before anything listens: whoever sees us answer may tell us to stop.
         let mut signals = Signals::new().context("cannot listen for signals")?;
-        let running = start(Setup { config, policy, names, observer: None }).await?;
+        let running = start(Setup { config, policy, observer: None }).await?;
         signals.stop().await;
         tracing::info!("stopping: no new connections, finishing what was read");
         tokio::select! {
@@ -92,7 +92,8 @@ pub fn run(config: Config, policy: Arc<Policy>, names: Arc<Names>) -> anyhow::Re
 
 /// Starts everything; returns when all feeds accept.
 pub async fn start(setup: Setup) -> anyhow::Result<Running> {
-    let Setup { config, policy, names, observer } = setup;
+    let Setup { config, policy, observer } = setup;
+    let names = Arc::new(Names::new());
     let metrics = Arc::new(Metrics::new(&labels(&config, &policy)));
     let (stop, stopping) = watch::channel(false);
 
@@ -118,12 +119,20 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     // Feeds.
     let ready = Arc::new(AtomicBool::new(false));
     let status = Status { metrics: Arc::clone(&metrics), ready: Arc::clone(&ready) };
-    let clocks = Arc::new(Clocks::default());
+    let clocks = Arc::new(Clocks::new(Clock.now(), false));
     let judges = Arc::new(Judges::start(n_threads(&config)).context("cannot start threads")?);
     let ledger = Arc::default();
     let (engine_of_feeds, policy_of_feeds) = (engine.clone(), Arc::clone(&policy));
-    let mut shared =
-        Shared { engine: engine_of_feeds, judges, policy: policy_of_feeds, names, metrics, ledger, calls: Vec::new() };
+    let mut shared = Shared {
+        engine: engine_of_feeds,
+        judges,
+        policy: policy_of_feeds,
+        names,
+        metrics,
+        ledger,
+        durable: Durable::off(),
+        calls: Vec::new(),
+    };
     let entrances = shared.open(&config, &clocks)?;
 
     // HTTP.
@@ -227,6 +236,7 @@ struct Shared {
     names: Arc<Names>,
     metrics: Arc<Metrics>,
     ledger: Arc<Ledger>,
+    durable: Durable,
 }
 
 impl Shared {
@@ -303,6 +313,8 @@ impl Shared {
             metrics: Arc::clone(&self.metrics),
             counters: Arc::clone(counters),
             ledger: Arc::clone(&self.ledger),
+            number: u16::try_from(index).context("too many feeds in the settings")?,
+            durable: self.durable.clone(),
             clocks: Arc::clone(clocks),
             sample: Sample::default(),
             problems: Sample::default(),
