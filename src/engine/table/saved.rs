@@ -60,6 +60,8 @@ impl<M: Meter> Table<M> {
         require(part.slots.is_empty() && part.coming.is_none())?;
         let (n, index_len) = (from.u32()? as usize, from.u32()? as usize);
         (part.hand, part.episodes_opened) = (from.u32()?, from.u64()?);
+        // Numbers go on from it.
+        require(part.episodes_opened < 1 << 63)?;
         for _ in 0..from.len(8)? {
             let (customer, slot) = (from.u32()?, from.u32()?);
             part.other.insert(customer, slot);

@@ -33,7 +33,7 @@ fn rules_of(draw: &mut Draw) -> String {
     let mut rules = String::from(
         "[lists]; dyn = { type = 'number', dynamic = true, max_entries = 4 }; own_numbers = { type = 'number', items = ['+46700003'] }; ",
     );
-    if draw.is(40) {
+    if draw.is(60) {
         rules += "[[firewall]]; id = 'dyn'; when = 'caller in $dyn'; action = 'block'; ";
     }
     if draw.is(50) {
@@ -75,7 +75,7 @@ fn rules_of(draw: &mut Draw) -> String {
             2 => rules += "max_bytes = 65536; ",
             _ => {}
         }
-        if draw.is(40) && per.contains("'caller'") {
+        if draw.is(70) && per.contains("'caller'") {
             let ttl = draw.one(&["0s", "3s", "2m"]);
             let level = if measure.contains("critical") && draw.is(50) { "on_critical" } else { "on_warning" };
             rules += &format!("{level} = {{ block = {{ list = 'dyn', ttl = '{ttl}', field = 'caller' }} }}; ");
@@ -108,6 +108,16 @@ fn steps_of(draw: &mut Draw) -> Vec<Step> {
                 lines += draw.one(&[" status=answered", " status=busy", " status=failed"]);
             }
             lines.push('\n');
+            // Told again, soon or much later.
+            let earlier = steps.iter().rev().find_map(|step| match step {
+                Step::Lines(_, lines) => lines.lines().next(),
+                Step::Tick(_) => None,
+            });
+            if draw.is(8) {
+                lines += lines.lines().last().map(|line| format!("{line}\n")).unwrap_or_default().as_str();
+            } else if let Some(earlier) = earlier.filter(|_| draw.is(8)) {
+                lines += &format!("{earlier}\n");
+            }
         }
         steps.push(Step::Lines(draw.below(2) as usize, lines));
     }
@@ -308,4 +318,82 @@ fn damage_anywhere_is_an_error_and_never_a_panic() {
         shorter.drain(at..(at + 7).min(bytes.len()));
         assert!(read(&shorter).is_err(), "bytes taken out at {at} of {}", bytes.len());
     }
+}
+
+#[test]
+fn a_save_that_is_dropped_leaves_nothing_behind_and_the_next_one_is_whole() {
+    let mut draw = Draw(77);
+    let names = Arc::new(Names::new());
+    let (rules, steps) = (rules_of(&mut draw), steps_of(&mut draw));
+    let mut play = Play::new(&rules, &names, [MERGE, DEDUP], 2);
+    for step in &steps {
+        let mut save = play.engine.mark().unwrap();
+        save.piece_bytes = 1;
+        play.step(step);
+        for _ in 0..draw.below(100) {
+            save.piece(&mut Vec::new());
+        }
+    }
+    let saved = play.saved();
+    let again = Play::new(&rules, &names, [PLAIN, PLAIN], 1);
+    restore(&again, &saved).unwrap();
+    assert_eq!(sorted_open(&again.engine), sorted_open(&play.engine));
+}
+
+#[test]
+fn rules_that_are_the_same_go_on_whatever_their_numbers_and_others_begin_anew() {
+    let rule = |id: &str, more: &str| format!("[[threshold]]; id = '{id}'; on = 'attempt'; per = ['caller']; {more}; ");
+    let count = |level: u32| format!("measure = 'count'; window = '10s'; warning = '>= {level}'");
+    let names = Arc::new(Names::new());
+    let then = [
+        rule("a", &count(3)),
+        rule("raised", &count(3)),
+        rule("wider", &count(3)),
+        rule("gone", &count(3)),
+        "[[firewall]]; id = 'w'; when = 'callee in $bad'; action = 'flag'; flag = 'x'; track = ['alert:warning']; "
+            .into(),
+    ]
+    .concat();
+    let now = [
+        rule("new", &count(2)),
+        "[[firewall]]; id = 'w'; when = 'callee in $bad'; action = 'flag'; flag = 'x'; track = ['alert:warning']; "
+            .into(),
+        rule("wider", &count(3).replace("10s", "20s")),
+        rule("a", &(count(2) + "; cooldown = '1s'; max_keys = 500; count_blocked = false")),
+        rule("raised", &count(4)),
+    ]
+    .concat();
+    let lists = "[lists]; bad = { type = 'number', items = ['+46811'] }; ";
+    let more = "[lists]; abc = { type = 'text', items = ['x'] }; bad = { type = 'number', items = ['+46811'] }; ";
+    let mut play = Play::new(&format!("{lists}{then}"), &names, [PLAIN, PLAIN], 1);
+    play.step(&Step::Lines(0, "t=0 +46700001 -> +46811\nt=1 +46700001 -> +46811".into()));
+    let mut again = Play::new(&format!("{more}{now}"), &names, [PLAIN, PLAIN], 8);
+    let restored = restore(&again, &play.saved()).unwrap();
+    let policy = Arc::clone(again.engine.policy());
+    let ids =
+        |rules: &[RuleRef]| rules.iter().map(|rule| output::rule_id(&policy, *rule).to_owned()).collect::<Vec<_>>();
+    assert_eq!(ids(&restored.restored), ["a", "w"]);
+    assert_eq!(ids(&restored.warming), ["raised"]);
+    assert_eq!(ids(&restored.changed), ["wider"]);
+    assert_eq!((ids(&restored.new), &restored.gone[..]), (vec!["new".to_owned()], &["gone".to_owned()][..]));
+    assert_eq!(restored.notes().len(), 4);
+    // The third attempt of `a` and `raised`, the first of `wider` and `new`; `w` still alarms.
+    again.step(&Step::Lines(0, "t=2 +46700001 -> +46811\nt=3 +46700001 -> +46811".into()));
+    let told = again.told().concat();
+    let open: Vec<String> = again.engine.open_episodes().iter().map(|open| ids(&[open.rule]).concat()).collect();
+    assert_eq!(sorted(&open), ["a", "new", "raised", "w"], "{told}");
+}
+
+#[test]
+fn state_of_another_seed_and_state_for_an_engine_that_has_judged_are_refused() {
+    let (rules, names, saved) = some_state();
+    let policy = Arc::new(policy(&rules));
+    let settings = Settings { n_threads: 1, hash_seed: 4, emergency_callback_ms: 0 };
+    let other = Engine::new(policy, Arc::clone(&names), settings, Box::new(|_| {}));
+    assert!(matches!(other.restore(&saved), Err(RestoreError::OtherSeed)));
+    let mut play = Play::new(&rules, &names, [PLAIN, PLAIN], 1);
+    play.step(&Step::Tick(0));
+    assert!(matches!(restore(&play, &saved), Err(RestoreError::NotFresh)));
+    let part = Play::new(&rules, &names, [PLAIN, PLAIN], 1);
+    assert!(matches!(restore(&part, &saved[..2]), Err(RestoreError::Unfinished { .. })));
 }
