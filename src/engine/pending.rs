@@ -24,7 +24,7 @@ impl Pending {
     pub(crate) fn new(n: usize) -> Pending {
         let mut bits = vec![u64::MAX; n.div_ceil(64)];
         if let Some(last) = bits.last_mut()
-            && n % 64 != 0
+            && !n.is_multiple_of(64)
         {
             *last = (1 << (n % 64)) - 1;
         }
