@@ -26,6 +26,8 @@ pub mod output;
 mod pending;
 mod plan;
 mod prepare;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod property;
 mod saved;
 mod shard;
 mod table;
