@@ -40,6 +40,8 @@ pub mod engine;
 
 pub mod journal;
 
+pub mod archive;
+
 pub mod gateway;
 pub mod notify;
 pub mod portal;

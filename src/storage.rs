@@ -1,5 +1,7 @@
 //! Files that outlive a process. The only place that creates and renames them.
 
+pub mod staged;
+
 use std::fs::{File, OpenOptions, create_dir_all, rename};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
