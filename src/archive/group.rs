@@ -16,6 +16,7 @@ use parquet::file::statistics::Statistics;
 
 use super::checked::Checked;
 use super::manifest::Entry;
+use super::round::POLICIES;
 use super::rows::Rows;
 use super::schema::{self, Column, Columns, Shape};
 use super::{ArchiveError, file_error, io_error};
@@ -115,6 +116,13 @@ fn bounds(group: &RowGroupMetaData, column: Column) -> Option<Range<i64>> {
 }
 
 impl Group {
+    /// Versions of the rules that judged the events of its file.
+    pub(crate) fn policies(&self) -> impl Iterator<Item = &str> {
+        let told = self.file.metadata.file_metadata().key_value_metadata().into_iter().flatten();
+        let versions = told.filter(|pair| pair.key == POLICIES).filter_map(|pair| pair.value.as_deref());
+        versions.flat_map(|versions| versions.split(',')).filter(|version| !version.is_empty())
+    }
+
     /// The rows that are wanted, with the columns that are.
     pub(crate) fn find(&self, wanted: &Wanted) -> std::result::Result<Rows, ArchiveError> {
         self.rows(wanted).map_err(file_error(&self.file.path))

@@ -10,10 +10,13 @@ mod event;
 mod group;
 mod manifest;
 mod partition;
+mod pseudonym;
 mod read;
+mod rewrite;
 mod round;
 mod rows;
 mod schema;
+mod verify;
 #[cfg(test)]
 mod tests;
 
@@ -23,8 +26,11 @@ use parquet::errors::ParquetError;
 
 pub use event::Told;
 pub use manifest::{Entry, State};
+pub use pseudonym::PseudonymKey;
 pub use read::{Events, Parties, Query, Slice};
+pub use rewrite::{Done, Erase, Retention};
 pub use round::Round;
+pub use verify::Finding;
 
 use crate::storage::staged::{self, FolderLock};
 use manifest::Manifest;

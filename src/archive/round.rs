@@ -19,6 +19,9 @@ use crate::journal::{Entry as JournalEntry, Record};
 use crate::limits::{ARCHIVE_BUFFER_BYTES_MAX, ARCHIVE_OPEN_FILES_MAX, ARCHIVE_ROW_GROUP_ROWS};
 use crate::storage::staged::{self, Staged};
 
+/// Where the versions of the rules stand in a file.
+pub(super) const POLICIES: &str = "ringfence.policies";
+
 /// What a round came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Round {
@@ -110,7 +113,8 @@ impl<'a> Files<'a> {
             let verdict = verdicts.get(i).copied().unwrap_or_default();
             let archived = Archived { position, context: &record.context, batch, event, verdict, flags: now };
             self.maker.add(&mut pending.rows, &archived, names);
-            pending.file.see(position, event.time, &record.context.policy_version);
+            pending.file.see(position, event.time);
+            pending.file.judged_by([record.context.policy_version.as_str()]);
             self.bytes += pending.rows.bytes() - before;
             if pending.rows.len() >= ARCHIVE_ROW_GROUP_ROWS {
                 self.bytes -= pending.rows.bytes();
@@ -194,14 +198,20 @@ impl OpenFile {
     }
 
     /// Notes what the next row is.
-    pub(super) fn see(&mut self, position: u64, time: Timestamp, policy: &str) {
+    pub(super) fn see(&mut self, position: u64, time: Timestamp) {
         self.first = self.first.min(position);
         self.last = self.last.max(position);
         self.rows += 1;
         self.from = self.from.min(time.0);
         self.to = self.to.max(time.0);
-        if self.policies.last().is_none_or(|last| last != policy) && !self.policies.iter().any(|p| p == policy) {
-            self.policies.push(policy.to_owned());
+    }
+
+    /// Notes which rules judged it.
+    pub(super) fn judged_by<'p>(&mut self, policies: impl IntoIterator<Item = &'p str>) {
+        for policy in policies {
+            if !self.policies.iter().rev().any(|known| known == policy) {
+                self.policies.push(policy.to_owned());
+            }
         }
     }
 
@@ -240,7 +250,7 @@ impl OpenFile {
         let told = [
             ("ringfence.format", "1".to_owned()),
             ("ringfence.state", self.state.as_str().to_owned()),
-            ("ringfence.policies", self.policies.join(",")),
+            (POLICIES, self.policies.join(",")),
         ];
         for (key, value) in told {
             writer.append_key_value_metadata(KeyValue::new(key.to_owned(), value));

@@ -127,16 +127,8 @@ const _: () = assert!(Column::ALL.len() <= 64);
 impl Columns {
     pub(crate) const ALL: Columns = Columns(u64::MAX);
 
-    pub(crate) fn of(columns: &[Column]) -> Columns {
-        Columns(columns.iter().fold(0, |set, column| set | 1 << *column as u8))
-    }
-
     pub(crate) fn has(self, column: Column) -> bool {
         self.0 & 1 << column as u8 != 0
-    }
-
-    pub(crate) fn without(self, other: Columns) -> Columns {
-        Columns(self.0 & !other.0)
     }
 }
 
