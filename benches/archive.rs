@@ -54,7 +54,8 @@ fn computed_ns() -> u64 {
 }
 
 fn fill(archive: &mut Archive, names: &Arc<Names>, hours: i64) {
-    let context = Arc::new(Context { policy_version: "bench".into(), feeds: vec!["bench".into()], ..Context::default() });
+    let context =
+        Arc::new(Context { policy_version: "bench".into(), feeds: vec!["bench".into()], ..Context::default() });
     let mut batches = hour(names);
     let (mut number, mut position, mut computed, mut bytes) = (0, 1, 0, 0);
     for hour in 0..hours {
@@ -103,11 +104,7 @@ fn fill(archive: &mut Archive, names: &Arc<Names>, hours: i64) {
 fn query(archive: &Archive, names: &Arc<Names>, number: &str) {
     let began = Instant::now();
     let query = Query { number: Some(number.to_owned()), n_threads: 2, ..Query::default() };
-    let query = Query {
-        from: Some(Timestamp(START_MS)),
-        to: Some(Timestamp(START_MS + 24 * HOUR_MS)),
-        ..query
-    };
+    let query = Query { from: Some(Timestamp(START_MS)), to: Some(Timestamp(START_MS + 24 * HOUR_MS)), ..query };
     let found: usize =
         archive.events(&query, Arc::clone(names)).map(|slice| slice.expect("reads").positions.len()).sum();
     println!("query: {number}: {found} events of a day in {:.3} s", began.elapsed().as_secs_f64());

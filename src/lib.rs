@@ -51,6 +51,7 @@ pub mod logging;
 pub mod replay;
 pub mod service;
 
+pub mod archive_command;
 pub mod demo;
 pub mod send;
 pub mod simulate;

@@ -128,7 +128,10 @@ impl Checked {
         for (i, piece) in read.chunks(ARCHIVE_BLOCK_BYTES).enumerate() {
             if sums.0.get(first as usize + i) != Some(&crc32fast::hash(piece)) {
                 let at = aligned + (i * ARCHIVE_BLOCK_BYTES) as u64;
-                return Err(io::Error::other(format!("it is damaged between byte {at} and {}", at + piece.len() as u64)));
+                return Err(io::Error::other(format!(
+                    "it is damaged between byte {at} and {}",
+                    at + piece.len() as u64
+                )));
             }
         }
         let from = (start - aligned) as usize;

@@ -8,7 +8,9 @@ use parquet::bloom_filter::Sbbf;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::{ParquetError, Result};
-use parquet::file::metadata::{ColumnChunkMask, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::file::metadata::{
+    ColumnChunkMask, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+};
 use parquet::file::properties::ReaderProperties;
 use parquet::file::reader::RowGroupReader;
 use parquet::file::serialized_reader::SerializedRowGroupReader;
@@ -207,11 +209,16 @@ fn search(group: &impl RowGroupReader, column: Column, text: &[u8], found: &mut 
         return Err(unexpected(column));
     };
     let mut places = found.iter_mut();
-    each::<parquet::data_type::ByteArrayType>(reader, &Chosen::all(places.len()), column, |value: Option<&ByteArray>| {
-        if let Some(place) = places.next() {
-            *place |= value.is_some_and(|value| value.data() == text);
-        }
-    })
+    each::<parquet::data_type::ByteArrayType>(
+        reader,
+        &Chosen::all(places.len()),
+        column,
+        |value: Option<&ByteArray>| {
+            if let Some(place) = places.next() {
+                *place |= value.is_some_and(|value| value.data() == text);
+            }
+        },
+    )
 }
 
 fn read_column(group: &impl RowGroupReader, column: Column, chosen: &Chosen, rows: &mut Rows) -> Result<()> {
@@ -243,7 +250,8 @@ fn each<T: DataType>(
     column: Column,
     mut take: impl FnMut(Option<&T::T>),
 ) -> Result<()> {
-    let too_short = || ParquetError::General(format!("column {} has fewer rows than its file says", column.spec().name));
+    let too_short =
+        || ParquetError::General(format!("column {} has fewer rows than its file says", column.spec().name));
     let (mut values, mut levels) = (Vec::new(), Vec::new());
     let mut at = 0;
     for range in &chosen.ranges {

@@ -406,7 +406,8 @@ mod tests {
             }
         }
         let text = String::from_utf8(whole).unwrap();
-        let without: String = text.lines().enumerate().filter(|(i, _)| *i != 2).map(|(_, l)| format!("{l}\n")).collect();
+        let without: String =
+            text.lines().enumerate().filter(|(i, _)| *i != 2).map(|(_, l)| format!("{l}\n")).collect();
         std::fs::write(&path, without).unwrap();
         assert!(Manifest::read(&path).unwrap_err().to_string().contains("line 3"));
     }

@@ -7,6 +7,8 @@
 
 mod checked;
 mod event;
+#[cfg(test)]
+mod forgetting_tests;
 mod group;
 mod manifest;
 mod partition;
@@ -16,9 +18,9 @@ mod rewrite;
 mod round;
 mod rows;
 mod schema;
-mod verify;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::path::{Path, PathBuf};
 
@@ -34,6 +36,9 @@ pub use verify::Finding;
 
 use crate::storage::staged::{self, FolderLock};
 use manifest::Manifest;
+
+/// The file of the key of pseudonyms, in the data folder beside the archive.
+pub const KEY_FILE: &str = "archive-key";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
@@ -87,7 +92,10 @@ impl Archive {
             Some(manifest) => manifest,
             // The manifest is made before the first file: without it the files cannot be told from leftovers.
             None if files.iter().any(|file| file.ends_with(".parquet")) => {
-                return Err(damaged(&path, "there are files but no manifest that names them; restore it from a backup"));
+                return Err(damaged(
+                    &path,
+                    "there are files but no manifest that names them; restore it from a backup",
+                ));
             }
             None => Manifest::create(&path)?,
         };

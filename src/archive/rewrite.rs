@@ -99,12 +99,7 @@ impl Archive {
     }
 
     /// Pseudonymises and erases what is due. Each file is a change of its own: what was done before an error stays.
-    pub fn age(
-        &mut self,
-        now: Timestamp,
-        retention: &Retention,
-        key: &PseudonymKey,
-    ) -> Result<Done, ArchiveError> {
+    pub fn age(&mut self, now: Timestamp, retention: &Retention, key: &PseudonymKey) -> Result<Done, ArchiveError> {
         let is_due = |file: &Entry, age: Option<i64>| age.is_some_and(|age| ended(file) <= now.minus_ms(age));
         let files: Vec<Entry> = self.manifest.files.values().cloned().collect();
         let mut done = Done::default();

@@ -90,12 +90,7 @@ pub(super) fn archive_of(folder: &Path, names: &Names, batches: Vec<Batch>) -> A
     archive
 }
 
-pub(super) fn write(
-    archive: &mut Archive,
-    names: &Names,
-    records: &[Record],
-    end: u64,
-) -> Result<Round, ArchiveError> {
+pub(super) fn write(archive: &mut Archive, names: &Names, records: &[Record], end: u64) -> Result<Round, ArchiveError> {
     // A record is read again for each try, as from the journal.
     let again = |record: &Record| Record {
         number: record.number,
@@ -270,7 +265,8 @@ fn verdicts_flags_and_rules_are_told_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let names = Arc::new(Names::new());
     let archive = archive_of(folder.path(), &names, vec![decoded(&calls(0, 3), &names)]);
-    let told: Vec<String> = read_all(&archive, &Query::default(), &names).into_iter().map(|(_, _, told)| told).collect();
+    let told: Vec<String> =
+        read_all(&archive, &Query::default(), &names).into_iter().map(|(_, _, told)| told).collect();
     assert_eq!(told, ["Allow None default ", "Block List fw-b fw-a,fw-b", "Allow Policy builtin:emergency "]);
 }
 
@@ -414,4 +410,65 @@ fn damage_to_a_file_is_an_error_of_the_reader_and_no_panic() {
     }
     std::fs::write(&path, &whole).unwrap();
     assert_eq!(read_all(&archive, &Query::default(), &names).len(), 300);
+}
+
+/// A rule set that counts calls and refuses some.
+const RULES: &str = r#"
+ringfence = 1
+default_action = "allow"
+[[firewall]]
+id = "fw-a"
+when = 'caller == "+46700000003"'
+action = "block"
+[[threshold]]
+id = "ips-a"
+on = "attempt"
+measure = "distinct(callee)"
+per = ["caller"]
+window = "1h"
+warning = ">= 4"
+[[threshold]]
+id = "ips-b"
+on = "attempt"
+measure = "count"
+per = ["trunk", "customer"]
+window = "10m"
+warning = ">= 5"
+"#;
+
+fn replayed(path: &Path, customer: Option<&str>, sort: bool, into: &Path) -> String {
+    let policy = crate::policy::load(
+        &crate::policy::RuleSource::memory([("ruleset.toml", RULES.to_owned())]),
+        crate::policy::LoadOptions::default(),
+    );
+    let options = crate::replay::Options {
+        output: crate::replay::Output::Violations,
+        n_threads: 2,
+        merge: false,
+        dedup: false,
+        sort,
+        from: None,
+        to: None,
+        customer: customer.map(str::to_owned),
+    };
+    let context = FeedContext::file(Arc::new(Names::new()), DialPlan::default());
+    let out = std::fs::File::create(into).unwrap();
+    crate::replay::replay(policy.policy.unwrap(), context, None, vec![path.to_owned()], &options, out).unwrap();
+    std::fs::read_to_string(into).unwrap()
+}
+
+#[test]
+fn replaying_an_archive_finds_what_replaying_the_file_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let (lines, archive, out) = (folder.path().join("c.ndjson"), folder.path().join("a"), folder.path().join("out"));
+    std::fs::write(&lines, calls(0, 2000)).unwrap();
+    let names = Arc::new(Names::new());
+    drop(archive_of(&archive, &names, (0..20).map(|i| decoded(&calls(i * 100, 100), &names)).collect()));
+    for customer in [None, Some("c1")] {
+        for sort in [false, true] {
+            let file = replayed(&lines, customer, sort, &out);
+            assert!(file.lines().count() > 20, "{file}");
+            assert_eq!(replayed(&archive, customer, sort, &out), file);
+        }
+    }
 }
