@@ -61,7 +61,7 @@ fn the_oldest_hours_go_by_age_and_then_by_size() {
     let bytes: u64 = archive.files().map(|file| file.bytes).sum();
     let size = Retention { bytes_max: Some(bytes - 1), ..Retention::default() };
     assert_eq!(archive.retain(Timestamp(START), &size).unwrap().files, 1);
-    assert_eq!(read_all(&archive, &Query::default(), &names).len() as u64, archive.files().map(|f| f.rows).sum());
+    assert_eq!(read_all(&archive, &Query::default(), &names).len() as u64, archive.files().map(|f| f.rows).sum::<u64>());
     assert_eq!(archive.verify(|_| {}).unwrap(), []);
     let reached = archive.reached();
     drop(archive);

@@ -75,6 +75,8 @@ pub struct Archive {
     manifest: Manifest,
     /// Files that the manifest does not name: of rounds that were not finished, or replaced and not yet gone.
     leftovers: Vec<String>,
+    /// Whether `leftovers` are all there are: not after a round that failed.
+    is_whole: bool,
     /// Of whoever may change the archive.
     lock: Option<FolderLock>,
 }
@@ -100,13 +102,13 @@ impl Archive {
             None => Manifest::create(&path)?,
         };
         staged::sync_folder(folder).map_err(io_error("sync", folder))?;
-        let mut archive = Archive { folder: folder.to_owned(), manifest, leftovers: Vec::new(), lock: Some(lock) };
+        let (folder, leftovers) = (folder.to_owned(), Vec::new());
+        let mut archive = Archive { folder, manifest, leftovers, is_whole: true, lock: Some(lock) };
         if archive.manifest.is_worn() {
             archive.manifest.renew()?;
-            staged::sync_folder(folder).map_err(io_error("sync", folder))?;
+            staged::sync_folder(&archive.folder).map_err(io_error("sync", &archive.folder))?;
         }
-        archive.leftovers = files.into_iter().filter(|file| !archive.manifest.files.contains_key(file)).collect();
-        archive.sweep()?;
+        archive.find_leftovers(true)?;
         Ok(archive)
     }
 
@@ -117,7 +119,8 @@ impl Archive {
         }
         let path = folder.join("manifest");
         let manifest = Manifest::read(&path)?.ok_or_else(|| damaged(&path, "there is no manifest here"))?;
-        Ok(Archive { folder: folder.to_owned(), manifest, leftovers: Vec::new(), lock: None })
+        let (folder, leftovers) = (folder.to_owned(), Vec::new());
+        Ok(Archive { folder, manifest, leftovers, is_whole: true, lock: None })
     }
 
     /// Whether a folder looks like an archive.
@@ -147,6 +150,16 @@ impl Archive {
 
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Looks for leftovers anew where `looks`, and removes those that can go.
+    fn find_leftovers(&mut self, looks: bool) -> Result<(), ArchiveError> {
+        if looks {
+            self.leftovers = files_below(&self.folder)?;
+        }
+        let files = &self.manifest.files;
+        self.leftovers.retain(|path| !files.contains_key(path));
+        self.sweep()
     }
 
     /// Removes leftovers whose events are known to be archived, or were removed on purpose: all but those of a round

@@ -40,18 +40,20 @@ impl Archive {
         records: impl Iterator<Item = Result<Record, E>>,
         end: u64,
     ) -> Result<Round, E> {
-        let [first_record, mut next_position] = self.manifest.next;
+        let [first_record, next_position] = self.manifest.next;
         debug_assert!(self.lock.is_some(), "opened for reading");
+        // Until the round is there, its files are nobody's.
+        let was_whole = std::mem::replace(&mut self.is_whole, false);
         let mut files = Files::new(&self.folder);
+        let mut next = [end.max(first_record), next_position];
         for record in records {
             let record = record?;
             if record.number >= end {
                 break;
             }
-            if record.number < first_record {
-                continue;
+            if record.number >= first_record {
+                next[1] = next[1].max(files.add(names, &record)?);
             }
-            next_position = next_position.max(files.add(names, &record)?);
         }
         let entries = files.finish()?;
         let round = Round {
@@ -59,14 +61,12 @@ impl Archive {
             files: entries.len() as u64,
             bytes: entries.iter().map(|entry| entry.bytes).sum(),
         };
-        let next = Some([end.max(first_record), next_position]);
-        self.manifest.commit(&Change { next, add: entries, ..Change::default() })?;
-        // A leftover that the round has written anew is the archive's now.
-        let files = &self.manifest.files;
-        self.leftovers.retain(|path| !files.contains_key(path));
-        if let Err(error) = self.sweep() {
+        self.manifest.commit(&Change { next: Some(next), add: entries, ..Change::default() })?;
+        // What an earlier try left, and this one has not written anew under the same name, is over now.
+        if let Err(error) = self.find_leftovers(!was_whole) {
             tracing::warn!(%error, "what an unfinished round left stays until the archive is opened again");
         }
+        self.is_whole = true;
         Ok(round)
     }
 }
@@ -82,7 +82,18 @@ pub(super) struct Files<'a> {
     bytes: usize,
     done: Vec<Entry>,
     folders: BTreeSet<String>,
+    bounds: Bounds,
 }
+
+/// What may be held at once.
+struct Bounds {
+    bytes: usize,
+    open: usize,
+}
+
+/// What an hour of a customer takes before its first event, about: a row of columns. A feed whose clock is wild has
+/// each event in an hour of its own.
+const PENDING_BYTES: usize = 6 * 1024;
 
 struct Pending {
     rows: Rows,
@@ -92,7 +103,8 @@ struct Pending {
 impl<'a> Files<'a> {
     fn new(folder: &'a Path) -> Files<'a> {
         let (open, done, folders) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
-        Files { folder, maker: RowMaker::default(), open, n_open: 0, bytes: 0, done, folders }
+        let bounds = Bounds { bytes: ARCHIVE_BUFFER_BYTES_MAX, open: ARCHIVE_OPEN_FILES_MAX };
+        Files { folder, maker: RowMaker::default(), open, n_open: 0, bytes: 0, done, folders, bounds }
     }
 
     /// Takes the events of a record; returns the position that follows them.
@@ -105,9 +117,11 @@ impl<'a> Files<'a> {
             flags = later;
             let key = (event.customer.0, partition::hour_of(event.time));
             let position = position + i as u64;
-            let pending = self.open.entry(key).or_insert_with(|| Pending {
-                rows: Rows::default(),
-                file: OpenFile::new(names.customer_text(event.customer), key.1, 0, State::Clear),
+            let bytes = &mut self.bytes;
+            let pending = self.open.entry(key).or_insert_with(|| {
+                *bytes += PENDING_BYTES;
+                let file = OpenFile::new(names.customer_text(event.customer), key.1, 0, State::Clear);
+                Pending { rows: Rows::default(), file }
             });
             let before = pending.rows.bytes();
             let verdict = verdicts.get(i).copied().unwrap_or_default();
@@ -123,23 +137,40 @@ impl<'a> Files<'a> {
                 self.folders.insert(pending.file.folder.clone());
             }
         }
-        while self.bytes > ARCHIVE_BUFFER_BYTES_MAX {
-            let largest = self.open.iter().max_by_key(|(_, pending)| pending.rows.bytes()).map(|(key, _)| *key);
-            self.close(largest)?;
+        if self.bytes > self.bounds.bytes {
+            self.make_room()?;
         }
-        while self.n_open > ARCHIVE_OPEN_FILES_MAX {
+        while self.n_open > self.bounds.open {
             // Who was not heard of for longest is the least likely to say more.
             let begun = self.open.iter().filter(|(_, pending)| pending.file.is_begun());
             let quietest = begun.min_by_key(|(_, pending)| pending.file.last).map(|(key, _)| *key);
-            self.close(quietest)?;
+            let Some(key) = quietest else { break };
+            self.close(key)?;
         }
         Ok(position + batch.events.len() as u64)
     }
 
+    /// Finishes the file that holds most; or all, where none holds much: looking for the largest again and again among
+    /// thousands would take longer than beginning anew.
+    fn make_room(&mut self) -> Result<(), ArchiveError> {
+        let largest = self.open.iter().max_by_key(|(_, pending)| pending.rows.bytes());
+        match largest.map(|(key, pending)| (*key, pending.rows.bytes())) {
+            Some((key, bytes)) if bytes >= self.bounds.bytes / 8 => self.close(key),
+            _ => self.close_all(),
+        }
+    }
+
+    fn close_all(&mut self) -> Result<(), ArchiveError> {
+        while let Some(key) = self.open.keys().next().copied() {
+            self.close(key)?;
+        }
+        Ok(())
+    }
+
     /// Finishes one file; what follows of its hour goes into another.
-    fn close(&mut self, key: Option<(u32, i64)>) -> Result<(), ArchiveError> {
-        let Some(Pending { mut rows, mut file }) = key.and_then(|key| self.open.remove(&key)) else { return Ok(()) };
-        self.bytes -= rows.bytes();
+    fn close(&mut self, key: (u32, i64)) -> Result<(), ArchiveError> {
+        let Some(Pending { mut rows, mut file }) = self.open.remove(&key) else { return Ok(()) };
+        self.bytes -= rows.bytes() + PENDING_BYTES;
         self.n_open -= usize::from(file.is_begun());
         if rows.len() > 0 {
             file.write(self.folder, &mut rows)?;
@@ -151,9 +182,7 @@ impl<'a> Files<'a> {
 
     /// All files, whole and on the disk.
     fn finish(mut self) -> Result<Vec<Entry>, ArchiveError> {
-        while let Some(key) = self.open.keys().next().copied() {
-            self.close(Some(key))?;
-        }
+        self.close_all()?;
         for folder in &self.folders {
             let path = self.folder.join(folder);
             staged::sync_folder(&path).map_err(io_error("sync", &path))?;
@@ -273,5 +302,34 @@ impl OpenFile {
             generation: self.generation,
             sums,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::tests::{calls, decoded, records};
+    use super::*;
+
+    #[test]
+    fn a_file_ends_where_memory_or_open_files_run_out_and_another_goes_on() {
+        let names = Arc::new(Names::new());
+        let (records, _) = records((0..30).map(|i| decoded(&calls(i * 10, 10), &names)).collect());
+        let rows = |bounds: Bounds| {
+            let folder = tempfile::tempdir().unwrap();
+            let mut files = Files { bounds, ..Files::new(folder.path()) };
+            for record in &records {
+                files.add(&names, record).unwrap();
+            }
+            let entries = files.finish().unwrap();
+            assert!(entries.iter().all(|entry| folder.path().join(&entry.path).is_file()));
+            (entries.len(), entries.iter().map(|entry| entry.rows).sum::<u64>())
+        };
+        assert_eq!(rows(Bounds { bytes: usize::MAX, open: 64 }), (9, 300));
+        let (n_files, n_rows) = rows(Bounds { bytes: 9 * PENDING_BYTES + 3000, open: 64 });
+        assert!(n_files > 9 && n_rows == 300, "{n_files} {n_rows}");
+        let (n_files, n_rows) = rows(Bounds { bytes: 2000, open: 64 });
+        assert!(n_files > 60 && n_rows == 300, "{n_files} {n_rows}");
     }
 }

@@ -372,6 +372,24 @@ fn a_crash_at_any_step_of_a_round_neither_loses_nor_doubles_an_event() {
 }
 
 #[test]
+fn a_round_that_failed_can_be_cut_otherwise_and_leaves_nothing_behind() {
+    let names = Arc::new(Names::new());
+    let (records, end) = records((0..4).map(|i| decoded(&calls(i * 2, 2), &names)).collect());
+    let folder = tempfile::tempdir().unwrap();
+    faults::heal();
+    let mut archive = Archive::open(folder.path()).unwrap();
+    faults::crash_after(60);
+    assert!(write(&mut archive, &names, &records, end).is_err());
+    faults::heal();
+    assert!(!files_below(folder.path()).unwrap().is_empty());
+    for until in [3, 6, end] {
+        write(&mut archive, &names, &records, until).unwrap();
+    }
+    assert_eq!(read_all(&archive, &Query::default(), &names).len(), 8);
+    assert_eq!(archive.verify(|_| {}).unwrap(), []);
+}
+
+#[test]
 fn files_without_a_manifest_are_not_taken_for_leftovers() {
     let folder = tempfile::tempdir().unwrap();
     let names = Arc::new(Names::new());
