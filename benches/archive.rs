@@ -17,6 +17,7 @@ use ringfence::event::dialplan::DialPlan;
 use ringfence::event::{Batch, Names};
 use ringfence::ingest::{Decoder, FeedContext, Format, Source, Style};
 use ringfence::journal::{Context, Entry, Record};
+use ringfence::storage::Disk;
 use workload::{CALLS_PER_HOUR, Call, START_MS, Seeded, is_measuring};
 
 const EVENTS_PER_BATCH: u64 = 1000;
@@ -117,7 +118,7 @@ fn main() {
     let folder = kept.unwrap_or_else(|| temporary.path().join("archive"));
     if !Archive::is_at(&folder) {
         let hours = std::env::var("RINGFENCE_ARCHIVE_HOURS").ok().and_then(|hours| hours.parse().ok()).unwrap_or(1);
-        fill(&mut Archive::open(&folder).expect("opens"), &names, hours);
+        fill(&mut Archive::open(&Disk::real(), &folder).expect("opens"), &names, hours);
     }
     let archive = Archive::read(&folder).expect("opens");
     let rows: u64 = archive.files().map(|file| file.rows).sum();

@@ -1,5 +1,6 @@
 //! How many events a second one thread decodes, by format: NDJSON as gateways write it, the same with keys in
-//! ever-changing order, Asterisk CSV. And how many SIP messages it parses: INVITEs of 600 bytes, responses of 400.
+//! ever-changing order, Asterisk CSV. And how many SIP messages it parses: INVITEs of 600 bytes, responses of 400. And
+//! what it costs to journal an event: as bytes and back, and all the way to a file.
 //!
 //! `cargo bench --bench codec`. Inputs come from a fixed seed and look like workload W1.
 
@@ -7,10 +8,15 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use ringfence::engine::{Judged, Verdict};
 use ringfence::event::dialplan::DialPlan;
 use ringfence::event::{Batch, Names};
 use ringfence::ingest::csv::{Dialect, DialectName, Settings};
 use ringfence::ingest::{Decoder, FeedContext, Format, sip};
+use ringfence::journal::{
+    Appended, Durability, Encoder, Identity, Journal, NamesFile, Options, Settings as JournalSettings, Start, decode,
+};
+use ringfence::storage::Disk;
 
 const N_EVENTS: usize = 1000;
 
@@ -151,5 +157,60 @@ fn codec(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, codec, messages);
+/// A batch of call records as the engine hands it out.
+fn judged() -> Judged {
+    let mut decoder =
+        Decoder::new(&Format::Ndjson, Arc::new(FeedContext::file(Arc::new(Names::new()), DialPlan::default())));
+    let mut batch = Batch::default();
+    decoder.decode(ndjson(false), None, &mut batch);
+    assert_eq!(batch.events.len(), N_EVENTS);
+    Judged { batch, verdicts: vec![Verdict::default(); N_EVENTS], ..Judged::default() }
+}
+
+fn journal_in(folder: &std::path::Path) -> Journal {
+    let disk = Disk::real();
+    Journal::open(Options {
+        identity: Identity::open(&disk, folder).expect("a new folder"),
+        names: NamesFile::open(&disk, folder).expect("a new folder").0,
+        disk,
+        folder: folder.to_owned(),
+        settings: JournalSettings { durability: Durability::None, ..JournalSettings::default() },
+        context: Arc::default(),
+        start: Start::default(),
+        listener: Box::new(|committed| drop(committed)),
+    })
+    .expect("a new folder")
+}
+
+fn journal(criterion: &mut Criterion) {
+    let mut judged = judged();
+    let mut group = criterion.benchmark_group("journal");
+    group.throughput(Throughput::Elements(N_EVENTS as u64));
+    let (mut encoder, mut bytes) = (Encoder::default(), Vec::new());
+    group.bench_function("encode", |bencher| {
+        bencher.iter(|| {
+            bytes.clear();
+            encoder.encode(black_box(&judged), &mut bytes)
+        });
+    });
+    eprintln!("{} bytes an event", bytes.len() / N_EVENTS);
+    group.bench_function("decode", |bencher| bencher.iter(|| decode(black_box(&bytes), 1).expect("it was encoded")));
+    // Encoded, framed and written; what the writer cannot keep up with is waited for.
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let journal = journal_in(folder.path());
+    group.bench_function("append", |bencher| {
+        bencher.iter(|| {
+            let Appended::Record { number, .. } = journal.append(&mut judged) else { panic!("there is room") };
+            if number % 1024 == 0 {
+                journal.trim(number).expect("the folder is ours");
+            }
+            while !journal.has_room() {
+                std::thread::yield_now();
+            }
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, codec, messages, journal);
 criterion_main!(benches);

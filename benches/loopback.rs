@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use ringfence::config;
-use ringfence::event::Names;
 use ringfence::policy::Policy;
 use ringfence::service::{self, Running, Setup};
 use tokio::runtime::Runtime;
@@ -48,7 +47,7 @@ impl Service {
         let (config, problems) = config::parse(SETTINGS, Path::new("ringfence.toml"));
         let config = config.unwrap_or_else(|| panic!("{problems:?}"));
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
-        let setup = Setup { config, policy: Arc::clone(policy), names: Arc::new(Names::new()), observer: None };
+        let setup = Setup { config, policy: Arc::clone(policy), observer: None };
         let running = runtime.block_on(service::start(setup)).expect("starts");
         Service { runtime, running }
     }

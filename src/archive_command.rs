@@ -13,6 +13,7 @@ use crate::archive::{Archive, Entry, Erase, Parties, PseudonymKey, Query, Slice}
 use crate::clock::Timestamp;
 use crate::engine::output;
 use crate::event::{Batch, CallEvent, Flags, Names, Party};
+use crate::storage::Disk;
 
 /// List, export, verify and erase archived events
 #[derive(Debug, clap::Args)]
@@ -393,7 +394,7 @@ fn verify(archive: &Archive, format: Printed) -> anyhow::Result<ExitCode> {
 fn erase(folder: &Path, what: &Erase, format: Printed) -> anyhow::Result<ExitCode> {
     // Not to be begun by a mistyped name.
     ensure!(Archive::is_at(folder), "there is no archive at `{}`", folder.display());
-    let done = Archive::open(folder)?.erase(what)?;
+    let done = Archive::open(&Disk::real(), folder)?.erase(what)?;
     let mut out = io::stdout().lock();
     match format {
         Printed::Text => writeln!(out, "erased from {} events, in {} files written anew", done.rows, done.files)?,

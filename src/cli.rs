@@ -118,7 +118,7 @@ fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mismatches = config::cross_check(&config, &policy);
     mismatches.iter().for_each(|m| eprintln!("{}", m.message));
     anyhow::ensure!(!mismatches.iter().any(|m| m.is_error), "the rules do not fit the settings");
-    service::run(config, Arc::new(policy), Arc::new(Names::new()))?;
+    service::run(config, Arc::new(policy))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -24,6 +24,7 @@
 //! engine and acts in the order of the events. Nothing else flows upward.
 
 pub mod clock;
+mod codec;
 pub mod limits;
 pub mod metrics;
 pub mod storage;
@@ -39,12 +40,15 @@ mod window;
 pub mod engine;
 
 pub mod journal;
+pub mod store;
 
 pub mod archive;
 
 pub mod gateway;
 pub mod notify;
 pub mod portal;
+
+pub mod snapshot;
 
 pub mod config;
 pub mod logging;

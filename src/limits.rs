@@ -151,6 +151,16 @@ pub const KEY_PARTS_MAX: usize = 8;
 /// Problems of one rule set that are shown.
 pub const PROBLEMS_MAX: usize = 1000;
 
+/// Longest piece of a snapshot: pieces are made of 64 keys, or of a 64th of a table.
+pub const SNAPSHOT_FRAME_BYTES_MAX: usize = 64 << 20;
+
+/// Snapshots that are kept: one, and the one before it for the day it is damaged.
+pub const SNAPSHOTS_KEPT: usize = 2;
+
+/// How long gateways may take to come back before time goes on without them. A restart, of theirs or ours, takes seconds;
+/// senders that back off try again within a minute.
+pub const GATEWAY_RETURN_MS: i64 = 60_000;
+
 /// How far event time may lag behind the clock on a live feed before a tick closes what is idle, unless set otherwise.
 pub const LATENESS_MS_DEFAULT: i64 = 5_000;
 
@@ -204,3 +214,92 @@ pub const ARCHIVE_BLOCK_BYTES: usize = 64 * 1024;
 
 /// Longest line of the archive's manifest. A round of 100,000 files has 40 MiB.
 pub const ARCHIVE_MANIFEST_LINE_BYTES_MAX: u64 = 256 << 20;
+
+/// Changes that wait for the store: violations of a minute in which each of a thousand rules fires every 600 ms, about
+/// 50 MiB. Past it the caller is told.
+pub const STORE_WAITING_MAX: usize = 100_000;
+
+/// Calls to the store that wait, whatever they carry.
+pub const STORE_JOBS_MAX: usize = 10_000;
+
+/// Changes of one transaction, unless a single call brings more. One fsync is spread over them, and a reader's view is
+/// at most some ten milliseconds behind.
+pub const STORE_GROUP_MAX: usize = 5_000;
+
+/// Rows that one transaction of a retention deletes, so that what waits behind it is not held up.
+pub const STORE_PRUNE_ROWS: usize = 2_000;
+
+/// What the store's log is cut back to once nobody needs the rest: it grows while a backup reads, and is at some MiB
+/// otherwise.
+pub const STORE_LOG_BYTES_MAX: i64 = 64 << 20;
+
+/// Rows of one page of an answer.
+pub const STORE_PAGE_ROWS_MAX: usize = 10_000;
+
+/// Connections that read the store at once. People look things up; more would wait for the disk anyway.
+pub const STORE_READERS: usize = 4;
+
+/// Findings of one check of the store that are told.
+pub const STORE_FINDINGS_MAX: usize = 100;
+
+/// How long saving what is good of a damaged store may hold up a start: some hundred thousand rows.
+pub const STORE_SAVE_MS: u64 = 3_000;
+
+/// How often a failed write of the store is tried again, at first and in the end.
+pub const STORE_RETRY_MS: u64 = 50;
+/// See [`STORE_RETRY_MS`].
+pub const STORE_RETRY_MS_MAX: u64 = 2_000;
+
+/// How long a caller waits for the store: longer than any fsync of a disk that works.
+pub const STORE_WAIT_MS: u64 = 10_000;
+
+/// How long a stop waits for a disk that refuses writes before what waits is given up, counted.
+pub const STORE_STOP_MS: u64 = 3_000;
+const _: () = assert!(STORE_RETRY_MS_MAX < STORE_STOP_MS && STORE_STOP_MS < STORE_WAIT_MS);
+const _: () = assert!(STORE_GROUP_MAX <= STORE_WAITING_MAX);
+
+/// Longest record of the journal. A block of 256 KiB becomes less than that; the rest is room for an annex, and bounds
+/// what a damaged length can make us read.
+pub const JOURNAL_RECORD_BYTES_MAX: usize = 64 << 20;
+const _: () = assert!(BLOCK_BYTES * 64 <= JOURNAL_RECORD_BYTES_MAX);
+
+/// Size at which a segment of the journal gives way to the next, unless set otherwise: a second of traffic at the most
+/// that is measured is 160 MB, so folders stay short and what trimming frees comes in small pieces.
+pub const JOURNAL_SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
+
+/// Longest segment that is read, which is done at once. Longer ones cannot come of any setting that is taken.
+pub const JOURNAL_SEGMENT_READ_BYTES_MAX: u64 = 1 << 30;
+/// Largest segment that may be set: a group and a record may come on top.
+pub const JOURNAL_SEGMENT_BYTES_MAX: u64 = 512 << 20;
+const _: () = assert!(
+    JOURNAL_SEGMENT_BYTES_MAX + (JOURNAL_GROUP_BYTES + JOURNAL_RECORD_BYTES_MAX) as u64 * 2
+        <= JOURNAL_SEGMENT_READ_BYTES_MAX
+);
+
+/// Bytes of the journal that are written at once.
+pub const JOURNAL_GROUP_BYTES: usize = 4 << 20;
+
+/// Bytes that may be written and not yet durable before the journal syncs ahead of its interval: they are kept in
+/// memory until then.
+pub const JOURNAL_UNSYNCED_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes that wait for the disk before gateways are pushed back: a fifth of a second at two million events a second.
+pub const JOURNAL_BACKLOG_BYTES: usize = 32 << 20;
+const _: () = assert!(JOURNAL_UNSYNCED_BYTES_MAX < JOURNAL_BACKLOG_BYTES);
+/// Bytes that wait for the disk before records are left out of the journal. What lies between is for those who cannot
+/// be pushed back, and for what was on its way.
+pub const JOURNAL_BACKLOG_BYTES_MAX: usize = 128 << 20;
+
+/// How long the journal waits before it tries a disk again that failed.
+pub const JOURNAL_RETRY_MS: u64 = 500;
+
+/// Places of damage that are told one by one; the others are counted.
+pub const JOURNAL_DAMAGES_TOLD_MAX: usize = 1000;
+
+/// A piece of a save: what is written of the engine's state while one of its locks is held. Some 50 us, less than the
+/// judging of a batch.
+pub const SAVE_PIECE_BYTES: usize = 32 * 1024;
+
+/// What the keys of one partition may reserve beyond their items when they are read again. A rule of `max_bytes` up to
+/// 8 GiB reserves what it had; a damaged file no more than this.
+pub const SAVED_SLACK_BYTES_MAX: usize = 256 << 20;

@@ -8,7 +8,7 @@ use super::tests::{START, archive_of, calls, decoded, read_all};
 use super::*;
 use crate::clock::Timestamp;
 use crate::event::Names;
-use crate::storage::staged::faults;
+use crate::storage::{Disk, Faults};
 
 const HOUR: i64 = 3_600_000;
 /// Stands in lines of its own: as a party, within other texts, and alone.
@@ -61,11 +61,14 @@ fn the_oldest_hours_go_by_age_and_then_by_size() {
     let bytes: u64 = archive.files().map(|file| file.bytes).sum();
     let size = Retention { bytes_max: Some(bytes - 1), ..Retention::default() };
     assert_eq!(archive.retain(Timestamp(START), &size).unwrap().files, 1);
-    assert_eq!(read_all(&archive, &Query::default(), &names).len() as u64, archive.files().map(|f| f.rows).sum::<u64>());
+    assert_eq!(
+        read_all(&archive, &Query::default(), &names).len() as u64,
+        archive.files().map(|f| f.rows).sum::<u64>()
+    );
     assert_eq!(archive.verify(|_| {}).unwrap(), []);
     let reached = archive.reached();
     drop(archive);
-    assert_eq!(Archive::open(folder.path()).unwrap().reached(), reached);
+    assert_eq!(Archive::open(&Disk::real(), folder.path()).unwrap().reached(), reached);
 }
 
 #[test]
@@ -121,18 +124,19 @@ fn an_erased_number_is_nowhere_and_all_else_stays() {
 
 #[test]
 fn a_crash_while_a_number_is_erased_loses_no_event_and_the_next_try_erases_it() {
-    let mut n = 0;
+    let mut n = 1;
     loop {
         let folder = tempfile::tempdir().unwrap();
-        faults::heal();
-        let (mut archive, names) = filled(folder.path());
+        let (archive, names) = filled(folder.path());
+        drop(archive);
+        let faults = Arc::new(Faults::default());
+        let mut archive = Archive::open(&Disk::failing(Arc::clone(&faults)), folder.path()).unwrap();
         let events = read_all(&archive, &Query::default(), &names).len();
         let what = Erase::Number { number: NUMBER.into(), pseudonym: None };
-        faults::crash_after(n);
+        faults.fail(None, faults.n_begun() + n, u64::MAX);
         let crashed = archive.erase(&what).is_err();
         drop(archive);
-        faults::heal();
-        let mut archive = Archive::open(folder.path()).unwrap();
+        let mut archive = Archive::open(&Disk::real(), folder.path()).unwrap();
         assert_eq!(read_all(&archive, &Query::default(), &names).len(), events, "step {n}");
         archive.erase(&what).unwrap();
         assert!(!holds(&archive, &names, "46700000003"), "step {n}");

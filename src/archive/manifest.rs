@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use super::checked::Sums;
 use super::partition;
 use super::{ArchiveError, damaged, io_error};
 use crate::limits::ARCHIVE_MANIFEST_LINE_BYTES_MAX;
-use crate::storage::staged::{Appended, Staged};
+use crate::storage::{Disk, DiskFile};
 
 const FORMAT: u32 = 1;
 
@@ -123,7 +123,7 @@ pub(crate) struct Manifest {
     named: usize,
     /// Bytes of whole lines.
     len: u64,
-    log: Option<Appended>,
+    log: Option<DiskFile>,
 }
 
 impl Manifest {
@@ -169,7 +169,7 @@ impl Manifest {
     }
 
     /// Begins an archive.
-    pub(crate) fn create(path: &Path) -> Result<Manifest, ArchiveError> {
+    pub(crate) fn create(disk: &Disk, path: &Path) -> Result<Manifest, ArchiveError> {
         let mut manifest = Manifest {
             path: path.to_owned(),
             files: BTreeMap::new(),
@@ -179,7 +179,7 @@ impl Manifest {
             len: 0,
             log: None,
         };
-        manifest.append(Line { format: Some(FORMAT), next: Some([1, 1]), ..Line::default() })?;
+        manifest.append(disk, Line { format: Some(FORMAT), next: Some([1, 1]), ..Line::default() })?;
         Ok(manifest)
     }
 
@@ -221,31 +221,45 @@ impl Manifest {
     }
 
     /// Makes a change last. After an error it has not happened.
-    pub(crate) fn commit(&mut self, change: &Change) -> Result<(), ArchiveError> {
-        self.append(Line {
+    pub(crate) fn commit(&mut self, disk: &Disk, change: &Change) -> Result<(), ArchiveError> {
+        let line = Line {
             next: change.next,
             add: change.add.iter().map(Entry::to_wire).collect(),
             remove: change.remove.clone(),
             why: change.why.to_owned(),
             ..Line::default()
-        })?;
+        };
+        self.append(disk, line)?;
         self.apply(change);
         Ok(())
     }
 
-    fn append(&mut self, mut line: Line) -> Result<(), ArchiveError> {
+    fn append(&mut self, disk: &Disk, mut line: Line) -> Result<(), ArchiveError> {
         line.n = self.lines + 1;
         let bytes = encode(&line);
+        // The handle is kept only while it works: opening again cuts off what could not be taken back.
         let mut log = match self.log.take() {
             Some(log) => log,
-            None => Appended::open(&self.path, self.len).map_err(io_error("open", &self.path))?,
+            None => self.open_log(disk).map_err(io_error("open", &self.path))?,
         };
-        // The handle is kept only while it works: where taking back a piece fails too, opening again does it.
-        log.append(&bytes).map_err(io_error("write", &self.path))?;
+        if let Err(error) = log.write_all(&bytes).and_then(|()| log.sync()) {
+            if log.truncate(self.len).and_then(|()| log.sync()).is_err() {
+                tracing::debug!(path = %self.path.display(), "a line that was not committed stays until the next one");
+            }
+            return Err(io_error("write", &self.path)(error));
+        }
         self.log = Some(log);
         self.lines += 1;
         self.len += bytes.len() as u64;
         Ok(())
+    }
+
+    fn open_log(&self, disk: &Disk) -> std::io::Result<DiskFile> {
+        let mut log = disk.append(&self.path)?;
+        if log.bytes() > self.len {
+            log.truncate(self.len)?;
+        }
+        Ok(log)
     }
 
     /// Whether most of what the lines name is gone.
@@ -254,25 +268,24 @@ impl Manifest {
     }
 
     /// Writes the manifest anew, with what is there alone.
-    pub(crate) fn renew(&mut self) -> Result<(), ArchiveError> {
-        use std::io::Write;
-        let temporary = self.path.with_extension("tmp");
-        let mut file = Staged::create(&temporary).map_err(io_error("create", &temporary))?;
+    pub(crate) fn renew(&mut self, disk: &Disk) -> Result<(), ArchiveError> {
         let (mut n, mut len) = (0, 0);
         let entries: Vec<&Entry> = self.files.values().collect();
         let head = Line { format: Some(FORMAT), next: Some(self.next), ..Line::default() };
         let lines = entries
             .chunks(1024)
             .map(|part| Line { add: part.iter().map(|entry| entry.to_wire()).collect(), ..Line::default() });
-        for mut line in std::iter::once(head).chain(lines) {
-            n += 1;
-            line.n = n;
-            let bytes = encode(&line);
-            file.write_all(&bytes).map_err(io_error("write", &temporary))?;
-            len += bytes.len() as u64;
-        }
+        let written = disk.replace_file(&self.path, |file| {
+            std::iter::once(head).chain(lines).try_for_each(|mut line| {
+                n += 1;
+                line.n = n;
+                let bytes = encode(&line);
+                len += bytes.len() as u64;
+                file.write_all(&bytes)
+            })
+        });
         self.log = None;
-        file.commit(&self.path).map_err(io_error("rename", &temporary))?;
+        written.map_err(io_error("replace", &self.path))?;
         (self.lines, self.len, self.named) = (n, len, self.files.len());
         Ok(())
     }
@@ -344,10 +357,10 @@ mod tests {
     }
 
     fn filled(path: &Path) -> Manifest {
-        let mut manifest = Manifest::create(path).unwrap();
+        let mut manifest = Manifest::create(&Disk::real(), path).unwrap();
         for n in 0..3 {
             let change = Change { next: Some([n + 2, n * 10 + 11]), add: vec![entry(n * 10 + 1)], ..Change::default() };
-            manifest.commit(&change).unwrap();
+            manifest.commit(&Disk::real(), &change).unwrap();
         }
         manifest
     }
@@ -357,13 +370,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("manifest");
         let mut manifest = filled(&path);
-        manifest.commit(&Change { remove: vec![entry(11).path], why: "age", ..Change::default() }).unwrap();
+        manifest
+            .commit(&Disk::real(), &Change { remove: vec![entry(11).path], why: "age", ..Change::default() })
+            .unwrap();
         let read = Manifest::read(&path).unwrap().unwrap();
         assert_eq!(read.files, manifest.files);
         assert_eq!(read.files.values().map(|e| e.first).collect::<Vec<_>>(), [1, 21]);
         assert_eq!(read.next, [4, 31]);
-        manifest.renew().unwrap();
-        manifest.commit(&Change { next: Some([9, 99]), ..Change::default() }).unwrap();
+        manifest.renew(&Disk::real()).unwrap();
+        manifest.commit(&Disk::real(), &Change { next: Some([9, 99]), ..Change::default() }).unwrap();
         let read = Manifest::read(&path).unwrap().unwrap();
         assert_eq!((&read.files, read.next), (&manifest.files, [9, 99]));
     }
@@ -381,7 +396,7 @@ mod tests {
                 None => assert_eq!(lines, 0),
                 Some(mut read) => {
                     assert_eq!(read.files.len(), lines - 1);
-                    read.commit(&Change { next: Some([7, 7]), ..Change::default() }).unwrap();
+                    read.commit(&Disk::real(), &Change { next: Some([7, 7]), ..Change::default() }).unwrap();
                     assert_eq!(Manifest::read(&path).unwrap().unwrap().next, [7, 7]);
                 }
             }

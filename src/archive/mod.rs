@@ -34,7 +34,7 @@ pub use rewrite::{Done, Erase, Retention};
 pub use round::Round;
 pub use verify::Finding;
 
-use crate::storage::staged::{self, FolderLock};
+use crate::storage::{self, Disk, FolderLock};
 use manifest::Manifest;
 
 /// The file of the key of pseudonyms, in the data folder beside the archive.
@@ -48,8 +48,6 @@ pub enum ArchiveError {
     File { path: PathBuf, source: ParquetError },
     #[error("archive `{path}`: {problem}")]
     Damaged { path: PathBuf, problem: String },
-    #[error("archive `{0}` is in use by another process, most likely the service")]
-    InUse(PathBuf),
     #[error("archive `{0}`: there is no such folder")]
     Missing(PathBuf),
     #[error("archive: too many names of customers and gateways")]
@@ -71,6 +69,7 @@ fn damaged(path: &Path, problem: impl Into<String>) -> ArchiveError {
 /// An archive, open for reading or, by one process at a time, for writing.
 #[derive(Debug)]
 pub struct Archive {
+    disk: Disk,
     folder: PathBuf,
     manifest: Manifest,
     /// Files that the manifest does not name: of rounds that were not finished, or replaced and not yet gone.
@@ -83,11 +82,9 @@ pub struct Archive {
 
 impl Archive {
     /// Opens an archive to be written, or begins one; removes what is known to be replaced.
-    pub fn open(folder: &Path) -> Result<Archive, ArchiveError> {
-        staged::create_folders(folder).map_err(io_error("create", folder))?;
-        let lock_path = folder.join("lock");
-        let lock = FolderLock::take(&lock_path).map_err(io_error("lock", &lock_path))?;
-        let lock = lock.ok_or_else(|| ArchiveError::InUse(folder.to_owned()))?;
+    pub fn open(disk: &Disk, folder: &Path) -> Result<Archive, ArchiveError> {
+        storage::create_folders(disk, folder).map_err(io_error("create", folder))?;
+        let lock = FolderLock::take(folder).map_err(io_error("lock", folder))?;
         let path = folder.join("manifest");
         let files = files_below(folder)?;
         let manifest = match Manifest::read(&path)? {
@@ -99,14 +96,13 @@ impl Archive {
                     "there are files but no manifest that names them; restore it from a backup",
                 ));
             }
-            None => Manifest::create(&path)?,
+            None => Manifest::create(disk, &path)?,
         };
-        staged::sync_folder(folder).map_err(io_error("sync", folder))?;
-        let (folder, leftovers) = (folder.to_owned(), Vec::new());
-        let mut archive = Archive { folder, manifest, leftovers, is_whole: true, lock: Some(lock) };
+        disk.sync_folder(folder).map_err(io_error("sync", folder))?;
+        let (disk, folder, leftovers) = (disk.clone(), folder.to_owned(), Vec::new());
+        let mut archive = Archive { disk, folder, manifest, leftovers, is_whole: true, lock: Some(lock) };
         if archive.manifest.is_worn() {
-            archive.manifest.renew()?;
-            staged::sync_folder(&archive.folder).map_err(io_error("sync", &archive.folder))?;
+            archive.manifest.renew(&archive.disk)?;
         }
         archive.find_leftovers(true)?;
         Ok(archive)
@@ -120,7 +116,7 @@ impl Archive {
         let path = folder.join("manifest");
         let manifest = Manifest::read(&path)?.ok_or_else(|| damaged(&path, "there is no manifest here"))?;
         let (folder, leftovers) = (folder.to_owned(), Vec::new());
-        Ok(Archive { folder, manifest, leftovers, is_whole: true, lock: None })
+        Ok(Archive { disk: Disk::real(), folder, manifest, leftovers, is_whole: true, lock: None })
     }
 
     /// Whether a folder looks like an archive.
@@ -176,7 +172,7 @@ impl Archive {
         let done: Vec<String> = done;
         for (i, path) in done.iter().enumerate() {
             let full = self.folder.join(path);
-            if let Err(error) = staged::remove(&full) {
+            if let Err(error) = storage::remove_if_there(&self.disk, &full) {
                 self.leftovers.extend_from_slice(done.get(i..).unwrap_or_default());
                 return Err(io_error("remove", &full)(error));
             }
@@ -188,8 +184,8 @@ impl Archive {
     /// The folders of an hour, a day and a customer go with their last file. One that stays is no harm.
     fn remove_empty_folders(&self, file: &Path) {
         for folder in file.ancestors().skip(1).take(3).take_while(|folder| *folder != self.folder) {
-            if let Err(error) = staged::remove_empty_folder(folder) {
-                tracing::debug!(folder = %folder.display(), %error, "an empty folder of the archive stays");
+            if std::fs::remove_dir(folder).is_err() {
+                break;
             }
         }
     }

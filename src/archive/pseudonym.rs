@@ -15,7 +15,7 @@ use super::schema::Column as C;
 use super::{ArchiveError, damaged, io_error};
 use crate::event::Number;
 use crate::event::numbering::Numbering;
-use crate::storage::staged;
+use crate::storage::{self, Disk};
 
 const KEY_BYTES: usize = 32;
 /// Bytes of the hash that are kept: among a thousand million numbers, two share one with a chance of one to a million.
@@ -46,7 +46,8 @@ impl PseudonymKey {
             let mut secret = [0; KEY_BYTES];
             SystemRandom::new().fill(&mut secret).map_err(|_| damaged(path, "the system gives no random numbers"))?;
             let text: String = secret.iter().map(|b| format!("{b:02x}")).collect();
-            staged::create_secret(path, format!("{text}\n").as_bytes()).map_err(io_error("create", path))?;
+            storage::create_secret(&Disk::real(), path, format!("{text}\n").as_bytes())
+                .map_err(io_error("create", path))?;
         }
         let text = std::fs::read_to_string(path).map_err(io_error("read", path))?;
         let text = text.trim();

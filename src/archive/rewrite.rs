@@ -13,7 +13,6 @@ use super::rows::{Kept, Rows};
 use super::schema::{Column as C, Columns};
 use super::{Archive, ArchiveError, io_error};
 use crate::clock::Timestamp;
-use crate::storage::staged;
 
 /// Columns that tell who called whom, and from where.
 const PEOPLE: &[C] = &[
@@ -172,12 +171,12 @@ impl Archive {
                 new.see(number(C::Position) as u64, Timestamp(number(C::Time)));
             }
             new.judged_by(group.policies());
-            new.write(&self.folder, &mut rows)?;
+            new.write(&self.disk, &self.folder, &mut rows)?;
         }
         let entry = new.finish(&self.folder)?;
         let path = self.folder.join(&entry.path);
         if let Some(folder) = path.parent() {
-            staged::sync_folder(folder).map_err(io_error("sync", folder))?;
+            self.disk.sync_folder(folder).map_err(io_error("sync", folder))?;
         }
         let why = state.as_str();
         self.replace(Change { add: vec![entry], remove: vec![file.path.clone()], why, ..Change::default() })
@@ -186,7 +185,7 @@ impl Archive {
     /// The manifest first, then the files.
     fn replace(&mut self, change: Change) -> Result<(), ArchiveError> {
         debug_assert!(self.lock.is_some(), "opened for reading");
-        self.manifest.commit(&change)?;
+        self.manifest.commit(&self.disk, &change)?;
         self.leftovers.extend(change.remove);
         self.sweep()
     }

@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::event::Names;
 use crate::journal::{Entry as JournalEntry, Record};
 use crate::limits::{ARCHIVE_BUFFER_BYTES_MAX, ARCHIVE_OPEN_FILES_MAX, ARCHIVE_ROW_GROUP_ROWS};
-use crate::storage::staged::{self, Staged};
+use crate::storage::{self, Disk, Staged};
 
 /// Where the versions of the rules stand in a file.
 pub(super) const POLICIES: &str = "ringfence.policies";
@@ -44,7 +44,7 @@ impl Archive {
         debug_assert!(self.lock.is_some(), "opened for reading");
         // Until the round is there, its files are nobody's.
         let was_whole = std::mem::replace(&mut self.is_whole, false);
-        let mut files = Files::new(&self.folder);
+        let mut files = Files::new(&self.disk, &self.folder);
         let mut next = [end.max(first_record), next_position];
         for record in records {
             let record = record?;
@@ -61,7 +61,7 @@ impl Archive {
             files: entries.len() as u64,
             bytes: entries.iter().map(|entry| entry.bytes).sum(),
         };
-        self.manifest.commit(&Change { next: Some(next), add: entries, ..Change::default() })?;
+        self.manifest.commit(&self.disk, &Change { next: Some(next), add: entries, ..Change::default() })?;
         // What an earlier try left, and this one has not written anew under the same name, is over now.
         if let Err(error) = self.find_leftovers(!was_whole) {
             tracing::warn!(%error, "what an unfinished round left stays until the archive is opened again");
@@ -73,6 +73,7 @@ impl Archive {
 
 /// The files of a round that are being written.
 pub(super) struct Files<'a> {
+    disk: &'a Disk,
     folder: &'a Path,
     maker: RowMaker,
     /// By customer and hour.
@@ -101,10 +102,10 @@ struct Pending {
 }
 
 impl<'a> Files<'a> {
-    fn new(folder: &'a Path) -> Files<'a> {
+    fn new(disk: &'a Disk, folder: &'a Path) -> Files<'a> {
         let (open, done, folders) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
         let bounds = Bounds { bytes: ARCHIVE_BUFFER_BYTES_MAX, open: ARCHIVE_OPEN_FILES_MAX };
-        Files { folder, maker: RowMaker::default(), open, n_open: 0, bytes: 0, done, folders, bounds }
+        Files { disk, folder, maker: RowMaker::default(), open, n_open: 0, bytes: 0, done, folders, bounds }
     }
 
     /// Takes the events of a record; returns the position that follows them.
@@ -133,7 +134,7 @@ impl<'a> Files<'a> {
             if pending.rows.len() >= ARCHIVE_ROW_GROUP_ROWS {
                 self.bytes -= pending.rows.bytes();
                 self.n_open += usize::from(!pending.file.is_begun());
-                pending.file.write(self.folder, &mut pending.rows)?;
+                pending.file.write(self.disk, self.folder, &mut pending.rows)?;
                 self.folders.insert(pending.file.folder.clone());
             }
         }
@@ -173,7 +174,7 @@ impl<'a> Files<'a> {
         self.bytes -= rows.bytes() + PENDING_BYTES;
         self.n_open -= usize::from(file.is_begun());
         if rows.len() > 0 {
-            file.write(self.folder, &mut rows)?;
+            file.write(self.disk, self.folder, &mut rows)?;
         }
         self.folders.insert(file.folder.clone());
         self.done.push(file.finish(self.folder)?);
@@ -185,7 +186,7 @@ impl<'a> Files<'a> {
         self.close_all()?;
         for folder in &self.folders {
             let path = self.folder.join(folder);
-            staged::sync_folder(&path).map_err(io_error("sync", &path))?;
+            self.disk.sync_folder(&path).map_err(io_error("sync", &path))?;
         }
         Ok(self.done)
     }
@@ -249,14 +250,14 @@ impl OpenFile {
     }
 
     /// Writes the rows that wait as a row group.
-    pub(super) fn write(&mut self, archive: &Path, rows: &mut Rows) -> Result<(), ArchiveError> {
+    pub(super) fn write(&mut self, disk: &Disk, archive: &Path, rows: &mut Rows) -> Result<(), ArchiveError> {
         let path = archive.join(&self.folder).join(self.temporary());
         let mut writer = match self.writer.take() {
             Some(writer) => writer,
             None => {
                 let folder = archive.join(&self.folder);
-                staged::create_folders(&folder).map_err(io_error("create", &folder))?;
-                let file = Staged::create(&path).map_err(io_error("create", &path))?;
+                storage::create_folders(disk, &folder).map_err(io_error("create", &folder))?;
+                let file = Staged::create(disk, &path).map_err(io_error("create", &path))?;
                 SerializedFileWriter::new(Summing::new(file), schema::schema(), schema::properties())
                     .map_err(file_error(&path))?
             }
@@ -317,8 +318,8 @@ mod tests {
         let names = Arc::new(Names::new());
         let (records, _) = records((0..30).map(|i| decoded(&calls(i * 10, 10), &names)).collect());
         let rows = |bounds: Bounds| {
-            let folder = tempfile::tempdir().unwrap();
-            let mut files = Files { bounds, ..Files::new(folder.path()) };
+            let (folder, disk) = (tempfile::tempdir().unwrap(), Disk::real());
+            let mut files = Files { bounds, ..Files::new(&disk, folder.path()) };
             for record in &records {
                 files.add(&names, record).unwrap();
             }

@@ -16,7 +16,7 @@ use crate::event::{
 use crate::ingest::{Decoder, FeedContext, Format};
 use crate::journal::{Context, Entry as JournalEntry, Record};
 use crate::policy::{Action, Cause};
-use crate::storage::staged::faults;
+use crate::storage::Faults;
 
 /// 2026-01-01T00:00:00Z.
 pub(super) const START: i64 = 1_767_225_600_000;
@@ -84,7 +84,7 @@ pub(super) fn calls(from: u64, n: u64) -> String {
 }
 
 pub(super) fn archive_of(folder: &Path, names: &Names, batches: Vec<Batch>) -> Archive {
-    let mut archive = Archive::open(folder).unwrap();
+    let mut archive = Archive::open(&Disk::real(), folder).unwrap();
     let (records, end) = records(batches);
     write(&mut archive, names, &records, end).unwrap();
     archive
@@ -252,7 +252,7 @@ proptest! {
             batches.push(batch);
         }
         let (records, end) = records(batches);
-        let mut archive = Archive::open(folder.path()).unwrap();
+        let mut archive = Archive::open(&Disk::real(), folder.path()).unwrap();
         write(&mut archive, &names, &records, end).unwrap();
         let found = read_all(&archive, &Query::default(), &names);
         let found: Vec<(u64, String)> = found.into_iter().map(|(position, event, _)| (position, event)).collect();
@@ -274,7 +274,7 @@ fn verdicts_flags_and_rules_are_told_by_name() {
 fn a_query_gives_what_a_scan_of_everything_gives_in_order_of_position() {
     let folder = tempfile::tempdir().unwrap();
     let names = Arc::new(Names::new());
-    let mut archive = Archive::open(folder.path()).unwrap();
+    let mut archive = Archive::open(&Disk::real(), folder.path()).unwrap();
     let batches = (0..40).map(|i| decoded(&calls(i * 50, 50), &names)).collect();
     let (records, end) = records(batches);
     for until in (9..end + 8).step_by(8) {
@@ -327,15 +327,22 @@ fn one_process_writes_and_others_read() {
     let folder = tempfile::tempdir().unwrap();
     let names = Arc::new(Names::new());
     let archive = archive_of(folder.path(), &names, vec![decoded(&calls(0, 3), &names)]);
-    assert!(matches!(Archive::open(folder.path()), Err(ArchiveError::InUse(_))));
+    assert!(Archive::open(&Disk::real(), folder.path()).is_err());
     assert_eq!(read_all(&Archive::read(folder.path()).unwrap(), &Query::default(), &names).len(), 3);
     drop(archive);
-    assert_eq!(Archive::open(folder.path()).unwrap().reached(), 3);
+    assert_eq!(Archive::open(&Disk::real(), folder.path()).unwrap().reached(), 3);
+}
+
+/// A disk that does nothing any more from its `n`-th operation on.
+pub(super) fn gone_after(n: u64) -> Disk {
+    let faults = Faults::default();
+    faults.fail(None, n, u64::MAX);
+    Disk::failing(Arc::new(faults))
 }
 
 /// Rounds of five records each until all are archived, over crashes.
-fn go_on(folder: &Path, names: &Names, records: &[Record], end: u64) -> Result<(), ArchiveError> {
-    let mut archive = Archive::open(folder)?;
+fn go_on(disk: &Disk, folder: &Path, names: &Names, records: &[Record], end: u64) -> Result<(), ArchiveError> {
+    let mut archive = Archive::open(disk, folder)?;
     while archive.reached() < end {
         let until = (archive.reached() + 5).min(end);
         write(&mut archive, names, records, until)?;
@@ -348,14 +355,11 @@ fn a_crash_at_any_step_of_a_round_neither_loses_nor_doubles_an_event() {
     let names = Arc::new(Names::new());
     let (records, end) = records((0..4).map(|i| decoded(&calls(i * 2, 2), &names)).collect());
     let wanted = expected(&records);
-    let mut n = 0;
+    let mut n = 1;
     loop {
         let folder = tempfile::tempdir().unwrap();
-        faults::heal();
-        faults::crash_after(n);
-        let crashed = go_on(folder.path(), &names, &records, end).is_err();
-        faults::heal();
-        go_on(folder.path(), &names, &records, end).unwrap();
+        let crashed = go_on(&gone_after(n), folder.path(), &names, &records, end).is_err();
+        go_on(&Disk::real(), folder.path(), &names, &records, end).unwrap();
         let archive = Archive::read(folder.path()).unwrap();
         let found = read_all(&archive, &Query::default(), &names);
         let found: Vec<(u64, String)> = found.into_iter().map(|(position, event, _)| (position, event)).collect();
@@ -376,11 +380,11 @@ fn a_round_that_failed_can_be_cut_otherwise_and_leaves_nothing_behind() {
     let names = Arc::new(Names::new());
     let (records, end) = records((0..4).map(|i| decoded(&calls(i * 2, 2), &names)).collect());
     let folder = tempfile::tempdir().unwrap();
-    faults::heal();
-    let mut archive = Archive::open(folder.path()).unwrap();
-    faults::crash_after(60);
+    let faults = Arc::new(Faults::default());
+    let mut archive = Archive::open(&Disk::failing(Arc::clone(&faults)), folder.path()).unwrap();
+    faults.fail(None, faults.n_begun() + 60, u64::MAX);
     assert!(write(&mut archive, &names, &records, end).is_err());
-    faults::heal();
+    faults.heal();
     assert!(!files_below(folder.path()).unwrap().is_empty());
     for until in [3, 6, end] {
         write(&mut archive, &names, &records, until).unwrap();
@@ -395,7 +399,7 @@ fn files_without_a_manifest_are_not_taken_for_leftovers() {
     let names = Arc::new(Names::new());
     drop(archive_of(folder.path(), &names, vec![decoded(&calls(0, 3), &names)]));
     std::fs::remove_file(folder.path().join("manifest")).unwrap();
-    let error = Archive::open(folder.path()).unwrap_err().to_string();
+    let error = Archive::open(&Disk::real(), folder.path()).unwrap_err().to_string();
     assert!(error.contains("no manifest"), "{error}");
     assert!(!files_below(folder.path()).unwrap().is_empty());
 }

@@ -4,6 +4,7 @@
 //! `ringfence.toml:LINE:COL: message`. Secrets come from files or the environment and are never printed.
 
 mod cross;
+mod data;
 mod feed;
 mod section;
 
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use cross::{Mismatch, cross_check};
+pub use data::{ArchiveSettings, Durability, JournalSettings, SnapshotSettings};
 pub use feed::{CustomerSource, FeedSettings};
 pub use section::Problem;
 use section::{Document, Section};
@@ -29,6 +31,11 @@ pub struct Config {
     /// Worker threads; `None`: one a core.
     pub threads: Option<usize>,
     pub feeds: Vec<FeedSettings>,
+    /// Where the journal, snapshots, archive and store are; `None`: nothing outlives the process.
+    pub data: Option<PathBuf>,
+    pub journal: JournalSettings,
+    pub snapshot: SnapshotSettings,
+    pub archive: ArchiveSettings,
     /// `None`: off.
     pub http: Option<SocketAddr>,
     /// `None`: off.
@@ -49,6 +56,10 @@ impl Default for Config {
             rules: None,
             threads: None,
             feeds: vec![FeedSettings::default(), FeedSettings::hep()],
+            data: Some(PathBuf::from("ringfence-data")),
+            journal: JournalSettings::default(),
+            snapshot: SnapshotSettings::default(),
+            archive: ArchiveSettings::default(),
             http: Some(loopback(8080)),
             metrics: Some(loopback(9464)),
             notify: notify::Settings::default(),
@@ -70,8 +81,21 @@ pub fn is_settings(text: &str) -> bool {
     let table = |line: &str| {
         let name = line.trim().trim_start_matches('[').split([']', '.']).next().unwrap_or_default().to_owned();
         line.trim_start().starts_with('[')
-            && ["feed", "http", "metrics", "verdict", "emergency", "output", "alertmanager", "webhook", "log"]
-                .contains(&name.as_str())
+            && [
+                "feed",
+                "journal",
+                "snapshot",
+                "archive",
+                "http",
+                "metrics",
+                "verdict",
+                "emergency",
+                "output",
+                "alertmanager",
+                "webhook",
+                "log",
+            ]
+            .contains(&name.as_str())
     };
     text.lines().any(table)
 }
@@ -109,6 +133,7 @@ fn read(root: &Section<'_, '_>) -> Config {
         config.http = listen(&http, config.http);
         http.finish();
     }
+    data::read(root, &mut config);
     feed::meet_http(&feeds, &mut config.feeds, config.http);
     if let Some(metrics) = root.section("metrics") {
         config.metrics = listen(&metrics, config.metrics);

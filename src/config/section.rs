@@ -198,6 +198,11 @@ impl<'d, 't> Section<'d, 't> {
         Some(folder.join(text))
     }
 
+    /// A file of this name in the folder of the settings.
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
+        self.document.path.parent().unwrap_or(Path::new("")).join(name)
+    }
+
     pub(super) fn word<T: Copy>(&self, key: &'static str, words: &[(&'static str, T)]) -> Option<T> {
         let text = self.text(key)?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);

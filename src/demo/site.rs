@@ -12,7 +12,6 @@ use super::story::Sighting;
 use crate::clock::Timestamp;
 use crate::config::{Config, FeedSettings};
 use crate::engine::output;
-use crate::event::Names;
 use crate::gateway::listener::ListenerSettings;
 use crate::notify::{Observer, Output};
 use crate::policy::load::{LoadOptions, load};
@@ -46,11 +45,10 @@ impl Site {
         let Some(policy) = loaded.policy.map(Arc::new) else {
             bail!("the demo's rules do not compile: {:?}", loaded.problems);
         };
-        let names = Arc::new(Names::new());
-        let (observer, sightings) = observe(Arc::clone(&policy), Arc::clone(&names));
+        let (observer, sightings) = observe(Arc::clone(&policy));
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start threads")?;
         let n_rules = policy.firewall.len() + policy.thresholds.len();
-        let setup = Setup { config: config(&folder), policy, names, observer: Some(observer) };
+        let setup = Setup { config: config(&folder), policy, observer: Some(observer) };
         let running = runtime.block_on(service::start(setup)).context("start the service")?;
         let feed = running.feeds.first().map(|(_, address)| *address).context("the service has a feed")?;
         let metrics = running.metrics_address;
@@ -143,12 +141,12 @@ fn config(folder: &std::path::Path) -> Config {
 }
 
 /// Every violation as its output line says it: the demo sees what any other reader would.
-fn observe(policy: Arc<Policy>, names: Arc<Names>) -> (Observer, Receiver<Sighting>) {
+fn observe(policy: Arc<Policy>) -> (Observer, Receiver<Sighting>) {
     let (found, sightings) = sync_channel(SIGHTINGS_MAX);
-    let observer: Observer = Box::new(move |judged| {
+    let observer: Observer = Box::new(move |judged, names| {
         for violation in &judged.violations {
             let mut line = Vec::new();
-            output::violation_line(&mut line, judged, violation, &policy, &names, None);
+            output::violation_line(&mut line, judged, violation, &policy, names, None);
             if let Ok(sighting) = serde_json::from_slice(&line) {
                 // Full or nobody left to tell: the service goes on.
                 drop(found.try_send(sighting));

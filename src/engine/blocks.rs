@@ -5,9 +5,14 @@
 //! window, so it is put off: as long as event time has not passed the earliest instant at which the entry could end,
 //! it holds; only then is the exact end computed, once per change of the key.
 
+mod saved;
+
+pub(crate) use saved::Places;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
+use super::kept::Kept;
 use super::table::EpisodeId;
 use crate::clock::Timestamp;
 use crate::policy::DynamicLists;
@@ -29,20 +34,24 @@ pub(crate) struct Origin {
 pub(crate) struct Blocks {
     pub(crate) lists: DynamicLists,
     numbers: HashMap<Origin, u64>,
-    made: HashMap<u64, Made>,
+    made: Kept<u64, Made>,
     /// Who holds an entry, and until when closed episodes do.
-    holders: HashMap<(usize, Listed), Holders>,
+    holders: Kept<(usize, Listed), Holders>,
     /// Origins whose entries may end, by the earliest instant.
     ends: BinaryHeap<Reverse<(i64, u64)>>,
     next: u64,
     /// Full lists, until one of their entries may end: an attack need not search them again and again.
     full_until: HashMap<usize, i64>,
+    /// What a save under way has yet to write beside entries and who made them.
+    saving: Option<Vec<u8>>,
 }
 
 #[derive(Debug, Default)]
 struct Holders {
     open: Vec<u64>,
     until: i64,
+    /// When the list itself says that the entry ends; `None`: it is not there.
+    listed: Option<i64>,
 }
 
 /// What one open episode has put on lists.
@@ -76,15 +85,15 @@ impl Blocks {
             self.next += 1;
             self.next
         });
-        let made = self.made.entry(number).or_insert_with(|| Made {
-            origin,
-            entries: Vec::new(),
-            bound: i64::MAX,
-            closes_at: Some(i64::MAX),
+        self.made.add(number, Made { origin, entries: Vec::new(), bound: i64::MAX, closes_at: Some(i64::MAX) });
+        let mut is_new = false;
+        self.holders.change((list, value.clone()), |holders| {
+            is_new = !holders.open.contains(&number);
+            if is_new {
+                holders.open.push(number);
+            }
         });
-        let holders = self.holders.entry((list, value.clone())).or_default();
-        if !holders.open.contains(&number) {
-            holders.open.push(number);
+        if is_new && let Some(made) = self.made.get_mut(&number) {
             made.entries.push((list, value.clone(), ttl_ms));
         }
         self.publish(list, &value);
@@ -98,7 +107,15 @@ impl Blocks {
         if self.full_until.get(&list).is_some_and(|until| now < *until) {
             return false;
         }
-        self.holders.retain(|(l, _), h| *l != list || !h.open.is_empty() || h.until > now);
+        let ended = |h: &Holders| h.listed.is_some_and(|until| until <= now) || h.open.is_empty() && h.until <= now;
+        let of_list = self.holders.iter().filter(|((l, _), h)| *l == list && ended(h));
+        let gone: Vec<(usize, Listed)> = of_list.map(|(key, _)| key.clone()).collect();
+        for key in &gone {
+            match self.holders.get_mut(key) {
+                Some(holders) if !holders.open.is_empty() || holders.until > now => holders.listed = None,
+                _ => drop(self.holders.remove(key)),
+            }
+        }
         let next_end = self.lists.retain(list, Timestamp(now));
         if self.lists.len(list) < entries_max {
             return true;
@@ -143,10 +160,15 @@ impl Blocks {
             return;
         };
         let (number, made) = made;
+        self.close_entries(number, made, closed_at);
+    }
+
+    fn close_entries(&mut self, number: u64, made: Made, closed_at: i64) {
         for (list, value, ttl_ms) in made.entries {
-            let holders = self.holders.entry((list, value.clone())).or_default();
-            holders.open.retain(|n| *n != number);
-            holders.until = holders.until.max(closed_at.saturating_add(ttl_ms));
+            self.holders.change((list, value.clone()), |holders| {
+                holders.open.retain(|n| *n != number);
+                holders.until = holders.until.max(closed_at.saturating_add(ttl_ms));
+            });
             self.publish(list, &value);
         }
     }
@@ -160,13 +182,15 @@ impl Blocks {
 
     /// Writes the end of an entry into the list: the latest of those who hold it.
     fn publish(&mut self, list: usize, value: &Listed) {
-        let Some(holders) = self.holders.get(&(list, value.clone())) else { return };
+        let Blocks { made, holders, .. } = self;
+        let Some(holders) = holders.get_mut(&(list, value.clone())) else { return };
         let mut until = holders.until;
         for number in &holders.open {
-            let Some(made) = self.made.get(number) else { continue };
+            let Some(made) = made.get(number) else { continue };
             let ttl_ms = made.entries.iter().find(|(l, v, _)| *l == list && v == value).map_or(0, |e| e.2);
             until = until.max(made.closes_at.map_or(i64::MAX, |at| at.saturating_add(ttl_ms)));
         }
+        holders.listed = Some(until);
         if until != i64::MAX {
             self.full_until.remove(&list);
         }

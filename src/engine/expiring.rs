@@ -1,8 +1,14 @@
 //! A bounded map whose entries end at an event time of their own.
 
+mod saved;
+
 use std::collections::VecDeque;
 
 use hashbrown::HashTable;
+
+use self::saved::Coming;
+use super::pending::Saving;
+use crate::codec::Written;
 
 /// How the keys of a map spread over its parts and in them: the same in every run, since a full part is part of the
 /// result.
@@ -35,6 +41,10 @@ const PARTS: usize = 64;
 pub(crate) struct Expiring<K, V> {
     parts: Vec<Part<K, V>>,
     n: usize,
+    /// A save is under way that has not written all of it.
+    is_saving: bool,
+    /// The part that was last read into.
+    restoring: u8,
 }
 
 /// Entries stand in one row; what finds them and what orders them names their place alone. A free place holds the
@@ -46,6 +56,9 @@ struct Part<K, V> {
     free: Vec<u32>,
     order: VecDeque<u32>,
     entries_max: usize,
+    saving: Saving,
+    /// What has been read of it so far.
+    coming: Option<Box<Coming<K, V>>>,
 }
 
 #[derive(Debug)]
@@ -55,7 +68,7 @@ struct Entry<K, V> {
     value: V,
 }
 
-impl<K: Eq + Copy + Spread, V: Default> Expiring<K, V> {
+impl<K: Eq + Copy + Default + Spread + Written, V: Default + Written> Expiring<K, V> {
     pub(crate) fn new(entries_max: usize) -> Expiring<K, V> {
         let entries_max = entries_max.div_ceil(PARTS);
         let part = || Part {
@@ -64,8 +77,10 @@ impl<K: Eq + Copy + Spread, V: Default> Expiring<K, V> {
             free: Vec::new(),
             order: VecDeque::new(),
             entries_max,
+            saving: Saving::Untouched,
+            coming: None,
         };
-        Expiring { parts: (0..PARTS).map(|_| part()).collect(), n: 0 }
+        Expiring { parts: (0..PARTS).map(|_| part()).collect(), n: 0, is_saving: false, restoring: 0 }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -73,7 +88,11 @@ impl<K: Eq + Copy + Spread, V: Default> Expiring<K, V> {
     }
 
     fn part(&mut self, key: &K) -> &mut Part<K, V> {
-        &mut self.parts[key.spread() as usize % PARTS]
+        let part = &mut self.parts[key.spread() as usize % PARTS];
+        if self.is_saving {
+            part.begin_save();
+        }
+        part
     }
 
     /// The entry, unless it ended before event time `at`.
@@ -126,11 +145,12 @@ fn place<K: Spread>(key: &K) -> u64 {
     (key.spread() / PARTS as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-impl<K: Eq + Copy + Spread, V: Default> Part<K, V> {
+impl<K: Eq + Copy + Default + Spread + Written, V: Default + Written> Part<K, V> {
     fn find(&mut self, key: &K) -> Option<&mut Entry<K, V>> {
         let Part { index, entries, .. } = self;
         let at = *index.find(place(key), |at| entries.get(*at as usize).is_some_and(|e| e.key == *key))?;
-        entries.get_mut(at as usize)
+        self.keep(at);
+        self.entries.get_mut(at as usize)
     }
 
     fn add(&mut self, entry: Entry<K, V>) {
@@ -154,11 +174,13 @@ impl<K: Eq + Copy + Spread, V: Default> Part<K, V> {
     fn make_room(&mut self, at: i64, gone: &mut impl FnMut(V)) {
         for _ in 0..2 {
             let Some(front) = self.order.pop_front() else { break };
-            let Some(entry) = self.entries.get_mut(front as usize) else { continue };
+            let Some(entry) = self.entries.get(front as usize) else { continue };
             if entry.ends >= at && self.index.len() < self.entries_max {
                 self.order.push_back(front);
                 continue;
             }
+            self.keep(front);
+            let Some(entry) = self.entries.get_mut(front as usize) else { continue };
             if let Ok(found) = self.index.find_entry(place(&entry.key), |at| *at == front) {
                 found.remove();
             }

@@ -4,11 +4,14 @@
 //! One gate serves all lanes. Batches pass it one at a time, in the order that becomes the engine's; those that have
 //! nothing to ask pass without a look at their events.
 
+mod saved;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::LaneOptions;
 use super::expiring::Expiring;
+use super::judged::Verdict;
 use super::key::{Key, KeyBytes, KeyHasher};
 use super::plan::Plan;
 use super::prepare;
@@ -150,7 +153,8 @@ impl Gate {
                 if options.merge {
                     (work.slots[i], is_diverted) = self.merge(event, id, &work.batch, options.both_legs);
                     if plan.minds_blocked && !plan.is_coupled && work.slots[i] != Work::NO_SLOT {
-                        self.mind_block(event, &work.batch, work.slots[i], plan);
+                        let told = work.recorded.as_ref().and_then(|recorded| recorded.own(i, event));
+                        self.mind_block(event, &work.batch, work.slots[i], told, plan);
                     }
                 } else if options.verdict && event.kind == Kind::Attempt {
                     work.slots[i] = self.ask_again(event, id);
@@ -319,11 +323,15 @@ impl Gate {
 
     /// Marks what follows a blocked attempt. The attempt is judged here as it will be again, as all else in a batch is
     /// judged out of turn; a coupled shard, which judges in turn, sees to it itself.
-    fn mind_block(&mut self, event: &mut CallEvent, batch: &Batch, slot: u32, plan: &Plan) {
+    fn mind_block(&mut self, event: &mut CallEvent, batch: &Batch, slot: u32, told: Option<Verdict>, plan: &Plan) {
         if event.flags.has(Flags::REPEATED) {
             if self.answers.get(slot).0.action == Action::Block {
                 event.flags.set(Flags::CALL_BLOCKED);
             }
+            return;
+        }
+        if let Some(told) = told {
+            self.answers.set(slot, told, Box::default());
             return;
         }
         let view = View { event, batch, policy: &plan.policy, names: &plan.names, dynamic: &self.nothing };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::LaneOptions;
 use crate::clock::Timestamp;
-use crate::event::{Batch, CustomerId};
+use crate::event::{Batch, CallEvent, CustomerId, Flags};
 use crate::policy::{Action, Cause, Severity};
 
 /// A batch with everything that was decided about it.
@@ -17,6 +17,8 @@ pub struct Judged {
     pub flags: Vec<(u32, u16)>,
     /// By event, then rule order.
     pub violations: Vec<Violation>,
+    /// What thresholds put on dynamic lists.
+    pub listed: Vec<Put>,
     /// Episodes that closed, by events of this batch or by a tick.
     pub closed: Vec<Closed>,
     /// Events no rule saw because they came before.
@@ -31,8 +33,34 @@ pub struct Judged {
     pub tracked: Vec<(u32, u16)>,
     /// Event time that passed for idle keys; such a batch has no events.
     pub tick: Option<Timestamp>,
-    /// The journal's number of its record, set by whoever journals; 0: none.
+    /// The save whose place in the order this is, by [`super::Save::number`]; nothing else came with it.
+    pub marker: Option<u64>,
+    /// The journal's number of its record and the position of its first event there, set by whoever journals; 0: none.
     pub record: u64,
+    pub position: u64,
+    /// The journal had no room for it: nobody may be told that it is kept. Set by whoever journals.
+    pub is_outside: bool,
+    /// What was told of it before a crash is told of it again.
+    pub is_recovered: bool,
+}
+
+/// What a batch was told before a crash, by the rules of now; recovery applies it instead of judging again.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// One an event.
+    pub verdicts: Vec<Verdict>,
+    /// As in [`Judged`].
+    pub flags: Vec<(u32, u16)>,
+    pub tracked: Vec<(u32, u16)>,
+    pub record: u64,
+    pub position: u64,
+}
+
+impl Recorded {
+    /// What the event was told for its own sake; `None`: nothing, it got the verdict of its call.
+    pub(crate) fn own(&self, index: usize, event: &CallEvent) -> Option<Verdict> {
+        self.verdicts.get(index).copied().filter(|_| !event.flags.has(Flags::TOLD_AGAIN))
+    }
 }
 
 /// How often rules were met by the events of a batch.
@@ -90,6 +118,34 @@ pub struct Violation {
     pub late: bool,
     pub customer: CustomerId,
     /// `per` entry and value.
+    pub key: Arc<[(String, String)]>,
+}
+
+/// A value that a threshold put on a dynamic list. It holds until the episode closes, and the rule's `ttl` more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Put {
+    /// Index of the event into its batch.
+    pub event: u32,
+    pub rule: RuleRef,
+    pub customer: CustomerId,
+    /// The key whose episode holds it.
+    pub key: Arc<[(String, String)]>,
+    /// Index into [`crate::policy::Policy::lists`].
+    pub list: usize,
+    pub value: String,
+    pub ttl_ms: i64,
+}
+
+/// An episode that is open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenEpisode {
+    pub rule: RuleRef,
+    /// The highest it has reached.
+    pub level: Severity,
+    /// Time of its first violation.
+    pub since: Timestamp,
+    pub customer: CustomerId,
+    /// `per` entry and value, as in the violation that opened it.
     pub key: Arc<[(String, String)]>,
 }
 

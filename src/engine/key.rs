@@ -2,6 +2,7 @@
 
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 
+use crate::codec::{Malformed, Put, Take, require};
 use crate::window::Slab;
 
 /// A key of a table or of a hit.
@@ -81,6 +82,38 @@ impl Key {
 
     fn is_long(self) -> bool {
         self.0 & LONG != 0
+    }
+
+    /// Writes a key that a partition keeps.
+    pub(crate) fn put(self, kept: &Slab<Box<[u8]>>, out: &mut Put<'_>) {
+        self.put_with(if self.is_long() { self.kept_bytes(kept) } else { &[] }, out);
+    }
+
+    /// Writes a key whose bytes, where it is not inline, are `long`.
+    pub(crate) fn put_with(self, long: &[u8], out: &mut Put<'_>) {
+        if self.is_long() {
+            out.u64(LONG);
+            out.bytes(long);
+        } else {
+            out.u64(self.0);
+        }
+    }
+
+    /// Reads what [`Key::put`] wrote, to be kept by a partition, and the bytes that takes.
+    pub(crate) fn take(from: &mut Take<'_>, kept: &mut Slab<Box<[u8]>>) -> Result<(Key, usize), Malformed> {
+        let (key, long) = Key::take_with(from)?;
+        if !key.is_long() {
+            return Ok((key, 0));
+        }
+        let n = long.len() + size_of::<Box<[u8]>>();
+        Ok((Key(LONG | u64::from(kept.add(long.into()))), n))
+    }
+
+    /// Reads a key and its bytes, where it is not inline. The key itself then only says so.
+    pub(crate) fn take_with<'a>(from: &mut Take<'a>) -> Result<(Key, &'a [u8]), Malformed> {
+        let key = Key(from.u64()?);
+        require(key != Key::VACANT && (!key.is_long() || key.0 == LONG))?;
+        Ok((key, if key.is_long() { from.bytes()? } else { &[] }))
     }
 
     fn batch_bytes(self, bytes: &KeyBytes) -> &[u8] {

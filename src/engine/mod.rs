@@ -20,10 +20,13 @@ mod episode;
 mod expiring;
 mod gate;
 pub mod judged;
+mod kept;
 mod key;
 pub mod output;
+mod pending;
 mod plan;
 mod prepare;
+mod saved;
 mod shard;
 mod table;
 #[cfg(test)]
@@ -33,14 +36,16 @@ mod work;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-pub use judged::{Closed, Counts, Judged, RuleCounts, RuleRef, Verdict, Violation};
+pub use judged::{Closed, Counts, Judged, OpenEpisode, Put, Recorded, RuleCounts, RuleRef, Verdict, Violation};
+pub use saved::{RestoreError, Restored, Save, SaveProgress};
 
 use self::gate::Gate;
 use self::key::KeyHasher;
 use self::plan::Plan;
+use self::saved::Marker;
 use self::shard::Shard;
 use self::work::{Answers, Lists, Outcome, Tally, Work};
 use crate::clock::Timestamp;
@@ -91,6 +96,10 @@ struct Core {
     nothing: DynamicLists,
     /// Buffers of works that are done.
     lists: Mutex<Vec<Lists>>,
+    /// There is a [`Save`].
+    is_saving: AtomicBool,
+    /// The number of the last one.
+    saves: AtomicU64,
 }
 
 /// Buffers kept for the next works; more are in flight only in bursts.
@@ -133,19 +142,35 @@ struct Emission {
     /// A thread is handing out; it will see what is added.
     is_taken: bool,
     next: u64,
-    waiting: BTreeMap<u64, (Judged, Option<Done>, Vec<u32>)>,
+    waiting: BTreeMap<u64, Waiting>,
     answers: Answers,
+    /// The answers as they were where the marker of a save passed.
+    saved: Option<Answers>,
+}
+
+/// What waits to be handed out.
+struct Waiting {
+    judged: Judged,
+    done: Option<Done>,
+    slots: Vec<u32>,
+    marker: Option<Arc<Marker>>,
 }
 
 impl Emission {
     /// The next result, if it has come. Without one, the place is free again.
     fn take_next(&mut self) -> Option<(Judged, Option<Done>)> {
-        let Some((mut judged, done, slots)) = self.waiting.remove(&self.next) else {
+        let Some(Waiting { mut judged, done, slots, marker }) = self.waiting.remove(&self.next) else {
             self.is_taken = false;
             return None;
         };
         self.next += 1;
         answer(&mut judged, &slots, &mut self.answers);
+        if let Some(marker) = marker {
+            if !marker.is_dropped() {
+                self.saved = Some(self.answers.clone());
+            }
+            marker.set_emitted();
+        }
         Some((judged, done))
     }
 }
@@ -195,6 +220,8 @@ impl Engine {
             emit,
             nothing: DynamicLists::default(),
             lists: Mutex::default(),
+            is_saving: AtomicBool::new(false),
+            saves: AtomicU64::new(0),
             plan,
         }))
     }
@@ -212,14 +239,20 @@ impl Engine {
     pub fn tick(&self, at: Timestamp) {
         let mut work = Box::new(self.0.work(LaneOptions::default(), Batch::default(), None));
         work.tick = Some(at.0);
-        work.shards = u64::MAX >> (64 - self.0.plan.n_shards);
-        {
-            let mut turnstile = enter(&self.0.turnstile);
-            work.sequence = turnstile.next_sequence;
-            turnstile.next_sequence += 1;
+        self.0.visit_all(work);
+    }
+
+    /// Begins to save the engine's state as it is at this place in its order. `None` while another save is under way.
+    pub fn mark(&self) -> Option<Save> {
+        if self.0.is_saving.swap(true, Ordering::SeqCst) {
+            return None;
         }
-        self.0.admit(work);
-        self.0.run_shards();
+        let marker = Arc::new(Marker::new(self.0.saves.fetch_add(1, Ordering::SeqCst) + 1));
+        let save = Save::new(self.clone(), Arc::clone(&marker));
+        let mut work = Box::new(self.0.work(LaneOptions::default(), Batch::default(), None));
+        work.marker = Some(marker);
+        self.0.visit_all(work);
+        Some(save)
     }
 
     pub fn policy(&self) -> &Arc<Policy> {
@@ -294,7 +327,7 @@ pub struct Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.is_used {
-            self.enter(Batch::default(), None);
+            self.enter(self.work(Batch::default(), None));
         }
     }
 }
@@ -303,20 +336,42 @@ impl Ticket {
     /// Judges the batch, now or when the batches before it have come. The calling thread does whatever work is
     /// ready, its own or others'; it never waits.
     pub fn submit(mut self, batch: Batch, done: Option<Done>) {
-        self.enter(batch, done);
+        self.enter(self.work(batch, done));
     }
 
-    fn enter(&mut self, batch: Batch, done: Option<Done>) {
+    /// [`Ticket::submit`] of a batch that was judged before a crash, with what its source promised then.
+    pub fn submit_recorded(mut self, mut batch: Batch, options: LaneOptions, recorded: Recorded) {
+        for event in &mut batch.events {
+            event.flags.clear(Flags::BY_GATE);
+        }
+        let mut work = self.work(batch, None);
+        (work.options, work.recorded) = (options, Some(recorded));
+        self.enter(work);
+    }
+
+    /// [`Engine::tick`] in its place among the batches of a lane.
+    pub fn tick(mut self, at: Timestamp) {
+        let mut work = self.work(Batch::default(), None);
+        work.tick = Some(at.0);
+        self.enter(work);
+    }
+
+    fn work(&self, batch: Batch, done: Option<Done>) -> Box<Work> {
+        Box::new(self.engine.0.work(self.options, batch, done))
+    }
+
+    fn enter(&mut self, mut work: Box<Work>) {
         self.is_used = true;
         let core = &self.engine.0;
-        let mut work = Box::new(core.work(self.options, batch, done));
         work.has_emergency = work.batch.events.iter().any(|e| e.flags.has(Flags::EMERGENCY));
         let ready = core.pass(self.lane, self.number, self.is_last, work);
         if ready.is_empty() {
             return;
         }
         for mut work in ready {
-            if !core.plan.is_coupled {
+            if work.tick.is_some() {
+                work.shards = core.all_shards();
+            } else if !core.plan.is_coupled {
                 let prepare = || prepare::prepare(&mut work, &core.plan, &core.nothing);
                 unless_it_panics(prepare);
             } else if !work.batch.events.is_empty() {
@@ -332,6 +387,25 @@ impl Core {
     fn work(&self, options: LaneOptions, batch: Batch, done: Option<Done>) -> Work {
         let lists = enter(&self.lists).pop().unwrap_or_default();
         Work::new(options, batch, done, lists)
+    }
+
+    fn all_shards(&self) -> u64 {
+        u64::MAX >> (64 - self.plan.n_shards)
+    }
+
+    /// Sends work that is of no lane to every shard, at its place in the order.
+    fn visit_all(&self, mut work: Box<Work>) {
+        work.shards = self.all_shards();
+        {
+            let mut turnstile = enter(&self.turnstile);
+            work.sequence = turnstile.next_sequence;
+            turnstile.next_sequence += 1;
+            if work.marker.is_some() {
+                turnstile.gate.mark();
+            }
+        }
+        self.admit(work);
+        self.run_shards();
     }
 
     /// Gives the batches of a lane whose turn it is their place in the engine's order.
@@ -411,13 +485,15 @@ impl Core {
             sequence: work.sequence,
             options: work.options,
             tick: work.tick.map(Timestamp),
+            marker: work.marker.as_ref().map(|marker| marker.number),
             ..Judged::default()
         });
         let (sequence, done, slots) = (work.sequence, enter(&work.done).take(), std::mem::take(&mut work.slots));
+        let marker = work.marker.take();
         self.keep_lists(work);
         {
             let mut emission = enter(&self.emission);
-            emission.waiting.insert(sequence, (judged, done, slots));
+            emission.waiting.insert(sequence, Waiting { judged, done, slots, marker });
             if std::mem::replace(&mut emission.is_taken, true) {
                 return;
             }
@@ -438,10 +514,11 @@ impl Core {
     fn gather(&self, work: &mut Work, outcomes: Vec<Outcome>) -> Judged {
         let mut decided = std::mem::take(&mut work.decided);
         let mut violations = Vec::new();
-        let mut closed = Vec::new();
+        let (mut listed, mut closed) = (Vec::new(), Vec::new());
         let mut tallies: BTreeMap<u16, Tally> = BTreeMap::new();
         for outcome in outcomes {
             violations.extend(outcome.violations);
+            listed.extend(outcome.listed);
             closed.extend(outcome.closed);
             if let Some(by_shard) = outcome.decided {
                 decided = by_shard;
@@ -466,6 +543,7 @@ impl Core {
             verdicts: decided.verdicts,
             flags: decided.flags,
             violations: violations.into_iter().map(|(_, violation)| violation).collect(),
+            listed,
             closed,
             duplicates: work.duplicates,
             counts: Counts { firewall: decided.matched, rules: rules.collect() },
@@ -473,7 +551,11 @@ impl Core {
             options: work.options,
             tracked: decided.tracked,
             tick: work.tick.map(Timestamp),
-            record: 0,
+            record: work.recorded.as_ref().map_or(0, |recorded| recorded.record),
+            position: work.recorded.as_ref().map_or(0, |recorded| recorded.position),
+            is_outside: false,
+            is_recovered: work.recorded.is_some(),
+            marker: work.marker.as_ref().map(|marker| marker.number),
         }
     }
 

@@ -1,8 +1,10 @@
 //! What can be decided of an event by itself: which rules it meets, what they say and count, under which keys.
 
+use std::iter::Peekable;
 use std::net::IpAddr;
+use std::slice;
 
-use super::judged::{RuleRef, Verdict};
+use super::judged::{Recorded, RuleRef, Verdict};
 use super::key::{Key, KeyBytes};
 use super::plan::{Counter, KeyChoice, MeterKind, Phases, Plan};
 use super::table::{Act, Hit, partition_of};
@@ -17,8 +19,9 @@ use crate::window::NOTHING;
 pub(crate) fn prepare(work: &mut Work, plan: &Plan, nothing: &DynamicLists) {
     let n_shards = plan.n_shards as usize;
     work.hits.resize_with(plan.counters.len() * n_shards, Vec::new);
-    let Work { batch, key_bytes, decided, hits, touched, shards, .. } = work;
+    let Work { batch, key_bytes, decided, hits, touched, shards, recorded, .. } = work;
     decided.matched.resize(plan.policy.firewall.len(), 0);
+    let mut told = recorded.as_ref().map(|recorded| Told::new(recorded, plan));
     let mut put = |counter: u16, hit: Hit| {
         let shard = partition_of(hit.hash) as usize & (n_shards - 1);
         let list = counter as usize * n_shards + shard;
@@ -34,7 +37,10 @@ pub(crate) fn prepare(work: &mut Work, plan: &Plan, nothing: &DynamicLists) {
             warm_lists(plan, &batch.events[i..]);
         }
         let view = View { event, batch, policy: &plan.policy, names: &plan.names, dynamic: nothing };
-        let verdict = judge(&view, plan, i as u32, decided, key_bytes, &mut put);
+        let verdict = match &mut told {
+            None => judge(&view, plan, i as u32, decided, key_bytes, &mut put),
+            Some(told) => told.next(&view, i as u32, decided, key_bytes, &mut put),
+        };
         decided.verdicts.push(verdict);
         count(&view, plan, i as u32, verdict, key_bytes, &mut put);
         while let Some((counter, hit)) = calls.next_if(|(_, hit)| hit.event == i as u32) {
@@ -42,6 +48,47 @@ pub(crate) fn prepare(work: &mut Work, plan: &Plan, nothing: &DynamicLists) {
                 put(counter, hit);
             }
         }
+    }
+}
+
+/// What was said of a batch before a crash, event by event.
+pub(crate) struct Told<'a> {
+    recorded: &'a Recorded,
+    plan: &'a Plan,
+    flags: Peekable<slice::Iter<'a, (u32, u16)>>,
+    tracked: Peekable<slice::Iter<'a, (u32, u16)>>,
+}
+
+impl<'a> Told<'a> {
+    pub(crate) fn new(recorded: &'a Recorded, plan: &'a Plan) -> Told<'a> {
+        Told { recorded, plan, flags: recorded.flags.iter().peekable(), tracked: recorded.tracked.iter().peekable() }
+    }
+
+    /// In place of [`judge`]: the verdict of then, and the hits of the rules that are tracked.
+    pub(crate) fn next(
+        &mut self,
+        view: &View<'_>,
+        index: u32,
+        decided: &mut Decided,
+        key_bytes: &mut KeyBytes,
+        put: &mut impl FnMut(u16, Hit),
+    ) -> Verdict {
+        let event = view.event;
+        while let Some((_, rule)) = self.tracked.next_if(|(event, _)| *event <= index) {
+            if let Some(counter) = self.plan.tracked.get(usize::from(*rule)).copied().flatten()
+                && let Some((hash, key)) = caller_else_address(view, self.plan, key_bytes)
+            {
+                put(counter, Hit { hash, key, value: 0, time: event.time.0, event: index, act: Act::Count });
+            }
+        }
+        let own = self.recorded.own(index as usize, event);
+        while let Some(flag) = self.flags.next_if(|(event, _)| *event <= index) {
+            // The others are those of its call, which it is given again.
+            if own.is_some() {
+                decided.flags.push(*flag);
+            }
+        }
+        own.unwrap_or(Verdict { action: self.plan.policy.default_action, ..Verdict::default() })
     }
 }
 

@@ -3,20 +3,21 @@
 //! A shard never reads the clock and never blocks; time is the events' own, and the ticks that come as input. The
 //! same inputs give the same outputs, which `replay` and recovery rely on.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::blocks::{Blocks, Origin};
-use super::judged::{Closed, RuleRef, Verdict, Violation};
+use super::judged::{Closed, Put, RuleRef, Verdict, Violation};
+use super::kept::Kept;
 use super::plan::{Counter, MeterKind, Plan};
 use super::prepare;
+use super::saved::Marker;
 use super::table::{Crossing, EpisodeId, Hit, Table, Yield};
 use super::work::{Answers, Decided, Outcome, Tally, Work};
 use crate::clock::Timestamp;
 use crate::event::{CustomerId, Flags};
 use crate::limits::PARTITIONS;
 use crate::policy::dynamic::Listed;
-use crate::policy::predicate::Value;
+use crate::policy::predicate::{Value, write_value};
 use crate::policy::{Action, Block, DynamicKind, ListContent, Mode, Severity, View};
 use crate::window::{Concurrent, Count, Distinct, Ratio, Run, Sum};
 
@@ -27,7 +28,7 @@ pub(crate) struct Shard {
     number: u32,
     tables: Vec<AnyTable>,
     /// Who the open episodes are about, by counter.
-    open: Vec<HashMap<EpisodeId, Subject>>,
+    open: Vec<Kept<EpisodeId, Subject>>,
     blocks: Blocks,
     /// Keys and bytes of each table as last told.
     told: Vec<(i64, i64)>,
@@ -36,13 +37,18 @@ pub(crate) struct Shard {
     pending: Vec<(u16, Hit)>,
     /// What a coupled shard said of calls that may be told of again.
     answers: Answers,
+    /// Of the save that is under way here.
+    marker: Option<Arc<Marker>>,
 }
 
+/// Who an open episode is about.
 #[derive(Clone, Debug)]
 struct Subject {
     customer: CustomerId,
     key: Arc<[(String, String)]>,
     slot: u32,
+    /// Time of its first violation.
+    since: i64,
 }
 
 /// The table of a rule, by what it measures. Match on it outside the loop over hits.
@@ -69,6 +75,10 @@ macro_rules! each_table {
     };
 }
 
+mod saved;
+
+pub(crate) use saved::restore_subjects;
+
 impl AnyTable {
     fn new(counter: &Counter, plan: &Plan, n_partitions: usize) -> AnyTable {
         let (terms, hasher, n) = (counter.terms.clone(), plan.hasher, plan.n_shards);
@@ -88,12 +98,13 @@ impl Shard {
         let n_partitions = PARTITIONS / plan.n_shards as usize;
         Shard {
             tables: plan.counters.iter().map(|c| AnyTable::new(c, &plan, n_partitions)).collect(),
-            open: plan.counters.iter().map(|_| HashMap::new()).collect(),
+            open: plan.counters.iter().map(|_| Kept::default()).collect(),
             blocks: Blocks::new(plan.policy.lists.len()),
             told: vec![(0, 0); plan.counters.len()],
             found: Yield::default(),
             pending: Vec::new(),
             answers: Answers::default(),
+            marker: None,
             number,
             plan,
         }
@@ -102,7 +113,9 @@ impl Shard {
     /// Counts this shard's part of a batch.
     pub(crate) fn apply(&mut self, work: &Work) -> Outcome {
         let mut out = Outcome::default();
-        if let Some(at) = work.tick {
+        if let Some(marker) = &work.marker {
+            self.mark(marker);
+        } else if let Some(at) = work.tick {
             self.tick(at, work, &mut out);
         } else if self.plan.is_coupled {
             self.judge_and_count(work, &mut out);
@@ -141,6 +154,7 @@ impl Shard {
         let mut key_bytes = super::key::KeyBytes(work.key_bytes.0.clone());
         let mut calls = work.call_hits.iter().peekable();
         let mut counted = vec![0u64; plan.counters.len()];
+        let mut told = work.recorded.as_ref().map(|recorded| prepare::Told::new(recorded, &plan));
         for (i, event) in work.batch.events.iter().enumerate() {
             let index = i as u32;
             self.settle(event.time.0);
@@ -153,7 +167,14 @@ impl Shard {
                 dynamic: &self.blocks.lists,
             };
             let mut put = |counter: u16, hit: Hit| pending.push((counter, hit));
-            let mut verdict = prepare::judge(&view, &plan, index, &mut decided, &mut key_bytes, &mut put);
+            let mut verdict = match &mut told {
+                None => prepare::judge(&view, &plan, index, &mut decided, &mut key_bytes, &mut put),
+                Some(told) => told.next(&view, index, &mut decided, &mut key_bytes, &mut put),
+            };
+            let final_verdict = told.is_some().then_some(verdict);
+            if told.is_some() && event.flags.has(Flags::OWN_BLOCK) {
+                verdict = Verdict::default();
+            }
             let slot = work.slots.get(i).copied().unwrap_or(Work::NO_SLOT);
             let counted_as = if verdict.rule == RuleRef::Default && event.flags.has(Flags::REPEATED) {
                 self.answers.get(slot).0
@@ -171,7 +192,9 @@ impl Shard {
                 added |= self.observe(counter, &hit, &key_bytes, work, out);
                 counted[counter as usize] += std::mem::take(&mut self.found.counted);
             }
-            if added && verdict.action != Action::Block {
+            if let Some(told) = final_verdict {
+                verdict = told;
+            } else if added && verdict.action != Action::Block {
                 verdict = self.judge_again(work, index, verdict, &mut decided, &mut key_bytes, &mut pending);
                 for (counter, hit) in pending.drain(..) {
                     self.observe(counter, &hit, &key_bytes, work, out);
@@ -282,7 +305,12 @@ impl Shard {
                 && rule.mode == Mode::Enforce
             {
                 match self.block(counter, block, &crossing, work) {
-                    Ok(()) => added = true,
+                    Ok(value) => {
+                        added = true;
+                        let Violation { event, rule, customer, ref key, .. } = violation;
+                        let (key, list, ttl_ms) = (Arc::clone(key), block.list, block.ttl_ms);
+                        out.listed.push(Put { event, rule, customer, key, list, value, ttl_ms });
+                    }
                     Err(Refused) => tally.refused += 1,
                 }
             }
@@ -312,8 +340,9 @@ impl Shard {
         let view =
             View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists };
         let key: Arc<[(String, String)]> = prepare::key_text(&view, &plan, rule, crossing.other).into();
-        let subject = Subject { customer: event.customer, key: Arc::clone(&key), slot: crossing.slot };
-        self.open[counter as usize].entry(crossing.episode).or_insert(subject);
+        let subject =
+            Subject { customer: event.customer, key: Arc::clone(&key), slot: crossing.slot, since: crossing.time };
+        self.open[counter as usize].add(crossing.episode, subject);
         Violation {
             event: crossing.event,
             rule: rule.rule,
@@ -327,14 +356,18 @@ impl Shard {
     }
 
     /// Puts the value of the block's field on its list, unless it is one that never may be there.
-    fn block(&mut self, counter: u16, block: &Block, crossing: &Crossing, work: &Work) -> Result<(), Refused> {
+    fn block(&mut self, counter: u16, block: &Block, crossing: &Crossing, work: &Work) -> Result<String, Refused> {
         let plan = Arc::clone(&self.plan);
         let event = &work.batch.events[crossing.event as usize];
         let view =
             View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists };
         let list = plan.policy.lists.get(block.list).ok_or(Refused)?;
         let ListContent::Dynamic(kind) = list.content else { return Err(Refused) };
-        let value = listed(block.field.value(&view).ok_or(Refused)?, kind).ok_or(Refused)?;
+        let value = block.field.value(&view).ok_or(Refused)?;
+        let mut shown = Vec::new();
+        write_value(&value, &mut shown);
+        let shown = String::from_utf8_lossy(&shown).into_owned();
+        let value = listed(value, kind).ok_or(Refused)?;
         if let Listed::Number(number) = &value
             && plan.policy.is_protected(*number, event.time)
         {
@@ -342,11 +375,11 @@ impl Shard {
         }
         if !plan.is_coupled {
             // No rule reads any such list; kept by shard, it would be full sooner or later with their number.
-            return Ok(());
+            return Ok(shown);
         }
         let origin = Origin { counter, episode: crossing.episode, slot: crossing.slot };
         let entry = (block.list, value, block.ttl_ms);
-        if self.blocks.add(entry, origin, event.time.0, list.max_entries) { Ok(()) } else { Err(Refused) }
+        if self.blocks.add(entry, origin, event.time.0, list.max_entries) { Ok(shown) } else { Err(Refused) }
     }
 }
 

@@ -4,10 +4,14 @@
 //! whatever the number of shards. A look-up is one probe of an index of 8-byte entries (32 bits of hash, slot) and
 //! one access to the slot, which holds the key and the window of quiet keys.
 
+mod saved;
+
 use hashbrown::HashMap;
 
+use self::saved::Coming;
 use super::episode::{Clearing, Terms};
 use super::key::{Key, KeyBytes, KeyHasher};
+use super::pending::Saving;
 use crate::policy::Severity;
 use crate::window::{Meter, Pool, Slab};
 
@@ -91,6 +95,9 @@ struct Partition<M: Meter> {
     episodes_opened: u64,
     /// Of keys that are not inline.
     key_bytes: usize,
+    saving: Saving,
+    /// What has been read of it so far.
+    coming: Option<Box<Coming<M>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +122,8 @@ pub(crate) struct Table<M: Meter> {
     shards_log2: u32,
     terms: Terms,
     hasher: KeyHasher,
+    /// A save is under way that has not written all of it.
+    is_saving: bool,
 }
 
 /// A partition is the top six bits of a key's hash.
@@ -127,7 +136,7 @@ impl<M: Meter> Table<M> {
     pub(crate) fn new(terms: Terms, hasher: KeyHasher, n_partitions: usize, n_shards: u32) -> Table<M> {
         debug_assert!(n_shards.is_power_of_two());
         let partitions = (0..n_partitions).map(|_| Partition::new()).collect();
-        Table { partitions, shards_log2: n_shards.trailing_zeros(), terms, hasher }
+        Table { partitions, shards_log2: n_shards.trailing_zeros(), terms, hasher, is_saving: false }
     }
 
     /// Counts hits in order. Hits of other partitions than this shard's are the caller's mistake.
@@ -182,6 +191,9 @@ impl<M: Meter> Table<M> {
     fn visit(&mut self, hit: &Hit, bytes: &KeyBytes, out: &mut Yield) -> Option<u32> {
         let global = partition_of(hit.hash);
         let part = &mut self.partitions[(global >> self.shards_log2) as usize];
+        if self.is_saving {
+            part.begin_save();
+        }
         if hit.act == Act::Remove {
             return part.remove(hit, bytes, &self.terms, out, global);
         }
@@ -197,6 +209,9 @@ impl<M: Meter> Table<M> {
         for (i, part) in self.partitions.iter_mut().enumerate() {
             if part.episodes.is_empty() {
                 continue;
+            }
+            if self.is_saving {
+                part.begin_save();
             }
             let global = ((i as u32) << self.shards_log2) + shard;
             // Most are too young to be over; only of the others is the end worked out.
@@ -242,6 +257,8 @@ impl<M: Meter> Partition<M> {
             episodes: HashMap::new(),
             episodes_opened: 0,
             key_bytes: 0,
+            saving: Saving::Untouched,
+            coming: None,
         }
     }
 
@@ -399,6 +416,7 @@ impl<M: Meter> Partition<M> {
             }
         }
         let Some(slot) = goes.or(lowest.map(|(slot, ..)| slot)) else { return false };
+        self.keep(slot);
         self.hand = (slot + 1) % n as u32;
         let gone = &mut self.slots[slot as usize];
         gone.meter.release(&mut self.pool);
@@ -419,6 +437,7 @@ impl<M: Meter> Partition<M> {
     }
 
     fn count(&mut self, slot: u32, hit: &Hit, terms: &Terms, hasher: &KeyHasher, out: &mut Yield, global: u32) {
+        self.keep(slot);
         let meter = &mut self.slots[slot as usize].meter;
         let head = meter.head();
         let (clock, now) = (head.clock(), hit.time);
@@ -519,6 +538,7 @@ impl<M: Meter> Partition<M> {
     }
 
     fn close(&mut self, slot: u32, closed_at: i64, out: &mut Yield, global: u32) {
+        self.keep(slot);
         self.slots[slot as usize].meter.head_mut().set_episode(false, false);
         if let Some(episode) = self.episodes.remove(&slot) {
             out.closed.push((EpisodeId { partition: global, number: episode.number }, closed_at));
@@ -528,6 +548,7 @@ impl<M: Meter> Partition<M> {
     /// A call is over: event time passes up to its end, then it is up no more.
     fn remove(&mut self, hit: &Hit, bytes: &KeyBytes, terms: &Terms, out: &mut Yield, global: u32) -> Option<u32> {
         let slot = self.find(hit, bytes)?;
+        self.keep(slot);
         let meter = &mut self.slots[slot as usize].meter;
         let head = meter.head();
         if hit.time > head.clock() {

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use expect_test::{Expect, expect};
 
-use super::{Engine, Judged, LaneOptions, RuleRef, Settings, output};
+use super::{Engine, Judged, LaneOptions, Recorded, RuleRef, Settings, output};
 use crate::clock::Timestamp;
 use crate::event::dialplan::DialPlan;
-use crate::event::{Batch, Names};
+use crate::event::{Batch, Flags, Names};
 use crate::ingest::{Decoder, FeedContext, Format};
 use crate::limits::EMERGENCY_CALLBACK_MS;
 use crate::policy::{LoadOptions, Policy, RuleSource, load};
@@ -42,6 +42,15 @@ struct Said {
 }
 
 impl Said {
+    /// The other is that of an engine which was told all of it again, duplicates left out.
+    fn holds_after_a_crash(&self, other: &Said) {
+        assert_eq!(self.violations, other.violations, "violations after a crash");
+        assert_eq!(sorted(&self.closed), sorted(&other.closed), "closed after a crash");
+        if self.duplicates == 0 {
+            assert_eq!(self.verdicts, other.verdicts, "verdicts after a crash");
+        }
+    }
+
     fn count(&self, rule: &str) -> [i64; 6] {
         self.counts.iter().find(|(id, _)| id == rule).map_or([0; 6], |(_, counts)| *counts)
     }
@@ -74,7 +83,61 @@ fn said(rules: &str, timeline: &str, options: LaneOptions) -> Said {
         assert_eq!(sorted(&one.closed), sorted(&other.closed), "closed: {here}");
         assert_eq!((&one.counts, one.duplicates), (&other.counts, other.duplicates), "counts: {here}");
     }
+    for n_threads in [1, 8] {
+        one.holds_after_a_crash(&recovered(rules, timeline, options, n_threads));
+    }
     one
+}
+
+/// What an engine says that is told again what another one took and said, as recovery does.
+fn recovered(rules: &str, timeline: &str, options: LaneOptions, n_threads: usize) -> Said {
+    let journal: Arc<Mutex<Vec<Recording>>> = Arc::default();
+    let note = {
+        let journal = Arc::clone(&journal);
+        move |judged: &Judged| journal.lock().unwrap().push(Recording::of(judged))
+    };
+    let names = Arc::new(Names::new());
+    run_with(&names, rules, timeline, (options, n_threads, 2), Box::new(note));
+    let policy = Arc::new(policy(rules));
+    let report = Arc::new(Mutex::new(Said::default()));
+    let emit = {
+        let (report, policy, names) = (Arc::clone(&report), Arc::clone(&policy), Arc::clone(&names));
+        Box::new(move |judged: &mut Judged| report.lock().unwrap().add(judged, &policy, &names))
+    };
+    let settings = Settings { n_threads, hash_seed: 0, emergency_callback_ms: EMERGENCY_CALLBACK_MS };
+    let engine = Engine::new(policy, names, settings, emit);
+    let mut lane = engine.lane(options);
+    for Recording { batch, recorded, options, tick } in journal.lock().unwrap().drain(..) {
+        match tick {
+            Some(at) => lane.ticket().tick(at),
+            None => lane.ticket().submit_recorded(batch, options, recorded),
+        }
+    }
+    drop(lane);
+    std::mem::take(&mut *report.lock().unwrap())
+}
+
+/// What a journal keeps of a batch.
+struct Recording {
+    batch: Batch,
+    recorded: Recorded,
+    options: LaneOptions,
+    tick: Option<Timestamp>,
+}
+
+impl Recording {
+    fn of(judged: &Judged) -> Recording {
+        let (mut batch, mut recorded) = (Batch::default(), Recorded::default());
+        for (i, event) in judged.batch.events.iter().enumerate().filter(|(_, e)| !e.flags.has(Flags::DUPLICATE)) {
+            let index = batch.events.len() as u32;
+            let of_event = |(event, rule): &(u32, u16)| (*event as usize == i).then_some((index, *rule));
+            recorded.flags.extend(judged.flags.iter().filter_map(of_event));
+            recorded.tracked.extend(judged.tracked.iter().filter_map(of_event));
+            recorded.verdicts.push(judged.verdicts[i]);
+            batch.adopt(&judged.batch, event);
+        }
+        Recording { batch, recorded, options: judged.options, tick: judged.tick }
+    }
 }
 
 /// Episodes that close are told with the batch in which that is found, so their order is that of the blocks.
@@ -95,16 +158,29 @@ fn policy(rules: &str) -> Policy {
 }
 
 fn run(rules: &str, timeline: &str, options: LaneOptions, n_threads: usize, lines_per_block: usize) -> Said {
-    let policy = Arc::new(policy(rules));
-    let names = Arc::new(Names::new());
     let report = Arc::new(Mutex::new(Said::default()));
-    let emit = {
-        let (report, policy, names) = (Arc::clone(&report), Arc::clone(&policy), Arc::clone(&names));
-        Box::new(move |judged: &mut Judged| report.lock().unwrap().add(judged, &policy, &names))
+    let names = Arc::new(Names::new());
+    let take = {
+        let (report, policy, names) = (Arc::clone(&report), policy(rules), Arc::clone(&names));
+        move |judged: &Judged| report.lock().unwrap().add(judged, &policy, &names)
     };
+    run_with(&names, rules, timeline, (options, n_threads, lines_per_block), Box::new(take));
+    std::mem::take(&mut *report.lock().unwrap())
+}
+
+/// Hands what is judged to `take`.
+fn run_with(
+    names: &Arc<Names>,
+    rules: &str,
+    timeline: &str,
+    (options, n_threads, lines_per_block): (LaneOptions, usize, usize),
+    take: Box<dyn Fn(&Judged) + Send + Sync>,
+) {
+    let policy = Arc::new(policy(rules));
+    let emit = Box::new(move |judged: &mut Judged| take(judged));
     let settings = Settings { n_threads, hash_seed: 0, emergency_callback_ms: EMERGENCY_CALLBACK_MS };
-    let engine = Engine::new(policy, Arc::clone(&names), settings, emit);
-    let context = Arc::new(FeedContext::file(names, DialPlan::default()));
+    let engine = Engine::new(policy, Arc::clone(names), settings, emit);
+    let context = Arc::new(FeedContext::file(Arc::clone(names), DialPlan::default()));
     let mut lane = engine.lane(options);
     let lines: Vec<&str> = timeline.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).collect();
     for part in lines.split_inclusive(|line| line.starts_with("tick ")) {
@@ -136,8 +212,6 @@ fn run(rules: &str, timeline: &str, options: LaneOptions, n_threads: usize, line
             engine.tick(Timestamp(ms(at)));
         }
     }
-    drop(lane);
-    std::mem::take(&mut *report.lock().unwrap())
 }
 
 /// `1.5` or `-3` seconds after the start.

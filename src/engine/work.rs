@@ -1,9 +1,10 @@
 //! One batch on its way through the engine.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use super::judged::{Closed, Verdict, Violation};
+use super::judged::{Closed, Put, Recorded, Verdict, Violation};
 use super::key::KeyBytes;
+use super::saved::Marker;
 use super::table::Hit;
 use super::{Done, LaneOptions};
 use crate::event::Batch;
@@ -17,7 +18,11 @@ pub(crate) struct Work {
     pub(crate) done: Mutex<Option<Done>>,
     /// Event time that passes for idle keys; such work has no events.
     pub(crate) tick: Option<i64>,
+    /// The place of a save; such work has no events.
+    pub(crate) marker: Option<Arc<Marker>>,
     pub(crate) has_emergency: bool,
+    /// What was told of the batch before a crash.
+    pub(crate) recorded: Option<Recorded>,
     /// Per event, where the verdict of its call is kept; empty on lanes that neither merge nor ask.
     pub(crate) slots: Vec<u32>,
     pub(crate) duplicates: u32,
@@ -52,6 +57,7 @@ pub(crate) struct Decided {
 pub(crate) struct Outcome {
     /// With the rule's position and the order in which they were found, to be sorted by.
     pub(crate) violations: Vec<(u32, Violation)>,
+    pub(crate) listed: Vec<Put>,
     pub(crate) closed: Vec<Closed>,
     /// A coupled shard judges events itself.
     pub(crate) decided: Option<Decided>,
@@ -82,7 +88,9 @@ impl Work {
             batch,
             done: Mutex::new(done),
             tick: None,
+            marker: None,
             has_emergency: false,
+            recorded: None,
             slots: Vec::new(),
             duplicates: 0,
             call_hits: Vec::new(),
@@ -106,11 +114,15 @@ pub(crate) struct Lists {
 
 /// Verdicts of calls that may be asked for again, and the rules that marked them, by the slot the gate gave them. Read
 /// and written in the engine's order, as batches are emitted.
-#[derive(Debug, Default)]
-pub(crate) struct Answers(Vec<Vec<(Verdict, Box<[u16]>)>>);
+///
+/// A clone is cheap, and costs a part when that is next written to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answers(Vec<Arc<Vec<Answer>>>);
 
-/// Answers that are allocated together: growing never moves the millions there are.
-const ANSWERS: usize = 4096;
+type Answer = (Verdict, Box<[u16]>);
+
+/// Answers that are allocated together: growing never moves the millions there are, and a save copies no more at once.
+pub(crate) const ANSWERS: usize = 4096;
 
 impl Answers {
     pub(crate) fn get(&self, slot: u32) -> (Verdict, &[u16]) {
@@ -122,8 +134,13 @@ impl Answers {
     pub(crate) fn set(&mut self, slot: u32, verdict: Verdict, flags: Box<[u16]>) {
         let (part, place) = (slot as usize / ANSWERS, slot as usize % ANSWERS);
         if self.0.len() <= part {
-            self.0.resize_with(part + 1, || vec![Default::default(); ANSWERS]);
+            self.0.resize_with(part + 1, || Arc::new(vec![Default::default(); ANSWERS]));
         }
-        self.0[part][place] = (verdict, flags);
+        Arc::make_mut(&mut self.0[part])[place] = (verdict, flags);
+    }
+
+    /// The answers of slots from `4096 * part` on; `None`: there are no more.
+    pub(crate) fn part(&self, part: usize) -> Option<&[Answer]> {
+        self.0.get(part).map(|answers| answers.as_slice())
     }
 }

@@ -239,6 +239,17 @@ impl Flags {
     /// Blocked by nothing but what it put on a list itself: it was counted as let through. Set by the engine.
     pub const OWN_BLOCK: Flags = Flags(1 << 13);
 
+    /// What the gate sets.
+    pub const BY_GATE: Flags = Flags(
+        Flags::EMERGENCY_CALLBACK.0
+            | Flags::DUPLICATE.0
+            | Flags::REPEATED.0
+            | Flags::ATTEMPT_SEEN.0
+            | Flags::ANSWER_SEEN.0
+            | Flags::END_SEEN.0
+            | Flags::CALL_BLOCKED.0,
+    );
+
     pub fn has(self, other: Flags) -> bool {
         self.0 & other.0 != 0
     }

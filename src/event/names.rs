@@ -49,6 +49,12 @@ impl Names {
         self.gateways.id(name).map(GatewayId)
     }
 
+    /// How many customers and gateways are known: the ids below are names. Records keep ids, and whoever stores records
+    /// stores the names with them.
+    pub fn n_known(&self) -> (usize, usize) {
+        (self.customers.read().names.len(), self.gateways.read().names.len())
+    }
+
     pub fn customer_name(&self, id: CustomerId) -> String {
         self.customers.text(id.0).to_owned()
     }

@@ -20,6 +20,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::clocks::FeedClock;
+use super::durable::Durable;
 use super::feed::{Decoders, Feed, Finished, Job};
 use super::greeting::{self, Greeting, HELLO_BYTES_MAX, Refusal};
 use super::judges::{Strand, Turn, Turns};
@@ -28,7 +29,7 @@ use super::reply::{self, Mode, Overdue};
 use super::sequence::Account;
 use crate::clock::Clock;
 use crate::engine::{Lane, output};
-use crate::event::Batch;
+use crate::event::{Batch, GatewayId};
 use crate::ingest::{Decoder, Format, Framer};
 use crate::limits::BLOCK_BYTES;
 
@@ -42,6 +43,8 @@ const SCRATCH_BYTES: usize = 64 * 1024;
 const ACK_EVERY: Duration = Duration::from_millis(100);
 /// Silence after which buffers of busy times are given back.
 const RELEASE_AFTER: Duration = Duration::from_secs(2);
+/// How long a connection that has ended waits for the journal, to acknowledge what it sent last.
+const LAST_ACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for a farewell to go out.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -211,12 +214,15 @@ struct Connection<'a, S> {
     settings: &'a ListenerSettings,
     stop: watch::Receiver<bool>,
     mode: Mode,
-    account: Option<Arc<Account>>,
+    account: Option<(GatewayId, Arc<Account>)>,
     clock: Arc<FeedClock>,
     decoders: Arc<Decoders>,
     lane: Lane,
     /// Oldest first.
     in_flight: VecDeque<InFlight>,
+    durable: Durable,
+    /// The `seq`s of blocks that are judged, to be acknowledged once the journal holds them; oldest first.
+    unacked: VecDeque<u64>,
     turns: Arc<Turns>,
     /// Where blocks are decoded that must be decoded in order.
     strand: Arc<Strand>,
@@ -230,8 +236,10 @@ struct Connection<'a, S> {
     read_at: Instant,
     /// Since when a record is incomplete.
     partial_since: Option<Instant>,
-    /// Nothing more is read; the connection ends when all in flight is answered.
+    /// Nothing more is read; the connection ends when all in flight is answered and acknowledged.
     ending: Option<Close>,
+    /// What is not acknowledged by then never will be on this connection.
+    last_ack_by: Option<Instant>,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -250,6 +258,10 @@ enum Wake {
     Read(io::Result<usize>),
     /// The oldest block in flight has its result, or will never have one.
     Judged(bool),
+    /// The journal has more.
+    Durable,
+    /// The journal has room again.
+    Room,
     Timer,
     Stop,
 }
@@ -265,10 +277,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     ) -> Result<Connection<'a, S>, Close> {
         let gateway = feed.names.gateway(&greeting.gateway).ok_or(Close::TooManyNames)?;
         let mode = greeting.mode;
-        let account = (mode != Mode::None).then(|| feed.ledger.account(gateway));
+        let account = (mode != Mode::None).then(|| (gateway, feed.ledger.account(gateway)));
         if greeting.said_hello {
-            let last_seq = feed.ledger.account(gateway).last_applied();
-            reply::welcome(&mut door.out, &greeting.gateway, last_seq);
+            let last_seq = feed.ledger.account(gateway).last_kept();
+            reply::welcome(&mut door.out, &greeting.gateway, last_seq, feed.durable.promises());
         }
         let mut decoder = Decoder::new(&feed.format, Arc::clone(&feed.context));
         decoder.greet(gateway, mode == Mode::Ack);
@@ -286,6 +298,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             decoders: Arc::new(Decoders::new(decoder)),
             lane: feed.engine.lane(feed.lane_options(mode)),
             in_flight: VecDeque::new(),
+            durable: feed.durable.clone(),
+            unacked: VecDeque::new(),
             turns: Arc::default(),
             strand: Arc::default(),
             n_blocks: 0,
@@ -296,6 +310,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             read_at: now,
             partial_since: None,
             ending: None,
+            last_ack_by: None,
             timer: Box::pin(sleep_until(now.into())),
         })
     }
@@ -305,10 +320,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         self.take_blocks();
         loop {
             self.settle();
+            self.acknowledge();
             if let Err(close) = self.door.flush(self.settings.slow_timeout).await {
                 return close;
             }
-            if let (Some(close), true) = (self.ending, self.in_flight.is_empty()) {
+            if let (Some(close), true) = (self.ending, self.is_answered()) {
                 if !self.decoders.hold_calls() {
                     return close;
                 }
@@ -335,7 +351,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                     tracing::debug!(feed = self.feed.counters.name, peer = %self.peer, error = %e, "cannot read");
                     self.ending = Some(Close::Broken);
                 }
-                Wake::Judged(true) => {}
+                Wake::Judged(true) | Wake::Durable | Wake::Room => {}
                 Wake::Judged(false) => self.lose_front(),
                 Wake::Timer => self.on_timer(),
                 Wake::Stop => self.ending = Some(Close::Stopped),
@@ -354,8 +370,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
 
     async fn wait(&mut self) -> Wake {
         let wake_at = self.wake_at();
-        let reads = self.ending.is_none() && self.in_flight.len() < IN_FLIGHT_MAX;
-        let Connection { door, in_flight, stop, timer, ending, .. } = self;
+        // Whoever asks for verdicts gets them, journal or not: a call cannot wait for a disk.
+        let has_room = self.mode == Mode::Verdict || self.durable.has_room();
+        let reads = self.ending.is_none() && self.in_flight.len() < IN_FLIGHT_MAX && has_room;
+        let waits_for_room = self.ending.is_none() && !has_room;
+        let full = waits_for_room.then(|| self.durable.clone());
+        let Connection { door, in_flight, durable, unacked, stop, timer, ending, .. } = self;
         // The timer is only ever brought forward: most reads push deadlines back, and need not touch it.
         if tokio::time::Instant::from_std(wake_at) < timer.deadline() || timer.is_elapsed() {
             timer.as_mut().reset(wake_at.into());
@@ -369,12 +389,49 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 None => std::future::pending().await,
             }
         };
+        let acknowledged = async {
+            match unacked.is_empty() {
+                true => std::future::pending().await,
+                false => durable.more().await,
+            }
+        };
+        let room = async {
+            match full {
+                Some(mut full) => full.room().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             is_judged = front => Wake::Judged(is_judged),
+            () = acknowledged => Wake::Durable,
             n = door.read(), if reads => Wake::Read(n),
             () = timer.as_mut() => Wake::Timer,
+            () = room => Wake::Room,
             _ = stop.wait_for(|stop| *stop), if ending.is_none() => Wake::Stop,
+        }
+    }
+
+    /// Has everything that came been judged, and acknowledged as far as it will be?
+    fn is_answered(&mut self) -> bool {
+        if !self.in_flight.is_empty() {
+            return false;
+        }
+        let now = Clock.monotonic();
+        self.unacked.is_empty() || now >= *self.last_ack_by.get_or_insert(now + LAST_ACK_TIMEOUT)
+    }
+
+    /// Tells the gateway how far what it sent is in the journal.
+    fn acknowledge(&mut self) {
+        let Some((_, account)) = &self.account else { return };
+        let (mut acked, kept) = (self.acked, account.last_kept());
+        while let Some(seq) = self.unacked.pop_front_if(|seq| *seq <= kept) {
+            acked = acked.max(seq);
+        }
+        if acked > self.acked {
+            self.acked = acked;
+            self.said_at = Clock.monotonic();
+            reply::ack(&mut self.door.out, acked);
         }
     }
 
@@ -394,16 +451,20 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             // Overdue but not decoded yet: there is nothing to answer until it is.
             at = at.min(due.max(Clock.monotonic() + Duration::from_millis(1)));
         }
-        if self.mode != Mode::None && !self.in_flight.is_empty() {
+        if self.has_unacknowledged() {
             at = at.min(self.said_at + ACK_EVERY);
         }
-        at
+        self.last_ack_by.map_or(at, |last| at.min(last))
+    }
+
+    fn has_unacknowledged(&self) -> bool {
+        self.mode != Mode::None && !(self.in_flight.is_empty() && self.unacked.is_empty())
     }
 
     fn on_timer(&mut self) {
         let now = Clock.monotonic();
         self.answer_overdue(now);
-        if self.mode != Mode::None && !self.in_flight.is_empty() && now >= self.said_at + ACK_EVERY {
+        if self.has_unacknowledged() && now >= self.said_at + ACK_EVERY {
             if self.acked > 0 {
                 reply::ack(&mut self.door.out, self.acked);
             }
@@ -536,9 +597,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             rejects.for_each(|r| reply::reject(out, r.seq, r.reason.as_str()));
         }
         if finished.highest_seq > self.acked {
-            self.acked = finished.highest_seq;
-            self.said_at = Clock.monotonic();
-            reply::ack(out, self.acked);
+            self.unacked.push_back(finished.highest_seq);
         }
     }
 

@@ -86,7 +86,7 @@ impl Datagrams {
                 }
                 _ = upkeep.tick() => {
                     if let Some(n) = drops.as_ref().and_then(Drops::read) {
-                        intake.feed.counters.dropped.absolute(n);
+                        intake.feed.counters.dropped_by_kernel.absolute(n);
                     }
                 }
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -150,7 +150,10 @@ impl Intake {
         datagram: &mut [u8],
     ) -> bool {
         self.block.clear();
-        let mut n_bytes = 0u64;
+        let (mut n_bytes, mut n_lost) = (0u64, 0u64);
+        // Nobody sends a datagram again. One that waited in the kernel's buffer would only push out others, uncounted
+        // by reason.
+        let has_room = self.feed.durable.has_room();
         let mut may_be_more = true;
         for _ in 0..DATAGRAMS_AT_ONCE_MAX {
             // An error of a datagram that somebody could not be sent is none of ours.
@@ -159,6 +162,10 @@ impl Intake {
                 break;
             };
             n_bytes += len as u64;
+            if !has_room {
+                n_lost += 1;
+                continue;
+            }
             let wrapped = match datagram.get(..len) {
                 Some(bytes) if len <= DATAGRAM_BYTES_MAX => {
                     let datagram = Datagram { bytes, source: peer };
@@ -174,6 +181,7 @@ impl Intake {
             }
         }
         self.feed.counters.bytes.increment(n_bytes);
+        self.feed.counters.dropped_no_room.increment(n_lost);
         if !self.block.is_empty() {
             self.submit();
         }
@@ -222,7 +230,7 @@ pub async fn settle(feed: Arc<Feed>, mut stop: watch::Receiver<bool>) {
         // As far as all messages have come, also of streams that tell of last month.
         let arrival = feed.clocks.reached(Clock.now(), feed.delay_ms);
         let (done, _finished) = oneshot::channel();
-        let clock = Arc::new(feed.clocks.open(feed.delay_ms));
+        let clock = Arc::new(feed.clocks.aside(feed.delay_ms));
         Box::new(Job {
             feed: Arc::clone(&feed),
             decoders: Arc::clone(&decoders),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::clocks::{Clocks, FeedClock};
+use super::durable::Durable;
 use super::greeting::Token;
 use super::judges::{Judges, Turn};
 use super::listener::Close;
@@ -15,7 +16,7 @@ use super::reply::{Mode, Overdue};
 use super::sequence::{self, Account, Ledger};
 use crate::clock::{Clock, Timestamp};
 use crate::engine::{Engine, Judged, LaneOptions, Ticket};
-use crate::event::{Batch, Kind, Names, Reject, Rejected};
+use crate::event::{Batch, GatewayId, Kind, Names, Reject, Rejected, Source};
 use crate::ingest::{Counts, Decoder, FeedContext, Format};
 use crate::metrics::{FeedMetrics, Metrics};
 use crate::policy::Policy;
@@ -42,6 +43,9 @@ pub struct Feed {
     pub metrics: Arc<Metrics>,
     pub counters: Arc<FeedMetrics>,
     pub ledger: Arc<Ledger>,
+    /// Its place in the settings, as the journal names it.
+    pub number: u16,
+    pub durable: Durable,
     pub clocks: Arc<Clocks>,
     pub sample: Sample,
     pub problems: Sample,
@@ -183,7 +187,7 @@ pub(super) struct Job {
     pub feed: Arc<Feed>,
     pub decoders: Arc<Decoders>,
     pub clock: Arc<FeedClock>,
-    pub account: Option<Arc<Account>>,
+    pub account: Option<(GatewayId, Arc<Account>)>,
     pub mode: Mode,
     /// Its place in the connection's order: for the check of its `seq`, and for the engine.
     pub turn: Option<Turn>,
@@ -262,14 +266,16 @@ impl Job {
     /// Checks `seq`. In the order of the connection's blocks, see [`Turn`].
     pub(super) fn admit(&mut self) {
         self.highest_seq = if self.mode == Mode::None { 0 } else { sequence::highest(&self.batch) };
-        if let (Mode::Ack, Some(account)) = (self.mode, &self.account) {
+        if let (Mode::Ack, Some((_, account))) = (self.mode, &self.account) {
             self.feed.counters.duplicates.increment(account.admit(&mut self.batch));
         }
     }
 
     /// Hands the events to the engine, and does whatever of its work is ready.
     pub(super) fn submit(self: Box<Self>) {
-        let Job { feed, clock, account, ticket, batch, read_at, arrival, highest_seq, done, .. } = *self;
+        let Job { feed, clock, account, ticket, mut batch, read_at, arrival, highest_seq, done, .. } = *self;
+        let gateway = account.as_ref().map_or(GatewayId(0), |(gateway, _)| *gateway);
+        batch.source = Source { arrival, feed: feed.number, gateway, highest_seq };
         let note = move |judged: Judged| {
             let n_events = judged.batch.events.len() as u64;
             let took = Clock.monotonic().saturating_duration_since(read_at);
@@ -277,8 +283,8 @@ impl Job {
             if let Some(newest) = clock.applied(&judged.batch, arrival) {
                 feed.counters.lag_s.set((arrival.0 - newest.0).max(0) as f64 / 1000.0);
             }
-            if let Some(account) = account {
-                account.applied(highest_seq);
+            if let (Some((_, account)), true) = (account, feed.durable.is_off()) {
+                account.keep(highest_seq);
             }
             // A connection that has gone wants no reply.
             drop(done.send(Finished { judged, highest_seq }));

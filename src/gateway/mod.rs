@@ -5,6 +5,7 @@
 
 pub mod clocks;
 pub mod datagrams;
+pub mod durable;
 pub mod greeting;
 pub mod judges;
 pub mod listener;

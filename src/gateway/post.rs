@@ -1,6 +1,6 @@
 //! A feed's door for records that are posted over HTTP: who may, how many at once, and one record's way to the engine.
 //!
-//! A post is answered when the engine has applied its event, as an `ack` is: the gateway then may forget it. It never
+//! A post is answered when its event is in the journal, as an `ack` is: the gateway then may forget it. It never
 //! looks at HTTP itself; the portal does.
 
 use std::fmt;
@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::time::timeout;
 
 use super::clocks::FeedClock;
 use super::feed::{Decoders, Feed, Job};
 use super::listener::Close;
 use super::reply::Mode;
 use crate::clock::Clock;
-use crate::engine::Lane;
+use crate::engine::{Judged, Lane};
 use crate::event::{Batch, Flags, GatewayId, Text};
 use crate::ingest::Decoder;
 use crate::ingest::json_cdr::{self, Leg, leg_of_query};
@@ -68,6 +69,8 @@ pub enum Refusal {
     Busy,
     /// The body is not one record that gives an event, for this reason.
     Bad(&'static str),
+    /// What was posted cannot be stored.
+    Full,
     /// The engine did not give it back: it must have panicked.
     Lost,
 }
@@ -103,6 +106,9 @@ impl Door {
             self.feed.closed(Close::TooManyNames, origin.peer);
             return Err(Refusal::Unauthorised);
         };
+        if !self.feed.durable.has_room() {
+            return Err(Refusal::Full);
+        }
         match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => Ok(Guest { gateway, _permit: permit }),
             Err(_) => {
@@ -132,7 +138,7 @@ impl Door {
         Ok(gateway.to_owned())
     }
 
-    /// Hands the record of a body to the engine; returns when it is applied. What the address says of its leg, in `query`,
+    /// Hands the record of a body to the engine; returns when it is in the journal. What the address says of its leg, in `query`,
     /// goes before what the record says.
     pub async fn post(&self, guest: Guest, body: Vec<u8>, query: &str) -> Result<(), Refusal> {
         let read_at = Clock.monotonic();
@@ -168,7 +174,13 @@ impl Door {
         // Also of a record that gives no event: the lane's order needs every ticket.
         job.submit();
         verdict.map_err(Refusal::Bad)?;
-        finished.await.map(drop).map_err(|_| Refusal::Lost)
+        let Judged { record, is_outside, .. } = finished.await.map_err(|_| Refusal::Lost)?.judged;
+        if is_outside {
+            return Err(Refusal::Full);
+        }
+        // It is posted again, and known again, if it is not answered.
+        let mut durable = self.feed.durable.clone();
+        timeout(self.body_timeout, durable.reached(record)).await.map_err(|_| Refusal::Full)
     }
 }
 

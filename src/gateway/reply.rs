@@ -10,7 +10,7 @@ use crate::policy::Action;
 pub(super) enum Mode {
     #[default]
     None,
-    /// `{"ack":N}` when events are applied.
+    /// `{"ack":N}` when events are in the journal.
     Ack,
     /// One line an event, and acknowledgements between.
     Verdict,
@@ -27,9 +27,9 @@ impl Mode {
     }
 }
 
-/// Until there is a journal, what is acknowledged is applied but not durable, and the welcome says so.
-pub(super) fn welcome(out: &mut Vec<u8>, gateway: &str, last_seq: u64) {
-    line(out, &json!({ "welcome": { "gateway": gateway, "last_seq": last_seq, "durable": false } }).to_string());
+/// `durable`: what will be acknowledged survives a loss of power.
+pub(super) fn welcome(out: &mut Vec<u8>, gateway: &str, last_seq: u64, durable: bool) {
+    line(out, &json!({ "welcome": { "gateway": gateway, "last_seq": last_seq, "durable": durable } }).to_string());
 }
 
 pub(super) fn ack(out: &mut Vec<u8>, seq: u64) {
@@ -131,9 +131,9 @@ mod tests {
 
     #[test]
     fn replies_are_the_lines_of_the_spec() {
-        let welcome = text(|out| welcome(out, "sbc \"east\"", 7));
+        let welcome = text(|out| welcome(out, "sbc \"east\"", 7, true));
         let value: serde_json::Value = serde_json::from_str(&welcome).expect("valid JSON");
-        assert_eq!(value, json!({ "welcome": { "gateway": "sbc \"east\"", "last_seq": 7, "durable": false } }));
+        assert_eq!(value, json!({ "welcome": { "gateway": "sbc \"east\"", "last_seq": 7, "durable": true } }));
         assert_eq!(text(|out| ack(out, 12)), "{\"ack\":12}\n");
         assert_eq!(text(|out| reject(out, 3, "no_time")), "{\"reject\":{\"seq\":3,\"reason\":\"no_time\"}}\n");
         assert_eq!(text(|out| reject(out, 0, "malformed")), "{\"reject\":{\"seq\":null,\"reason\":\"malformed\"}}\n");

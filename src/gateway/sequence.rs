@@ -18,13 +18,26 @@ pub struct Ledger {
 pub(super) struct Account {
     /// Highest `seq` handed to the engine.
     accepted: Mutex<u64>,
-    /// Highest `seq` the engine has applied.
-    applied: AtomicU64,
+    /// Highest `seq` that the journal holds or, without one, that the engine has applied.
+    kept: AtomicU64,
 }
 
 impl Ledger {
     pub(super) fn account(&self, gateway: GatewayId) -> Arc<Account> {
         Arc::clone(&self.gateways.entry(gateway).or_default())
+    }
+
+    /// The journal holds everything of a gateway up to this `seq`.
+    pub fn keep(&self, gateway: GatewayId, seq: u64) {
+        self.account(gateway).keep(seq);
+    }
+
+    /// What the journal held when the service started.
+    pub fn restore(&self, gateway: GatewayId, seq: u64) {
+        let account = self.account(gateway);
+        account.keep(seq);
+        let mut accepted = account.accepted.lock().unwrap_or_else(|e| e.into_inner());
+        *accepted = seq.max(*accepted);
     }
 }
 
@@ -57,12 +70,12 @@ impl Account {
         (n_before - batch.events.len()) as u64
     }
 
-    pub(super) fn applied(&self, seq: u64) {
-        self.applied.fetch_max(seq, Ordering::Relaxed);
+    pub(super) fn keep(&self, seq: u64) {
+        self.kept.fetch_max(seq, Ordering::Relaxed);
     }
 
-    pub(super) fn last_applied(&self) -> u64 {
-        self.applied.load(Ordering::Relaxed)
+    pub(super) fn last_kept(&self) -> u64 {
+        self.kept.load(Ordering::Relaxed)
     }
 }
 

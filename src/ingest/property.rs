@@ -157,6 +157,11 @@ pub fn calls_hold(bytes: &[u8]) {
     assert_eq!(said(&batches(&Format::Hep, &stream, &reads)), said(&batches(&Format::Hep, &stream, &[])));
 }
 
+/// Arbitrary bytes as what was kept of a call table: it is refused, or the table holds what a table must.
+pub fn call_parts_hold(bytes: &[u8]) {
+    super::calls::recovery_property::whatever_was_kept_makes_a_table(bytes);
+}
+
 /// Arbitrary bytes as captures.
 pub fn captures_hold(bytes: &[u8]) {
     super::capture::property::what_comes_out_is_hep(bytes);

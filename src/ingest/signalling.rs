@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::calls::{CallTable, Sight, Told};
+use super::calls::{CallTable, Changes, Sight, Told};
 use super::framing::{FirstMessage, first_message};
 use super::hep::{self, Packet, Payload};
 use super::origin::{Attribution, keep};
@@ -86,6 +86,8 @@ pub(crate) struct Reader {
     carrier: Carrier,
     inflated: Vec<u8>,
     clock: StreamClock,
+    /// Of one block; kept for its memory.
+    changes: Changes,
 }
 
 /// The time of a stream, by its messages alone: what is over by it does not depend on how the stream was cut.
@@ -107,6 +109,7 @@ struct Target<'a> {
     out: &'a mut Batch,
     arrival: Option<Timestamp>,
     clock: StreamClock,
+    changes: Changes,
 }
 
 /// One message and what is known of its way.
@@ -123,7 +126,8 @@ struct Seen<'a> {
 
 impl Reader {
     pub(crate) fn new(carrier: Carrier) -> Reader {
-        Reader { carrier, inflated: Vec::new(), clock: StreamClock { newest: Timestamp::MIN, settled: Timestamp::MIN } }
+        let clock = StreamClock { newest: Timestamp::MIN, settled: Timestamp::MIN };
+        Reader { carrier, inflated: Vec::new(), clock, changes: Changes::default() }
     }
 
     pub(crate) fn decode(
@@ -135,7 +139,7 @@ impl Reader {
         out: &mut Batch,
     ) {
         let table = Arc::clone(&attribution.context().calls);
-        let mut target = Target { table: &table, attribution, counts, out, arrival, clock: self.clock };
+        let mut target = self.target(&table, attribution, counts, out, arrival);
         let mut rest = block;
         while !rest.is_empty() {
             let (skip, len) = match self.carrier {
@@ -160,7 +164,7 @@ impl Reader {
                 target.reject(reason);
             }
         }
-        self.clock = target.clock;
+        (self.clock, self.changes) = target.close();
     }
 
     /// What is over by now; with `None`, what was over when the input ended.
@@ -172,8 +176,22 @@ impl Reader {
         out: &mut Batch,
     ) {
         let table = Arc::clone(&attribution.context().calls);
-        Target { table: &table, attribution, counts, out, arrival: None, clock: self.clock }
-            .settle(now.unwrap_or(Timestamp(i64::MAX)));
+        let mut target = self.target(&table, attribution, counts, out, None);
+        target.settle(now.unwrap_or(Timestamp(i64::MAX)));
+        (_, self.changes) = target.close();
+    }
+
+    fn target<'a>(
+        &mut self,
+        table: &'a CallTable,
+        attribution: &'a mut Attribution,
+        counts: &'a mut Counts,
+        out: &'a mut Batch,
+        arrival: Option<Timestamp>,
+    ) -> Target<'a> {
+        let mut changes = std::mem::take(&mut self.changes);
+        table.begin_block(&mut changes);
+        Target { table, attribution, counts, out, arrival, clock: self.clock, changes }
     }
 
     /// `Err(None)`: nothing to be told or counted.
@@ -227,6 +245,12 @@ impl<'a> Seen<'a> {
 }
 
 impl Target<'_> {
+    /// The block is over: says what it has changed.
+    fn close(mut self) -> (StreamClock, Changes) {
+        self.table.write_annex(&mut self.changes, &mut self.out.annex);
+        (self.clock, self.changes)
+    }
+
     fn reject(&mut self, reason: Reject) {
         self.out.rejects.push(Rejected { before: self.out.events.len() as u32, seq: 0, reason });
     }
@@ -255,7 +279,11 @@ impl Target<'_> {
             message: &message,
         };
         let (table, mut problem) = (self.table, None);
-        table.see(&sight, |told| problem = self.tell(&told, seen.node_name, is_future).err().or(problem));
+        let mut changes = std::mem::take(&mut self.changes);
+        table.see(&sight, &mut changes, |told| {
+            problem = self.tell(&told, seen.node_name, is_future).err().or(problem);
+        });
+        self.changes = changes;
         problem.map_or(Ok(()), |reason| Err(Some(reason)))
     }
 
@@ -270,11 +298,13 @@ impl Target<'_> {
 
     fn settle(&mut self, now: Timestamp) {
         let table = self.table;
-        table.settle(now, |told| {
+        let mut changes = std::mem::take(&mut self.changes);
+        table.settle(now, &mut changes, |told| {
             if let Err(reason) = self.tell(&told, &[], false) {
                 self.reject(reason);
             }
         });
+        self.changes = changes;
     }
 
     fn tell(&mut self, told: &Told<'_>, node_name: &[u8], is_future: bool) -> Result<(), Reject> {

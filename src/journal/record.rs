@@ -26,6 +26,7 @@ pub struct Record {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are the large one")]
 pub enum Entry {
     /// Events as the engine took them, without duplicates and with the flags it set; their texts stand in `side`.
     Batch {

@@ -1,10 +1,12 @@
 //! Telling people and programs what the engine found.
 //!
 //! [`Notifier::take`] is what the engine calls with every judged batch: it renders and hands over, never waits, and
-//! never fails. Behind it each sink has a bounded queue (or book) and a task of its own, so a dead web server is a
-//! counter, not a delay. Rules in monitor mode are written and counted, but tell nobody.
+//! never fails. What was found is told when the journal has the events it was found in, so that after a crash nobody has
+//! heard of what never happened. Behind it each sink has a bounded queue (or book) and a task of its own, so a dead web
+//! server is a counter, not a delay. Rules in monitor mode are written and counted, but tell nobody.
 
 mod alertmanager;
+mod findings;
 mod http;
 mod lines;
 mod queue;
@@ -18,16 +20,17 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use alertmanager::{Alertmanager, Facts, Id};
+use findings::{Findings, Held};
 pub use http::{Endpoint, Secret};
 use lines::Lines;
 pub use lines::Output;
 use webhook::Webhook;
 
 use crate::clock::Clock;
-use crate::engine::{Judged, RuleRef, Violation, output};
-use crate::event::{CustomerId, Names};
+use crate::engine::{Judged, OpenEpisode, RuleRef, Violation, output};
+use crate::event::{CallEvent, CustomerId, Flags, Names};
 use crate::metrics::{Metrics, RuleMetrics};
-use crate::policy::{Action, Cause, Mode, Policy, Severity};
+use crate::policy::{Action, Cause, Mode, Policy, Reaction, Severity};
 
 /// Name of the Alertmanager channel in the metrics.
 pub const ALERTMANAGER_CHANNEL: &str = "alertmanager";
@@ -56,7 +59,7 @@ impl Settings {
 }
 
 /// Called with every judged batch beside the sinks: the demo looks on this way.
-pub type Observer = Box<dyn Fn(&Judged) + Send + Sync>;
+pub type Observer = Box<dyn Fn(&Judged, &Names) + Send + Sync>;
 
 /// Hands what the engine says to whoever listens. See the module.
 pub struct Notifier {
@@ -67,7 +70,8 @@ pub struct Notifier {
     alertmanagers: Vec<Arc<Alertmanager>>,
     webhooks: BTreeMap<String, Webhook>,
     observer: Option<Observer>,
-    /// Tells the ids of this run from those of others: when it started.
+    held: Held,
+    /// Tells the ids of this run from those of others, where no journal counts events: when it started.
     run: i64,
     tally: Mutex<Tally>,
 }
@@ -131,24 +135,61 @@ impl Notifier {
         }
         let (run, tally) = (Clock.now().0, Mutex::default());
         Ok((
-            Notifier { policy, names, metrics, lines, alertmanagers, webhooks, observer, run, tally },
+            Notifier {
+                policy,
+                names,
+                metrics,
+                lines,
+                alertmanagers,
+                webhooks,
+                observer,
+                held: Held::default(),
+                run,
+                tally,
+            },
             Workers { tasks },
         ))
     }
 
     /// Takes note of a judged batch. The engine calls it for one batch at a time.
     pub fn take(&self, judged: &Judged) {
-        self.count(judged);
-        if !judged.violations.is_empty() {
-            self.tell(judged);
+        if !judged.is_recovered {
+            self.count(judged);
         }
-        for closed in &judged.closed {
-            let id = self.alert_id(closed.rule, closed.customer, &closed.key);
-            self.alertmanagers.iter().for_each(|a| a.resolve(&id));
-        }
+        self.hold(judged);
         if let Some(observer) = &self.observer {
-            observer(judged);
+            observer(judged, &self.names);
         }
+    }
+
+    fn hold(&self, judged: &Judged) {
+        if judged.violations.is_empty() && judged.closed.is_empty() {
+            return;
+        }
+        let findings = self.find(judged);
+        self.held.hold(judged.record, findings, Clock.monotonic());
+        self.tell_held();
+    }
+
+    /// These went on across a restart: whoever keeps alerts alive is told of them anew. No line is written.
+    pub fn open(&self, episodes: Vec<OpenEpisode>) {
+        for OpenEpisode { rule, level, since, customer, key } in episodes {
+            let violation =
+                Violation { event: 0, rule, level, time: since, value: f64::NAN, late: false, customer, key };
+            if self.wants_alert(&violation).is_some_and(|reaction| reaction.is_none_or(|r| r.alert)) {
+                self.alert(&violation);
+            }
+        }
+    }
+
+    /// The journal has all records up to this one.
+    pub fn committed(&self, record: u64) {
+        self.held.committed(record);
+        self.tell_held();
+    }
+
+    fn tell_held(&self) {
+        self.held.tell(Clock.monotonic(), |findings| self.tell(findings));
     }
 
     fn count(&self, judged: &Judged) {
@@ -196,41 +237,65 @@ impl Notifier {
         }
     }
 
-    fn tell(&self, judged: &Judged) {
-        let mut piece = Vec::with_capacity(judged.violations.len() * 384);
+    fn find(&self, judged: &Judged) -> Findings {
+        let mut findings = Findings::default();
+        let positions = (judged.position > 0).then(|| Positions::new(judged));
         for violation in &judged.violations {
             if let Some(metrics) = self.rule_metrics(violation.rule) {
                 metrics.violation(violation.level as usize);
             }
-            let from = piece.len();
             let (sequence, event) = (judged.sequence, violation.event);
             let (rule, level) = (output::rule_id(&self.policy, violation.rule), violation.level.as_str());
-            let id = format!("{:x}-{sequence}.{event}/{rule}/{level}", self.run);
-            output::violation_line(&mut piece, judged, violation, &self.policy, &self.names, Some(&id));
-            piece.push(b'\n');
-            let line = piece.get(from..).unwrap_or_default();
-            self.tell_one(violation, line);
+            let id = match &positions {
+                Some(positions) => format!("{}/{rule}/{level}", positions.of(violation.event)),
+                None => format!("{:x}-{sequence}.{event}/{rule}/{level}", self.run),
+            };
+            let lines = &mut findings.lines;
+            output::violation_line(lines, judged, violation, &self.policy, &self.names, Some(&id));
+            lines.push(b'\n');
+            findings.line_ends.push(lines.len());
         }
-        if let Some(lines) = &self.lines {
-            lines.push(piece, judged.violations.len() as u64);
+        findings.violations = judged.violations.clone();
+        findings.closed = judged.closed.clone();
+        findings
+    }
+
+    fn tell(&self, findings: Findings) {
+        let mut from = 0;
+        for (violation, end) in findings.violations.iter().zip(&findings.line_ends) {
+            self.tell_one(violation, findings.lines.get(from..*end).unwrap_or_default());
+            from = *end;
+        }
+        for closed in &findings.closed {
+            let id = self.alert_id(closed.rule, closed.customer, &closed.key);
+            self.alertmanagers.iter().for_each(|a| a.resolve(&id));
+        }
+        if let (Some(lines), false) = (&self.lines, findings.lines.is_empty()) {
+            lines.push(findings.lines, findings.violations.len() as u64);
+        }
+    }
+
+    /// What the rule says is to be done; `None` where it is only watched. A firewall rule says nothing of it.
+    fn wants_alert(&self, violation: &Violation) -> Option<Option<&Reaction>> {
+        match violation.rule {
+            RuleRef::Threshold(rule) => {
+                let rule = self.policy.thresholds.get(usize::from(rule))?;
+                let reaction = match violation.level {
+                    Severity::Warning => &rule.on_warning,
+                    Severity::Critical => &rule.on_critical,
+                };
+                (rule.mode == Mode::Enforce).then_some(Some(reaction))
+            }
+            RuleRef::Firewall(rule) => {
+                let rule = self.policy.firewall.get(usize::from(rule))?;
+                (rule.mode == Mode::Enforce).then_some(None)
+            }
+            RuleRef::Default | RuleRef::Emergency => None,
         }
     }
 
     fn tell_one(&self, violation: &Violation, line: &[u8]) {
-        let reaction = match violation.rule {
-            RuleRef::Threshold(rule) => match self.policy.thresholds.get(usize::from(rule)) {
-                Some(rule) if rule.mode == Mode::Enforce => Some(match violation.level {
-                    Severity::Warning => &rule.on_warning,
-                    Severity::Critical => &rule.on_critical,
-                }),
-                _ => return,
-            },
-            RuleRef::Firewall(rule) => match self.policy.firewall.get(usize::from(rule)) {
-                Some(rule) if rule.mode == Mode::Enforce => None,
-                _ => return,
-            },
-            RuleRef::Default | RuleRef::Emergency => return,
-        };
+        let Some(reaction) = self.wants_alert(violation) else { return };
         if reaction.is_none_or(|r| r.alert) && !self.alertmanagers.is_empty() {
             self.alert(violation);
         }
@@ -288,8 +353,10 @@ impl Notifier {
         facts
     }
 
-    /// Sets the age of the oldest undelivered message; called now and then.
+    /// Tells what has waited for the journal for too long, and sets the age of the oldest undelivered message; called now
+    /// and then.
     pub fn measure(&self) {
+        self.tell_held();
         let lines = self.lines.iter().filter_map(|l| l.queue.oldest());
         let alerts = self.alertmanagers.iter().filter_map(|a| a.oldest());
         let webhooks = self.webhooks.values().filter_map(|w| w.queue.oldest());
@@ -304,6 +371,8 @@ impl Notifier {
 
     /// No batch will come any more.
     pub fn close(&self) {
+        self.held.committed(u64::MAX);
+        self.tell_held();
         self.lines.iter().for_each(|l| l.queue.close());
         self.alertmanagers.iter().for_each(|a| a.close());
         self.webhooks.values().for_each(|w| w.queue.close());
@@ -322,6 +391,26 @@ impl Workers {
             }
         }
         all
+    }
+}
+
+/// The positions of a batch's events in the journal, which counts no duplicates.
+struct Positions<'a> {
+    events: &'a [CallEvent],
+    has_duplicates: bool,
+    first: u64,
+}
+
+impl Positions<'_> {
+    fn new(judged: &Judged) -> Positions<'_> {
+        Positions { events: &judged.batch.events, has_duplicates: judged.duplicates > 0, first: judged.position }
+    }
+
+    fn of(&self, event: u32) -> u64 {
+        let before = self.events.get(..event as usize).unwrap_or_default();
+        let is_duplicate = |event: &&CallEvent| event.flags.has(Flags::DUPLICATE);
+        let duplicates = if self.has_duplicates { before.iter().filter(is_duplicate).count() as u64 } else { 0 };
+        self.first + u64::from(event) - duplicates
     }
 }
 

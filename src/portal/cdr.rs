@@ -113,6 +113,11 @@ fn refused(refusal: Refusal) -> Response {
             closing(response)
         }
         Refusal::Bad(reason) => told(StatusCode::BAD_REQUEST, reason),
+        Refusal::Full => {
+            let mut response = told(StatusCode::SERVICE_UNAVAILABLE, "it cannot be stored now: come again");
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            closing(response)
+        }
         Refusal::Lost => told(StatusCode::SERVICE_UNAVAILABLE, "not applied: come again"),
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::{Head, Meter, Reading, Slab, Width, full, low};
+use super::{Head, Meter, Reading, Slab, Width, full, low, put_row, take_row};
+use crate::codec::{Malformed, Put, Take, require};
 
 /// Up to three timestamps in the slot itself, more in the pool.
 ///
@@ -184,5 +185,36 @@ impl Meter for Count {
             copy.rest[0] = other.add(ring);
         }
         copy
+    }
+
+    fn put(&self, pool: &Self::Pool, out: &mut Put<'_>) {
+        self.head.put(out);
+        match self.spilled() {
+            None => self.rest.iter().take((self.head.own() as usize).saturating_sub(1)).for_each(|at| out.u32(*at)),
+            Some(id) => {
+                let ring = pool.get(id);
+                put_row(out, ring.len(), ring.capacity());
+                ring.iter().for_each(|at| out.u32(*at));
+            }
+        }
+    }
+
+    fn take(from: &mut Take<'_>, pool: &mut Self::Pool, _width: &Width, room: usize) -> Result<Count, Malformed> {
+        let mut count = Count { head: Head::take(from, SPILLED)?, rest: [0; 2] };
+        if count.head.own() != SPILLED {
+            for at in count.rest.iter_mut().take((count.head.own() as usize).saturating_sub(1)) {
+                *at = from.u32()?;
+            }
+            return Ok(count);
+        }
+        let (n, capacity) = take_row(from, 4, 4, room)?;
+        require(n > 0)?;
+        let mut ring = VecDeque::with_capacity(capacity);
+        for _ in 0..n {
+            ring.push_back(from.u32()?);
+        }
+        pool.bytes += ring_bytes(ring.capacity());
+        count.rest[0] = pool.add(ring);
+        Ok(count)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::seen::Seen;
 use super::{Head, Meter, NOTHING, Reading, Slab, Width, full, low};
+use crate::codec::{Malformed, Put, Take, require};
 
 /// One value in the slot itself, more in the pool.
 #[derive(Clone, Copy, Debug)]
@@ -181,5 +182,32 @@ impl Meter for Distinct {
             copy.at = other.add(seen);
         }
         copy
+    }
+
+    fn put(&self, pool: &Self::Pool, out: &mut Put<'_>) {
+        self.head.put(out);
+        match self.head.own() {
+            ONE => {
+                out.u64(self.value);
+                out.u32(self.at);
+            }
+            SPILLED => pool.get(self.at).put(out),
+            _ => {}
+        }
+    }
+
+    fn take(from: &mut Take<'_>, pool: &mut Self::Pool, _width: &Width, room: usize) -> Result<Distinct, Malformed> {
+        let mut distinct = Distinct { head: Head::take(from, SPILLED)?, value: 0, at: 0 };
+        match distinct.head.own() {
+            ONE => (distinct.value, distinct.at) = (from.u64()?, from.u32()?),
+            SPILLED => {
+                let seen = Seen::take(from, room)?;
+                require(seen.len() > 0)?;
+                pool.bytes += seen_bytes(&seen);
+                distinct.at = pool.add(seen);
+            }
+            _ => {}
+        }
+        Ok(distinct)
     }
 }

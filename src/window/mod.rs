@@ -23,6 +23,8 @@ pub(crate) use ratio::Ratio;
 pub(crate) use run::Run;
 pub(crate) use sum::Sum;
 
+use crate::codec::{Malformed, Put, Take, require};
+
 /// What the meters of one rule have in common: its window, and how much is worth keeping.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Width {
@@ -95,6 +97,31 @@ pub(crate) trait Meter: Sized + std::fmt::Debug {
     fn shrink(&mut self, pool: &mut Self::Pool);
     /// A copy that lives in another pool.
     fn copy(&self, pool: &Self::Pool, other: &mut Self::Pool) -> Self;
+    /// Writes all that decides what it will do, for [`Meter::take`].
+    fn put(&self, pool: &Self::Pool, out: &mut Put<'_>);
+    /// Reads what [`Meter::put`] wrote, perhaps damaged. `room`: bytes that rows may reserve beyond their items.
+    fn take(from: &mut Take<'_>, pool: &mut Self::Pool, width: &Width, room: usize) -> Result<Self, Malformed>;
+}
+
+/// Writes how many items a row has, and how many it has room for: that decides when it grows, and so what the pool
+/// tells that it holds.
+fn put_row(out: &mut Put<'_>, n: usize, capacity: usize) {
+    out.len(capacity);
+    out.len(n);
+}
+
+/// What [`put_row`] wrote: items, each of `written` bytes, and the capacity of their row. More than there is `room`
+/// for, items held in `held` bytes, is not reserved.
+fn take_row(from: &mut Take<'_>, written: usize, held: usize, room: usize) -> Result<(usize, usize), Malformed> {
+    let capacity = from.u32()? as usize;
+    let n = from.len(written)?;
+    let fits = capacity.checked_mul(held).is_some_and(|bytes| bytes <= room);
+    Ok((n, if fits { capacity.max(n) } else { n }))
+}
+
+/// Width of a pane, where there are some.
+fn pane_ms(window_ms: i64) -> i64 {
+    (window_ms / 256).max(1)
 }
 
 /// See [`Meter::Pool`].
@@ -136,6 +163,17 @@ impl Head {
 
     pub(crate) fn new(clock: i64) -> Head {
         Head(clock.clamp(Self::CLOCK_MIN, Self::CLOCK_MAX) as u64 & (Self::OPEN - 1))
+    }
+
+    fn put(self, out: &mut Put<'_>) {
+        out.u64(self.0);
+    }
+
+    /// `own_max`: largest value of the meter's own bits.
+    fn take(from: &mut Take<'_>, own_max: u32) -> Result<Head, Malformed> {
+        let head = Head(from.u64()?);
+        require(head.own() <= own_max && (head.is_open() || !head.is_critical()))?;
+        Ok(head)
     }
 
     pub(crate) fn clock(self) -> i64 {

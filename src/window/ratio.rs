@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::{Head, Heap, Meter, NOTHING, Reading, Width, full, low};
+use super::{Head, Heap, Meter, NOTHING, Reading, Width, full, low, pane_ms, put_row, take_row};
+use crate::codec::{Malformed, Put, Take, require};
 use crate::limits::EXACT_ITEMS_MAX;
 
 /// The window of one key; boxed, as no rule of this kind is worth its levels below a handful of events.
@@ -57,7 +58,7 @@ impl State {
     }
 
     fn into_panes(self, clock: i64, window_ms: i64) -> State {
-        let mut panes = State { pane_ms: (window_ms / 256).max(1), ..State::default() };
+        let mut panes = State { pane_ms: pane_ms(window_ms), ..State::default() };
         for item in self.items {
             panes.insert(clock, full(clock, item.at), item);
         }
@@ -148,6 +149,41 @@ impl Meter for Ratio {
         let copy = self.clone();
         other.bytes += copy.state.as_ref().map_or(0, |s| s.bytes());
         copy
+    }
+
+    fn put(&self, _pool: &Heap, out: &mut Put<'_>) {
+        self.head.put(out);
+        out.u8(u8::from(self.state.is_some()));
+        let Some(state) = &self.state else { return };
+        out.u8(u8::from(state.pane_ms > 0));
+        out.u64(state.total);
+        put_row(out, state.items.len(), state.items.capacity());
+        for item in &state.items {
+            out.u32(item.at);
+            out.u32(item.n);
+            out.u32(item.known);
+            out.u64(item.total);
+        }
+    }
+
+    fn take(from: &mut Take<'_>, pool: &mut Heap, width: &Width, room: usize) -> Result<Ratio, Malformed> {
+        let head = Head::take(from, 0)?;
+        if !from.bool()? {
+            return Ok(Ratio { head, state: None });
+        }
+        let pane_ms = if from.bool()? { pane_ms(width.window_ms) } else { 0 };
+        let total = from.u64()?;
+        let (n, capacity) = take_row(from, 20, size_of::<Item>(), room)?;
+        require(n > 0)?;
+        let mut state = State { items: VecDeque::with_capacity(capacity), pane_ms, total, n: 0, known: 0 };
+        for _ in 0..n {
+            let item = Item { at: from.u32()?, n: from.u32()?, known: from.u32()?, total: from.u64()? };
+            state.n += u64::from(item.n);
+            state.known += u64::from(item.known);
+            state.items.push_back(item);
+        }
+        pool.bytes += state.bytes();
+        Ok(Ratio { head, state: Some(Box::new(state)) })
     }
 }
 

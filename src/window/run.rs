@@ -1,6 +1,7 @@
 //! `run(field, step)`: the longest chain of neighbouring numbers, in whatever order they were dialled.
 
-use super::{Head, Heap, Meter, NOTHING, Reading, Width, full, low};
+use super::{Head, Heap, Meter, NOTHING, Reading, Width, full, low, put_row, take_row};
+use crate::codec::{Malformed, Put, Take, require};
 use crate::limits::RUN_NUMBERS_MAX;
 
 /// The distinct numbers of one key with their last-seen times, sorted by number.
@@ -103,5 +104,28 @@ impl Meter for Run {
         let copy = self.clone();
         other.bytes += copy.numbers.capacity() * size_of::<(u64, u32)>();
         copy
+    }
+
+    fn put(&self, _pool: &Heap, out: &mut Put<'_>) {
+        self.head.put(out);
+        put_row(out, self.numbers.len(), self.numbers.capacity());
+        for (number, at) in &self.numbers {
+            out.u64(*number);
+            out.u32(*at);
+        }
+    }
+
+    fn take(from: &mut Take<'_>, pool: &mut Heap, _width: &Width, room: usize) -> Result<Run, Malformed> {
+        let head = Head::take(from, 0)?;
+        let (n, capacity) = take_row(from, 12, size_of::<(u64, u32)>(), room)?;
+        let mut numbers: Vec<(u64, u32)> = Vec::with_capacity(capacity);
+        for _ in 0..n {
+            let item = (from.u64()?, from.u32()?);
+            // In order, or the chains that are looked for would be no chains.
+            require(numbers.last().is_none_or(|last| last.0 < item.0))?;
+            numbers.push(item);
+        }
+        pool.bytes += numbers.capacity() * size_of::<(u64, u32)>();
+        Ok(Run { head, numbers })
     }
 }

@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
+use super::{put_row, take_row};
+use crate::codec::{Malformed, Put, Take, require};
+
 /// Values with their last-seen times.
 ///
 /// Few values are scanned; many are hashed, with a queue in order of time in which an entry that was seen again
@@ -36,6 +39,8 @@ impl Entry {
 pub(crate) struct Many {
     last: HashMap<u64, u32>,
     order: VecDeque<Entry>,
+    /// The most values there were since room was last given back.
+    most: usize,
 }
 
 /// Values up to which a scan is cheaper than a hash.
@@ -145,6 +150,7 @@ impl Seen {
                 many.last.insert(e.value(), e.at);
                 many.order.push_back(e);
             }
+            many.most = many.last.len();
             *self = Seen::Many(Box::new(many));
         }
         if let Seen::Many(many) = self {
@@ -168,6 +174,7 @@ impl Seen {
                 many.order.retain(|e| last.get(&e.value()) == Some(&e.at));
                 many.order.shrink_to_fit();
                 many.last.shrink_to_fit();
+                many.most = many.last.len();
             }
         }
     }
@@ -185,11 +192,67 @@ impl Seen {
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {
             Seen::Few(items, _) => items.capacity() * size_of::<Entry>(),
+            Seen::Many(many) => size_of::<Many>() + map_bytes(many.most) + many.order.capacity() * size_of::<Entry>(),
+        }
+    }
+
+    pub(crate) fn put(&self, out: &mut Put<'_>) {
+        match self {
+            Seen::Few(items, bound) => {
+                out.u8(0);
+                out.u32(*bound);
+                put_row(out, items.len(), items.capacity());
+                for e in items {
+                    out.u32(e.at);
+                    out.u64(e.value());
+                }
+            }
             Seen::Many(many) => {
-                size_of::<Many>() + many.last.allocation_size() + many.order.capacity() * size_of::<Entry>()
+                out.u8(1);
+                out.len(many.most);
+                put_row(out, many.order.len(), many.order.capacity());
+                for e in &many.order {
+                    out.u8(u8::from(many.is_current(e)));
+                    out.u32(e.at);
+                    out.u64(e.value());
+                }
             }
         }
     }
+
+    /// See [`super::Meter::take`].
+    pub(crate) fn take(from: &mut Take<'_>, room: usize) -> Result<Seen, Malformed> {
+        if !from.bool()? {
+            let bound = from.u32()?;
+            let (n, capacity) = take_row(from, 12, size_of::<Entry>(), room)?;
+            require(n <= FEW)?;
+            let mut items = Vec::with_capacity(capacity);
+            for _ in 0..n {
+                let at = from.u32()?;
+                items.push(Entry::new(from.u64()?, at));
+            }
+            return Ok(Seen::Few(items, bound));
+        }
+        let most = from.u32()? as usize;
+        let (n, capacity) = take_row(from, 13, size_of::<Entry>(), room)?;
+        let mut many = Many { order: VecDeque::with_capacity(capacity), ..Many::default() };
+        for _ in 0..n {
+            let (is_current, at, value) = (from.bool()?, from.u32()?, from.u64()?);
+            many.order.push_back(Entry::new(value, at));
+            if is_current {
+                many.last.insert(value, at);
+            }
+        }
+        require(many.last.len() <= most)?;
+        many.most = most;
+        Ok(Seen::Many(Box::new(many)))
+    }
+}
+
+/// What a map of so many values holds at the least. Told from their number, since what it really holds depends on how
+/// its own, random hash spread them, and bytes decide which keys are kept.
+fn map_bytes(n: usize) -> usize {
+    (n * 8 / 7 + 1).next_power_of_two() * (size_of::<(u64, u32)>() + 1)
 }
 
 impl Many {
@@ -203,6 +266,7 @@ impl Many {
             Some(last) => *last = at,
             None => {
                 self.last.insert(value, at);
+                self.most = self.most.max(self.last.len());
             }
         }
         let place = super::place(&self.order, -i64::from(age(clock, at)), |e| -i64::from(age(clock, e.at)));

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::{Head, Meter, NOTHING, Reading, Slab, Width, full, low};
+use super::{Head, Meter, NOTHING, Reading, Slab, Width, full, low, pane_ms, put_row, take_row};
+use crate::codec::{Malformed, Put, Take, require};
 use crate::limits::EXACT_ITEMS_MAX;
 
 /// One value in the slot itself, more in the pool.
@@ -54,7 +55,7 @@ impl Values {
     }
 
     fn into_panes(self, clock: i64, window_ms: i64) -> Values {
-        let mut panes = Values { items: VecDeque::new(), pane_ms: (window_ms / 256).max(1) };
+        let mut panes = Values { items: VecDeque::new(), pane_ms: pane_ms(window_ms) };
         for (at, value) in self.items {
             panes.insert(clock, full(clock, at), whole(value));
         }
@@ -192,6 +193,49 @@ impl Meter for Sum {
             copy.at = other.add(values);
         }
         copy
+    }
+
+    fn put(&self, pool: &Self::Pool, out: &mut Put<'_>) {
+        self.head.put(out);
+        match self.head.own() {
+            ONE => {
+                out.u64(self.total);
+                out.u32(self.at);
+            }
+            SPILLED => {
+                let values = pool.get(self.at);
+                out.u8(u8::from(values.pane_ms > 0));
+                put_row(out, values.items.len(), values.items.capacity());
+                for (at, value) in &values.items {
+                    out.u32(*at);
+                    out.u64(whole(*value));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn take(from: &mut Take<'_>, pool: &mut Self::Pool, width: &Width, room: usize) -> Result<Sum, Malformed> {
+        let mut sum = Sum { head: Head::take(from, SPILLED)?, total: 0, at: 0 };
+        match sum.head.own() {
+            ONE => (sum.total, sum.at) = (from.u64()?, from.u32()?),
+            SPILLED => {
+                let pane_ms = if from.bool()? { pane_ms(width.window_ms) } else { 0 };
+                let (n, capacity) = take_row(from, 12, size_of::<(u32, [u32; 2])>(), room)?;
+                require(n > 0)?;
+                let mut values = Values { items: VecDeque::with_capacity(capacity), pane_ms };
+                for _ in 0..n {
+                    let (at, value) = (from.u32()?, from.u64()?);
+                    // The total is that of the items, or taking them off would pass below 0.
+                    sum.total = sum.total.checked_add(value).ok_or(Malformed)?;
+                    values.items.push_back((at, halves(value)));
+                }
+                pool.bytes += values.bytes();
+                sum.at = pool.add(values);
+            }
+            _ => {}
+        }
+        Ok(sum)
     }
 }
 

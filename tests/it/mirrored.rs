@@ -15,7 +15,7 @@ type Seen = Arc<Mutex<Vec<(Kind, String, u32, bool)>>>;
 
 fn watch(seen: &Seen, before: impl Fn() + Send + Sync + 'static) -> Observer {
     let seen = Arc::clone(seen);
-    Box::new(move |judged| {
+    Box::new(move |judged, _names| {
         if judged.batch.events.is_empty() {
             return;
         }

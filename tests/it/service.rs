@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ringfence::config::{self, Config};
-use ringfence::event::Names;
 use ringfence::notify::Observer;
 use ringfence::policy::{LoadOptions, RuleSource, load};
 use ringfence::service::{self, Running, Setup};
@@ -116,7 +115,7 @@ impl Fixture {
 async fn start(config: Config, observer: Option<Observer>) -> anyhow::Result<Running> {
     let loaded = load(&RuleSource::memory([("ruleset.toml", RULES)]), LoadOptions::default());
     let policy = Arc::new(loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.problems)));
-    service::start(Setup { config, policy, names: Arc::new(Names::new()), observer }).await
+    service::start(Setup { config, policy, observer }).await
 }
 
 /// The other end.
@@ -472,7 +471,7 @@ fn a_verdict_that_misses_its_deadline_is_the_default_and_says_so() {
     let held = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&held);
     // A large block that takes long to hand out, in a thread of its own.
-    let hold_a_large_one = move |judged: &ringfence::engine::Judged| {
+    let hold_a_large_one = move |judged: &ringfence::engine::Judged, _: &ringfence::event::Names| {
         if judged.verdicts.len() > 250 && !seen.swap(true, Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(500));
         }

@@ -11,18 +11,19 @@ use crate::support::{project, ringfence};
 const IMPORTS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("clock", &[]),
+    ("codec", &[]),
     ("calendar", &["clock"]),
     ("event", &["limits", "clock"]),
     ("logging", &[]),
     ("metrics", &["clock", "limits"]),
     ("storage", &["limits"]),
-    ("journal", &["storage", "engine", "event", "clock", "limits"]),
-    ("store", &["limits", "clock"]),
+    ("journal", &["storage", "engine", "policy", "event", "clock", "limits"]),
+    ("store", &["limits", "clock", "storage"]),
     ("ingest", &["event", "clock", "limits", "metrics"]),
     ("policy", &["event", "calendar", "clock", "limits"]),
-    ("window", &["limits"]),
-    ("engine/shard", &["policy", "event", "window", "clock", "limits"]),
-    ("engine", &["policy", "event", "window", "clock", "limits", "metrics"]),
+    ("window", &["limits", "codec"]),
+    ("engine/shard", &["policy", "event", "window", "clock", "codec", "limits"]),
+    ("engine", &["policy", "event", "window", "clock", "codec", "limits", "metrics"]),
     // The conversation with a gateway: the one place where events that come in meet the verdicts that answer them.
     ("gateway", &["ingest", "engine", "policy", "event", "clock", "limits", "metrics"]),
     ("incident", &["policy", "calendar", "clock", "limits"]),
@@ -34,7 +35,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("report", &["archive", "incident", "case", "calendar", "clock"]),
     // Records may be posted: their feeds' doors are the gateways' side of it.
     ("portal", &["gateway", "engine", "incident", "case", "report", "metrics", "limits"]),
-    ("snapshot", &["storage", "ingest", "engine", "clock"]),
+    ("snapshot", &["storage", "limits"]),
     ("replay", &["ingest", "event", "policy", "engine", "incident", "archive", "clock", "limits"]),
 ];
 

@@ -54,7 +54,21 @@ impl Branches {
         self.more = None;
     }
 
-    fn all(&self) -> impl Iterator<Item = &Branch> {
+    /// Each with whether it failed. There is one at least.
+    pub(super) fn each(&self) -> impl Iterator<Item = (u32, bool)> + Clone {
+        self.all().map(|branch| (branch.hash, branch.failed))
+    }
+
+    /// Puts one back behind those that are there, as [`Branches::each`] told it.
+    pub(super) fn put_back(&mut self, (hash, failed): (u32, bool)) {
+        self.more.get_or_insert_default().push(Branch { hash, failed });
+    }
+
+    pub(super) fn of_first((hash, failed): (u32, bool)) -> Branches {
+        Branches { first: Branch { hash, failed }, more: None }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Branch> + Clone {
         std::iter::once(&self.first).chain(self.more.iter().flat_map(|more| more.iter()))
     }
 }

@@ -4,7 +4,11 @@
 //! call is judged on the hop nearest to the caller: there a proxy has one request and one final answer, wherever it
 //! searched for the callee.
 
+mod saved;
+
 use std::num::NonZeroU32;
+
+pub(super) use saved::Read;
 
 use super::branches::Branches;
 use super::packed::{Packed, Words};
@@ -41,6 +45,10 @@ pub(super) struct Call {
     code: u16,
     q850: u8,
     state: u8,
+    /// What it is held for is a proxy's next try, not one of the caller.
+    is_hunted: bool,
+    /// Its parties stand in an annex, or in a part that was saved. They change once or twice, and are most of it.
+    is_noted: bool,
     /// How often this Call-ID was used for a new call.
     uses: u16,
     /// The highest number that was given to a use of it.
@@ -84,6 +92,8 @@ impl Call {
             code: 0,
             q850: 0,
             state: if is_b_leg { B_LEG } else { 0 },
+            is_hunted: false,
+            is_noted: false,
             uses: 0,
             last_use: 0,
             parties: Packed::default(),
@@ -108,6 +118,11 @@ impl Call {
 
     pub(super) fn is_held(&self) -> bool {
         self.has(HELD)
+    }
+
+    /// Until when it is held. Nothing but the call itself says so: a queue of those that wait can be made of them.
+    pub(super) fn held_until(&self) -> i64 {
+        self.held_at.saturating_add(if self.is_hunted { SIP_HUNT_MS } else { SIP_RETRY_MS })
     }
 
     /// Refused everywhere, and yet neither told nor waiting.
@@ -149,14 +164,15 @@ impl Call {
         self.has(ATTEMPT) && !self.has(ANSWER | END)
     }
 
-    /// An INVITE without a tag in To. Says how long to wait for another one, if this one is known to have been refused.
+    /// An INVITE without a tag in To. Says whether to wait for another one: this one may be known to have been
+    /// refused.
     pub(super) fn invited(
         &mut self,
         sight: &Sight<'_>,
         is_b_leg: bool,
         words: &mut Words,
         tell: &mut impl FnMut(Told<'_>),
-    ) -> Option<i64> {
+    ) -> bool {
         let message = sight.message;
         if !self.has(ATTEMPT) {
             if self.is_idle() && !self.has(END) && self.ends < sight.time.0 {
@@ -176,7 +192,7 @@ impl Call {
             if is_redirected || is_other || is_again {
                 self.begin_again(sight, is_redirected, words, tell);
             }
-            return None;
+            return false;
         }
         if !self.has(ANSWER) {
             if message.cseq > self.cseq {
@@ -189,7 +205,7 @@ impl Call {
                 self.note_account(sight, words);
             }
         }
-        None
+        false
     }
 
     /// Takes in which try a message belongs to, on which hop and which branch: where it is a later try, the try counts,
@@ -209,7 +225,7 @@ impl Call {
         }
     }
 
-    fn begin(&mut self, sight: &Sight<'_>, words: &mut Words, tell: &mut impl FnMut(Told<'_>)) -> Option<i64> {
+    fn begin(&mut self, sight: &Sight<'_>, words: &mut Words, tell: &mut impl FnMut(Told<'_>)) -> bool {
         let parties = Parties::of_request(sight.message, sight.source);
         if self.has(HUNG_UP) && !self.has(ANSWER) {
             let tag = tag_hash(sight.message.from.tag);
@@ -226,7 +242,7 @@ impl Call {
             if self.has(HUNG_UP) && !self.has(END) {
                 self.end(Timestamp(self.held_at), HangupBy::Unknown, sight.message.call_id, words, tell);
             }
-            return None;
+            return false;
         }
         self.ends = self.at.saturating_add(SIP_SETUP_MS_MAX);
         self.follow(sight);
@@ -241,7 +257,9 @@ impl Call {
         let moved = |old: Option<Offset>| old.map(|old| Offset::new(at, before.saturating_add(i64::from(old.ms()))));
         (self.progress, self.answered) = (moved(self.progress), moved(self.answered));
         self.caller_tag = tag_hash(sight.message.from.tag);
-        self.parties = Packed::new(parties, sight.message.call_id, words);
+        // What was answered says its Call-ID from then on.
+        let call_id = if self.has(ANSWER) { &[] } else { sight.message.call_id };
+        self.keep(Packed::new(parties, call_id, words));
         self.state |= ATTEMPT;
     }
 
@@ -270,9 +288,14 @@ impl Call {
         let Some(username) = sight.message.username() else { return };
         let mut kept = self.parties.unpack(words).0.into_owned();
         if kept.account.is_empty() {
-            kept.account = String::from_utf8_lossy(username).into_owned().into_bytes().into();
-            self.parties = Packed::new(&kept, sight.message.call_id, words);
+            kept.account = super::parties::words(username).into_owned().into();
+            self.keep(Packed::new(&kept, sight.message.call_id, words));
         }
+    }
+
+    fn keep(&mut self, parties: Packed) {
+        self.parties = parties;
+        self.is_noted = false;
     }
 
     fn resume(&mut self) {
@@ -310,7 +333,7 @@ impl Call {
             // Its INVITE was not seen. The response went to whoever sent it.
             let message = sight.message;
             let parties = Parties { source: sight.destination, ..Parties::of_dialog(&message.from, &message.to) };
-            self.parties = Packed::new(&parties, &[], words);
+            self.keep(Packed::new(&parties, &[], words));
         }
         let (parties, _) = self.parties.unpack(words);
         self.tell(Kind::Answer, time, sight.message.call_id, parties, tell);
@@ -333,29 +356,29 @@ impl Call {
         }
     }
 
-    /// A final answer of 300 and above to the INVITE. Says how long to wait for another try, if it is to be waited for.
+    /// A final answer of 300 and above to the INVITE. Says whether to wait for another try.
     pub(super) fn refused(
         &mut self,
         code: u16,
         sight: &Sight<'_>,
         words: &mut Words,
         tell: &mut impl FnMut(Told<'_>),
-    ) -> Option<i64> {
+    ) -> bool {
         let hop = sight.hop();
         let is_later = sight.message.cseq > self.cseq;
         // What the callee asks for within the call, and is refused, is not the call.
         let is_other = is_later && tag_hash(sight.message.from.tag) != self.caller_tag;
         if self.has(ANSWER | END | HUNG_UP) || is_other {
-            return None;
+            return false;
         }
         // It carries the Vias of its request, which may not have been seen yet.
         self.follow(sight);
         if sight.message.cseq != self.cseq || hop.n_vias != self.n_vias {
-            return None;
+            return false;
         }
         let is_first = !self.branches.any_failed();
         if !self.branches.fail(hop.branch) {
-            return None;
+            return false;
         }
         // What was heard further from the caller is not what the caller hears.
         if is_first || counts_more(code, self.code) {
@@ -365,7 +388,7 @@ impl Call {
         if !self.has(ATTEMPT) {
             self.held_at = sight.time.0;
             self.ends = sight.time.0.saturating_add(CALL_LINGER_MS);
-            return None;
+            return false;
         }
         self.decide(sight.time, sight, words, tell)
     }
@@ -374,16 +397,16 @@ impl Call {
         self.branches.all_failed()
     }
 
-    /// Ends the call if all its branches were refused, unless another try may come; says how long to wait for it.
+    /// Ends the call if all its branches were refused, unless another try may come; says whether to wait for it.
     fn decide(
         &mut self,
         time: Timestamp,
         sight: &Sight<'_>,
         words: &mut Words,
         tell: &mut impl FnMut(Told<'_>),
-    ) -> Option<i64> {
+    ) -> bool {
         if !self.is_refused() {
-            return None;
+            return false;
         }
         let is_decided = self.has(CANCELLED) || matches!(self.code, 487 | 600..);
         let wait_ms = match self.code {
@@ -398,7 +421,7 @@ impl Call {
             return self.hold(time.0, wait_ms);
         }
         self.end(time, self.refused_by(), sight.message.call_id, words, tell);
-        None
+        false
     }
 
     fn refused_by(&self) -> HangupBy {
@@ -412,21 +435,23 @@ impl Call {
     }
 
     /// A CANCEL: over, unless an answer crosses it. One with another branch than the caller's INVITE is a proxy's, that
-    /// has an answer elsewhere or has waited enough.
-    pub(super) fn cancelled(&mut self, sight: &Sight<'_>) -> Option<i64> {
+    /// has an answer elsewhere or has waited enough. Says whether to wait.
+    pub(super) fn cancelled(&mut self, sight: &Sight<'_>) -> bool {
         let is_ours = sight.message.cseq == self.cseq && self.branches.has(sight.hop().branch);
         if !self.is_open() || !is_ours || self.has(CANCELLED) {
-            return None;
+            return false;
         }
         self.state |= CANCELLED;
         self.q850 = sight.message.reason.q850.unwrap_or(self.q850);
         self.hold(sight.time.0, SIP_RETRY_MS)
     }
 
-    fn hold(&mut self, now: i64, wait_ms: i64) -> Option<i64> {
+    /// Always true: it is to be waited for.
+    fn hold(&mut self, now: i64, wait_ms: i64) -> bool {
         self.state |= HELD;
         self.held_at = now;
-        Some(wait_ms)
+        self.is_hunted = wait_ms == SIP_HUNT_MS;
+        true
     }
 
     /// Nothing came that would have gone on with it: it was over when it seemed so.
@@ -510,6 +535,7 @@ impl Call {
         self.state |= END;
         self.ends = time.0.saturating_add(CALL_LINGER_MS);
         let packed = std::mem::take(&mut self.parties);
+        self.is_noted = false;
         let (parties, kept_id) = packed.unpack(words);
         let mut event = self.event(Kind::End, time);
         event.hangup_by = by;

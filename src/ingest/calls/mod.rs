@@ -4,18 +4,24 @@
 //! in it ends by a time of its own. Event time alone counts: nothing here reads a clock.
 
 mod branches;
+mod bytes;
 mod call;
+mod changes;
 mod packed;
 mod parties;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod property;
+mod recovery;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod recovery_property;
 mod requests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_of_whole_calls;
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -23,13 +29,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use hashbrown::HashTable;
 use rapidhash::v3::{RapidSecrets, rapidhash_v3, rapidhash_v3_seeded};
 
+pub(crate) use changes::Changes;
 pub(crate) use parties::Parties;
+pub use recovery::{Recovery, RecoveryError};
 
 use super::sip::{Message, Start};
 use crate::clock::Timestamp;
 use crate::event::{CallEvent, Kind};
 use crate::limits::{CALLS_MAX, SIP_HUNT_MS, SIP_RETRY_MS, SIP_SETUP_MS_MAX};
 use call::Call;
+use changes::Pen;
 use packed::Words;
 use requests::Requests;
 
@@ -87,6 +96,8 @@ pub struct CallTable {
     parts: Vec<Mutex<Part>>,
     /// No held call of any part is due before.
     due: AtomicI64,
+    /// What changes is to be written down.
+    has_annex: bool,
 }
 
 /// What a table holds and has given up.
@@ -108,21 +119,22 @@ struct Part {
     free: Vec<u32>,
     /// About in the order in which they came.
     order: VecDeque<u32>,
-    /// Held calls: those that a proxy may try elsewhere, and those that the caller may try again. Each in its order.
-    hunting: VecDeque<Held>,
-    trying: VecDeque<Held>,
+    /// Held calls, the first that is due on top. Which they are and when, the calls say; some of these are void.
+    held: BinaryHeap<Reverse<Held>>,
     requests: Requests,
     words: Words,
+    /// See [`changes`]. What is counted is written down or saved under the lock of the part.
+    n_changes: u64,
     n_expired: u64,
     n_evicted: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// In the order of its fields; of calls that are due at once the order is that of their keys, wherever they stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Held {
     due: i64,
-    since: i64,
+    key: [u64; 2],
     slot: u32,
-    key: Key,
 }
 
 impl CallTable {
@@ -138,29 +150,39 @@ impl CallTable {
             secrets: [seed, !seed].map(RapidSecrets::seed),
             parts: (0..PARTS).map(|_| Mutex::new(part())).collect(),
             due: AtomicI64::new(i64::MAX),
+            has_annex: false,
         }
     }
 
+    /// The same, and every [`Batch`](crate::event::Batch) says in its annex what its block has changed here, so that a
+    /// [`Recovery`] can have it again.
+    pub fn with_annex(self) -> CallTable {
+        CallTable { has_annex: true, ..self }
+    }
+
     /// Takes in a message and tells what happened by it, if anything did.
-    pub(crate) fn see(&self, sight: &Sight<'_>, mut tell: impl FnMut(Told<'_>)) {
+    // long: one arm for each message that says something
+    pub(crate) fn see(&self, sight: &Sight<'_>, changes: &mut Changes, mut tell: impl FnMut(Told<'_>)) {
         let message = sight.message;
         let key = self.key(sight.customer, message.call_id);
+        changes.enter(part_of(key));
         let enter = || self.part(key).lock().unwrap_or_else(|e| e.into_inner());
         match (message.start, message.cseq_method) {
             (Start::Request { method: b"INVITE", .. }, _) if message.to.tag.is_empty() => {
                 let is_b_leg = self.is_b_leg(sight);
                 let mut part = enter();
-                let (key, use_number) = part.begins(key, sight);
-                let (call, slot, words) = part.call_or_new(key, sight, is_b_leg, &mut tell);
+                let (key, use_number) = part.begins(key, sight, changes);
+                let (call, slot, words) = part.call_or_new(key, sight, is_b_leg, changes, &mut tell);
                 call.number(use_number);
-                if let Some(wait_ms) = call.invited(sight, is_b_leg, words, &mut tell) {
-                    self.hold(&mut part, slot, key, wait_ms);
+                if call.invited(sight, is_b_leg, words, &mut tell) {
+                    self.hold(&mut part, slot);
                 }
             }
             (Start::Request { method: b"INVITE" | b"UPDATE", .. }, _) => {
                 let mut part = enter();
                 let key = part.dialog(key, sight);
                 if let Some((call, _, words)) = part.call(key) {
+                    changes.call(key);
                     call.refreshed(sight, words, &mut tell);
                 }
             }
@@ -168,72 +190,82 @@ impl CallTable {
                 let mut part = enter();
                 let key = part.dialog(key, sight);
                 if let Some((call, slot, _)) = part.call(key)
-                    && let Some(wait_ms) = call.cancelled(sight)
+                    && call.cancelled(sight)
                 {
-                    self.hold(&mut part, slot, key, wait_ms);
+                    changes.call(key);
+                    self.hold(&mut part, slot);
                 }
             }
             (Start::Request { method: b"BYE", .. }, _) => {
                 let mut part = enter();
                 let key = part.dialog(key, sight);
-                let (call, _, words) = part.call_or_new(key, sight, false, &mut tell);
+                let (call, _, words) = part.call_or_new(key, sight, false, changes, &mut tell);
                 call.hung_up(sight, words, &mut tell);
             }
             (Start::Request { method: b"REGISTER", .. }, _) => {
-                let Part { requests, words, .. } = &mut *enter();
-                requests.ask(self.transaction(key, sight), sight, words);
+                let Part { requests, words, n_changes, .. } = &mut *enter();
+                requests.ask(self.transaction(key, sight), sight, words, Pen { changes, n_changes });
             }
-            (Start::Request { method: b"OPTIONS", .. }, _) => {
-                enter().requests.tell(Kind::Options, self.transaction(key, sight), sight, &mut tell);
+            (Start::Request { method: method @ (b"OPTIONS" | b"MESSAGE"), .. }, _) => {
+                let kind = if method == b"OPTIONS" { Kind::Options } else { Kind::Message };
+                let Part { requests, n_changes, .. } = &mut *enter();
+                requests.tell(kind, self.transaction(key, sight), sight, Pen { changes, n_changes }, &mut tell);
             }
-            (Start::Request { method: b"MESSAGE", .. }, _) => {
-                enter().requests.tell(Kind::Message, self.transaction(key, sight), sight, &mut tell);
-            }
-            (Start::Response { code: 200.., .. }, b"REGISTER") => {
-                let Start::Response { code, .. } = message.start else { return };
-                let Part { requests, words, .. } = &mut *enter();
-                requests.answer(code, self.transaction(key, sight), sight, words, &mut tell);
+            (Start::Response { code: code @ 200.., .. }, b"REGISTER") => {
+                let Part { requests, words, n_changes, .. } = &mut *enter();
+                let (transaction, pen) = (self.transaction(key, sight), Pen { changes, n_changes });
+                requests.answer(code, transaction, sight, words, pen, &mut tell);
             }
             (Start::Response { code, .. }, b"INVITE") => {
                 let mut part = enter();
                 let key = part.dialog(key, sight);
-                self.answered(code, &mut part, key, sight, &mut tell);
+                self.answered(code, &mut part, key, sight, changes, &mut tell);
             }
             _ => {}
         }
     }
 
-    fn answered(&self, code: u16, part: &mut Part, key: Key, sight: &Sight<'_>, tell: &mut impl FnMut(Told<'_>)) {
+    fn answered(
+        &self,
+        code: u16,
+        part: &mut Part,
+        key: Key,
+        sight: &Sight<'_>,
+        changes: &mut Changes,
+        tell: &mut impl FnMut(Told<'_>),
+    ) {
         match code {
             ..180 => {}
             180..200 => {
                 if let Some((call, ..)) = part.call(key) {
+                    changes.call(key);
                     call.progressed(sight);
                 }
             }
             200..300 => {
-                let (call, _, words) = part.call_or_new(key, sight, false, tell);
+                let (call, _, words) = part.call_or_new(key, sight, false, changes, tell);
                 call.accepted(sight, words, tell);
             }
             _ => {
-                let (call, slot, words) = part.call_or_new(key, sight, false, tell);
-                if let Some(wait_ms) = call.refused(code, sight, words, tell) {
-                    self.hold(part, slot, key, wait_ms);
+                let (call, slot, words) = part.call_or_new(key, sight, false, changes, tell);
+                if call.refused(code, sight, words, tell) {
+                    self.hold(part, slot);
                 }
             }
         }
     }
 
     /// Tells of the calls that were over by `now` but for the chance of another try, which did not come.
-    pub(crate) fn settle(&self, now: Timestamp, mut tell: impl FnMut(Told<'_>)) {
+    pub(crate) fn settle(&self, now: Timestamp, changes: &mut Changes, mut tell: impl FnMut(Told<'_>)) {
         if self.due.load(Ordering::Relaxed) > now.0 {
             return;
         }
         // Whoever holds a call from here on lowers it again.
         self.due.store(i64::MAX, Ordering::Relaxed);
         let mut due = i64::MAX;
-        for part in &self.parts {
-            due = due.min(part.lock().unwrap_or_else(|e| e.into_inner()).settle(now.0, &mut tell));
+        for (number, part) in self.parts.iter().enumerate() {
+            changes.enter(number);
+            due = due.min(part.lock().unwrap_or_else(|e| e.into_inner()).settle(now.0, changes, &mut tell));
         }
         self.due.fetch_min(due, Ordering::Relaxed);
     }
@@ -250,22 +282,10 @@ impl CallTable {
         counts
     }
 
-    fn hold(&self, part: &mut Part, slot: u32, key: Key, wait_ms: i64) {
-        let Some(since) = part.calls.get(slot as usize).and_then(|c| c.as_ref()).map(|call| call.held_at) else {
-            return;
-        };
-        let held = Held { due: since.saturating_add(wait_ms), since, slot, key };
-        let queue = if wait_ms == SIP_HUNT_MS { &mut part.hunting } else { &mut part.trying };
-        if queue.len() >= held_max(part.calls.len()) {
-            // One entry for each call that waits; of a call that is tried again and again most are void.
-            let mut is_kept = vec![false; part.calls.len()];
-            queue.retain(|held| {
-                let is_kept = is_kept.get_mut(held.slot as usize);
-                is_waiting(&part.calls, held) && is_kept.is_some_and(|kept| !std::mem::replace(kept, true))
-            });
+    fn hold(&self, part: &mut Part, slot: u32) {
+        if let Some(due) = part.hold(slot) {
+            self.due.fetch_min(due, Ordering::Relaxed);
         }
-        queue.push_back(held);
-        self.due.fetch_min(held.due, Ordering::Relaxed);
     }
 
     /// Another Call-ID of a call that is known: a gateway's second leg, where its agent tells the two belong together.
@@ -289,7 +309,7 @@ impl CallTable {
     }
 
     fn part(&self, key: Key) -> &Mutex<Part> {
-        &self.parts[(key >> 64) as usize % PARTS]
+        &self.parts[part_of(key)]
     }
 }
 
@@ -312,13 +332,17 @@ impl Part {
     }
 
     /// As [`Part::dialog`], of an INVITE that may begin one; with the number of a new one under a Call-ID that is used.
-    fn begins(&mut self, key: Key, sight: &Sight<'_>) -> (Key, u16) {
+    fn begins(&mut self, key: Key, sight: &Sight<'_>, changes: &mut Changes) -> (Key, u16) {
         let found = self.dialog(key, sight);
         let tag = tag_hash(sight.message.from.tag);
         let Some((call, ..)) = self.call(key).filter(|(call, ..)| found == key && tag != 0 && call.is_up()) else {
             return (found, 0);
         };
-        if call.is_of([tag, tag]) { (key, 0) } else { (other_dialog(key, tag), call.next_use()) }
+        if call.is_of([tag, tag]) {
+            return (key, 0);
+        }
+        changes.call(key);
+        (other_dialog(key, tag), call.next_use())
     }
 
     fn get(&self, key: Key) -> Option<&Call> {
@@ -336,29 +360,42 @@ impl Part {
         key: Key,
         sight: &Sight<'_>,
         is_b_leg: bool,
+        changes: &mut Changes,
         tell: &mut impl FnMut(Told<'_>),
     ) -> (&mut Call, u32, &mut Words) {
+        changes.call(key);
         let slot = match self.find(key) {
             Some(slot) => {
                 self.renew(slot, sight, is_b_leg, tell);
                 slot
             }
             None => {
-                self.make_room(sight.time.0, tell);
-                let slot = self.free.pop().unwrap_or_else(|| {
-                    self.calls.push(None);
-                    self.calls.len() as u32 - 1
-                });
-                let calls = &self.calls;
-                let rehash =
-                    |slot: &u32| calls.get(*slot as usize).and_then(|c| c.as_ref()).map_or(0, |c| c.key() as u64);
-                self.index.insert_unique(key as u64, slot, rehash);
-                self.order.push_back(slot);
+                self.make_room(sight.time.0, changes, tell);
+                let slot = self.new_slot(key);
+                self.line_up_last(key, slot, changes);
                 slot
             }
         };
         let Part { calls, words, .. } = self;
         (calls[slot as usize].get_or_insert_with(|| Call::new(key, sight, is_b_leg)), slot, words)
+    }
+
+    /// An empty one, that is found by `key`.
+    fn new_slot(&mut self, key: Key) -> u32 {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.calls.push(None);
+            self.calls.len() as u32 - 1
+        });
+        let calls = &self.calls;
+        let rehash = |slot: &u32| calls.get(*slot as usize).and_then(|c| c.as_ref()).map_or(0, |c| c.key() as u64);
+        self.index.insert_unique(key as u64, slot, rehash);
+        slot
+    }
+
+    fn line_up_last(&mut self, key: Key, slot: u32, changes: &mut Changes) {
+        self.order.push_back(slot);
+        self.n_changes += 1;
+        changes.call_moved(key, self.n_changes);
     }
 
     /// An INVITE that comes when the time of its call has passed is of another call: whether somebody looked at the old
@@ -374,15 +411,21 @@ impl Part {
 
     /// Looks at two calls, so that those that are over are gone after as many new calls as there are, and no
     /// message does more than constant work. Where there is no room one goes whose loss costs least.
-    fn make_room(&mut self, now: i64, tell: &mut impl FnMut(Told<'_>)) {
+    fn make_room(&mut self, now: i64, changes: &mut Changes, tell: &mut impl FnMut(Told<'_>)) {
         for _ in 0..2 {
             let Some(slot) = self.order.pop_front() else { return };
             let Some(call) = self.calls.get_mut(slot as usize).and_then(|c| c.as_mut()) else { continue };
-            if !is_past(call, now, &mut self.words, tell) {
-                self.order.push_back(slot);
+            let (key, was_told) = (call.key(), call.is_over());
+            let is_past = is_past(call, now, &mut self.words, tell);
+            let is_over = call.is_over();
+            if is_over != was_told || is_past {
+                changes.call(key);
+            }
+            if !is_past {
+                self.line_up_last(key, slot, changes);
                 continue;
             }
-            self.n_expired += u64::from(call.is_answered() && !call.is_over());
+            self.n_expired += u64::from(call.is_answered() && !is_over);
             self.remove(slot);
         }
         if self.index.len() >= self.calls_max {
@@ -394,6 +437,7 @@ impl Part {
                 self.n_evicted += 1;
                 if let Some(call) = self.calls.get_mut(slot as usize).and_then(|c| c.as_mut()) {
                     // Nobody will know it when it is tried again.
+                    changes.call(call.key());
                     call.let_go(&mut self.words, tell);
                 }
                 self.remove(slot);
@@ -411,34 +455,54 @@ impl Part {
         self.free.push(slot);
     }
 
+    /// Says until when.
+    fn hold(&mut self, slot: u32) -> Option<i64> {
+        let Part { calls, held, .. } = self;
+        let entry = Held::of(calls.get(slot as usize)?.as_ref()?, slot);
+        if held.len() >= held_max(calls.len()) {
+            // One entry for each call that waits; of a call that is tried again and again most are void.
+            let mut is_kept = vec![false; calls.len()];
+            held.retain(|Reverse(held)| {
+                let is_kept = is_kept.get_mut(held.slot as usize);
+                is_waiting(calls, held) && is_kept.is_some_and(|kept| !std::mem::replace(kept, true))
+            });
+        }
+        held.push(Reverse(entry));
+        Some(entry.due)
+    }
+
     /// When the next held call is due.
-    fn settle(&mut self, now: i64, tell: &mut impl FnMut(Told<'_>)) -> i64 {
-        let mut next = i64::MAX;
-        for queue in [&mut self.hunting, &mut self.trying] {
-            while let Some(held) = queue.front().copied() {
-                if held.due > now {
-                    next = next.min(held.due);
-                    break;
-                }
-                queue.pop_front();
-                if is_waiting(&self.calls, &held)
-                    && let Some(call) = self.calls.get_mut(held.slot as usize).and_then(|c| c.as_mut())
-                {
-                    call.let_go(&mut self.words, tell);
-                }
+    fn settle(&mut self, now: i64, changes: &mut Changes, tell: &mut impl FnMut(Told<'_>)) -> i64 {
+        while let Some(Reverse(held)) = self.held.peek().copied() {
+            if held.due > now {
+                return held.due;
+            }
+            self.held.pop();
+            if is_waiting(&self.calls, &held)
+                && let Some(call) = self.calls.get_mut(held.slot as usize).and_then(|c| c.as_mut())
+            {
+                changes.call(call.key());
+                call.let_go(&mut self.words, tell);
             }
         }
-        next
+        i64::MAX
+    }
+}
+
+impl Held {
+    fn of(call: &Call, slot: u32) -> Held {
+        let key = call.key();
+        Held { due: call.held_until(), key: [(key >> 64) as u64, key as u64], slot }
     }
 }
 
 /// Whether a held call still is: it may have gone on, or be another call by now, or be held anew.
 fn is_waiting(calls: &[Option<Call>], held: &Held) -> bool {
     let call = calls.get(held.slot as usize).and_then(|c| c.as_ref());
-    call.is_some_and(|c| c.key() == held.key && c.is_held() && c.held_at == held.since)
+    call.is_some_and(|call| call.is_held() && Held::of(call, held.slot) == *held)
 }
 
-/// Entries of a queue of held calls, given how many calls there are: each has one that counts.
+/// Entries for held calls, given how many calls there are: each has one that counts.
 fn held_max(n_calls: usize) -> usize {
     2 * n_calls + 16
 }
@@ -452,6 +516,10 @@ fn is_past(call: &mut Call, now: i64, words: &mut Words, tell: &mut impl FnMut(T
     call.let_go(words, tell);
     call.give_up(words, tell);
     call.ends < now
+}
+
+fn part_of(key: Key) -> usize {
+    (key >> 64) as usize % PARTS
 }
 
 /// Where a second call of a Call-ID stands: in the part of the first.

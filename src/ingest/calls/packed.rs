@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::bytes::split;
 use super::parties::Parties;
 use crate::event::{Attestation, CallType};
 use crate::ingest::sip::Uri;
@@ -47,6 +48,10 @@ pub(super) struct Packed(Box<[u8]>);
 /// How the end of a text is kept.
 const IN_FULL: u8 = 0;
 const NUMBERED: u8 = 1;
+
+/// Whether anything was kept, where it is spelled.
+const ABSENT: u8 = 0;
+const PRESENT: u8 = 1;
 
 /// A length that takes two bytes more.
 const LONG: u8 = 255;
@@ -92,7 +97,7 @@ impl Packed {
     pub(super) fn drop_call_id(&mut self) {
         let mut rest = self.0.get(1..).unwrap_or_default();
         let source = take(&mut rest, 1).first().copied().unwrap_or_default();
-        take(&mut rest, if source == 6 { 16 } else { usize::from(source) });
+        take(&mut rest, source_bytes(source));
         for i in 0..N_TEXTS - 1 {
             if i != USER_AGENT {
                 get(&mut rest);
@@ -111,6 +116,64 @@ impl Packed {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Appends it with all words in full, for [`Packed::read`] of another table.
+    pub(super) fn spell(&self, words: &Words, out: &mut Vec<u8>) {
+        if self.is_empty() {
+            return out.push(ABSENT);
+        }
+        out.push(PRESENT);
+        // What stands between two words is copied at once.
+        let (mut copied, mut rest) = (0, &*self.0);
+        take(&mut rest, 1);
+        let source = take(&mut rest, 1).first().copied().unwrap_or_default();
+        take(&mut rest, source_bytes(source));
+        for i in 0..N_TEXTS {
+            if i != USER_AGENT {
+                get(&mut rest);
+            }
+            if i <= USER_AGENT {
+                let at = self.0.len() - rest.len();
+                let is_numbered = rest.first() == Some(&NUMBERED);
+                let word = get_word(&mut rest, &words.texts);
+                if is_numbered {
+                    out.extend_from_slice(self.0.get(copied..at).unwrap_or_default());
+                    out.push(IN_FULL);
+                    put(out, word);
+                    copied = self.0.len() - rest.len();
+                }
+            }
+        }
+        out.extend_from_slice(self.0.get(copied..).unwrap_or_default());
+    }
+
+    /// What was spelled, off the front of `rest`. `None`: it was not.
+    pub(super) fn read(rest: &mut &[u8], words: &mut Words) -> Option<Packed> {
+        match split(rest, 1)? {
+            [ABSENT] => return Some(Packed::default()),
+            [PRESENT] => {}
+            _ => return None,
+        }
+        let mut out = std::mem::take(&mut words.room);
+        out.clear();
+        let head = split(rest, 2)?;
+        out.extend_from_slice(head);
+        let source = head.last().copied().filter(|source| matches!(source, 0 | 4 | 6))?;
+        out.extend_from_slice(split(rest, source_bytes(source))?);
+        for i in 0..N_TEXTS {
+            if i != USER_AGENT {
+                let is_call_id = i + 1 == N_TEXTS;
+                put(&mut out, spelled(rest).filter(|text| is_call_id || is_text(text))?);
+            }
+            if i <= USER_AGENT {
+                let [IN_FULL] = split(rest, 1)? else { return None };
+                put_word(&mut out, spelled(rest).filter(|text| is_text(text))?, words);
+            }
+        }
+        let packed = Packed(out.as_slice().into());
+        words.room = out;
+        Some(packed)
     }
 
     /// What was kept, put together in the room of `words`.
@@ -162,6 +225,11 @@ const N_TEXTS: usize = 10;
 /// Its place among the texts. Those before it are URIs.
 const USER_AGENT: usize = 4;
 
+/// Of an address, by the version before it.
+fn source_bytes(version: u8) -> usize {
+    if version == 6 { 16 } else { usize::from(version) }
+}
+
 fn put(out: &mut Vec<u8>, text: &[u8]) {
     let len = text.len().min(TEXT_BYTES_MAX);
     match u8::try_from(len) {
@@ -206,6 +274,24 @@ fn get_word<'a>(rest: &mut &'a [u8], texts: &'a [Box<[u8]>]) -> &'a [u8] {
     }
 }
 
+/// A text off the front of bytes that nobody has vouched for.
+fn spelled<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let len = match split(rest, 1)? {
+        [LONG] => match split(rest, 2)? {
+            [high, low] => usize::from(*high) << 8 | usize::from(*low),
+            _ => return None,
+        },
+        [len] => usize::from(*len),
+        _ => return None,
+    };
+    if len > TEXT_BYTES_MAX { None } else { split(rest, len) }
+}
+
+/// As [`Parties`] promises its texts to be.
+fn is_text(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok()
+}
+
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> &'a [u8] {
     let (taken, left) = rest.split_at_checked(len).unwrap_or((&[], &[]));
     *rest = left;
@@ -246,6 +332,11 @@ mod tests {
                 };
                 let packed = Packed::new(&parties, b"id@host", &mut words);
                 assert_eq!(packed.unpack(&mut words), (parties.clone(), &b"id@host"[..]));
+                let (mut bytes, mut others) = (Vec::new(), Words::default());
+                packed.spell(&words, &mut bytes);
+                let read = Packed::read(&mut &bytes[..], &mut others).unwrap();
+                assert_eq!(read.unpack(&mut others), (parties.clone(), &b"id@host"[..]));
+                assert!((0..bytes.len()).all(|cut| Packed::read(&mut &bytes[..cut], &mut others).is_none()));
                 let (mut packed, len) = (packed, 1 + b"id@host".len());
                 let before = packed.0.len();
                 packed.drop_call_id();

@@ -123,7 +123,7 @@ fn name(raw: &[u8]) -> Words<'_> {
 }
 
 /// A value as the text of an event. What is not UTF-8 is shown as such: a caller must not escape by it.
-fn words(raw: &[u8]) -> Words<'_> {
+pub(super) fn words(raw: &[u8]) -> Words<'_> {
     if raw.len() <= TEXT_BYTES_MAX && memchr::memchr2(b'\r', b'\n', raw).is_none() && std::str::from_utf8(raw).is_ok() {
         return Cow::Borrowed(raw);
     }

@@ -56,11 +56,22 @@ impl Draft {
     }
 
     pub(crate) fn show(&self, table: &CallTable, correlation_id: &[u8], tell: impl FnMut(Told<'_>)) {
+        self.show_and_note(table, correlation_id, &mut Changes::default(), tell);
+    }
+
+    pub(crate) fn show_and_note(
+        &self,
+        table: &CallTable,
+        correlation_id: &[u8],
+        changes: &mut Changes,
+        tell: impl FnMut(Told<'_>),
+    ) {
         let bytes = self.bytes();
         let message = sip::parse(&bytes).expect("what is written can be read");
         let time = Timestamp(self.time_ms);
         let (source, destination) = (None, None);
-        table.see(&Sight { time, customer: 0, source, destination, correlation_id, message: &message }, tell);
+        let sight = Sight { time, customer: 0, source, destination, correlation_id, message: &message };
+        table.see(&sight, changes, tell);
     }
 
     fn packet(&self, out: &mut Vec<u8>) {
@@ -125,16 +136,18 @@ const WILD_MS: [i64; 16] = [
     3_000_000_000,
 ];
 
-enum Step {
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// And whether its agent says that it belongs to another call.
     See(Draft, bool),
     Settle(i64),
 }
 
 /// Bytes as messages: four each, after a first one that says how wild times are and how much room there is.
-struct Steps<'a> {
+pub(super) struct Steps<'a> {
     rest: &'a [u8],
     is_wild: bool,
-    is_crowded: bool,
+    pub(super) is_crowded: bool,
     /// Of calm times.
     span_ms: i64,
     now: i64,
@@ -180,7 +193,7 @@ impl Iterator for Steps<'_> {
     }
 }
 
-fn steps(bytes: &[u8]) -> Steps<'_> {
+pub(super) fn steps(bytes: &[u8]) -> Steps<'_> {
     let (first, rest) = bytes.split_first().unwrap_or((&0, &[]));
     let span_ms = if first & 4 != 0 { CALL_LINGER_MS } else { SIP_TRANSACTION_MS };
     Steps { rest, is_wild: first & 3 == 3, is_crowded: first & 10 == 10, span_ms, now: EPOCH_MS }
@@ -331,18 +344,19 @@ pub(crate) fn whatever_comes_is_told_once(bytes: &[u8]) {
                 draft.show(&table, correlation_id, |told| witness.hear(&told, Some(&draft)));
             }
             // As feeds do: to no time that was not seen.
-            Step::Settle(now) => table.settle(Timestamp(now.min(witness.newest)), |told| witness.hear(&told, None)),
+            Step::Settle(now) => table
+                .settle(Timestamp(now.min(witness.newest)), &mut Changes::default(), |told| witness.hear(&told, None)),
         }
         if at % 16 == 0 {
             table.check_invariants(&mut counts);
         }
     }
-    table.settle(Timestamp(i64::MAX), |told| witness.hear(&told, None));
+    table.settle(Timestamp(i64::MAX), &mut Changes::default(), |told| witness.hear(&told, None));
     table.check_invariants(&mut counts);
     for part in &table.parts {
         let part = part.lock().expect("nothing has panicked");
         assert!(part.calls.iter().flatten().all(|call| !call.is_held() && !call.is_left_refused()));
-        assert!(part.hunting.is_empty() && part.trying.is_empty());
+        assert!(part.held.is_empty());
     }
     witness.judge(counts);
 }
@@ -368,16 +382,14 @@ pub(crate) fn packets(drafts: &[Draft]) -> Vec<u8> {
 
 impl CallTable {
     /// Adds to what was counted so far.
-    fn check_invariants(&self, total: &mut CallCounts) {
+    pub(super) fn check_invariants(&self, total: &mut CallCounts) {
         for part in &self.parts {
             let part = part.lock().expect("nothing has panicked");
             assert_eq!(part.order.len(), part.index.len());
             assert_eq!(part.free.len() + part.index.len(), part.calls.len());
             assert_eq!(part.calls.iter().flatten().count(), part.index.len());
             assert!(part.index.len() <= part.calls_max);
-            assert!(
-                part.hunting.len() <= held_max(part.calls.len()) && part.trying.len() <= held_max(part.calls.len())
-            );
+            assert!(part.held.len() <= held_max(part.calls.len()));
             assert!(part.requests.len() <= SIP_REQUESTS_MAX / PARTS + 1);
             for call in part.calls.iter().flatten() {
                 assert!(part.find(call.key()).is_some());

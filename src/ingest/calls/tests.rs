@@ -89,15 +89,15 @@ fn see(table: &CallTable, flow: &str, correlation_id: &[u8], told: &mut Vec<Stri
         let (time, bytes) = message(text);
         let message = sip::parse(&bytes).unwrap();
         let sight = Sight { time, customer: 0, source: None, destination: None, correlation_id, message: &message };
-        table.settle(time, |t| told.push(line(&t)));
-        table.see(&sight, |t| told.push(line(&t)));
+        table.settle(time, &mut Changes::default(), |t| told.push(line(&t)));
+        table.see(&sight, &mut Changes::default(), |t| told.push(line(&t)));
     }
 }
 
 fn told(flow: &str) -> Vec<String> {
     let (table, mut told) = (CallTable::new(1), Vec::new());
     see(&table, flow, b"", &mut told);
-    table.settle(Timestamp(i64::MAX), |t| told.push(line(&t)));
+    table.settle(Timestamp(i64::MAX), &mut Changes::default(), |t| told.push(line(&t)));
     told
 }
 
@@ -501,7 +501,7 @@ fn a_flood_of_call_ids_costs_the_table_no_answered_call() {
         let time = Timestamp(2000 + i as i64 / 1000);
         let sight =
             Sight { time, customer: 0, source: None, destination: None, correlation_id: b"", message: &message };
-        table.see(&sight, |_| {});
+        table.see(&sight, &mut Changes::default(), |_| {});
     }
     let counts = table.take_counts();
     assert!(counts.held <= 2 * ROOM as u64 && counts.evicted > 0, "{counts:?}");
@@ -552,7 +552,7 @@ fn a_call_that_waits_for_another_try_is_told_before_it_is_forgotten_for_want_of_
         see(&table, &format!("0 INVITE cid={i}\n0 401 cid={i}"), b"", &mut lines);
     }
     assert!(table.take_counts().evicted > 0);
-    table.settle(Timestamp(i64::MAX), |told| lines.push(line(&told)));
+    table.settle(Timestamp(i64::MAX), &mut Changes::default(), |told| lines.push(line(&told)));
     assert_eq!(lines.iter().filter(|l| l.contains(" end ")).count(), 20 * PARTS);
 }
 
@@ -562,8 +562,8 @@ fn a_call_that_is_tried_again_and_again_in_no_time_is_held_once() {
     for cseq in 1..2000 {
         see(&table, &format!("0 INVITE cseq={cseq}\n0 401 cseq={cseq}"), b"", &mut lines);
     }
-    let n_held: usize = table.parts.iter().map(|part| part.lock().unwrap().trying.len()).sum();
+    let n_held: usize = table.parts.iter().map(|part| part.lock().unwrap().held.len()).sum();
     assert!(n_held <= 20, "{n_held} entries for one call");
-    table.settle(Timestamp(i64::MAX), |told| lines.push(line(&told)));
+    table.settle(Timestamp(i64::MAX), &mut Changes::default(), |told| lines.push(line(&told)));
     assert_eq!(lines, ["0.000 attempt", "0.000 end rejected 401 duration=0 by network"]);
 }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::property::{Draft, packets};
+use super::property::{Draft, Step, packets};
+use super::recovery_property::a_crash_changes_nothing;
 use super::*;
 use crate::event::{HangupBy, Status};
 use crate::ingest::Format;
@@ -308,13 +309,13 @@ fn told(flows: &[Flow], picks: &[u8]) -> HashMap<String, Vec<String>> {
     for pick in picks.iter().cycle() {
         rest.retain(|drafts| !drafts.is_empty());
         let Some(watermark) = rest.iter().map(|drafts| drafts[0].time_ms).min() else { break };
-        table.settle(Timestamp(watermark), &mut hear);
+        table.settle(Timestamp(watermark), &mut Changes::default(), &mut hear);
         let at = usize::from(*pick) % rest.len();
         let (draft, after) = rest[at].split_first().unwrap();
         draft.show(&table, b"", &mut hear);
         rest[at] = after;
     }
-    table.settle(Timestamp(i64::MAX), &mut hear);
+    table.settle(Timestamp(i64::MAX), &mut Changes::default(), &mut hear);
     told
 }
 
@@ -360,11 +361,25 @@ proptest! {
         let (table, mut lines, mut newest) = (CallTable::new(1), Vec::new(), i64::MIN);
         for draft in &flow.drafts {
             newest = newest.max(draft.time_ms);
-            table.settle(Timestamp(newest), |told| lines.push(line(&told)));
+            table.settle(Timestamp(newest), &mut Changes::default(), |told| lines.push(line(&told)));
             draft.show(&table, b"", |told| lines.push(line(&told)));
         }
-        table.settle(Timestamp(i64::MAX), |told| lines.push(line(&told)));
+        table.settle(Timestamp(i64::MAX), &mut Changes::default(), |told| lines.push(line(&told)));
         prop_assert_eq!(kinds(&lines), kinds(&flow.told), "{:#?}\n{:#?}", lines, flow.seen());
+    }
+
+    #[test]
+    fn calls_are_told_and_remembered_as_if_there_had_been_no_crash(
+        plans in prop::collection::vec(plans(), 1..8),
+        picks in prop::collection::vec(any::<u8>(), 4..60),
+        repeats in prop::collection::vec(any::<u8>(), 1..40),
+    ) {
+        let mut flows = flows(&plans);
+        flows.iter_mut().for_each(|flow| flow.repeat(&repeats));
+        let mut drafts: Vec<Draft> = flows.into_iter().flat_map(|flow| flow.drafts).collect();
+        drafts.sort_by_key(|draft| draft.time_ms);
+        let steps = drafts.into_iter().flat_map(|draft| [Step::Settle(draft.time_ms), Step::See(draft, false)]);
+        a_crash_changes_nothing(&steps.collect::<Vec<_>>(), &picks, None);
     }
 
     #[test]

@@ -3,6 +3,13 @@
 //! [`start`] wires them in one function, the last stage first, since each needs the next one's way in. A stop goes the other
 //! way: no new connections, what was read is judged and answered, what was found is delivered.
 
+mod audit;
+mod calls;
+mod data;
+mod keeper;
+mod lasting;
+mod recovery;
+
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -16,20 +23,25 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::calls::Calls;
+use self::data::DataFolder;
+use self::lasting::{Begun, Lasting, Parts};
 use crate::clock::Clock;
 use crate::config::{Config, CustomerSource, FeedSettings};
-use crate::engine::{self, Engine};
+use crate::engine::Engine;
 use crate::event::dialplan::DialPlan;
 use crate::event::{Kind, Names, Reject};
 use crate::gateway::clocks::Clocks;
 use crate::gateway::datagrams::{self, Datagrams};
+use crate::gateway::durable::Durable;
 use crate::gateway::judges::Judges;
 use crate::gateway::listener::{Close, Listener};
 use crate::gateway::post::Door;
 use crate::gateway::sequence::Ledger;
 use crate::gateway::{Feed, Sample};
 use crate::ingest::{CallTable, FeedContext};
-use crate::metrics::{Labels, Metrics, UPKEEP_EVERY};
+use crate::journal::Journal;
+use crate::metrics::{JournalFigures, Labels, Metrics, UPKEEP_EVERY};
 use crate::notify::{Notifier, Observer, Totals, Workers};
 use crate::policy::{Action, Cause, Policy, Severity};
 use crate::portal::{Pages, Portal, Status};
@@ -43,7 +55,6 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Setup {
     pub config: Config,
     pub policy: Arc<Policy>,
-    pub names: Arc<Names>,
     /// Looks on at every judged batch; the demo does.
     pub observer: Option<Observer>,
 }
@@ -62,11 +73,15 @@ pub struct Running {
     background: Vec<JoinHandle<()>>,
     notifier: Arc<Notifier>,
     workers: Workers,
+    engine: Engine,
+    clocks: Arc<Clocks>,
+    lateness_ms: i64,
+    lasting: Option<Lasting>,
     stop_timeout: Duration,
 }
 
 /// `serve`: runs until a signal says stop. Blocks.
-pub fn run(config: Config, policy: Arc<Policy>, names: Arc<Names>) -> anyhow::Result<()> {
+pub fn run(config: Config, policy: Arc<Policy>) -> anyhow::Result<()> {
     config.log.start();
     raise_file_limit();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -77,7 +92,7 @@ pub fn run(config: Config, policy: Arc<Policy>, names: Arc<Names>) -> anyhow::Re
     let stopped = runtime.block_on(async {
         // Before anything listens: whoever sees us answer may tell us to stop.
         let mut signals = Signals::new().context("cannot listen for signals")?;
-        let running = start(Setup { config, policy, names, observer: None }).await?;
+        let running = start(Setup { config, policy, observer: None }).await?;
         signals.stop().await;
         tracing::info!("stopping: no new connections, finishing what was read");
         tokio::select! {
@@ -92,7 +107,9 @@ pub fn run(config: Config, policy: Arc<Policy>, names: Arc<Names>) -> anyhow::Re
 
 /// Starts everything; returns when all feeds accept.
 pub async fn start(setup: Setup) -> anyhow::Result<Running> {
-    let Setup { config, policy, names, observer } = setup;
+    let Setup { config, policy, observer } = setup;
+    let data = config.data.as_deref().map(DataFolder::open).transpose()?;
+    let names = data.as_ref().map_or_else(|| Arc::new(Names::new()), DataFolder::names);
     let metrics = Arc::new(Metrics::new(&labels(&config, &policy)));
     let (stop, stopping) = watch::channel(false);
 
@@ -102,39 +119,38 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let (notifier, workers) = started.map_err(|e| anyhow!(e))?;
     let notifier = Arc::new(notifier);
 
-    // Engine.
-    let emit: engine::Emit = {
-        let notifier = Arc::clone(&notifier);
-        Box::new(move |judged| notifier.take(judged))
+    // Engine, as it was left.
+    let n_threads = n_threads(&config);
+    let parts =
+        Parts { config: &config, policy: &policy, names: &names, notifier: &notifier, metrics: &metrics, n_threads };
+    let begun = match data {
+        Some(data) => parts.begin_again(data)?,
+        None => parts.begin_anew(RandomState::new().hash_one("ringfence")),
     };
-    let settings = engine::Settings {
-        n_threads: n_threads(&config),
-        // Not to be guessed: whoever chooses keys must not choose where they are stored.
-        hash_seed: RandomState::new().hash_one("ringfence"),
-        emergency_callback_ms: config.emergency_callback_ms,
-    };
-    let engine = Engine::new(Arc::clone(&policy), Arc::clone(&names), settings, emit);
+    let Begun { engine, calls, ledger, durable, is_resumed, lasting } = begun;
 
     // Feeds.
     let ready = Arc::new(AtomicBool::new(false));
     let status = Status { metrics: Arc::clone(&metrics), ready: Arc::clone(&ready) };
-    let clocks = Arc::new(Clocks::default());
-    let judges = Arc::new(Judges::start(n_threads(&config)).context("cannot start threads")?);
-    let ledger = Arc::default();
-    let (engine_of_feeds, policy_of_feeds) = (engine.clone(), Arc::clone(&policy));
-    let mut shared =
-        Shared { engine: engine_of_feeds, judges, policy: policy_of_feeds, names, metrics, ledger, calls: Vec::new() };
+    let clocks = Arc::new(Clocks::new(Clock.now(), is_resumed));
+    let judges = Arc::new(Judges::start(n_threads).context("cannot start threads")?);
+    let shared =
+        Shared { engine: engine.clone(), judges, policy: Arc::clone(&policy), names, metrics, ledger, durable, calls };
     let entrances = shared.open(&config, &clocks)?;
 
     // HTTP.
     let (http, metrics_address, mut background) = start_http(&config, &status, &entrances.doors, &stopping).await?;
     let (feeds, listeners) = entrances.run(&stopping)?;
 
-    background.push(tokio::spawn(tick(engine, clocks, policy.lateness_ms, stopping.clone())));
+    background.push(tokio::spawn(tick(engine.clone(), Arc::clone(&clocks), policy.lateness_ms, stopping.clone())));
+    if let Some(lasting) = &lasting {
+        background.push(tokio::spawn(Lasting::watch_room(lasting.journal.clone(), lasting.room(), stopping.clone())));
+    }
     background.push(tokio::spawn(upkeep(
         Arc::clone(&shared.metrics),
         Arc::clone(&notifier),
-        shared.call_tables(),
+        shared.calls.clone(),
+        lasting.as_ref().map(|lasting| lasting.journal.clone()),
         stopping,
     )));
     ready.store(true, Ordering::Relaxed);
@@ -150,6 +166,10 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         background,
         notifier,
         workers,
+        engine,
+        clocks,
+        lateness_ms: policy.lateness_ms,
+        lasting,
         stop_timeout: config.stop_timeout,
     })
 }
@@ -174,6 +194,16 @@ impl Running {
             if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
                 tracing::error!(timeout = ?self.stop_timeout, "connections did not end in time and are cut off");
                 task.abort();
+            }
+        }
+        // As a replay does at the end of its input: what is over by now is told.
+        self.engine.tick(self.clocks.reached(Clock.now(), self.lateness_ms));
+        if let Some(lasting) = self.lasting {
+            let Totals { judged, violations } = self.notifier.totals();
+            audit::stopped(&lasting.store, judged, violations);
+            let ended = tokio::task::spawn_blocking(move || lasting.end());
+            if ended.await.is_err() {
+                tracing::error!("the last snapshot failed; the next start takes longer");
             }
         }
         self.notifier.close();
@@ -221,37 +251,16 @@ type Addresses = Vec<(String, SocketAddr)>;
 struct Shared {
     engine: Engine,
     judges: Arc<Judges>,
-    /// Each with the feed that was the first to use it.
-    calls: Vec<(FeedSettings, Arc<CallTable>)>,
+    calls: Calls,
     policy: Arc<Policy>,
     names: Arc<Names>,
     metrics: Arc<Metrics>,
     ledger: Arc<Ledger>,
+    durable: Durable,
 }
 
 impl Shared {
-    /// Where the calls of a feed are kept: together with those of all that merge and say the same of whose a call is and
-    /// what its numbers mean. For what is told of a call later is told by whichever of them comes next.
-    fn calls_of(&mut self, settings: &FeedSettings) -> Arc<CallTable> {
-        let merges = |feed: &FeedSettings| feed.merge != Some(false);
-        let is_alike = |feed: &FeedSettings| {
-            (&feed.customer, &feed.trunks, &feed.dial_plan)
-                == (&settings.customer, &settings.trunks, &settings.dial_plan)
-        };
-        let known = self.calls.iter().find(|(feed, _)| merges(feed) && merges(settings) && is_alike(feed));
-        if let Some((_, table)) = known {
-            return Arc::clone(table);
-        }
-        let table = Arc::new(CallTable::new(RandomState::new().hash_one(&settings.name)));
-        self.calls.push((settings.clone(), Arc::clone(&table)));
-        table
-    }
-
-    fn call_tables(&self) -> Vec<Arc<CallTable>> {
-        self.calls.iter().map(|(_, table)| Arc::clone(table)).collect()
-    }
-
-    fn open(&mut self, config: &Config, clocks: &Arc<Clocks>) -> anyhow::Result<Entrances> {
+    fn open(&self, config: &Config, clocks: &Arc<Clocks>) -> anyhow::Result<Entrances> {
         let mut entrances = Entrances::default();
         for (index, settings) in config.feeds.iter().enumerate() {
             let feed = Arc::new(self.feed(index, settings, config, clocks)?);
@@ -278,7 +287,7 @@ impl Shared {
     }
 
     fn feed(
-        &mut self,
+        &self,
         index: usize,
         settings: &FeedSettings,
         config: &Config,
@@ -303,18 +312,20 @@ impl Shared {
             metrics: Arc::clone(&self.metrics),
             counters: Arc::clone(counters),
             ledger: Arc::clone(&self.ledger),
+            number: u16::try_from(index).context("too many feeds in the settings")?,
+            durable: self.durable.clone(),
             clocks: Arc::clone(clocks),
             sample: Sample::default(),
             problems: Sample::default(),
         })
     }
 
-    fn context(&mut self, settings: &FeedSettings, config: &Config) -> anyhow::Result<FeedContext> {
+    fn context(&self, settings: &FeedSettings, config: &Config) -> anyhow::Result<FeedContext> {
         let mut dial_plan = settings.dial_plan.clone();
         dial_plan.emergency.extend(config.emergency_numbers.iter().cloned());
         let dial_plan = DialPlan::new(&dial_plan, &self.policy.numbering);
         let dial_plan = dial_plan.map_err(|e| anyhow!("feed `{}`: {}", settings.name, e.join("; ")))?;
-        let calls = if settings.format.is_signalling() { self.calls_of(settings) } else { Arc::new(CallTable::new(0)) };
+        let calls = self.calls.of(&settings.name).map_or_else(|| Arc::new(CallTable::new(0)), Arc::clone);
         let customer = |name: &str| self.names.customer(name).context("too many customers in the settings");
         let mut trunks = HashMap::new();
         for (trunk, name) in &settings.trunks {
@@ -399,7 +410,8 @@ async fn tick(engine: Engine, clocks: Arc<Clocks>, lateness_ms: i64, mut stoppin
 async fn upkeep(
     metrics: Arc<Metrics>,
     notifier: Arc<Notifier>,
-    calls: Vec<Arc<CallTable>>,
+    calls: Calls,
+    journal: Option<Journal>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut every = tokio::time::interval(UPKEEP_EVERY);
@@ -409,15 +421,30 @@ async fn upkeep(
                 metrics.run_upkeep();
                 notifier.measure();
                 let mut held = 0;
-                for counts in calls.iter().map(|table| table.take_counts()) {
+                for counts in calls.tables.iter().map(|(_, table)| table.take_counts()) {
                     held += counts.held;
                     metrics.calls_expired.increment(counts.expired);
                     metrics.calls_evicted.increment(counts.evicted);
                 }
                 metrics.calls.set(held as f64);
+                if let Some(journal) = &journal {
+                    metrics.journal.measure(&journal_figures(journal));
+                }
             }
             _ = stopping.wait_for(|stop| *stop) => return,
         }
+    }
+}
+
+fn journal_figures(journal: &Journal) -> JournalFigures {
+    let counts = journal.counts();
+    JournalFigures {
+        bytes: counts.bytes,
+        records: counts.records,
+        failures: counts.failures,
+        outside: counts.outside,
+        backlog_bytes: counts.backlog_bytes,
+        is_stuck: journal.stuck().is_some(),
     }
 }
 

@@ -1,6 +1,4 @@
-//! Files that outlive a process. The only place that creates and renames them.
-
-pub mod staged;
+//! A file of lines that people and shippers read, kept small by giving way to the next.
 
 use std::fs::{File, OpenOptions, create_dir_all, rename};
 use std::io::{self, Write};

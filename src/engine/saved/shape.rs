@@ -1,0 +1,196 @@
+//! What of a rule its state hangs on, and which rules of saved state are still the same.
+//!
+//! A change of `on`, `where`, `measure`, `per` or `window` begins a rule anew (2-rules 2.9 point 18); levels, `cooldown`,
+//! `clear`, `max_keys` and what follows from a crossing may change and the state stays. Rules are found by their ids,
+//! whatever their numbers are now.
+
+use std::fmt::Write;
+
+use super::Restored;
+use crate::codec::{Malformed, Put, Take, require};
+use crate::engine::judged::RuleRef;
+use crate::engine::key::KeyHasher;
+use crate::engine::plan::{Counter, MeterKind, Plan};
+use crate::policy::{Measure, Policy, Predicate};
+
+/// Of the frames of keys, of the gate, of answers and of lists: raised where what they mean changes.
+const VERSIONS: [u8; 4] = [1, 1, 1, 1];
+
+/// Where the rules and lists that saved state knows by other numbers are now.
+#[derive(Debug, Default)]
+pub(crate) struct Mapping {
+    pub(crate) counters: Vec<Option<u16>>,
+    pub(crate) firewall: Vec<Option<u16>>,
+    pub(crate) lists: Vec<Option<usize>>,
+}
+
+/// Why a header cannot be read.
+#[derive(Debug)]
+pub(crate) enum HeaderFault {
+    Malformed,
+    Version([u8; 4]),
+    OtherSeed,
+}
+
+impl From<Malformed> for HeaderFault {
+    fn from(_: Malformed) -> HeaderFault {
+        HeaderFault::Malformed
+    }
+}
+
+/// Tells one seed of the hash from another.
+fn seed_print(hasher: KeyHasher) -> u64 {
+    hasher.hash_bytes(b"the seed that keys were spread with")
+}
+
+pub(crate) fn put_header(plan: &Plan, out: &mut Put<'_>) {
+    out.0.extend_from_slice(&VERSIONS);
+    out.u64(seed_print(plan.hasher));
+    out.len(plan.counters.len());
+    for counter in &plan.counters {
+        out.bytes(rule_id(counter, &plan.policy).as_bytes());
+        let shape = shape(counter, plan);
+        out.u64(shape as u64);
+        out.u64((shape >> 64) as u64);
+        out.u64(enough(counter));
+    }
+    out.len(plan.policy.firewall.len());
+    plan.policy.firewall.iter().for_each(|rule| out.bytes(rule.id.as_bytes()));
+    out.len(plan.policy.lists.len());
+    plan.policy.lists.iter().for_each(|list| out.bytes(list.name.as_bytes()));
+}
+
+/// Compares the rules of saved state with those of now.
+pub(crate) fn take_header(plan: &Plan, from: &mut Take<'_>, restored: &mut Restored) -> Result<Mapping, HeaderFault> {
+    let versions = <[u8; 4]>::try_from(from.exact(4)?).map_err(|_| Malformed)?;
+    if versions != VERSIONS {
+        return Err(HeaderFault::Version(versions));
+    }
+    if from.u64()? != seed_print(plan.hasher) {
+        return Err(HeaderFault::OtherSeed);
+    }
+    let policy = &plan.policy;
+    let mut mapping = Mapping::default();
+    let mut known = vec![false; plan.counters.len()];
+    for _ in 0..from.len(28)? {
+        let id = from.text()?;
+        let was = (u128::from(from.u64()?) | u128::from(from.u64()?) << 64, from.u64()?);
+        let place = plan.counters.iter().position(|counter| rule_id(counter, policy) == id);
+        let Some((place, counter)) = place.and_then(|place| Some((place, plan.counters.get(place)?))) else {
+            restored.gone.push(id.to_owned());
+            mapping.counters.push(None);
+            continue;
+        };
+        require(known.get(place) == Some(&false))?;
+        known.iter_mut().skip(place).take(1).for_each(|known| *known = true);
+        if shape(counter, plan) != was.0 {
+            restored.changed.push(counter.rule);
+            mapping.counters.push(None);
+            continue;
+        }
+        let list = if enough(counter) > was.1 { &mut restored.warming } else { &mut restored.restored };
+        list.push(counter.rule);
+        mapping.counters.push(Some(place as u16));
+    }
+    let new = plan.counters.iter().zip(known).filter(|(_, known)| !known);
+    restored.new = new.map(|(counter, _)| counter.rule).collect();
+    for _ in 0..from.len(4)? {
+        let id = from.text()?;
+        let place = policy.firewall.iter().position(|rule| rule.id == id);
+        mapping.firewall.push(place.map(|place| place as u16));
+    }
+    for _ in 0..from.len(4)? {
+        let name = from.text()?;
+        mapping.lists.push(policy.lists.iter().position(|list| list.name == name));
+    }
+    from.end()?;
+    Ok(mapping)
+}
+
+fn rule_id<'a>(counter: &Counter, policy: &'a Policy) -> &'a str {
+    match counter.rule {
+        RuleRef::Threshold(i) => policy.thresholds.get(usize::from(i)).map_or("", |rule| &rule.id),
+        RuleRef::Firewall(i) => policy.firewall.get(usize::from(i)).map_or("", |rule| &rule.id),
+        RuleRef::Default | RuleRef::Emergency => "",
+    }
+}
+
+/// How much each key keeps: where it was less, a key may be short of what a raised level needs.
+fn enough(counter: &Counter) -> u64 {
+    match counter.meter {
+        MeterKind::Count | MeterKind::Distinct | MeterKind::Sum => counter.terms.width.enough,
+        MeterKind::Ratio | MeterKind::Run | MeterKind::Concurrent => 0,
+    }
+}
+
+/// 128 bits of hash of a text that says all that a rule's state hangs on.
+fn shape(counter: &Counter, plan: &Plan) -> u128 {
+    let mut text = format!("{:?};{};", counter.meter, counter.terms.width.window_ms);
+    let policy = &plan.policy;
+    match counter.rule {
+        RuleRef::Threshold(i) => {
+            if let Some(rule) = policy.thresholds.get(usize::from(i)) {
+                write_to(&mut text, format_args!("{:?};{:?};", rule.on, policy.keys.get(rule.key)));
+                describe_measure(&rule.measure, policy, &mut text);
+                if let Some(condition) = &rule.condition {
+                    describe(condition, policy, &mut text);
+                }
+            }
+        }
+        RuleRef::Firewall(i) => {
+            if let Some(rule) = policy.firewall.get(usize::from(i)) {
+                write_to(&mut text, format_args!("match;{:?};", rule.on));
+                describe(&rule.when, policy, &mut text);
+            }
+        }
+        RuleRef::Default | RuleRef::Emergency => {}
+    }
+    KeyHasher::new(0).hash_wide(text.as_bytes())
+}
+
+fn write_to(text: &mut String, what: std::fmt::Arguments<'_>) {
+    text.write_fmt(what).unwrap_or_default();
+}
+
+fn describe_measure(measure: &Measure, policy: &Policy, text: &mut String) {
+    match measure {
+        Measure::Share(predicate) => {
+            text.push_str("share(");
+            describe(predicate, policy, text);
+            text.push(')');
+        }
+        other => write_to(text, format_args!("{other:?};")),
+    }
+}
+
+/// A condition as text: with the names of lists and calendars, since their numbers change with others, and without
+/// what only makes it fast.
+fn describe(predicate: &Predicate, policy: &Policy, text: &mut String) {
+    let list = |list: &usize| policy.lists.get(*list).map_or("", |list| &list.name);
+    let parts = |name: &str, parts: &[Predicate], text: &mut String| {
+        text.push_str(name);
+        for part in parts {
+            describe(part, policy, text);
+            text.push(',');
+        }
+        text.push(')');
+    };
+    match predicate {
+        Predicate::Not(inner) => parts("not(", std::slice::from_ref(&**inner), text),
+        Predicate::All(all) => parts("all(", all, text),
+        Predicate::Any(any) => parts("any(", any, text),
+        Predicate::Within { operand, clock: _, ranges } => write_to(text, format_args!("{operand:?}~{ranges:?}")),
+        Predicate::Compare { left, operator, right, clock: _ } => {
+            write_to(text, format_args!("{left:?}{operator:?}{right:?}"));
+        }
+        Predicate::List(operand, of) => write_to(text, format_args!("{operand:?}@{}", list(of))),
+        Predicate::ListAffix(operand, affix, of) => {
+            write_to(text, format_args!("{operand:?}{affix:?}@{}", list(of)));
+        }
+        Predicate::Schedule { calendar, inside } => {
+            let name = policy.calendars.get(*calendar).map_or("", |calendar| &calendar.name);
+            write_to(text, format_args!("during({name},{inside})"));
+        }
+        other => write_to(text, format_args!("{other:?}")),
+    }
+}

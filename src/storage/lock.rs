@@ -1,0 +1,50 @@
+//! One process a data folder: a lock that goes with the process, however it ends.
+
+use std::fs::{File, OpenOptions, TryLockError, create_dir_all};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Held as long as this value lives. The file stays behind; only the lock on it means something.
+#[derive(Debug)]
+pub struct FolderLock(#[expect(dead_code, reason = "the lock goes when the file is closed")] File);
+
+impl FolderLock {
+    /// Takes `lock` in the folder, which is created where it is missing; refused with a sentence where another process
+    /// has it. The file names the process, for people.
+    pub fn take(folder: &Path) -> io::Result<FolderLock> {
+        create_dir_all(folder)?;
+        let path = folder.join("lock");
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let holder = io::read_to_string(&file).unwrap_or_default();
+                let holder = holder.trim();
+                let who = if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
+                let text = format!("data folder {}: in use by {who}; stop it first", folder.display());
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, text));
+            }
+            Err(TryLockError::Error(e)) => return Err(e),
+        }
+        // Who holds it is a courtesy: a full disk does not keep the service from starting.
+        let told = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        drop(told);
+        Ok(FolderLock(file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_in_use_is_refused_by_name_until_it_is_let_go() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let data = folder.path().join("data");
+        let lock = FolderLock::take(&data).expect("the first has it");
+        let refused = FolderLock::take(&data).expect_err("the second has not");
+        assert!(refused.to_string().contains(&format!("in use by process {}", std::process::id())), "{refused}");
+        drop(lock);
+        FolderLock::take(&data).expect("free again");
+    }
+}
