@@ -11,6 +11,7 @@ use anyhow::{Context, ensure};
 
 use crate::archive::{Archive, Entry, Erase, Parties, PseudonymKey, Query, Slice};
 use crate::clock::Timestamp;
+use crate::config;
 use crate::engine::output;
 use crate::event::{Batch, CallEvent, Flags, Names, Party};
 use crate::storage::Disk;
@@ -83,9 +84,29 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Place {
-    /// Folder of the archive
-    #[arg(long, value_name = "DIR", default_value = "ringfence-data/archive")]
-    archive: PathBuf,
+    /// Folder of the archive; ringfence-data/archive unless set
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    archive: Option<PathBuf>,
+    /// Settings of the service whose archive it is
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Place {
+    fn folder(&self) -> anyhow::Result<PathBuf> {
+        let Some(path) = &self.config else {
+            return Ok(self.archive.clone().unwrap_or_else(|| PathBuf::from("ringfence-data/archive")));
+        };
+        let (config, problems) = config::load(path);
+        problems.iter().for_each(|problem| eprintln!("{problem}"));
+        let config = config.with_context(|| format!("the settings of `{}` cannot be used", path.display()))?;
+        let data = config.data.with_context(|| format!("`{}` has nothing kept: `data` is off", path.display()))?;
+        Ok(data.join("archive"))
+    }
+
+    fn read(&self) -> anyhow::Result<Archive> {
+        Ok(Archive::read(&self.folder()?)?)
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -122,26 +143,27 @@ const FINDINGS: u8 = 1;
 /// Does what the arguments say.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
-        Command::List { place, format } => list(&Archive::read(&place.archive)?, *format),
-        Command::Export { place, chosen, format } => export(&Archive::read(&place.archive)?, chosen, *format),
-        Command::Verify { place, format } => verify(&Archive::read(&place.archive)?, *format),
+        Command::List { place, format } => list(&place.read()?, *format),
+        Command::Export { place, chosen, format } => export(&place.read()?, chosen, *format),
+        Command::Verify { place, format } => verify(&place.read()?, *format),
         Command::Erase { place, number, before, customer, format } => {
+            let folder = place.folder()?;
             let what = match (number, before) {
-                (Some(number), _) => Erase::Number { number: number.clone(), pseudonym: pseudonym(place, number)? },
+                (Some(number), _) => Erase::Number { number: number.clone(), pseudonym: pseudonym(&folder, number)? },
                 (None, Some(before)) => {
                     Erase::Before { before: instant(before, false).context("--before")?, customer: customer.clone() }
                 }
                 // The arguments ask for one of them.
                 (None, None) => anyhow::bail!("give --number or --before"),
             };
-            erase(&place.archive, &what, *format)
+            erase(&folder, &what, *format)
         }
     }
 }
 
 /// What the number became in files that have pseudonyms, where the data folder has the key of them.
-fn pseudonym(place: &Place, number: &str) -> anyhow::Result<Option<String>> {
-    let key = place.archive.parent().unwrap_or(Path::new("")).join(crate::archive::KEY_FILE);
+fn pseudonym(archive: &Path, number: &str) -> anyhow::Result<Option<String>> {
+    let key = archive.parent().unwrap_or(Path::new("")).join(crate::archive::KEY_FILE);
     if !key.is_file() {
         return Ok(None);
     }
