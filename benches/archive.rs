@@ -4,6 +4,8 @@
 //! that has an archive already is only queried: that is how a cold cache is measured. `RINGFENCE_ARCHIVE_INPUT` names
 //! an ndjson file to take the calls of an hour from instead of those the benches share.
 
+#![allow(clippy::print_stdout, reason = "the figures are the result")]
+
 mod workload;
 
 use std::path::{Path, PathBuf};

@@ -387,7 +387,9 @@ impl Iterator for Archives {
 fn replay_archives(archives: Archives, lane: &mut Lane, n_threads: usize) -> anyhow::Result<()> {
     let input = Mutex::new((archives, lane));
     let (give, take) = channel::bounded(n_threads * BLOCKS_PER_WORKER);
-    (0..n_threads * BLOCKS_PER_WORKER).try_for_each(|_| give.send(Batch::default()))?;
+    for _ in 0..n_threads * BLOCKS_PER_WORKER {
+        give.send(Batch::default())?;
+    }
     let worker = || -> anyhow::Result<()> {
         // As above: a batch that comes back is the permit for another.
         while take.recv().is_ok() {
@@ -402,7 +404,7 @@ fn replay_archives(archives: Archives, lane: &mut Lane, n_threads: usize) -> any
         Ok(())
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..n_threads).map(|_| scope.spawn(&worker)).collect();
+        let workers: Vec<_> = (0..n_threads).map(|_| scope.spawn(worker)).collect();
         workers.into_iter().try_for_each(|w| w.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker panicked"))))
     })
 }

@@ -183,7 +183,7 @@ struct Chosen {
 
 impl Chosen {
     fn all(n: usize) -> Chosen {
-        Chosen { ranges: vec![0..n], n }
+        Chosen { ranges: std::iter::once(0..n).collect(), n }
     }
 
     fn is_empty(&self) -> bool {

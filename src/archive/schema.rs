@@ -25,6 +25,9 @@ pub(crate) enum Shape {
 pub(crate) enum Coding {
     /// Few values, each written once.
     Dictionary,
+    /// The same as long as they are few; past that, as `Lengths`: a dictionary of values that do not come back costs
+    /// more than it saves (7.0 instead of 4.6 bytes an address where each call has another).
+    FewOrMany,
     /// Differences to the value before.
     Delta,
     /// All lengths, then all bytes: nearly every value is another.
@@ -82,7 +85,7 @@ columns! {
     Caller = "caller" Text "STRING" false Dictionary,
     CallerKind = "caller_kind" Text "STRING" false Dictionary,
     CallerRaw = "caller_raw" Text "STRING" false Lengths,
-    Callee = "callee" Text "STRING" false Dictionary,
+    Callee = "callee" Text "STRING" false FewOrMany,
     CalleeKind = "callee_kind" Text "STRING" false Dictionary,
     CalleeRaw = "callee_raw" Text "STRING" false Lengths,
     Asserted = "asserted" Text "STRING" false Dictionary,
@@ -98,7 +101,7 @@ columns! {
     Domain = "domain" Text "STRING" false Dictionary,
     UserAgent = "user_agent" Text "STRING" false Dictionary,
     Method = "method" Text "STRING" false Dictionary,
-    SourceIp = "source_ip" Text "STRING" false Dictionary,
+    SourceIp = "source_ip" Text "STRING" false FewOrMany,
     Status = "status" Text "STRING" true Dictionary,
     SipCode = "sip_code" Int32 "" false Dictionary,
     Q850 = "q850" Int32 "" false Dictionary,
@@ -139,7 +142,10 @@ pub(crate) const SEARCHED: [Column; 2] = [Column::Caller, Column::Callee];
 /// milliseconds; a filter ten times as exact is half as large again.
 const FILTER_WRONG: f64 = 0.002;
 
-/// More than the default of 1 MiB: the callees of a row group fit.
+/// Dictionary up to which values are few: some thousand numbers or addresses.
+const FEW_BYTES_MAX: usize = 64 << 10;
+
+/// More than the default of 1 MiB: the callers of a row group fit.
 const DICTIONARY_BYTES_MAX: usize = 4 << 20;
 
 /// A page ends by its rows, so that those of all columns end together; this is the bound for rows of long texts.
@@ -198,6 +204,10 @@ pub(crate) fn properties() -> WriterPropertiesPtr {
             builder = match (spec.coding, spec.shape) {
                 (Coding::Dictionary, Shape::Bool) => builder.set_column_dictionary_enabled(path, false),
                 (Coding::Dictionary, _) => builder.set_column_dictionary_enabled(path, true),
+                (Coding::FewOrMany, _) => builder
+                    .set_column_dictionary_enabled(path.clone(), true)
+                    .set_column_dictionary_page_size_limit(path.clone(), FEW_BYTES_MAX)
+                    .set_column_encoding(path, Encoding::DELTA_LENGTH_BYTE_ARRAY),
                 (Coding::Delta, _) => builder
                     .set_column_dictionary_enabled(path.clone(), false)
                     .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
