@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use crossbeam::channel::{Sender, bounded};
 use tokio::sync::watch;
 
+use super::archiver::{self, Archiver};
 use super::calls::Calls;
 use super::data::DataFolder;
 use super::keeper::{Charge, Keeper};
@@ -47,6 +48,7 @@ pub(super) struct Begun {
 #[derive(Debug)]
 pub(super) struct Lasting {
     keeper: Keeper,
+    archiver: Option<Archiver>,
     pub(super) journal: Journal,
     pub(super) store: Arc<Store>,
     room: Arc<watch::Sender<bool>>,
@@ -166,7 +168,21 @@ impl Parts<'_> {
         .context("cannot open the journal")?;
         // Set once, here.
         outlet.journal.set(journal.clone()).unwrap_or_default();
+        let archiver = self.config.archive.is_on.then(|| {
+            Archiver::start(archiver::Task {
+                disk: data.disk.clone(),
+                archive: data.path.join("archive"),
+                journal_folder: data.path.join("journal"),
+                key: data.path.join(crate::archive::KEY_FILE),
+                journal: journal.clone(),
+                names: Arc::clone(self.names),
+                settings: self.config.archive.clone(),
+                metrics: Arc::clone(self.metrics),
+            })
+        });
+        let archiver = archiver.transpose()?;
         let keeper = Keeper::start(Charge {
+            archived: archiver.as_ref().map(Archiver::reached),
             disk: data.disk,
             snapshots,
             engine: engine.clone(),
@@ -180,7 +196,7 @@ impl Parts<'_> {
         .context("cannot start a thread")?;
         let promises = self.config.journal.durability != Durability::None;
         let durable = Durable::new(committed_seen, room_seen, promises);
-        let lasting = Lasting { keeper, journal, store: data.store, room: Arc::new(room), _lock: data.lock };
+        let lasting = Lasting { keeper, archiver, journal, store: data.store, room: Arc::new(room), _lock: data.lock };
         Ok(Begun { engine, calls, ledger, durable, is_resumed, lasting: Some(lasting) })
     }
 
@@ -251,6 +267,9 @@ impl Lasting {
     /// A last snapshot, and everything on the disk. Nothing may come any more.
     pub(super) fn end(self) {
         self.keeper.stop();
+        if let Some(archiver) = self.archiver {
+            archiver.stop();
+        }
         if let Err(stuck) = self.journal.close() {
             tracing::error!(
                 why = stuck.why,

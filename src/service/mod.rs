@@ -3,6 +3,7 @@
 //! [`start`] wires them in one function, the last stage first, since each needs the next one's way in. A stop goes the other
 //! way: no new connections, what was read is judged and answered, what was found is delivered.
 
+mod archiver;
 mod audit;
 mod calls;
 mod data;
