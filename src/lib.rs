@@ -40,6 +40,7 @@ mod window;
 pub mod engine;
 
 pub mod journal;
+pub mod store;
 
 pub mod gateway;
 pub mod notify;

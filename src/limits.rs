@@ -194,13 +194,48 @@ pub const DATAGRAM_BYTES_MAX: usize = 65_507;
 /// What a UDP feed asks the kernel to hold for it: a third of a second of 100,000 messages a second.
 pub const UDP_BUFFER_BYTES: usize = 32 << 20;
 
-/// A piece of a save: what is written of the engine's state while one of its locks is held. Some 50 us, less than the
-/// judging of a batch.
-pub const SAVE_PIECE_BYTES: usize = 32 * 1024;
+/// Changes that wait for the store: violations of a minute in which each of a thousand rules fires every 600 ms, about
+/// 50 MiB. Past it the caller is told.
+pub const STORE_WAITING_MAX: usize = 100_000;
 
-/// What the keys of one partition may reserve beyond their items when they are read again. A rule of `max_bytes` up to
-/// 8 GiB reserves what it had; a damaged file no more than this.
-pub const SAVED_SLACK_BYTES_MAX: usize = 256 << 20;
+/// Calls to the store that wait, whatever they carry.
+pub const STORE_JOBS_MAX: usize = 10_000;
+
+/// Changes of one transaction, unless a single call brings more. One fsync is spread over them, and a reader's view is
+/// at most some ten milliseconds behind.
+pub const STORE_GROUP_MAX: usize = 5_000;
+
+/// Rows that one transaction of a retention deletes, so that what waits behind it is not held up.
+pub const STORE_PRUNE_ROWS: usize = 2_000;
+
+/// What the store's log is cut back to once nobody needs the rest: it grows while a backup reads, and is at some MiB
+/// otherwise.
+pub const STORE_LOG_BYTES_MAX: i64 = 64 << 20;
+
+/// Rows of one page of an answer.
+pub const STORE_PAGE_ROWS_MAX: usize = 10_000;
+
+/// Connections that read the store at once. People look things up; more would wait for the disk anyway.
+pub const STORE_READERS: usize = 4;
+
+/// Findings of one check of the store that are told.
+pub const STORE_FINDINGS_MAX: usize = 100;
+
+/// How long saving what is good of a damaged store may hold up a start: some hundred thousand rows.
+pub const STORE_SAVE_MS: u64 = 3_000;
+
+/// How often a failed write of the store is tried again, at first and in the end.
+pub const STORE_RETRY_MS: u64 = 50;
+/// See [`STORE_RETRY_MS`].
+pub const STORE_RETRY_MS_MAX: u64 = 2_000;
+
+/// How long a caller waits for the store: longer than any fsync of a disk that works.
+pub const STORE_WAIT_MS: u64 = 10_000;
+
+/// How long a stop waits for a disk that refuses writes before what waits is given up, counted.
+pub const STORE_STOP_MS: u64 = 3_000;
+const _: () = assert!(STORE_RETRY_MS_MAX < STORE_STOP_MS && STORE_STOP_MS < STORE_WAIT_MS);
+const _: () = assert!(STORE_GROUP_MAX <= STORE_WAITING_MAX);
 
 /// Longest record of the journal. A block of 256 KiB becomes less than that; the rest is room for an annex, and bounds
 /// what a damaged length can make us read.
@@ -239,3 +274,11 @@ pub const JOURNAL_RETRY_MS: u64 = 500;
 
 /// Places of damage that are told one by one; the others are counted.
 pub const JOURNAL_DAMAGES_TOLD_MAX: usize = 1000;
+
+/// A piece of a save: what is written of the engine's state while one of its locks is held. Some 50 us, less than the
+/// judging of a batch.
+pub const SAVE_PIECE_BYTES: usize = 32 * 1024;
+
+/// What the keys of one partition may reserve beyond their items when they are read again. A rule of `max_bytes` up to
+/// 8 GiB reserves what it had; a damaged file no more than this.
+pub const SAVED_SLACK_BYTES_MAX: usize = 256 << 20;

@@ -4,6 +4,7 @@
 //! service starts and stand at zero from then on; a number, address or call id is never one. Each service has its own
 //! recorder, so that two of them in one process (tests, the demo) do not add up.
 
+mod journal;
 mod latency;
 mod process;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+pub use journal::{JournalFigures, JournalMetrics};
 pub use latency::Latency;
 
 /// The values of the labels, in the order of the enums they come from: a handle is found by `value as usize`.
@@ -48,6 +50,7 @@ pub struct Metrics {
     pub calls: Gauge,
     pub calls_expired: Counter,
     pub calls_evicted: Counter,
+    pub journal: JournalMetrics,
     started: process::Started,
 }
 
@@ -146,7 +149,10 @@ impl Metrics {
         };
         Metrics {
             handle: recorder.handle(),
-            latency: Latency::new(),
+            latency: Latency::new(
+                "ringfence_event_latency_seconds",
+                "From the read that brought an event to its verdict; quantiles of the last 60 s, 1 is the longest.",
+            ),
             feeds: labels.feeds.iter().map(|name| Arc::new(feed(name, labels))).collect(),
             rules: labels.rules.iter().map(|id| rule(id, labels)).collect(),
             n_firewall_rules: labels.n_firewall_rules,
@@ -157,6 +163,7 @@ impl Metrics {
             calls: gauge!("ringfence_calls"),
             calls_expired: counter!("ringfence_calls_expired_total"),
             calls_evicted: counter!("ringfence_calls_evicted_total"),
+            journal: JournalMetrics::register(),
             started: process::Started::read(),
         }
     }
@@ -188,6 +195,7 @@ impl Metrics {
     pub fn render(&self) -> String {
         let mut text = self.handle.render();
         self.latency.render(&mut text);
+        self.journal.syncs.render(&mut text);
         self.started.render(&mut text);
         text
     }
@@ -296,7 +304,7 @@ fn describe() {
         ("ringfence_rule_blocks_refused_total", Unit::Count, "Blocks that a full or forbidden list refused, by rule."),
         ("ringfence_deliveries_total", Unit::Count, "What became of messages handed to a sink, by outcome."),
     ];
-    for (name, unit, help) in counters {
+    for (name, unit, help) in counters.into_iter().chain(journal::COUNTERS) {
         describe_counter!(name, unit, help);
     }
     let gauges = [
@@ -315,7 +323,7 @@ fn describe() {
         ("ringfence_policy_info", Unit::Count, "1, labelled with the version of the rules in force."),
         ("ringfence_build_info", Unit::Count, "1, labelled with the version of this program."),
     ];
-    for (name, unit, help) in gauges {
+    for (name, unit, help) in gauges.into_iter().chain(journal::GAUGES) {
         describe_gauge!(name, unit, help);
     }
 }

@@ -2,43 +2,11 @@
 
 use std::time::Duration;
 
+pub use crate::journal::{Durability, Settings as JournalSettings};
+
 use super::Config;
 use super::section::Section;
-
-/// When what is in the journal is on the disk for good. Acknowledgements wait for it, but with `None`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// As soon as something waits for its acknowledgement, at most so often.
-    #[default]
-    Ack,
-    /// Every so often.
-    Interval,
-    /// When the system gets round to it: what is acknowledged survives a crash of the process, not of the machine.
-    None,
-}
-
-#[derive(Clone, Debug)]
-pub struct JournalSettings {
-    pub durability: Durability,
-    /// `ack`: shortest time between two writes to the disk, and how much is written at once without waiting for it.
-    pub group_commit: Duration,
-    pub group_bytes: usize,
-    /// `interval`: time between two.
-    pub fsync_interval: Duration,
-    pub segment_bytes: u64,
-}
-
-impl Default for JournalSettings {
-    fn default() -> JournalSettings {
-        JournalSettings {
-            durability: Durability::Ack,
-            group_commit: Duration::from_millis(5),
-            group_bytes: 1 << 20,
-            fsync_interval: Duration::from_millis(200),
-            segment_bytes: 64 << 20,
-        }
-    }
-}
+use crate::limits::JOURNAL_SEGMENT_BYTES_MAX;
 
 /// A snapshot is taken when so much time has passed, or so much has been written to the journal, since the last.
 #[derive(Clone, Debug)]
@@ -117,7 +85,9 @@ fn read_journal(section: &Section<'_, '_>) -> JournalSettings {
         group_commit: section.milliseconds("group_commit_ms", 0..=1000, usual.group_commit),
         group_bytes: group_kib.map_or(usual.group_bytes, |kib| kib as usize * 1024),
         fsync_interval: section.milliseconds("fsync_interval_ms", 1..=60_000, usual.fsync_interval),
-        segment_bytes: mebibytes(section, "segment_mib", 1..=1024).unwrap_or(usual.segment_bytes),
+        segment_bytes: mebibytes(section, "segment_mib", 1..=JOURNAL_SEGMENT_BYTES_MAX as i64 >> 20)
+            .unwrap_or(usual.segment_bytes),
+        retry: usual.retry,
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Judged {
     /// The journal's number of its record and the position of its first event there, set by whoever journals; 0: none.
     pub record: u64,
     pub position: u64,
+    /// The journal had no room for it: nobody may be told that it is kept. Set by whoever journals.
+    pub is_outside: bool,
     /// What was told of it before a crash is told of it again.
     pub is_recovered: bool,
 }
@@ -119,19 +121,6 @@ pub struct Violation {
     pub key: Arc<[(String, String)]>,
 }
 
-/// An episode that is open.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OpenEpisode {
-    pub rule: RuleRef,
-    /// The highest it has reached.
-    pub level: Severity,
-    /// Time of its first violation.
-    pub since: Timestamp,
-    pub customer: CustomerId,
-    /// `per` entry and value, as in the violation that opened it.
-    pub key: Arc<[(String, String)]>,
-}
-
 /// A value that a threshold put on a dynamic list. It holds until the episode closes, and the rule's `ttl` more.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Put {
@@ -145,6 +134,19 @@ pub struct Put {
     pub list: usize,
     pub value: String,
     pub ttl_ms: i64,
+}
+
+/// An episode that is open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenEpisode {
+    pub rule: RuleRef,
+    /// The highest it has reached.
+    pub level: Severity,
+    /// Time of its first violation.
+    pub since: Timestamp,
+    pub customer: CustomerId,
+    /// `per` entry and value, as in the violation that opened it.
+    pub key: Arc<[(String, String)]>,
 }
 
 /// An episode that has ended.

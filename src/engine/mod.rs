@@ -391,6 +391,10 @@ impl Core {
         Work::new(options, batch, done, lists)
     }
 
+    fn all_shards(&self) -> u64 {
+        u64::MAX >> (64 - self.plan.n_shards)
+    }
+
     /// Sends work that is of no lane to every shard, at its place in the order.
     fn visit_all(&self, mut work: Box<Work>) {
         work.shards = self.all_shards();
@@ -404,10 +408,6 @@ impl Core {
         }
         self.admit(work);
         self.run_shards();
-    }
-
-    fn all_shards(&self) -> u64 {
-        u64::MAX >> (64 - self.plan.n_shards)
     }
 
     /// Gives the batches of a lane whose turn it is their place in the engine's order.
@@ -553,10 +553,11 @@ impl Core {
             options: work.options,
             tracked: decided.tracked,
             tick: work.tick.map(Timestamp),
-            marker: work.marker.as_ref().map(|marker| marker.number),
             record: work.recorded.as_ref().map_or(0, |recorded| recorded.record),
             position: work.recorded.as_ref().map_or(0, |recorded| recorded.position),
+            is_outside: false,
             is_recovered: work.recorded.is_some(),
+            marker: work.marker.as_ref().map(|marker| marker.number),
         }
     }
 

@@ -176,6 +176,9 @@ pub fn verdict_line(
     if is_late {
         out.extend_from_slice(b",\"late\":true");
     }
+    if judged.is_outside {
+        out.extend_from_slice(b",\"durable\":false");
+    }
     out.push(b'}');
 }
 

@@ -221,8 +221,8 @@ struct Connection<'a, S> {
     /// Oldest first.
     in_flight: VecDeque<InFlight>,
     durable: Durable,
-    /// Judged, and to be acknowledged with the record of the journal that holds it: record and `seq`, oldest first.
-    unacked: VecDeque<(u64, u64)>,
+    /// The `seq`s of blocks that are judged, to be acknowledged once the journal holds them; oldest first.
+    unacked: VecDeque<u64>,
     turns: Arc<Turns>,
     /// Where blocks are decoded that must be decoded in order.
     strand: Arc<Strand>,
@@ -258,7 +258,7 @@ enum Wake {
     Read(io::Result<usize>),
     /// The oldest block in flight has its result, or will never have one.
     Judged(bool),
-    /// The journal has what waits longest for its acknowledgement.
+    /// The journal has more.
     Durable,
     /// The journal has room again.
     Room,
@@ -390,9 +390,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             }
         };
         let acknowledged = async {
-            match unacked.front() {
-                Some((record, _)) => durable.reached(*record).await,
-                None => std::future::pending().await,
+            match unacked.is_empty() {
+                true => std::future::pending().await,
+                false => durable.more().await,
             }
         };
         let room = async {
@@ -423,11 +423,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
 
     /// Tells the gateway how far what it sent is in the journal.
     fn acknowledge(&mut self) {
-        let mut acked = self.acked;
-        while let Some((record, seq)) = self.unacked.front().copied()
-            && self.durable.has(record)
-        {
-            self.unacked.pop_front();
+        let Some((_, account)) = &self.account else { return };
+        let (mut acked, kept) = (self.acked, account.last_kept());
+        while let Some(seq) = self.unacked.pop_front_if(|seq| *seq <= kept) {
             acked = acked.max(seq);
         }
         if acked > self.acked {
@@ -599,7 +597,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             rejects.for_each(|r| reply::reject(out, r.seq, r.reason.as_str()));
         }
         if finished.highest_seq > self.acked {
-            self.unacked.push_back((judged.record, finished.highest_seq));
+            self.unacked.push_back(finished.highest_seq);
         }
     }
 

@@ -31,8 +31,11 @@ impl Durable {
         *self.committed.borrow() == u64::MAX
     }
 
-    pub(super) fn has(&self, record: u64) -> bool {
-        *self.committed.borrow() >= record
+    /// Waits until the journal has more than when it was last asked. Never returns where the service goes down before.
+    pub(super) async fn more(&mut self) {
+        if self.committed.changed().await.is_err() {
+            std::future::pending().await
+        }
     }
 
     /// Waits until the record is committed. Never returns where the service goes down before.

@@ -15,7 +15,7 @@ use super::feed::{Decoders, Feed, Job};
 use super::listener::Close;
 use super::reply::Mode;
 use crate::clock::Clock;
-use crate::engine::Lane;
+use crate::engine::{Judged, Lane};
 use crate::event::{Batch, Flags, GatewayId, Text};
 use crate::ingest::Decoder;
 use crate::ingest::json_cdr::{self, Leg, leg_of_query};
@@ -174,7 +174,10 @@ impl Door {
         // Also of a record that gives no event: the lane's order needs every ticket.
         job.submit();
         verdict.map_err(Refusal::Bad)?;
-        let record = finished.await.map_err(|_| Refusal::Lost)?.judged.record;
+        let Judged { record, is_outside, .. } = finished.await.map_err(|_| Refusal::Lost)?.judged;
+        if is_outside {
+            return Err(Refusal::Full);
+        }
         // It is posted again, and known again, if it is not answered.
         let mut durable = self.feed.durable.clone();
         timeout(self.body_timeout, durable.reached(record)).await.map_err(|_| Refusal::Full)

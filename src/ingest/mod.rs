@@ -26,7 +26,7 @@ mod wire;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub use calls::CallTable;
+pub use calls::{CallTable, Recovery as CallRecovery};
 pub use framing::{Framer, Style};
 pub use signalling::{CaptureKey, Datagram};
 pub use source::{Source, SourceError};

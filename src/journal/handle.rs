@@ -27,9 +27,9 @@ use crate::storage::Disk;
 #[serde(rename_all = "snake_case")]
 pub enum Durability {
     /// Synced as soon as something waits, in groups.
+    #[default]
     Ack,
     /// Synced now and then.
-    #[default]
     Interval,
     /// Handed to the system and never synced: what survives the end of the process, but not that of the machine.
     None,

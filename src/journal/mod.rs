@@ -10,6 +10,8 @@ mod handle;
 mod identity;
 mod names_file;
 mod pending;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod property;
 mod reader;
 mod record;
 mod segment;

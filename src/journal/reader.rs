@@ -91,9 +91,14 @@ pub struct RawRecord {
 }
 
 impl RawRecord {
+    /// The record as it was encoded.
+    pub fn payload(&self) -> &[u8] {
+        self.bytes.get(self.place.clone()).unwrap_or_default()
+    }
+
     /// Any thread may do it.
     pub fn decode(&self) -> Result<Record, ReadError> {
-        let payload = self.bytes.get(self.place.clone()).unwrap_or_default();
+        let payload = self.payload();
         let entry = match self.is_tick {
             true => Bytes::new(payload).signed().map(|at| Entry::Tick(Timestamp(at))),
             false => codec::decode(payload, self.position),
@@ -158,6 +163,22 @@ impl Reader {
         Ok(reader)
     }
 
+    /// Reads bytes as the one segment of a folder.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn of_segment(first: u64, bytes: Vec<u8>) -> Reader {
+        let segment = Segment { first, bytes: bytes.len() as u64, path: PathBuf::new() };
+        Reader {
+            disk: Disk::real(),
+            waiting: VecDeque::new(),
+            current: Some(Open { segment, bytes: Arc::new(bytes), at: 0, good: 0, end: None }),
+            wanted: 1..=u64::MAX,
+            expected: first,
+            position: None,
+            context: Arc::default(),
+            report: Report::default(),
+        }
+    }
+
     /// What was met so far.
     pub fn report(&self) -> &Report {
         &self.report
@@ -190,10 +211,10 @@ impl Reader {
         }
         let bytes = Arc::clone(&open.bytes);
         match step(&bytes, open.at) {
-            Step::Newer(version) => return Err(ReadError::Newer { path: open.segment.path, version }),
+            Step::Newer(version) => Err(ReadError::Newer { path: open.segment.path, version }),
             Step::End => {
                 self.leave(&open);
-                return Ok(Next::Passed);
+                Ok(Next::Passed)
             }
             Step::Damage(place) => {
                 if self.is_torn_end(&open, &place) {
@@ -206,7 +227,7 @@ impl Reader {
                 self.note_damage(&open.segment, &place);
                 open.at = place.end;
                 self.current = Some(open);
-                return Ok(Next::Passed);
+                Ok(Next::Passed)
             }
             Step::Frame(frame) => {
                 open.at = frame.place.end;

@@ -20,6 +20,8 @@ const QUANTILES: [(f64, &str); 5] = [(0.5, "0.5"), (0.9, "0.9"), (0.99, "0.99"),
 /// Recorder and reader of the latency summary.
 #[derive(Debug)]
 pub struct Latency {
+    name: &'static str,
+    help: &'static str,
     started: Instant,
     inner: Mutex<Inner>,
 }
@@ -33,10 +35,10 @@ struct Inner {
 }
 
 impl Latency {
-    pub(super) fn new() -> Latency {
+    pub(super) fn new(name: &'static str, help: &'static str) -> Latency {
         let slot = |_| (0, Histogram::new_with_bounds(1, LONGEST_US * 10, 2).expect("the bounds are constants"));
         let inner = Inner { slots: (0..SLOTS).map(slot).collect(), sum_s: 0.0, count: 0 };
-        Latency { started: Clock.monotonic(), inner: Mutex::new(inner) }
+        Latency { name, help, started: Clock.monotonic(), inner: Mutex::new(inner) }
     }
 
     /// `n` events that took `took` each.
@@ -70,8 +72,7 @@ impl Latency {
             // Same bounds, so it cannot fail; were it to, the summary would miss a slot.
             merged.add(slot).unwrap_or_default();
         }
-        let name = "ringfence_event_latency_seconds";
-        let help = "From the read that brought an event to its verdict; quantiles of the last 60 s, 1 is the longest.";
+        let Latency { name, help, .. } = self;
         let mut text = format!("# HELP {name} {help}\n# TYPE {name} summary\n");
         for (quantile, label) in QUANTILES {
             // Before the first event there is nothing to tell: Prometheus writes that as NaN.
@@ -90,7 +91,7 @@ mod tests {
 
     #[test]
     fn quantiles_are_those_of_what_was_recorded() {
-        let latency = Latency::new();
+        let latency = Latency::new("ringfence_event_latency_seconds", "help");
         latency.record(Duration::from_micros(50), 99);
         latency.record(Duration::from_millis(2), 1);
         let mut text = String::new();

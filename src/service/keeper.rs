@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::recovery::Calls;
+use super::calls::Calls;
 use crate::clock::Clock;
 use crate::config::SnapshotSettings;
 use crate::engine::{Engine, SaveProgress};
 use crate::journal::{Journal, Mark};
+use crate::limits::SNAPSHOTS_KEPT;
 use crate::metrics::Metrics;
 use crate::snapshot::{self, Cut, Section, SnapshotWriter};
 use crate::storage::Disk;
+use crate::store::Store;
 
 /// How often it looks whether something is due.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -38,9 +40,10 @@ pub(super) struct Keeper {
 /// What it works with.
 pub(super) struct Charge {
     pub(super) disk: Disk,
-    pub(super) folder: PathBuf,
+    pub(super) snapshots: PathBuf,
     pub(super) engine: Engine,
     pub(super) journal: Journal,
+    pub(super) store: Arc<Store>,
     pub(super) calls: Calls,
     pub(super) settings: SnapshotSettings,
     pub(super) metrics: Arc<Metrics>,
@@ -57,7 +60,7 @@ impl Keeper {
 
     /// A last snapshot, and the thread ends. Nothing may be submitted to the engine any more.
     pub(super) fn stop(self) {
-        drop(self.stop.send(()));
+        self.stop.send(()).unwrap_or_default();
         // A panic was printed where it happened.
         drop(self.thread.join());
     }
@@ -112,15 +115,16 @@ impl Work {
     }
 
     fn snapshot(&self) -> anyhow::Result<()> {
-        let Charge { disk, folder, journal, metrics, .. } = &self.charge;
+        let Charge { disk, snapshots, journal, store, metrics, .. } = &self.charge;
         let begun = Clock.monotonic();
-        let folder = folder.join("snapshots");
-        let (mark, bytes) = self.write(disk, &folder)?;
+        // What was found before this place will not be found again.
+        let (mark, bytes) = self.write(disk, snapshots)?;
+        store.flush()?;
         journal.resume(&mark);
-        metrics.snapshot_taken(Clock.now());
+        metrics.journal.snapshot_taken(Clock.now());
         let took = begun.elapsed();
         tracing::info!(record = mark.last_record, bytes, ?took, "snapshot taken");
-        self.trim(&folder)
+        self.trim(snapshots)
     }
 
     /// Writes the state at a place in the engine's order, piece by piece.
@@ -153,7 +157,8 @@ impl Work {
             }
             drop(save);
             calls.save(|piece| writer.frame(Section::Calls, piece))?;
-            self.wait_for(mark.last_record)
+            // The calls are newer than the mark; what they have told must not be lost either.
+            self.wait_for(self.charge.journal.mark().last_record)
         })();
         if let Err(error) = written {
             // It is no snapshot, and is written over by the next.
@@ -191,7 +196,9 @@ impl Work {
     /// Lets go of what the older of the snapshots does not need.
     fn trim(&self, folder: &Path) -> anyhow::Result<()> {
         let snapshots = snapshot::list(&self.charge.disk, folder).context("cannot list the snapshots")?;
-        if let Some((record, _)) = snapshots.get(crate::limits::SNAPSHOTS_KEPT - 1) {
+        if let Some((record, _)) = snapshots.get(SNAPSHOTS_KEPT - 1) {
+            // A store that lost the end of its log is told again what the journal holds.
+            self.charge.store.checkpoint()?;
             self.charge.journal.trim(record + 1).context("cannot let go of old segments of the journal")?;
         }
         Ok(())

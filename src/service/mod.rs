@@ -3,6 +3,13 @@
 //! [`start`] wires them in one function, the last stage first, since each needs the next one's way in. A stop goes the other
 //! way: no new connections, what was read is judged and answered, what was found is delivered.
 
+mod audit;
+mod calls;
+mod data;
+mod keeper;
+mod lasting;
+mod recovery;
+
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -16,9 +23,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::calls::Calls;
+use self::data::DataFolder;
+use self::lasting::{Begun, Lasting, Parts};
 use crate::clock::Clock;
 use crate::config::{Config, CustomerSource, FeedSettings};
-use crate::engine::{self, Engine};
+use crate::engine::Engine;
 use crate::event::dialplan::DialPlan;
 use crate::event::{Kind, Names, Reject};
 use crate::gateway::clocks::Clocks;
@@ -30,7 +40,8 @@ use crate::gateway::post::Door;
 use crate::gateway::sequence::Ledger;
 use crate::gateway::{Feed, Sample};
 use crate::ingest::{CallTable, FeedContext};
-use crate::metrics::{Labels, Metrics, UPKEEP_EVERY};
+use crate::journal::Journal;
+use crate::metrics::{JournalFigures, Labels, Metrics, UPKEEP_EVERY};
 use crate::notify::{Notifier, Observer, Totals, Workers};
 use crate::policy::{Action, Cause, Policy, Severity};
 use crate::portal::{Pages, Portal, Status};
@@ -62,6 +73,10 @@ pub struct Running {
     background: Vec<JoinHandle<()>>,
     notifier: Arc<Notifier>,
     workers: Workers,
+    engine: Engine,
+    clocks: Arc<Clocks>,
+    lateness_ms: i64,
+    lasting: Option<Lasting>,
     stop_timeout: Duration,
 }
 
@@ -93,7 +108,8 @@ pub fn run(config: Config, policy: Arc<Policy>) -> anyhow::Result<()> {
 /// Starts everything; returns when all feeds accept.
 pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let Setup { config, policy, observer } = setup;
-    let names = Arc::new(Names::new());
+    let data = config.data.as_deref().map(DataFolder::open).transpose()?;
+    let names = data.as_ref().map_or_else(|| Arc::new(Names::new()), DataFolder::names);
     let metrics = Arc::new(Metrics::new(&labels(&config, &policy)));
     let (stop, stopping) = watch::channel(false);
 
@@ -103,47 +119,43 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let (notifier, workers) = started.map_err(|e| anyhow!(e))?;
     let notifier = Arc::new(notifier);
 
-    // Engine.
-    let emit: engine::Emit = {
-        let notifier = Arc::clone(&notifier);
-        Box::new(move |judged| notifier.take(judged))
+    // Engine, as it was left.
+    let n_threads = n_threads(&config);
+    let parts =
+        Parts { config: &config, policy: &policy, names: &names, notifier: &notifier, metrics: &metrics, n_threads };
+    let begun = match data {
+        Some(data) => parts.begin_again(data)?,
+        None => parts.begin_anew(RandomState::new().hash_one("ringfence")),
     };
-    let settings = engine::Settings {
-        n_threads: n_threads(&config),
-        // Not to be guessed: whoever chooses keys must not choose where they are stored.
-        hash_seed: RandomState::new().hash_one("ringfence"),
-        emergency_callback_ms: config.emergency_callback_ms,
-    };
-    let engine = Engine::new(Arc::clone(&policy), Arc::clone(&names), settings, emit);
+    let Begun { engine, calls, ledger, durable, is_resumed, lasting } = begun;
 
     // Feeds.
     let ready = Arc::new(AtomicBool::new(false));
     let status = Status { metrics: Arc::clone(&metrics), ready: Arc::clone(&ready) };
-    let clocks = Arc::new(Clocks::new(Clock.now(), false));
-    let judges = Arc::new(Judges::start(n_threads(&config)).context("cannot start threads")?);
-    let ledger = Arc::default();
-    let (engine_of_feeds, policy_of_feeds) = (engine.clone(), Arc::clone(&policy));
-    let mut shared = Shared {
-        engine: engine_of_feeds,
-        judges,
-        policy: policy_of_feeds,
-        names,
-        metrics,
-        ledger,
-        durable: Durable::off(),
-        calls: Vec::new(),
-    };
+    let clocks = Arc::new(Clocks::new(Clock.now(), is_resumed));
+    let judges = Arc::new(Judges::start(n_threads).context("cannot start threads")?);
+    let shared =
+        Shared { engine: engine.clone(), judges, policy: Arc::clone(&policy), names, metrics, ledger, durable, calls };
     let entrances = shared.open(&config, &clocks)?;
 
     // HTTP.
     let (http, metrics_address, mut background) = start_http(&config, &status, &entrances.doors, &stopping).await?;
     let (feeds, listeners) = entrances.run(&stopping)?;
 
-    background.push(tokio::spawn(tick(engine, clocks, policy.lateness_ms, stopping.clone())));
+    background.push(tokio::spawn(tick(engine.clone(), Arc::clone(&clocks), policy.lateness_ms, stopping.clone())));
+    if let Some(lasting) = &lasting {
+        background.push(tokio::spawn(Lasting::watch_room(
+            lasting.journal.clone(),
+            lasting.room(),
+            Arc::clone(&notifier),
+            stopping.clone(),
+        )));
+    }
     background.push(tokio::spawn(upkeep(
         Arc::clone(&shared.metrics),
         Arc::clone(&notifier),
-        shared.call_tables(),
+        shared.calls.clone(),
+        lasting.as_ref().map(|lasting| lasting.journal.clone()),
         stopping,
     )));
     ready.store(true, Ordering::Relaxed);
@@ -159,6 +171,10 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         background,
         notifier,
         workers,
+        engine,
+        clocks,
+        lateness_ms: policy.lateness_ms,
+        lasting,
         stop_timeout: config.stop_timeout,
     })
 }
@@ -183,6 +199,16 @@ impl Running {
             if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
                 tracing::error!(timeout = ?self.stop_timeout, "connections did not end in time and are cut off");
                 task.abort();
+            }
+        }
+        // As a replay does at the end of its input: what is over by now is told.
+        self.engine.tick(self.clocks.reached(Clock.now(), self.lateness_ms));
+        if let Some(lasting) = self.lasting {
+            let Totals { judged, violations } = self.notifier.totals();
+            audit::stopped(&lasting.store, judged, violations);
+            let ended = tokio::task::spawn_blocking(move || lasting.end());
+            if ended.await.is_err() {
+                tracing::error!("the last snapshot failed; the next start takes longer");
             }
         }
         self.notifier.close();
@@ -230,8 +256,7 @@ type Addresses = Vec<(String, SocketAddr)>;
 struct Shared {
     engine: Engine,
     judges: Arc<Judges>,
-    /// Each with the feed that was the first to use it.
-    calls: Vec<(FeedSettings, Arc<CallTable>)>,
+    calls: Calls,
     policy: Arc<Policy>,
     names: Arc<Names>,
     metrics: Arc<Metrics>,
@@ -240,28 +265,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// Where the calls of a feed are kept: together with those of all that merge and say the same of whose a call is and
-    /// what its numbers mean. For what is told of a call later is told by whichever of them comes next.
-    fn calls_of(&mut self, settings: &FeedSettings) -> Arc<CallTable> {
-        let merges = |feed: &FeedSettings| feed.merge != Some(false);
-        let is_alike = |feed: &FeedSettings| {
-            (&feed.customer, &feed.trunks, &feed.dial_plan)
-                == (&settings.customer, &settings.trunks, &settings.dial_plan)
-        };
-        let known = self.calls.iter().find(|(feed, _)| merges(feed) && merges(settings) && is_alike(feed));
-        if let Some((_, table)) = known {
-            return Arc::clone(table);
-        }
-        let table = Arc::new(CallTable::new(RandomState::new().hash_one(&settings.name)));
-        self.calls.push((settings.clone(), Arc::clone(&table)));
-        table
-    }
-
-    fn call_tables(&self) -> Vec<Arc<CallTable>> {
-        self.calls.iter().map(|(_, table)| Arc::clone(table)).collect()
-    }
-
-    fn open(&mut self, config: &Config, clocks: &Arc<Clocks>) -> anyhow::Result<Entrances> {
+    fn open(&self, config: &Config, clocks: &Arc<Clocks>) -> anyhow::Result<Entrances> {
         let mut entrances = Entrances::default();
         for (index, settings) in config.feeds.iter().enumerate() {
             let feed = Arc::new(self.feed(index, settings, config, clocks)?);
@@ -288,7 +292,7 @@ impl Shared {
     }
 
     fn feed(
-        &mut self,
+        &self,
         index: usize,
         settings: &FeedSettings,
         config: &Config,
@@ -321,12 +325,12 @@ impl Shared {
         })
     }
 
-    fn context(&mut self, settings: &FeedSettings, config: &Config) -> anyhow::Result<FeedContext> {
+    fn context(&self, settings: &FeedSettings, config: &Config) -> anyhow::Result<FeedContext> {
         let mut dial_plan = settings.dial_plan.clone();
         dial_plan.emergency.extend(config.emergency_numbers.iter().cloned());
         let dial_plan = DialPlan::new(&dial_plan, &self.policy.numbering);
         let dial_plan = dial_plan.map_err(|e| anyhow!("feed `{}`: {}", settings.name, e.join("; ")))?;
-        let calls = if settings.format.is_signalling() { self.calls_of(settings) } else { Arc::new(CallTable::new(0)) };
+        let calls = self.calls.of(&settings.name).map_or_else(|| Arc::new(CallTable::new(0)), Arc::clone);
         let customer = |name: &str| self.names.customer(name).context("too many customers in the settings");
         let mut trunks = HashMap::new();
         for (trunk, name) in &settings.trunks {
@@ -411,7 +415,8 @@ async fn tick(engine: Engine, clocks: Arc<Clocks>, lateness_ms: i64, mut stoppin
 async fn upkeep(
     metrics: Arc<Metrics>,
     notifier: Arc<Notifier>,
-    calls: Vec<Arc<CallTable>>,
+    calls: Calls,
+    journal: Option<Journal>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut every = tokio::time::interval(UPKEEP_EVERY);
@@ -421,15 +426,30 @@ async fn upkeep(
                 metrics.run_upkeep();
                 notifier.measure();
                 let mut held = 0;
-                for counts in calls.iter().map(|table| table.take_counts()) {
+                for counts in calls.tables.iter().map(|(_, table)| table.take_counts()) {
                     held += counts.held;
                     metrics.calls_expired.increment(counts.expired);
                     metrics.calls_evicted.increment(counts.evicted);
                 }
                 metrics.calls.set(held as f64);
+                if let Some(journal) = &journal {
+                    metrics.journal.measure(&journal_figures(journal));
+                }
             }
             _ = stopping.wait_for(|stop| *stop) => return,
         }
+    }
+}
+
+fn journal_figures(journal: &Journal) -> JournalFigures {
+    let counts = journal.counts();
+    JournalFigures {
+        bytes: counts.bytes,
+        records: counts.records,
+        failures: counts.failures,
+        outside: counts.outside,
+        backlog_bytes: counts.backlog_bytes,
+        is_stuck: journal.stuck().is_some(),
     }
 }
 

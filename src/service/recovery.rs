@@ -2,15 +2,17 @@
 //! very engine that will go on from there.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use anyhow::Context as _;
 
-use crate::engine::{Engine, Lane, Recorded, RuleRef, Ticket, Verdict};
+use super::calls::Calls;
+use crate::engine::{Engine, Lane, Recorded, Restored, RuleRef, Ticket, Verdict};
 use crate::event::GatewayId;
-use crate::ingest::CallTable;
+use crate::ingest::{CallRecovery, CallTable};
 use crate::journal::{Context, Cut, Entry, RawRecord, Reader, Record, Report};
 use crate::policy::Policy;
 use crate::snapshot::{self, Section, SnapshotReader};
@@ -27,17 +29,40 @@ pub(super) struct Recovered {
     /// The snapshot it began from, and what came behind it.
     pub(super) snapshot: Option<PathBuf>,
     pub(super) n_events: u64,
+    /// Ids of customers and gateways that were met are below these.
+    pub(super) n_names: (usize, usize),
     /// A torn end of the journal, to be cut off.
     pub(super) cut: Option<Cut>,
+    /// What became of the rules.
+    pub(super) rules: Restored,
     /// What was wrong, for people.
     pub(super) problems: Vec<String>,
 }
 
-/// The call tables, and whose calls each holds: by the names of feeds.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Calls {
-    pub(super) tables: Vec<Arc<CallTable>>,
-    pub(super) of_feed: HashMap<String, Arc<CallTable>>,
+/// The call tables that are put together again, each by the name of the feed that was the first to use it.
+pub(super) struct Tables {
+    names: HashMap<String, usize>,
+    recoveries: Vec<Mutex<CallRecovery>>,
+}
+
+impl Tables {
+    pub(super) fn new(calls: &Calls) -> Tables {
+        let recovery = |table: &Arc<CallTable>| Mutex::new(CallRecovery::new(Arc::clone(table)));
+        Tables { names: calls.of_feed.clone(), recoveries: calls.tables.iter().map(|(_, t)| recovery(t)).collect() }
+    }
+
+    /// They are used from now on.
+    pub(super) fn finish(self) {
+        for recovery in self.recoveries {
+            recovery.into_inner().unwrap_or_else(|e| e.into_inner()).finish();
+        }
+    }
+
+    /// A feed that is gone from the settings has no calls any more.
+    fn of(&self, feed: &str) -> Option<std::sync::MutexGuard<'_, CallRecovery>> {
+        let recovery = self.recoveries.get(*self.names.get(feed)?)?;
+        Some(recovery.lock().unwrap_or_else(|e| e.into_inner()))
+    }
 }
 
 /// Restores the newest snapshot that can be used. `fresh` makes an engine that holds nothing: one into which a damaged
@@ -45,75 +70,74 @@ pub(super) struct Calls {
 pub(super) fn restore_snapshot(
     disk: &Disk,
     folder: &Path,
-    calls: &Calls,
-    mut fresh: impl FnMut() -> Engine,
-) -> anyhow::Result<(Engine, Recovered)> {
+    mut fresh: impl FnMut() -> (Engine, Calls),
+) -> anyhow::Result<(Engine, Calls, Tables, Recovered)> {
     let mut recovered = Recovered { next_position: 1, ..Recovered::default() };
     let snapshots = snapshot::list(disk, folder).context("cannot list the snapshots")?;
     for (_, path) in snapshots {
-        let engine = fresh();
-        match read_snapshot(disk, &path, &engine, calls) {
-            Ok((cut, notes)) => {
+        let (engine, calls) = fresh();
+        let tables = Tables::new(&calls);
+        match read_snapshot(disk, &path, &engine, &tables) {
+            Ok((cut, restored)) => {
                 recovered.record = cut.record;
                 recovered.next_position = cut.next_position;
                 recovered.ledger = cut.ledger.iter().map(|(gateway, seq)| (GatewayId(*gateway), *seq)).collect();
                 recovered.snapshot = Some(path);
-                recovered.problems.extend(notes);
-                return Ok((engine, recovered));
+                recovered.rules = restored;
+                return Ok((engine, calls, tables, recovered));
             }
             Err(problem) => {
-                calls.tables.iter().for_each(|table| table.clear());
                 recovered.problems.push(format!("{problem:#}; an older snapshot is used, or the journal alone"));
             }
         }
     }
-    Ok((fresh(), recovered))
+    let (engine, calls) = fresh();
+    let tables = Tables::new(&calls);
+    Ok((engine, calls, tables, recovered))
 }
 
 fn read_snapshot(
     disk: &Disk,
     path: &Path,
     engine: &Engine,
-    calls: &Calls,
-) -> anyhow::Result<(snapshot::Cut, Vec<String>)> {
+    tables: &Tables,
+) -> anyhow::Result<(snapshot::Cut, Restored)> {
     let (mut reader, cut) = SnapshotReader::open(disk, path)?;
     let mut failed = None;
-    let frames = std::iter::from_fn(|| {
+    let pieces = std::iter::from_fn(|| {
         loop {
-            match reader.next() {
-                Ok(Some((Section::Engine, bytes))) => return Some(bytes),
-                Ok(Some((Section::Calls, bytes))) => {
-                    if let Err(problem) = restore_calls(calls, &bytes) {
-                        failed = Some(problem);
-                        return None;
-                    }
-                }
-                Ok(Some(_)) => {}
+            let read = match reader.next() {
+                Ok(Some((Section::Engine, bytes))) => return Some(Ok(bytes)),
+                Ok(Some((Section::Calls, bytes))) => restore_calls(tables, &bytes),
+                Ok(Some(_)) => Ok(()),
                 Ok(None) => return None,
-                Err(problem) => {
-                    failed = Some(problem.into());
-                    return None;
-                }
+                Err(problem) => Err(problem.into()),
+            };
+            if let Err(problem) = read {
+                failed = Some(problem);
+                return Some(Err(io::Error::other("cut short")));
             }
         }
     });
-    let restored = engine.restore(frames);
-    if let Some(problem) = failed {
-        return Err(problem);
+    let restored = engine.restore(pieces);
+    match failed {
+        Some(problem) => Err(problem),
+        None => Ok((cut, restored.with_context(|| format!("snapshot `{}`", path.display()))?)),
     }
-    let restored = restored.with_context(|| format!("snapshot `{}`", path.display()))?;
-    Ok((cut, restored.notes()))
 }
 
 /// A part of one table: the feed by whose name the table is known, the part, its state.
-fn restore_calls(calls: &Calls, bytes: &[u8]) -> anyhow::Result<()> {
+fn restore_calls(tables: &Tables, bytes: &[u8]) -> anyhow::Result<()> {
     let (name_bytes, rest) = bytes.split_first().context("a part of a call table is empty")?;
     let (name, rest) = rest.split_at_checked(usize::from(*name_bytes)).context("a part of a call table is cut")?;
     let (part, state) = rest.split_first().context("a part of a call table is cut")?;
     let name = std::str::from_utf8(name).context("a part of a call table has no name")?;
-    // A feed that is gone from the settings has no calls any more.
-    let Some(table) = calls.of_feed.get(name) else { return Ok(()) };
-    table.restore_part(usize::from(*part), state).with_context(|| format!("calls of feed `{name}`"))
+    match tables.of(name) {
+        Some(mut table) => {
+            table.restore_part(usize::from(*part), state).with_context(|| format!("calls of feed `{name}`"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Runs the journal behind the snapshot through the engine.
@@ -121,7 +145,7 @@ pub(super) fn replay_tail(
     disk: &Disk,
     folder: &Path,
     engine: &Engine,
-    calls: &Calls,
+    tables: &Tables,
     n_threads: usize,
     recovered: &mut Recovered,
 ) -> anyhow::Result<()> {
@@ -134,7 +158,7 @@ pub(super) fn replay_tail(
             loop {
                 let next = tail.lock().unwrap_or_else(|e| e.into_inner()).next(policy)?;
                 let Some((raw, ticket, mapping)) = next else { return Ok(worker) };
-                worker.take(raw.decode()?, ticket, &mapping, calls)?;
+                worker.take(raw.decode()?, ticket, &mapping, tables)?;
             }
         };
         let workers: Vec<_> = (0..n_threads.max(1)).map(|_| scope.spawn(work)).collect();
@@ -144,12 +168,15 @@ pub(super) fn replay_tail(
     for worker in done {
         let worker = worker.context("cannot read the journal")?;
         recovered.n_events += worker.n_events;
+        let (customers, gateways) = recovered.n_names;
+        recovered.n_names = (customers.max(worker.n_names.0), gateways.max(worker.n_names.1));
         for (gateway, seq) in worker.ledger {
             let known = recovered.ledger.entry(gateway).or_default();
             *known = seq.max(*known);
         }
     }
-    let report = tail.into_inner().unwrap_or_else(|e| e.into_inner()).reader.into_report();
+    let tail = tail.into_inner().unwrap_or_else(|e| e.into_inner());
+    let report = tail.reader.report().clone();
     recovered.record = recovered.record.max(report.last_record);
     recovered.next_position = recovered.next_position.max(report.next_position);
     recovered.problems.extend(told(&report));
@@ -183,11 +210,12 @@ impl Tail {
 #[derive(Default)]
 struct Worker {
     n_events: u64,
+    n_names: (usize, usize),
     ledger: HashMap<GatewayId, u64>,
 }
 
 impl Worker {
-    fn take(&mut self, record: Record, ticket: Ticket, mapping: &Mapping, calls: &Calls) -> anyhow::Result<()> {
+    fn take(&mut self, record: Record, ticket: Ticket, mapping: &Mapping, tables: &Tables) -> anyhow::Result<()> {
         let Record { number, context, entry } = record;
         let (position, options, batch, verdicts, flags, tracked) = match entry {
             Entry::Tick(at) => {
@@ -205,11 +233,16 @@ impl Worker {
         }
         if !batch.annex.is_empty()
             && let Some(feed) = context.feeds.get(usize::from(source.feed))
-            && let Some(table) = calls.of_feed.get(feed)
+            && let Some(mut table) = tables.of(feed)
         {
             table.apply(&batch.annex).with_context(|| format!("record {number}: calls of feed `{feed}`"))?;
         }
         self.n_events += batch.events.len() as u64;
+        for event in &batch.events {
+            let (customers, gateways) = &mut self.n_names;
+            *customers = (event.customer.0 as usize + 1).max(*customers);
+            *gateways = (event.gateway.0 as usize + 1).max(*gateways);
+        }
         let recorded = Recorded {
             verdicts: verdicts.into_iter().map(|verdict| mapping.verdict(verdict)).collect(),
             flags: mapping.rules(flags),
@@ -274,7 +307,9 @@ fn told(report: &Report) -> Vec<String> {
     }
     if let Some(cut) = &report.cut {
         let (path, n) = (cut.segment.display(), cut.bytes);
-        told.push(format!("journal {path}: the last {n} bytes were being written and are cut off; nothing in them was acknowledged"));
+        told.push(format!(
+            "journal {path}: the last {n} bytes were being written and are cut off; nothing in them was acknowledged"
+        ));
     }
     told
 }

@@ -3,11 +3,13 @@
 //! What must survive a crash is opened through a [`Disk`]: the real one in the service, one that fails by plan in
 //! tests. It knows nothing of what the files hold.
 
+mod aside;
 mod disk;
 mod faults;
 mod lock;
 mod rotated;
 
+pub use aside::{put_in_place, set_aside, sync_folder_of};
 pub use disk::{Disk, DiskFile, Listed};
 pub use faults::{Faults, Operation};
 pub use lock::FolderLock;

@@ -18,7 +18,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("metrics", &["clock", "limits"]),
     ("storage", &["limits"]),
     ("journal", &["storage", "engine", "policy", "event", "clock", "limits"]),
-    ("store", &["limits", "clock"]),
+    ("store", &["limits", "clock", "storage"]),
     ("ingest", &["event", "clock", "limits", "metrics"]),
     ("policy", &["event", "calendar", "clock", "limits"]),
     ("window", &["limits", "codec"]),

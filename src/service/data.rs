@@ -1,0 +1,64 @@
+//! The data folder: one process at a time, and what in it must be as it was before.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use crate::event::Names;
+use crate::journal::{Identity, NamesFile};
+use crate::storage::{Disk, FolderLock};
+use crate::store::{OpenReport, Store};
+
+/// An open data folder. Nobody else has it while this lives.
+pub(super) struct DataFolder {
+    pub(super) disk: Disk,
+    pub(super) path: PathBuf,
+    pub(super) identity: Identity,
+    pub(super) names_file: NamesFile,
+    pub(super) store: Arc<Store>,
+    /// What was wrong, for people.
+    pub(super) problems: Vec<String>,
+    pub(super) lock: FolderLock,
+}
+
+impl DataFolder {
+    pub(super) fn open(path: &Path) -> anyhow::Result<DataFolder> {
+        let disk = Disk::from_environment();
+        let lock = FolderLock::take(path).with_context(|| format!("cannot use the data folder {}", path.display()))?;
+        let journal = journal_of(path);
+        let identity = Identity::open(&disk, &journal).context("cannot read which journal this is")?;
+        let (names_file, n_lost) = NamesFile::open(&disk, &journal).context("cannot read the names of the journal")?;
+        let (store, report) = Store::open(path)?;
+        let mut problems = problems_of(&report);
+        if n_lost > 0 {
+            problems.push(format!("journal names: {n_lost} names cannot be read; they are called lost-ID from now on"));
+        }
+        let store = Arc::new(store);
+        Ok(DataFolder { disk, path: path.to_owned(), identity, names_file, store, problems, lock })
+    }
+
+    pub(super) fn names(&self) -> Arc<Names> {
+        Arc::clone(self.names_file.names())
+    }
+
+    pub(super) fn journal(&self) -> PathBuf {
+        journal_of(&self.path)
+    }
+
+    pub(super) fn snapshots(&self) -> PathBuf {
+        self.path.join("snapshots")
+    }
+}
+
+fn journal_of(folder: &Path) -> PathBuf {
+    folder.join("journal")
+}
+
+fn problems_of(report: &OpenReport) -> Vec<String> {
+    let aside = report.set_aside.iter().map(|aside| {
+        let (path, why, rows) = (aside.path.display(), &aside.why, aside.rows_saved);
+        format!("store: damaged ({why}); it is kept as {path}, and a new one begun with {rows} rows of it")
+    });
+    aside.chain(report.mended.iter().map(|mended| format!("store: {mended}"))).collect()
+}

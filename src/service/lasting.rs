@@ -1,0 +1,273 @@
+//! What outlives the process, from its restoration at the start to its last snapshot at the stop.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use crossbeam::channel::{Sender, bounded};
+use tokio::sync::watch;
+
+use super::calls::Calls;
+use super::data::DataFolder;
+use super::keeper::{Charge, Keeper};
+use super::recovery::{self, Recovered};
+use crate::clock::Clock;
+use crate::config::{Config, Durability};
+use crate::engine::{self, Engine, Judged};
+use crate::event::Names;
+use crate::gateway::durable::Durable;
+use crate::gateway::sequence::Ledger;
+use crate::ingest::CallTable;
+use crate::journal::{self, Appended, Journal, Mark, Stuck};
+use crate::metrics::Metrics;
+use crate::notify::Notifier;
+use crate::policy::Policy;
+use crate::storage::FolderLock;
+use crate::store::Store;
+
+/// Marks of saves that nobody has fetched; there is one save at a time.
+const MARKS_MAX: usize = 4;
+/// Name of the alert that the journal cannot be written.
+const STUCK: &str = "ringfence:journal-stuck";
+/// How often gateways that are held back are asked whether they may go on.
+const ROOM_EVERY: Duration = Duration::from_millis(50);
+
+/// An engine as it was left, and what goes on around it.
+pub(super) struct Begun {
+    pub(super) engine: Engine,
+    pub(super) calls: Calls,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) durable: Durable,
+    /// Somebody was served before, by this state.
+    pub(super) is_resumed: bool,
+    pub(super) lasting: Option<Lasting>,
+}
+
+/// What outlives the process, as long as it runs.
+#[derive(Debug)]
+pub(super) struct Lasting {
+    keeper: Keeper,
+    pub(super) journal: Journal,
+    pub(super) store: Arc<Store>,
+    room: Arc<watch::Sender<bool>>,
+    _lock: FolderLock,
+}
+
+/// Where the engine's results go, in its order.
+struct Outlet {
+    notifier: Arc<Notifier>,
+    /// Not before recovery has ended: what it reads is in the journal.
+    journal: OnceLock<Journal>,
+    marks: Sender<(u64, Mark)>,
+}
+
+impl Outlet {
+    fn take(&self, judged: &mut Judged) {
+        if let Some(journal) = self.journal.get() {
+            if let Some(save) = judged.marker {
+                // Nobody fetches it where the save was given up.
+                drop(self.marks.try_send((save, journal.mark())));
+                return;
+            }
+            match journal.append(judged) {
+                Appended::Record { position, .. } => judged.position = position,
+                Appended::Nothing => {}
+                Appended::Outside => judged.is_outside = true,
+            }
+        }
+        self.notifier.take(judged);
+    }
+}
+
+/// What the parts are made of.
+pub(super) struct Parts<'a> {
+    pub(super) config: &'a Config,
+    pub(super) policy: &'a Arc<Policy>,
+    pub(super) names: &'a Arc<Names>,
+    pub(super) notifier: &'a Arc<Notifier>,
+    pub(super) metrics: &'a Arc<Metrics>,
+    pub(super) n_threads: usize,
+}
+
+impl Parts<'_> {
+    fn engine(&self, hash_seed: u64, outlet: &Arc<Outlet>) -> Engine {
+        let outlet = Arc::clone(outlet);
+        let settings = engine::Settings {
+            n_threads: self.n_threads,
+            hash_seed,
+            emergency_callback_ms: self.config.emergency_callback_ms,
+        };
+        let emit = Box::new(move |judged: &mut Judged| outlet.take(judged));
+        Engine::new(Arc::clone(self.policy), Arc::clone(self.names), settings, emit)
+    }
+
+    /// Nothing outlives the process. `seed` is not to be guessed: whoever chooses keys must not choose where they are
+    /// stored.
+    pub(super) fn begin_anew(&self, seed: u64) -> Begun {
+        let (marks, _) = bounded(MARKS_MAX);
+        let notifier = Arc::clone(self.notifier);
+        notifier.committed(u64::MAX);
+        let outlet = Arc::new(Outlet { notifier, journal: OnceLock::new(), marks });
+        Begun {
+            engine: self.engine(seed, &outlet),
+            calls: Calls::new(&self.config.feeds, || CallTable::new(seed)),
+            ledger: Arc::default(),
+            durable: Durable::off(),
+            is_resumed: false,
+            lasting: None,
+        }
+    }
+
+    /// Puts the state together again and goes on behind it.
+    pub(super) fn begin_again(&self, data: DataFolder) -> anyhow::Result<Begun> {
+        let begun = Clock.monotonic();
+        let seed = data.identity.hash_seed;
+        let (marks, taken) = bounded(MARKS_MAX);
+        let outlet = Arc::new(Outlet { notifier: Arc::clone(self.notifier), journal: OnceLock::new(), marks });
+        let fresh = || {
+            let calls = Calls::new(&self.config.feeds, || CallTable::new(seed).with_annex());
+            (self.engine(seed, &outlet), calls)
+        };
+        let (engine, calls, tables, mut recovered) =
+            recovery::restore_snapshot(&data.disk, &data.snapshots(), fresh).context("cannot read the snapshots")?;
+        self.notifier.record_in(Arc::clone(&data.store));
+        self.notifier.open(engine.open_episodes());
+        recovery::replay_tail(&data.disk, &data.journal(), &engine, &tables, self.n_threads, &mut recovered)?;
+        tables.finish();
+        let n_lost = data.names_file.cover(recovered.n_names.0, recovered.n_names.1);
+        if n_lost > 0 {
+            recovered.problems.push(format!("journal names: {n_lost} names are gone; they are called lost-ID from now on"));
+        }
+        recovered.problems.splice(0..0, data.problems.iter().cloned());
+        self.tell(&recovered, &data.store, begun.elapsed());
+
+        let ledger = Arc::new(Ledger::default());
+        recovered.ledger.iter().for_each(|(gateway, seq)| ledger.restore(*gateway, *seq));
+        let is_resumed = !recovered.ledger.is_empty();
+        let (committed, committed_seen) = watch::channel(recovered.record);
+        let (room, room_seen) = watch::channel(true);
+        self.notifier.committed(recovered.record);
+        let (journal_folder, snapshots) = (data.journal(), data.snapshots());
+        let journal = Journal::open(journal::Options {
+            disk: data.disk.clone(),
+            folder: journal_folder,
+            settings: self.config.journal,
+            identity: data.identity,
+            names: data.names_file,
+            context: Arc::new(self.context()),
+            start: journal::Start {
+                last_record: recovered.record,
+                next_position: recovered.next_position,
+                ledger: recovered.ledger,
+                cut: recovered.cut,
+            },
+            listener: self.listener(committed, &ledger),
+        })
+        .context("cannot open the journal")?;
+        // Set once, here.
+        outlet.journal.set(journal.clone()).unwrap_or_default();
+        let keeper = Keeper::start(Charge {
+            disk: data.disk,
+            snapshots,
+            engine: engine.clone(),
+            journal: journal.clone(),
+            store: Arc::clone(&data.store),
+            calls: calls.clone(),
+            settings: self.config.snapshot.clone(),
+            metrics: Arc::clone(self.metrics),
+            marks: taken,
+        })
+        .context("cannot start a thread")?;
+        let promises = self.config.journal.durability != Durability::None;
+        let durable = Durable::new(committed_seen, room_seen, promises);
+        let lasting = Lasting { keeper, journal, store: data.store, room: Arc::new(room), _lock: data.lock };
+        Ok(Begun { engine, calls, ledger, durable, is_resumed, lasting: Some(lasting) })
+    }
+
+    /// What the journal does when more of it is durable: gateways hear of it, and people of what was found in it.
+    fn listener(&self, committed: watch::Sender<u64>, ledger: &Arc<Ledger>) -> Box<dyn Fn(journal::Committed) + Send> {
+        let (ledger, notifier, metrics) = (Arc::clone(ledger), Arc::clone(self.notifier), Arc::clone(self.metrics));
+        Box::new(move |news| {
+            news.accounts.iter().for_each(|(gateway, seq)| ledger.keep(*gateway, *seq));
+            committed.send_replace(news.record);
+            notifier.committed(news.record);
+            if let Some(took) = news.sync {
+                metrics.journal.synced(took);
+            }
+        })
+    }
+
+    fn context(&self) -> journal::Context {
+        journal::Context {
+            policy_version: self.policy.version.clone(),
+            feeds: self.config.feeds.iter().map(|feed| feed.name.clone()).collect(),
+            firewall: self.policy.firewall.iter().map(|rule| rule.id.clone()).collect(),
+            thresholds: self.policy.thresholds.iter().map(|rule| rule.id.clone()).collect(),
+        }
+    }
+
+    fn tell(&self, recovered: &Recovered, store: &Store, took: Duration) {
+        for problem in &recovered.problems {
+            tracing::error!(problem, "found at the start");
+        }
+        let Recovered { record, n_events, snapshot, .. } = recovered;
+        let snapshot = snapshot.as_ref().map(|path| path.display().to_string());
+        tracing::info!(record, n_events, snapshot, ?took, "state restored");
+        super::audit::started(store, self.policy, recovered);
+    }
+}
+
+impl Lasting {
+    /// Lets gateways go on that were held back, until `stopping` turns true.
+    /// Also has people told when nothing can be stored.
+    pub(super) async fn watch_room(
+        journal: Journal,
+        room: Arc<watch::Sender<bool>>,
+        notifier: Arc<Notifier>,
+        mut stopping: watch::Receiver<bool>,
+    ) {
+        let mut every = tokio::time::interval(ROOM_EVERY);
+        let mut told: Option<Stuck> = None;
+        loop {
+            tokio::select! {
+                _ = every.tick() => {
+                    let has_room = journal.has_room();
+                    room.send_if_modified(|known| std::mem::replace(known, has_room) != has_room);
+                    let stuck = journal.stuck();
+                    if stuck.is_some() != told.is_some() {
+                        tell_stuck(&notifier, stuck.as_ref());
+                        told = stuck;
+                    }
+                }
+                _ = stopping.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    pub(super) fn room(&self) -> Arc<watch::Sender<bool>> {
+        Arc::clone(&self.room)
+    }
+
+    /// A last snapshot, and everything on the disk. Nothing may come any more.
+    pub(super) fn end(self) {
+        self.keeper.stop();
+        if let Err(stuck) = self.journal.close() {
+            tracing::error!(
+                why = stuck.why,
+                "the end of the journal could not be written; gateways were not told that it was"
+            );
+        }
+        self.store.close();
+    }
+}
+
+fn tell_stuck(notifier: &Notifier, stuck: Option<&Stuck>) {
+    notifier.alarm(STUCK, stuck.map(|stuck| (stuck.since, stuck.why.as_str())));
+    match stuck {
+        Some(stuck) => tracing::error!(
+            why = stuck.why,
+            "the journal cannot be written: nothing is acknowledged, gateways are held back, verdicts go on"
+        ),
+        None => tracing::warn!("the journal is written again: gateways go on, and are told what is kept"),
+    }
+}

@@ -1,0 +1,237 @@
+//! What the store keeps, as plain values, and the sums that tell a damaged row from a good one. Knows no SQL.
+
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+
+/// Who changed what, and from where.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Audit {
+    pub time: Timestamp,
+    /// A person, or a part of the service that acts by itself.
+    pub who: String,
+    /// An address, `local` for the machine itself.
+    pub from: String,
+    pub action: String,
+    pub subject: String,
+    /// What was and what is, [`Value::Null`] where there is no such thing. What is no change, a login, tells its
+    /// details in `after`.
+    pub before: Value,
+    pub after: Value,
+}
+
+/// A violation as people look it up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Violation {
+    /// `POSITION/RULE/LEVEL`.
+    pub id: String,
+    pub position: u64,
+    pub time: Timestamp,
+    pub customer: String,
+    pub rule: String,
+    pub level: String,
+    pub key: Key,
+    pub measure: String,
+    pub value: f64,
+    pub threshold: f64,
+    pub window: String,
+    /// Empty where the event had none.
+    pub call_id: String,
+    pub mode: String,
+    pub late: bool,
+    pub told_at: Option<Timestamp>,
+}
+
+/// `per` entries and their values, in the order of the rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Key(pub Vec<(String, String)>);
+
+/// What a threshold put on a dynamic list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    pub list: String,
+    pub value: String,
+    pub customer: String,
+    pub rule: String,
+    /// Of the event that did it.
+    pub position: u64,
+    pub added: Timestamp,
+    /// None while the episode is open.
+    pub until: Option<Timestamp>,
+    /// When a person took it off before its time.
+    pub removed: Option<Timestamp>,
+}
+
+/// One thing to write. All of them may be told again, as recovery does: the second time changes nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    Audit(Audit),
+    Violation(Violation),
+    /// A violation has been told to those who listen.
+    Told {
+        id: String,
+        at: Timestamp,
+    },
+    Block(Block),
+    /// The episode behind a block has closed; the block holds `until`. Blocks that a later event than `position` made
+    /// belong to another episode and stay as they are.
+    BlockEnds {
+        list: String,
+        value: String,
+        customer: String,
+        rule: String,
+        position: u64,
+        until: Timestamp,
+    },
+    /// A person took the value off the list; what was put there by events after `position` stays.
+    BlockRemoved {
+        list: String,
+        value: String,
+        position: u64,
+        removed: Timestamp,
+    },
+}
+
+/// What became of a [`Change`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// A new row; for an audit entry its number.
+    Added(i64),
+    /// It was there already, nothing changed.
+    Known,
+    /// So many rows changed, none where it had been told before.
+    Changed(usize),
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Key, D::Error> {
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+/// A map of JSON would be sorted by name.
+struct InOrder;
+
+impl<'de> Visitor<'de> for InOrder {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of texts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Key, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some(pair) = map.next_entry()? {
+            pairs.push(pair);
+        }
+        Ok(Key(pairs))
+    }
+}
+
+impl Key {
+    pub(super) fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("texts always serialise")
+    }
+}
+
+/// JSON of a value, none for null.
+pub(super) fn json(value: &Value) -> Option<String> {
+    (!value.is_null()).then(|| value.to_string())
+}
+
+/// Positions past what SQLite can hold are 292 thousand years of a million events a second away.
+pub(super) fn stored(position: u64) -> i64 {
+    i64::try_from(position).unwrap_or(i64::MAX)
+}
+
+/// The sum of a row: every field behind a mark of its kind and length, so that no two rows read alike.
+#[derive(Default)]
+struct Sum(crc32fast::Hasher);
+
+impl Sum {
+    fn text(mut self, text: &str) -> Sum {
+        self.0.update(&(text.len() as u64).to_le_bytes());
+        self.0.update(text.as_bytes());
+        self
+    }
+
+    fn int(mut self, value: i64) -> Sum {
+        self.0.update(&value.to_le_bytes());
+        self
+    }
+
+    fn time(self, time: Option<Timestamp>) -> Sum {
+        match time {
+            None => self.int(0),
+            Some(time) => self.int(1).int(time.0),
+        }
+    }
+
+    fn real(self, value: f64) -> Sum {
+        // Zero is stored without its sign, and what is no number without its bits.
+        let bits = if value == 0.0 || value.is_nan() { 0 } else { value.to_bits() };
+        self.int(bits as i64).int(i64::from(value.is_nan()))
+    }
+
+    fn end(self) -> i64 {
+        i64::from(self.0.finalize())
+    }
+}
+
+impl Audit {
+    /// Of the JSON as it is stored: numbers need not print as they were read.
+    pub(super) fn sum(&self, id: i64, before: Option<&str>, after: Option<&str>) -> i64 {
+        let sum = Sum::default().int(id).int(self.time.0).text(&self.who).text(&self.from);
+        let sum = sum.text(&self.action).text(&self.subject);
+        sum.text(before.unwrap_or_default()).text(after.unwrap_or_default()).end()
+    }
+}
+
+impl Violation {
+    pub(super) fn sum(&self) -> i64 {
+        let sum = Sum::default().text(&self.id).int(stored(self.position)).int(self.time.0).text(&self.customer);
+        let sum = sum.text(&self.rule).text(&self.level).text(&self.key.to_json()).text(&self.measure);
+        let sum = sum.real(self.value).real(self.threshold).text(&self.window).text(&self.call_id);
+        sum.text(&self.mode).int(i64::from(self.late)).time(self.told_at).end()
+    }
+}
+
+impl Block {
+    pub(super) fn sum(&self) -> i64 {
+        let sum = Sum::default().text(&self.list).text(&self.value).text(&self.customer).text(&self.rule);
+        sum.int(stored(self.position)).time(Some(self.added)).time(self.until).time(self.removed).end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_keeps_the_order_of_its_rule_as_json() {
+        let key = Key(vec![("trunk".into(), "t\"1".into()), ("caller".into(), "+46700001".into())]);
+        assert_eq!(key.to_json(), r#"{"trunk":"t\"1","caller":"+46700001"}"#);
+        assert_eq!(serde_json::from_str::<Key>(&key.to_json()).unwrap(), key);
+        assert!(serde_json::from_str::<Key>("[1]").is_err());
+    }
+
+    #[test]
+    fn texts_that_are_cut_elsewhere_have_another_sum() {
+        let block = |list: &str, value: &str| {
+            let (customer, rule) = (String::new(), String::new());
+            let (list, value) = (list.to_owned(), value.to_owned());
+            Block { list, value, customer, rule, position: 1, added: Timestamp(1), until: None, removed: None }.sum()
+        };
+        assert_ne!(block("ab", "c"), block("a", "bc"));
+    }
+}

@@ -1,0 +1,374 @@
+//! The store: audit, violations and blocks that people look at, in SQLite. All SQL of the project stands below here;
+//! others hand in plain values and get them back.
+//!
+//! It decides nothing: the truth of what runs is the journal and the snapshots, and what recovery tells again is known
+//! by its journal position and changes nothing. One thread writes, in groups, each fsynced; a few connections read
+//! beside it. A file that is damaged is set aside and a new one begun, so that the service always comes up.
+
+mod entry;
+mod file;
+mod lookup;
+mod readers;
+mod rows;
+mod verify;
+mod wal;
+mod writer;
+
+#[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+
+pub use entry::{Audit, Block, Change, Key, Violation, Written};
+pub use lookup::{Cursor, Page, Query};
+
+use crate::clock::{Clock, Timestamp};
+use crate::limits::{STORE_JOBS_MAX, STORE_STOP_MS, STORE_WAIT_MS, STORE_WAITING_MAX};
+use readers::Readers;
+use writer::{Job, Write, Writer};
+
+/// Name of the database in the data folder.
+pub const DATABASE: &str = "ringfence.db";
+
+/// Why the store cannot do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("store {DATABASE}: schema {found} is newer than this build reads ({reads})")]
+    Newer { found: i64, reads: i64 },
+    #[error("store {DATABASE}: belongs to another application (id {0:#x})")]
+    Foreign(i32),
+    #[error("store {DATABASE}: keeps no write-ahead log here (journal mode `{0}`); use a local file system")]
+    NoLog(String),
+    #[error("store {DATABASE}: cannot be begun: {0}")]
+    Begin(String),
+    #[error("store {DATABASE}: cannot {0}: {1}")]
+    Sqlite(&'static str, rusqlite::Error),
+    #[error("store {0}: {1}")]
+    Folder(PathBuf, io::Error),
+    #[error("store {DATABASE}: cannot hold what it was given: {0}")]
+    Refused(String),
+    #[error("store {DATABASE}: all readers are busy")]
+    Busy,
+    #[error("store {DATABASE}: not written yet: {0}")]
+    NotYet(String),
+    #[error("store {DATABASE}: {waiting} changes wait, it takes no more")]
+    Full { waiting: usize },
+    #[error("store {DATABASE}: closed")]
+    Closed,
+}
+
+/// What an open found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct OpenReport {
+    /// There was no database, or none that could be used. Where there is a journal, somebody took it away.
+    pub created: bool,
+    /// The schema it had before this build brought it forward.
+    pub migrated_from: Option<i64>,
+    /// A damaged database that was replaced by a new one: an operator must know.
+    pub set_aside: Option<SetAside>,
+    /// What was damaged and could be mended, and what is missing since: sentences for the log.
+    pub mended: Vec<String>,
+}
+
+/// A damaged database, kept for people to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    pub path: PathBuf,
+    pub why: String,
+    /// Rows that were still what was written; the new database has them.
+    pub rows_saved: usize,
+}
+
+/// How the store is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Changes that are not durable yet.
+    pub waiting: usize,
+    /// Changes written since the start.
+    pub written: u64,
+    /// Changes that were not taken, or that could not be written at all.
+    pub refused: u64,
+    /// Since when writing fails, and why. It is tried again until it works.
+    pub failing: Option<(Timestamp, String)>,
+    /// Databases set aside while running.
+    pub set_aside: Vec<SetAside>,
+}
+
+/// Changes that found no room; they are the caller's again.
+#[derive(Debug)]
+pub struct NoRoom {
+    pub changes: Vec<Change>,
+    pub why: StoreError,
+}
+
+/// The answer to [`Store::record`], when it comes.
+#[derive(Debug)]
+pub struct Receipt(Receiver<Result<Vec<Written>, StoreError>>);
+
+impl Receipt {
+    /// Waits until the changes are durable: what became of each. [`StoreError::NotYet`] leaves them waiting to be
+    /// written.
+    pub fn wait(self) -> Result<Vec<Written>, StoreError> {
+        wait_for(&self.0)
+    }
+}
+
+/// The database of one data folder. Dropping it closes it.
+#[derive(Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+    jobs: Sender<Job>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the writer tells everybody.
+#[derive(Debug)]
+struct Shared {
+    readers: Readers,
+    waiting: AtomicUsize,
+    written: AtomicU64,
+    refused: AtomicU64,
+    is_closed: AtomicBool,
+    state: Mutex<State>,
+    #[cfg(test)]
+    pages_max: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    failing: Option<(Timestamp, String)>,
+    set_aside: Vec<SetAside>,
+    stopping_since: Option<Instant>,
+}
+
+impl Store {
+    /// Opens the store of a data folder, which is made where it is missing. Refuses what belongs to somebody else or to
+    /// a newer build; what is damaged is set aside and reported.
+    pub fn open(folder: &Path) -> Result<(Store, OpenReport), StoreError> {
+        std::fs::create_dir_all(folder).map_err(|e| StoreError::Folder(folder.to_owned(), e))?;
+        let path = folder.join(DATABASE);
+        let (db, report) = file::open(&path)?;
+        let shared = Arc::new(Shared {
+            readers: Readers::new(&path),
+            waiting: AtomicUsize::new(0),
+            written: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            is_closed: AtomicBool::new(false),
+            state: Mutex::default(),
+            #[cfg(test)]
+            pages_max: AtomicUsize::new(0),
+        });
+        let (jobs, work) = bounded(STORE_JOBS_MAX);
+        let writer = Writer { path, db: Some(db), damage: None, jobs: work, shared: Arc::clone(&shared) };
+        let thread = std::thread::Builder::new().name("store".into()).spawn(move || writer.run());
+        let thread = thread.map_err(|e| StoreError::Folder(folder.to_owned(), e))?;
+        Ok((Store { shared, jobs, thread: Mutex::new(Some(thread)) }, report))
+    }
+
+    /// Queues changes to be written together, in the order of the calls, and never waits. Without room they come back,
+    /// counted in [`Health::refused`].
+    pub fn record(&self, changes: Vec<Change>) -> Result<Receipt, NoRoom> {
+        let n = changes.len();
+        let waiting = self.shared.waiting.fetch_add(n, Ordering::Relaxed);
+        // More than the bound at once takes its place alone, or it never would.
+        let has_room = waiting + n <= STORE_WAITING_MAX || waiting == 0;
+        let (reply, answer) = bounded(1);
+        let back = if !has_room || self.shared.is_closed.load(Ordering::Acquire) {
+            changes
+        } else {
+            match self.jobs.try_send(Job::Write(Write { changes, reply })) {
+                Ok(()) => return Ok(Receipt(answer)),
+                Err(e) => match e.into_inner() {
+                    Job::Write(write) => write.changes,
+                    _ => Vec::new(),
+                },
+            }
+        };
+        self.shared.waiting.fetch_sub(n, Ordering::Relaxed);
+        self.shared.refused.fetch_add(n as u64, Ordering::Relaxed);
+        let is_closed = self.shared.is_closed.load(Ordering::Acquire);
+        let why = if is_closed { StoreError::Closed } else { StoreError::Full { waiting } };
+        Err(NoRoom { changes: back, why })
+    }
+
+    /// Writes an audit entry and waits until it is durable; its number. What it tells of should not be done before.
+    /// Blocks for an fsync or two.
+    pub fn audit(&self, audit: Audit) -> Result<i64, StoreError> {
+        let written = self.record(vec![Change::Audit(audit)]).map_err(|e| e.why)?.wait()?;
+        match written.first() {
+            Some(Written::Added(id)) => Ok(*id),
+            _ => Err(StoreError::Closed),
+        }
+    }
+
+    /// Waits until everything that was recorded before is durable.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        let (reply, answer) = bounded(1);
+        self.ask(Job::Write(Write { changes: Vec::new(), reply }))?;
+        wait_for(&answer).map(drop)
+    }
+
+    /// Moves the log into the database. What was recorded before this survives the loss of the log, so whoever lets go
+    /// of the journal that could tell it again calls it first.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        let (reply, answer) = bounded(1);
+        self.ask(Job::Checkpoint(reply))?;
+        wait_for(&answer)
+    }
+
+    /// Deletes violations of events before that time, and blocks that were over by then; never audit entries. What is
+    /// recorded meanwhile is not held up. How many went.
+    pub fn prune(&self, before: Timestamp) -> Result<usize, StoreError> {
+        let mut n = 0;
+        loop {
+            let (reply, answer) = bounded(1);
+            self.ask(Job::Prune(before, reply))?;
+            match wait_for(&answer)? {
+                0 => return Ok(n),
+                more => n += more,
+            }
+        }
+    }
+
+    /// Numbers and entries of the audit. `value` asks for a subject.
+    pub fn audits(&self, query: &Query) -> Result<Page<(i64, Audit)>, StoreError> {
+        self.shared.readers.with(|db| lookup::audits(db, query).map_err(cannot("read")))
+    }
+
+    pub fn violations(&self, query: &Query) -> Result<Page<Violation>, StoreError> {
+        self.shared.readers.with(|db| lookup::violations(db, query).map_err(cannot("read")))
+    }
+
+    pub fn blocks(&self, query: &Query) -> Result<Page<Block>, StoreError> {
+        self.shared.readers.with(|db| lookup::blocks(db, query).map_err(cannot("read")))
+    }
+
+    /// Reads everything and compares it with its sums and indices: what is wrong, in sentences. Takes as long as reading
+    /// the file does.
+    pub fn verify(&self) -> Result<Vec<String>, StoreError> {
+        self.shared.readers.with(|db| verify::verify(db).map_err(cannot("verify")))
+    }
+
+    /// A copy of one moment, while everything goes on. It is checked before it gets its name, and needs no other file.
+    pub fn backup_to(&self, path: &Path) -> Result<(), StoreError> {
+        self.shared.readers.with(|db| verify::backup(db, path))
+    }
+
+    pub fn health(&self) -> Health {
+        let state = self.shared.state();
+        Health {
+            waiting: self.shared.waiting.load(Ordering::Relaxed),
+            written: self.shared.written.load(Ordering::Relaxed),
+            refused: self.shared.refused.load(Ordering::Relaxed),
+            failing: state.failing.clone(),
+            set_aside: state.set_aside.clone(),
+        }
+    }
+
+    /// Writes what waits and closes the file. A disk that still refuses is waited for no longer than [`STORE_STOP_MS`];
+    /// [`Health::refused`] says what was given up.
+    pub fn close(&self) {
+        let Some(thread) = self.thread.lock().unwrap_or_else(|e| e.into_inner()).take() else { return };
+        self.shared.is_closed.store(true, Ordering::Release);
+        self.shared.state().stopping_since = Some(Clock.monotonic());
+        thread.thread().unpark();
+        // Full, it is being emptied: by writing, or by giving up.
+        let told = self.jobs.send(Job::Stop);
+        let ended = thread.join();
+        debug_assert!(ended.is_ok(), "the writer does not panic");
+        drop(told);
+    }
+
+    fn ask(&self, job: Job) -> Result<(), StoreError> {
+        if self.shared.is_closed.load(Ordering::Acquire) {
+            return Err(StoreError::Closed);
+        }
+        let wait = Duration::from_millis(STORE_WAIT_MS);
+        self.jobs.send_timeout(job, wait).map_err(|_| StoreError::Full { waiting: self.health().waiting })
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// What is wrong with the store of a data folder that nobody, or another process, has open.
+pub fn examine(folder: &Path) -> Result<Vec<String>, StoreError> {
+    let db = file::connect_reader(&folder.join(DATABASE)).map_err(cannot("open"))?;
+    verify::verify(&db).map_err(cannot("verify"))
+}
+
+fn cannot(what: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
+    move |e| StoreError::Sqlite(what, e)
+}
+
+fn wait_for<T>(answer: &Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+    use crossbeam::channel::RecvTimeoutError::{Disconnected, Timeout};
+    match answer.recv_timeout(Duration::from_millis(STORE_WAIT_MS)) {
+        Ok(answer) => answer,
+        Err(Timeout) => Err(StoreError::NotYet("it waits, and is written when the disk lets it".into())),
+        Err(Disconnected) => Err(StoreError::Closed),
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn done(&self, write: Write, written: Result<Vec<Written>, StoreError>) {
+        let n = write.changes.len();
+        self.waiting.fetch_sub(n, Ordering::Relaxed);
+        let counter = if written.is_ok() { &self.written } else { &self.refused };
+        counter.fetch_add(n as u64, Ordering::Relaxed);
+        // Most callers do not wait.
+        drop(write.reply.try_send(written));
+    }
+
+    fn failed(&self, why: &str) {
+        let mut state = self.state();
+        let since = state.failing.as_ref().map_or_else(|| Clock.now(), |(since, _)| *since);
+        if state.failing.is_none() {
+            tracing::error!(error = why, "store cannot write, and tries again");
+        }
+        state.failing = Some((since, why.to_owned()));
+    }
+
+    fn works(&self) {
+        if let Some((since, _)) = self.state().failing.take() {
+            tracing::info!(%since, "store writes again");
+        }
+    }
+
+    fn set_aside(&self, aside: Option<SetAside>) {
+        if let Some(aside) = aside {
+            tracing::error!(path = %aside.path.display(), why = aside.why, "store was damaged and has been set aside");
+            self.state().set_aside.push(aside);
+        }
+    }
+
+    fn has_waited_for_stop(&self) -> bool {
+        let waited = |since: Instant| Clock.monotonic().saturating_duration_since(since);
+        self.state().stopping_since.is_some_and(|since| waited(since) >= Duration::from_millis(STORE_STOP_MS))
+    }
+
+    /// A disk that is full from so many pages on, 0: none; and nothing cached, so that the disk is what counts.
+    #[cfg(test)]
+    fn limit_pages(&self, db: &rusqlite::Connection) {
+        db.execute_batch("PRAGMA shrink_memory").unwrap();
+        let pages = self.pages_max.load(Ordering::Relaxed);
+        let pages = if pages == 0 { 1_000_000_000 } else { pages as i64 };
+        db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+    }
+}

@@ -1,0 +1,133 @@
+//! Reading a whole database against its sums, copying it while it is written, and saving what is good of a damaged one.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, Result, Row};
+
+use super::entry::{Change, Written};
+use super::{StoreError, cannot, file, rows};
+use crate::clock::Clock;
+use crate::limits::{STORE_FINDINGS_MAX, STORE_SAVE_MS};
+use crate::storage;
+
+/// What is wrong, in sentences; empty where nothing is.
+pub(super) fn verify(db: &Connection) -> Result<Vec<String>> {
+    // One moment for all of it: writing goes on beside.
+    let moment = db.unchecked_transaction()?;
+    let mut found = file::findings(&moment, "integrity_check")?;
+    let mut n_audits = 0;
+    each(&moment, &mut found, ("audit", rows::AUDIT), rows::audit, |_| {
+        n_audits += 1;
+        Ok(None)
+    })?;
+    let last: i64 = moment.query_row("SELECT coalesce(max(id), 0) FROM audit", [], |row| row.get(0))?;
+    if n_audits != last {
+        found.push(format!("audit: {last} entries were written, {n_audits} can be read"));
+    }
+    let keyed = "SELECT count(*) FROM violation_keys WHERE violation = ?1 AND text = ?2 AND at = ?3";
+    let mut keyed = moment.prepare(keyed)?;
+    each(&moment, &mut found, ("violations", rows::VIOLATION), rows::violation, |(row, violation)| {
+        for (name, value) in &violation.key.0 {
+            let n: i64 = keyed.query_row((row, value, violation.time.0), |row| row.get(0))?;
+            if n != 1 {
+                return Ok(Some(format!("violations: {} is not found by its {name}", violation.id)));
+            }
+        }
+        Ok(None)
+    })?;
+    each(&moment, &mut found, ("blocks", rows::BLOCK), rows::block, |_| Ok(None))?;
+    Ok(found)
+}
+
+/// Reads every row of a table; those that are not what was written are findings, and so is what `judge` says.
+fn each<T>(
+    db: &Connection,
+    found: &mut Vec<String>,
+    (table, columns): (&str, &str),
+    read: impl Fn(&Row<'_>) -> Result<T>,
+    mut judge: impl FnMut(T) -> Result<Option<String>>,
+) -> Result<()> {
+    let mut statement = db.prepare(&format!("SELECT {columns} FROM {table}"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let finding = match read(row) {
+            Ok(value) => judge(value)?,
+            Err(e) => Some(format!("{table}: row {}: {e}", row.get::<_, i64>(0)?)),
+        };
+        found.extend(finding.filter(|_| found.len() < STORE_FINDINGS_MAX));
+    }
+    Ok(())
+}
+
+/// Copies the database as it is at one moment. The copy is one file, checked before it gets its name.
+pub(super) fn backup(db: &Connection, path: &Path) -> Result<(), StoreError> {
+    let unfinished = file::with_ending(path, ".partial");
+    match std::fs::remove_file(&unfinished) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(StoreError::Folder(unfinished, e)),
+        _ => {}
+    }
+    let findings = copy(db, &unfinished).map_err(cannot("back up"))?;
+    if let Some(first) = findings.first() {
+        return Err(StoreError::Refused(format!("the copy is damaged: {first}")));
+    }
+    storage::put_in_place(&unfinished, path).map_err(|e| StoreError::Folder(path.to_owned(), e))
+}
+
+fn copy(db: &Connection, path: &Path) -> Result<Vec<String>> {
+    let mut copy = Connection::open(path)?;
+    // All in one step: between two of them a write elsewhere would begin it anew.
+    let step = Backup::new(db, &mut copy)?.step(-1)?;
+    if step != StepResult::Done {
+        return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None));
+    }
+    // A copy has no log, and was left in order.
+    copy.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
+    file::set_value(&copy, "open", 0)?;
+    verify(&copy)
+}
+
+/// Brings over the rows of a damaged database that are still what was written, and says how many: audit entries, which
+/// nothing tells again, first, then blocks and the newest violations, until [`STORE_SAVE_MS`] are over.
+pub(super) fn save(from: &Path, into: &Connection) -> Result<usize> {
+    let damaged = file::connect_reader(from)?;
+    let all = into.unchecked_transaction()?;
+    let until = Clock.monotonic() + Duration::from_millis(STORE_SAVE_MS);
+    let audit = |row: &Row<'_>| {
+        let (id, audit) = rows::audit(row)?;
+        rows::put_audit(&all, id, &audit).map(|()| true)
+    };
+    let put = |change: &Change| rows::apply(&all, change).map(|written| matches!(written, Written::Added(_)));
+    let block = |row: &Row<'_>| put(&Change::Block(rows::block(row)?.1));
+    let violation = |row: &Row<'_>| put(&Change::Violation(rows::violation(row)?.1));
+    let n = save_table(&damaged, ("audit", rows::AUDIT), "id", until, audit)
+        + save_table(&damaged, ("blocks", rows::BLOCK), "row", until, block)
+        + save_table(&damaged, ("violations", rows::VIOLATION), "row", until, violation);
+    all.commit()?;
+    Ok(n)
+}
+
+/// How many rows `put` took; one that is damaged, or there already, is passed over. Where SQLite can read no further, it
+/// begins again from the other end.
+fn save_table(
+    db: &Connection,
+    (table, columns): (&str, &str),
+    number: &str,
+    until: Instant,
+    put: impl Fn(&Row<'_>) -> Result<bool>,
+) -> usize {
+    let mut n = 0;
+    for order in ["DESC", "ASC"] {
+        let statement = db.prepare(&format!("SELECT {columns} FROM {table} ORDER BY {number} {order}"));
+        let Ok(mut statement) = statement else { continue };
+        let Ok(mut rows) = statement.query([]) else { continue };
+        // The clock bounds it too: a damaged tree may lead to the same page again and again.
+        while Clock.monotonic() < until
+            && let Ok(Some(row)) = rows.next()
+        {
+            n += usize::from(matches!(put(row), Ok(true)));
+        }
+    }
+    n
+}
