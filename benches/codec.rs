@@ -216,7 +216,6 @@ fn journal(criterion: &mut Criterion) {
     group.finish();
 }
 
-
 /// Calls that are up at once, of those that end.
 const UP: usize = 20_000;
 

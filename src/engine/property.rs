@@ -112,10 +112,10 @@ pub fn whatever_was_saved_is_read(bytes: &[u8]) {
     let n = frames.n;
     frames.frame(Kind::End, |put, _| put.u64(n));
     let engine = self::engine();
-    if engine.restore([&out]).is_ok() {
+    if engine.restore([Ok(&out)]).is_ok() {
         play(&engine, 40);
         let again = saved(&engine);
-        assert!(self::engine().restore([&again]).is_ok(), "an engine that went on saves what cannot be read");
+        assert!(self::engine().restore([Ok(&again)]).is_ok(), "an engine that went on saves what cannot be read");
     }
 }
 

@@ -12,6 +12,7 @@
 pub(crate) mod frames;
 mod shape;
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
 
@@ -260,6 +261,8 @@ impl Restored {
 /// Saved state that cannot be read. The engine that tried has read some of it and is of no use any more.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
+    #[error("saved state: {0}")]
+    Read(io::Error),
     #[error("saved state: frame {number} ({kind}) is damaged")]
     Damaged { number: u64, kind: &'static str },
     #[error("saved state: format {found:?} is not the one that this build reads")]
@@ -368,7 +371,10 @@ impl Filling<'_> {
 impl Engine {
     /// Reads what the pieces of a save, joined or cut in any way between frames, hold. Before any batch; after an error
     /// the engine is of no use.
-    pub fn restore<B: AsRef<[u8]>>(&self, pieces: impl IntoIterator<Item = B>) -> Result<Restored, RestoreError> {
+    pub fn restore<B: AsRef<[u8]>>(
+        &self,
+        pieces: impl IntoIterator<Item = io::Result<B>>,
+    ) -> Result<Restored, RestoreError> {
         let mut turnstile = enter(&self.0.turnstile);
         if turnstile.next_sequence > 0 {
             return Err(RestoreError::NotFresh);
@@ -384,7 +390,7 @@ impl Engine {
             is_done: false,
         };
         for piece in pieces {
-            filling.piece(piece.as_ref())?;
+            filling.piece(piece.map_err(RestoreError::Read)?.as_ref())?;
         }
         let (restored, answers) = filling.finish()?;
         enter(&self.0.emission).answers = answers;

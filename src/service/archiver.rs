@@ -123,7 +123,10 @@ impl Work {
             Ok(()) => (self.round_at, self.round_bytes, self.retry_at) = (Clock.monotonic(), bytes, None),
             Err(error) => {
                 self.task.metrics.journal.archive_failures.increment(1);
-                tracing::error!(error = format!("{error:#}"), "the archive is behind: the journal keeps what is missing");
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "the archive is behind: the journal keeps what is missing"
+                );
                 self.retry_at = Some(Clock.monotonic() + RETRY_AFTER);
             }
         }
@@ -179,7 +182,11 @@ impl Work {
             let key = PseudonymKey::of_file(&self.task.key)?;
             let changed = self.archive.age(Clock.now(), &retention, &key)?;
             if changed.files > 0 {
-                tracing::info!(files = changed.files, rows = changed.rows, "people in old hours of the archive are gone");
+                tracing::info!(
+                    files = changed.files,
+                    rows = changed.rows,
+                    "people in old hours of the archive are gone"
+                );
             }
         }
         self.forgot_at = Some(now);

@@ -203,7 +203,10 @@ impl Work {
             // A store that lost the end of its log is told again what the journal holds.
             self.charge.store.checkpoint()?;
             let archived = self.charge.archived.as_ref().map_or(u64::MAX, |reached| reached.load(Ordering::Acquire));
-            self.charge.journal.trim(archived.min(record + 1)).context("cannot let go of old segments of the journal")?;
+            self.charge
+                .journal
+                .trim(archived.min(record + 1))
+                .context("cannot let go of old segments of the journal")?;
         }
         Ok(())
     }

@@ -138,7 +138,9 @@ impl Parts<'_> {
         tables.finish();
         let n_lost = data.names_file.cover(recovered.n_names.0, recovered.n_names.1);
         if n_lost > 0 {
-            recovered.problems.push(format!("journal names: {n_lost} names are gone; they are called lost-ID from now on"));
+            recovered
+                .problems
+                .push(format!("journal names: {n_lost} names are gone; they are called lost-ID from now on"));
         }
         recovered.problems.splice(0..0, data.problems.iter().cloned());
         self.tell(&recovered, &data.store, begun.elapsed());

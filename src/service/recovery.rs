@@ -2,6 +2,7 @@
 //! very engine that will go on from there.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -106,7 +107,7 @@ fn read_snapshot(
     let pieces = std::iter::from_fn(|| {
         loop {
             let read = match reader.next() {
-                Ok(Some((Section::Engine, bytes))) => return Some(bytes),
+                Ok(Some((Section::Engine, bytes))) => return Some(Ok(bytes)),
                 Ok(Some((Section::Calls, bytes))) => restore_calls(tables, &bytes),
                 Ok(Some(_)) => Ok(()),
                 Ok(None) => return None,
@@ -114,7 +115,7 @@ fn read_snapshot(
             };
             if let Err(problem) = read {
                 failed = Some(problem);
-                return None;
+                return Some(Err(io::Error::other("cut short")));
             }
         }
     });

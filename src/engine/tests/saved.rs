@@ -218,7 +218,7 @@ fn pieces(save: &mut Save) -> Vec<Vec<u8>> {
 }
 
 fn restore(play: &Play, pieces: &[Vec<u8>]) -> Result<Restored, RestoreError> {
-    play.engine.restore(pieces)
+    play.engine.restore(pieces.iter().map(Ok))
 }
 
 fn options_of(draw: &mut Draw) -> LaneOptions {
@@ -305,7 +305,7 @@ fn damage_anywhere_is_an_error_and_never_a_panic() {
     let bytes = saved.concat();
     let read = |bytes: &[u8]| {
         let play = Play::new(&rules, &names, [PLAIN, PLAIN], 2);
-        play.engine.restore([bytes])
+        play.engine.restore([Ok(bytes)])
     };
     read(&bytes).unwrap();
     let step = (bytes.len() / 400).max(1);
@@ -390,7 +390,7 @@ fn state_of_another_seed_and_state_for_an_engine_that_has_judged_are_refused() {
     let policy = Arc::new(policy(&rules));
     let settings = Settings { n_threads: 1, hash_seed: 4, emergency_callback_ms: 0 };
     let other = Engine::new(policy, Arc::clone(&names), settings, Box::new(|_| {}));
-    assert!(matches!(other.restore(&saved), Err(RestoreError::OtherSeed)));
+    assert!(matches!(other.restore(saved.iter().map(Ok)), Err(RestoreError::OtherSeed)));
     let mut play = Play::new(&rules, &names, [PLAIN, PLAIN], 1);
     play.step(&Step::Tick(0));
     assert!(matches!(restore(&play, &saved), Err(RestoreError::NotFresh)));
