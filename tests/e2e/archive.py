@@ -58,8 +58,8 @@ files = folder + "/**/*.parquet"
 rows = duckdb.sql(f"""select customer, count(*), coalesce(sum(duration_ms), 0), coalesce(sum(cost), 0)
     from read_parquet('{files}', hive_partitioning = false) group by 1 order by 1""").fetchall()
 by_hour = duckdb.sql(f"""select count(*) from read_parquet('{files}', hive_partitioning = true)
-    where hour::int = extract(hour from time at time zone 'UTC') and date::date = (time at time zone 'UTC')::date""").fetchone()[0]
-positions = duckdb.sql(f"select count(distinct position), min(position), max(position) from read_parquet('{files}')").fetchone()
+    where hour::int = extract(hour from time at time zone 'UTC') and date::date = (time at time zone 'UTC')::date""").fetchall()[0][0]
+positions = duckdb.sql(f"select count(distinct position), min(position), max(position) from read_parquet('{files}')").fetchall()[0]
 types = dict(duckdb.sql(f"select column_name, column_type from (describe select * from read_parquet('{files}', hive_partitioning = false))").fetchall())
 import glob
 frame = pandas.concat(pandas.read_parquet(f, engine="pyarrow", partitioning=None) for f in sorted(glob.glob(files, recursive=True)))
