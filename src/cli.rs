@@ -17,7 +17,7 @@ use crate::ingest::FeedContext;
 use crate::policy::check::{ReportFormat, check_report};
 use crate::policy::load::{LoadOptions, Loaded, load};
 use crate::policy::{Policy, RuleSource, Severity};
-use crate::{config, demo, replay, send, service, simulate};
+use crate::{archive_command, config, demo, replay, send, service, simulate};
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
 #[derive(Debug, Parser)]
@@ -41,6 +41,7 @@ enum Command {
     Replay(ReplayArgs),
     Send(send::Args),
     Simulate(simulate::Args),
+    Archive(archive_command::Args),
     /// Print a completion script for a shell
     Completions {
         shell: clap_complete::Shell,
@@ -62,6 +63,7 @@ pub fn run() -> ExitCode {
         Command::Replay(args) => run_replay(args),
         Command::Send(args) => send::run(&args),
         Command::Simulate(args) => simulate::run(&args, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS),
+        Command::Archive(args) => archive_command::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ringfence", &mut io::stdout());
             Ok(ExitCode::SUCCESS)
@@ -271,7 +273,7 @@ struct ReplayArgs {
     /// Exit with 1 if a rule that is in force raised this level
     #[arg(long, value_enum, value_name = "LEVEL")]
     fail_on: Option<FailOn>,
-    /// Files of events, plain, .gz or .zst; `-` is standard input
+    /// Files of events, plain, .gz or .zst; `-` is standard input; a folder is an archive
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -315,7 +317,7 @@ fn dial_plan(country: Option<&str>) -> anyhow::Result<DialPlan> {
 }
 
 /// A date in the rules' time zone, its end where `is_end`; or an RFC 3339 time.
-fn instant(text: &str, zone: &jiff::tz::TimeZone, is_end: bool) -> anyhow::Result<Timestamp> {
+pub(crate) fn instant(text: &str, zone: &jiff::tz::TimeZone, is_end: bool) -> anyhow::Result<Timestamp> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(Timestamp(time.as_millisecond()));
     }
