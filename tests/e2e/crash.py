@@ -3,7 +3,7 @@
 Each run draws its kills from its seed: under load, during the start and the recovery, during the stop. Between them the
 gateways come back and send what was not acknowledged. In the end everything is compared with the run that nobody
 disturbed: the events by position with their verdicts and flags, the violations by id in the output and in the store, the
-blocks, what gateways are told is held of them, and the whole state of the last snapshot, to the last window.
+blocks, the archive row by row, what gateways are told is held of them, and the whole state of the last snapshot, to the last window.
 
     tests/e2e/crash.py                          # a few runs, as tests/all.sh does
     tests/e2e/crash.py --runs 1000              # the full number
@@ -13,6 +13,7 @@ import argparse, collections, heapq, json, multiprocessing, os, pathlib, pickle,
 
 import gateway, kept
 from gateway import Killed, Lane, Service
+from stage import ringfence
 
 # Scenarios are drawn as runs are; so many runs share one, and the run that it is compared with.
 RUNS_A_SCENARIO = 20
@@ -39,7 +40,7 @@ bad = {{ type = "number", items = ["+46700010003", "+46700011*"] }}
     firewall = [
         ("fw-mark", "on = 'attempt'\nwhen = 'attestation in {failed, C}'\naction = 'flag'\nflag = 'suspect'"),
         ("fw-bad", "when = 'caller in $bad'\naction = 'block'\nsip_code = 603\ntrack = ['log', 'alert:warning']"),
-        ("fw-divert", "when = 'callee startswith +46840001'\naction = 'divert'\ndivert_to = '+4684009999'"),
+        ("fw-divert", "when = 'callee startswith +468400002'\naction = 'divert'\ndivert_to = '+4684009999'"),
         ("fw-scanner", "on = 'request'\nwhen = 'user_agent contains {\"sipvicious\"}'\naction = 'block'"),
         ("fw-end", "on = 'end'\nwhen = 'status == failed and q850 == 21'\naction = 'flag'\nflag = 'refused'"),
         ("fw-watch", "mode = 'monitor'\nwhen = 'callee.class == mobile'\naction = 'block'\ntrack = ['alert:critical']"),
@@ -263,6 +264,11 @@ def outcome(service, lanes):
     cut, state = kept.snapshot(kept.snapshots(folder / "data/snapshots")[0])
     customers, gateways = kept.names(service.journal)
     database = folder / "data/ringfence.db"
+    archive = folder / "data/archive"
+    verified = ringfence("archive", "verify", "--archive", archive, check=False)
+    if verified.returncode != 0:
+        raise AssertionError(f"the archive is damaged: {verified.stdout}{verified.stderr}")
+    exported = ringfence("archive", "export", "--format", "csv", "--archive", archive).stdout.splitlines()[1:]
     by_seq = {}
     for event in journal.events.values():
         if event[2]:
@@ -284,11 +290,13 @@ def outcome(service, lanes):
         "violations": found,
         "stored violations": kept.rows(database, "violations"),
         "blocks": kept.rows(database, "blocks"),
+        "archive": sorted(exported),
         "state": state,
     }
 
 
-COMPARED = ["names", "events", "verdicts", "last_seq", "next_position", "violations", "stored violations", "blocks"]
+COMPARED = ["names", "events", "verdicts", "last_seq", "next_position", "violations", "stored violations", "blocks",
+            "archive"]
 
 
 def differences(expected, came, what):
@@ -304,8 +312,7 @@ def differences(expected, came, what):
             for key in keys[:4]:
                 lines.append(f"    {key}: undisturbed {shown(a.get(key))}\n    {' ' * len(str(key))}  killed      {shown(b.get(key))}")
         elif isinstance(a, list):
-            missing = [x for x in a if x not in b]
-            added = [x for x in b if x not in a]
+            missing, added = (list((collections.Counter(x) - collections.Counter(y)).keys()) for x, y in ((a, b), (b, a)))
             lines.append(f"{name}: {len(a)} and {len(b)}; missing {missing[:3]}, added {added[:3]}")
         else:
             lines.append(f"{name}: undisturbed {a}, killed {b}")
@@ -361,30 +368,27 @@ def disturbed(scenario, draw, service, expected, told):
     """A run with kills; what came of it."""
     lanes = scenario.lanes()
     slices = scenario.slices(lanes)
-    n_kills = draw.choice([1, 1, 2, 3, 5])
+    n_kills, is_fed = draw.choice([1, 1, 2, 3, 5]), False
     told["kills"] = []
-    is_fed = False
     while True:
-        kind = draw.choice(["load", "load", "load", "start", "stop"]) if len(told["kills"]) < n_kills else "none"
+        kind = draw.choice(["load", "load", "load", "file", "file", "start", "stop"]) if len(told["kills"]) < n_kills else None
         if is_fed and kind == "load":
             kind = "stop"
+        after = draw.uniform(0, {"load": 1.5 * expected["seconds"] / n_kills, "start": 0.12, "stop": 0.08}.get(kind, 0))
+        trap = (draw.choice(["snapshots", "snapshots", "archive", "journal", "."]), draw.randrange(1, 5))
+        note = f"{kind} {trap}" if kind == "file" else f"{kind} {after:.3f} s"
         try:
-            after = {"load": draw.uniform(0, 1.5 * expected["seconds"] / n_kills), "start": draw.uniform(0, 0.12)}.get(kind)
-            started = service.start(after if kind == "start" else None)
-            if kind == "load":
-                service.kill_at = time.monotonic() + after
+            service.start(after if kind == "start" else None, trap if kind == "file" else None)
+            service.kill_at = time.monotonic() + after if kind == "load" else service.kill_at
             gateway.feed(service, slices, lanes, scenario.pace_s)
             is_fed = True
-            if kind == "none":
-                service.stop()
+            service.stop(after if kind == "stop" else None)
+            if kind is None:
                 break
-            service.stop(kill_after=draw.uniform(0, 0.08) if kind == "stop" else max(service.kill_at - time.monotonic(), 0))
-            if service.program.returncode == 0:
-                told["kills"].append(f"{kind}, too late")
-            else:
-                told["kills"].append(f"{kind} at the stop")
+            told["kills"].append(note + (", at the stop" if service.program.returncode else ", too late"))
         except Killed:
-            told["kills"].append(f"{kind} after {after:.3f} s")
+            service.ended()
+            told["kills"].append(note)
     return outcome(service, lanes)
 
 

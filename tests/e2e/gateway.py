@@ -3,7 +3,7 @@
 The gateways of a run take turns, a slice of events each, and the next begins when what came before is judged: so the
 order of all events is the same in every run, whatever happens in between.
 """
-import json, os, pathlib, re, select, signal, socket, subprocess, time
+import ctypes, json, os, pathlib, re, select, signal, socket, subprocess, threading, time
 
 from stage import RINGFENCE
 
@@ -18,11 +18,47 @@ class Killed(Exception):
     """The service was killed, as planned."""
 
 
+# Of Linux' inotify: a file was made, or got its name.
+IN_MOVED_TO, IN_CREATE = 0x80, 0x100
+
+
+class Trap:
+    """Kills a program as soon as so many files have appeared in a folder, in the midst of whatever goes with that."""
+
+    def __init__(self, program, folder, n_files):
+        libc = ctypes.CDLL(None, use_errno=True)
+        self.watch = libc.inotify_init()
+        if self.watch < 0 or libc.inotify_add_watch(self.watch, os.fsencode(folder), IN_MOVED_TO | IN_CREATE) < 0:
+            raise OSError(ctypes.get_errno(), f"cannot watch {folder}")
+        self.program, self.n_files, self.over = program, n_files, False
+        self.thread = threading.Thread(target=self.wait, daemon=True)
+        self.thread.start()
+
+    def wait(self):
+        n_seen = 0
+        while not self.over:
+            if not select.select([self.watch], [], [], 0.05)[0]:
+                continue
+            came = os.read(self.watch, 4096)
+            # Each entry: 12 bytes, the length of a name, and that.
+            at = 0
+            while at < len(came):
+                n_seen, at = n_seen + 1, at + 16 + int.from_bytes(came[at + 12:at + 16], "little")
+            if n_seen >= self.n_files:
+                self.program.send_signal(signal.SIGKILL)
+                self.over = True
+
+    def end(self):
+        self.over = True
+        self.thread.join()
+        os.close(self.watch)
+
+
 class Service:
     """`ringfence serve` in a folder that holds its settings; may be started and killed again and again."""
 
     def __init__(self, folder):
-        self.folder, self.program, self.kill_at, self.n_starts = pathlib.Path(folder), None, None, 0
+        self.folder, self.program, self.kill_at, self.trap, self.n_starts = pathlib.Path(folder), None, None, None, 0
         self.kept = self.folder / "kept"
         self.kept.mkdir(exist_ok=True)
         self.looked_at = 0.0
@@ -34,12 +70,15 @@ class Service:
     def log(self):
         return (self.folder / f"serve-{self.n_starts}.log").read_bytes()
 
-    def start(self, kill_after=None, seconds=PATIENCE_S):
-        """Starts it and waits until it accepts; `kill_after` so many seconds it is killed, then or later."""
+    def start(self, kill_after=None, trap=None, seconds=PATIENCE_S):
+        """Starts it and waits until it accepts; `kill_after` so many seconds it is killed, then or later, or when
+        `trap`, a folder of its data and a number of files, says so."""
         self.n_starts += 1
         with open(self.folder / f"serve-{self.n_starts}.log", "wb") as log:
             command = [RINGFENCE, "serve", "--config", "ringfence.toml"]
             self.program = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)
+        if trap is not None:
+            self.trap = Trap(self.program, self.folder / "data" / trap[0], trap[1])
         begun = time.monotonic()
         self.kill_at = None if kill_after is None else begun + kill_after
         while True:
@@ -48,6 +87,8 @@ class Service:
                 self.ports = {name.decode(): int(port) for name, port in FEED.findall(ready[1])}
                 self.metrics_address = ready[2] and ready[2].decode()
                 return time.monotonic() - begun
+            if self.program.poll() == -signal.SIGKILL:
+                raise Killed
             if self.program.poll() is not None:
                 raise RuntimeError(f"serve ended at its start, exit code {self.program.returncode}")
             if time.monotonic() - begun > seconds:
@@ -64,6 +105,8 @@ class Service:
         if now - self.looked_at > 0.02:
             self.looked_at = now
             self.keep_segments()
+            if self.program.poll() == -signal.SIGKILL:
+                raise Killed
             if self.program.poll() is not None:
                 raise RuntimeError(f"serve ended by itself, exit code {self.program.returncode}")
 
@@ -76,15 +119,22 @@ class Service:
 
     def kill(self):
         self.program.send_signal(signal.SIGKILL)
-        self.program.wait()
-        self.kill_at = None
+        self.ended()
+
+    def ended(self):
+        """How it ended."""
+        code = self.program.wait()
+        if self.trap is not None:
+            self.trap.end()
+        self.kill_at, self.trap = None, None
         self.keep_segments()
+        return code
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        if self.program is not None and self.program.poll() is None:
+        if self.program is not None:
             self.kill()
 
     def stop(self, kill_after=None, seconds=PATIENCE_S):
@@ -97,9 +147,7 @@ class Service:
             if kill_after is None:
                 raise RuntimeError(f"serve did not stop within {seconds} s") from None
             self.kill()
-            return
-        self.keep_segments()
-        if self.program.returncode != 0:
+        if self.ended() not in (0, -signal.SIGKILL):
             raise RuntimeError(f"serve stopped with exit code {self.program.returncode}")
 
 
@@ -248,10 +296,13 @@ def feed(service, slices, lanes, pace_s=0.0, overlap_ms=60_000):
                 pump(service, lane, lambda: lane.acked >= lane.sent)
     except (OSError, EOFError) as error:
         # It may have been killed between two looks.
+        time.sleep(0.05)
         if service.program.poll() is None:
             raise RuntimeError(f"the service closed a connection: {error!r}") from error
+        service.look()
         raise Killed from error
     finally:
+        service.kill_at = None
         for lane in lanes:
             if lane.socket is not None:
                 lane.socket.close()
