@@ -190,6 +190,7 @@ impl Parts<'_> {
             engine: engine.clone(),
             journal: journal.clone(),
             store: Arc::clone(&data.store),
+            notifier: Arc::clone(self.notifier),
             calls: calls.clone(),
             settings: self.config.snapshot.clone(),
             metrics: Arc::clone(self.metrics),
