@@ -172,10 +172,12 @@ every_mib = 1
 name = "numbered"
 listen = "127.0.0.1:0"
 format = "ndjson"
+delay_s = 86400
 [[feed]]
 name = "repeating"
 listen = "127.0.0.1:0"
 format = "ndjson"
+delay_s = 86400
 dedup = true
 [http]
 listen = "off"
@@ -404,6 +406,9 @@ def run(job):
         expected = reference(scenario)
         with scenario.make_folder(folder) as service:
             came = disturbed(scenario, draw, service, expected, told)
+        for outcome_ in [expected, came] if scenario.ticks else []:
+            # When the last ticks came is no part of what must be equal, and they are what closes idle episodes.
+            outcome_["blocks"] = sorted(block[:-2] for block in outcome_["blocks"])
         lines = differences(expected, came, COMPARED + ([] if scenario.ticks else ["state"]))
         lines += differences({"state": replayed(service)}, came, ["state"]) if not lines else []
         if came["garbled lines"]:

@@ -11,7 +11,7 @@ READY = re.compile(rb'ringfence is ready feeds=\[(.*?)\] http=.*? metrics=(?:Som
 FEED = re.compile(rb'\("([\w-]+)", 127\.0\.0\.1:(\d+)\)')
 
 # A reply that takes longer does not come at all.
-PATIENCE_S = 60
+PATIENCE_S = 120
 
 
 class Killed(Exception):
@@ -59,13 +59,11 @@ class Service:
 
     def __init__(self, folder):
         self.folder, self.program, self.kill_at, self.trap, self.n_starts = pathlib.Path(folder), None, None, None, 0
+        self.journal = self.folder / "data/journal"
+        # Segments that the service lets go of stay here.
         self.kept = self.folder / "kept"
         self.kept.mkdir(exist_ok=True)
         self.looked_at = 0.0
-
-    @property
-    def journal(self):
-        return self.folder / "data/journal"
 
     def log(self):
         return (self.folder / f"serve-{self.n_starts}.log").read_bytes()
