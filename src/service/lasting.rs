@@ -178,6 +178,7 @@ impl Parts<'_> {
             engine: engine.clone(),
             journal: journal.clone(),
             store: Arc::clone(&store),
+            notifier: Arc::clone(self.notifier),
             calls: calls.clone(),
             settings: self.config.snapshot.clone(),
             metrics: Arc::clone(self.metrics),
