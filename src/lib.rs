@@ -53,6 +53,9 @@ pub mod logging;
 pub mod replay;
 pub mod service;
 
+pub mod backup;
+pub mod doctor;
+
 pub mod demo;
 pub mod send;
 pub mod simulate;

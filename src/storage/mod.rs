@@ -4,6 +4,7 @@
 //! tests. It knows nothing of what the files hold.
 
 mod aside;
+mod copy;
 mod disk;
 mod faults;
 mod lock;
@@ -12,5 +13,5 @@ mod rotated;
 pub use aside::{put_in_place, set_aside, sync_folder_of};
 pub use disk::{Disk, DiskFile, Listed};
 pub use faults::{Faults, Operation};
-pub use lock::FolderLock;
+pub use lock::{FolderLock, holder_of};
 pub use rotated::RotatedFile;
