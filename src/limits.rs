@@ -292,3 +292,12 @@ pub const BACKUP_MANIFEST_BYTES_MAX: u64 = 4 << 30;
 /// How often a backup begins anew because what it copied went meanwhile. Segments go when snapshots come; that this
 /// happens while a few files are opened, again and again, means something else is wrong.
 pub const BACKUP_TRIES_MAX: usize = 50;
+
+/// Room below which a disk counts as full: two segments and a round of the archive at their usual sizes.
+pub const DOCTOR_FREE_BYTES_MIN: u64 = 1 << 30;
+
+/// Files a disk must have room for: a day of an archive of some hundred customers.
+pub const DOCTOR_FREE_FILES_MIN: u64 = 10_000;
+
+/// Bytes of an answer to a request for metrics that are read.
+pub const DOCTOR_METRICS_BYTES_MAX: u64 = 64 << 20;

@@ -26,6 +26,7 @@ pub struct Contents {
     /// The last record, and the position of the event that comes next.
     pub record: u64,
     pub next_position: u64,
+    /// Sorted by path.
     pub files: Vec<Kept>,
     /// Over all the above.
     pub sha256: String,
@@ -63,6 +64,8 @@ impl Contents {
         anyhow::ensure!(!newer, "{FILE}: format {} is newer than this build reads ({FORMAT})", form.format);
         let contents: Contents = serde_json::from_slice(bytes).with_context(|| format!("{FILE}: damaged"))?;
         anyhow::ensure!(contents.sum()? == contents.sha256, "{FILE}: damaged: its sum is wrong");
+        let is_sorted = contents.files.is_sorted_by(|a, b| a.path < b.path);
+        anyhow::ensure!(is_sorted, "{FILE}: damaged: its files are not in order");
         for file in &contents.files {
             anyhow::ensure!(is_plain(&file.path), "{FILE}: names `{}`, which is no path below a backup", file.path);
         }

@@ -10,7 +10,9 @@
 //! A backup is read back before it gets its name. One that was cut short has none.
 
 mod archive_copy;
+pub mod command;
 mod contents;
+mod packed;
 mod pinned;
 mod restore;
 
@@ -257,7 +259,8 @@ impl Backup<'_> {
         }
         if report.n_lost_records > 0 {
             let (records, events) = (report.n_lost_records, report.n_lost_events);
-            self.problems.push(format!("journal: {records} records are gone, with {events} events; see `ringfence doctor`"));
+            self.problems
+                .push(format!("journal: {records} records are gone, with {events} events; see `ringfence doctor`"));
         }
         record = report.last_record.max(record);
         next_position = report.next_position.max(next_position);

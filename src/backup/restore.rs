@@ -75,7 +75,12 @@ fn verify(disk: &Disk, backup: &Path, contents: &Contents) -> anyhow::Result<()>
     }
     let n = wrong.len();
     wrong.truncate(TOLD_MAX);
-    ensure!(n == 0, "backup {}: damaged in {n} places, nothing was restored:\n  {}", backup.display(), wrong.join("\n  "));
+    ensure!(
+        n == 0,
+        "backup {}: damaged in {n} places, nothing was restored:\n  {}",
+        backup.display(),
+        wrong.join("\n  ")
+    );
     Ok(())
 }
 
@@ -90,7 +95,11 @@ fn refuse_what_is_there(data: &Path) -> anyhow::Result<()> {
     let n = there.len();
     there.truncate(TOLD_MAX);
     let there = there.join(", ");
-    ensure!(n == 0, "data folder {}: is not empty, it has {there}; name an empty one, or move these away", data.display());
+    ensure!(
+        n == 0,
+        "data folder {}: is not empty, it has {there}; name an empty one, or move these away",
+        data.display()
+    );
     Ok(())
 }
 

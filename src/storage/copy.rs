@@ -13,13 +13,7 @@ const PIECE_BYTES: usize = 1 << 20;
 impl Disk {
     /// Copies what `from` gives into a new file, which is on the disk for good on return. `each` sees every piece.
     /// More than `bytes_max` is an error. How many bytes there were.
-    pub fn copy(
-        &self,
-        from: &mut dyn Read,
-        to: &Path,
-        bytes_max: u64,
-        mut each: impl FnMut(&[u8]),
-    ) -> io::Result<u64> {
+    pub fn copy(&self, from: &mut dyn Read, to: &Path, bytes_max: u64, mut each: impl FnMut(&[u8])) -> io::Result<u64> {
         let mut file = self.create(to)?;
         let mut piece = vec![0; PIECE_BYTES];
         loop {
