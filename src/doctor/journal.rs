@@ -106,7 +106,7 @@ fn tell(found: &journal::Report, arrival: Option<Timestamp>, covered: u64, repor
         );
     }
     report.journal = JournalFigures {
-        first_record: 0,
+        first_record: first,
         last_record: found.last_record,
         next_position: found.next_position,
         bytes: found.bytes,
