@@ -1,6 +1,8 @@
 //! How many events a second one thread decodes, by format: NDJSON as gateways write it, the same with keys in
-//! ever-changing order, Asterisk CSV. And how many SIP messages it parses: INVITEs of 600 bytes, responses of 400. And
-//! what it costs to journal an event: as bytes and back, and all the way to a file.
+//! ever-changing order, Asterisk CSV. How many SIP messages it parses: INVITEs of 600 bytes, responses of 400. How many
+//! HEP packets of calls it takes into the call table, without and with an annex of what they changed, and how long a part
+//! of a table of a million calls is locked to be saved. And what it costs to journal an event: as bytes and back, and all
+//! the way to a file.
 //!
 //! `cargo bench --bench codec`. Inputs come from a fixed seed and look like workload W1.
 
@@ -11,11 +13,13 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringfence::engine::{Judged, Verdict};
 use ringfence::event::dialplan::DialPlan;
 use ringfence::event::{Batch, Names};
+use ringfence::ingest::calls::Recovery;
 use ringfence::ingest::csv::{Dialect, DialectName, Settings};
-use ringfence::ingest::{Decoder, FeedContext, Format, sip};
+use ringfence::ingest::{CallTable, Decoder, FeedContext, Format, sip};
 use ringfence::journal::{
     Appended, Durability, Encoder, Identity, Journal, NamesFile, Options, Settings as JournalSettings, Start, decode,
 };
+use ringfence::limits::BLOCK_BYTES;
 use ringfence::storage::Disk;
 
 const N_EVENTS: usize = 1000;
@@ -177,7 +181,7 @@ fn journal_in(folder: &std::path::Path) -> Journal {
         settings: JournalSettings { durability: Durability::None, ..JournalSettings::default() },
         context: Arc::default(),
         start: Start::default(),
-        listener: Box::new(|committed| drop(committed)),
+        listener: Box::new(drop),
     })
     .expect("a new folder")
 }
@@ -212,5 +216,145 @@ fn journal(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, codec, messages, journal);
+/// Calls that are up at once, of those that end.
+const UP: usize = 20_000;
+
+fn packet(ms: u64, from: [u8; 4], to: [u8; 4], payload: &str, out: &mut Vec<u8>) {
+    let (seconds, micros) = ((ms / 1000) as u32, (ms % 1000 * 1000) as u32);
+    let chunks: [(u16, &[u8]); 11] = [
+        (1, &[2]),
+        (2, &[17]),
+        (3, &from),
+        (4, &to),
+        (7, &5060u16.to_be_bytes()),
+        (8, &5060u16.to_be_bytes()),
+        (9, &seconds.to_be_bytes()),
+        (10, &micros.to_be_bytes()),
+        (11, &[1]),
+        (12, &2001u32.to_be_bytes()),
+        (15, payload.as_bytes()),
+    ];
+    let length: usize = 6 + chunks.iter().map(|(_, content)| 6 + content.len()).sum::<usize>();
+    out.extend_from_slice(b"HEP3");
+    out.extend_from_slice(&(length as u16).to_be_bytes());
+    for (kind, content) in chunks {
+        let head = [[0, 0], kind.to_be_bytes(), (content.len() as u16 + 6).to_be_bytes()];
+        out.extend_from_slice(head.as_flattened());
+        out.extend_from_slice(content);
+    }
+}
+
+/// INVITE, 200 and BYE of a call, as `hep_calls.py` writes them but for their session descriptions.
+fn call(n: usize, r: &mut Seeded) -> [String; 3] {
+    let host = format!("10.1.{}.{}", n % 200, n % 250);
+    let (caller, callee) = (format!("+4670{:07}", r.below(400_000)), format!("+4684{:07}", r.below(1_000_000)));
+    let via = format!("Via: SIP/2.0/UDP {host}:5060;branch=z9hG4bK{n:010x};rport\r\n");
+    let from = format!("From: \"Anna {}\" <sip:{caller}@pbx{}.example.net>;tag=f{n:x}\r\n", n % 97, n % 50);
+    let to = format!("To: <sip:{callee}@sbc.example.net>");
+    let call_id = format!("Call-ID: {n:08x}-7f3a-4b2c@{host}\r\n");
+    [
+        format!(
+            "INVITE sip:{callee}@sbc.example.net:5060;user=phone SIP/2.0\r\n{via}Max-Forwards: 70\r\n{from}{to}\r\n\
+             {call_id}CSeq: 1 INVITE\r\nContact: <sip:{caller}@{host}:5060>\r\nUser-Agent: Example PBX 18.2.1\r\n\
+             P-Asserted-Identity: <sip:{caller}@pbx.example.net>\r\nContent-Length: 0\r\n\r\n"
+        ),
+        format!(
+            "SIP/2.0 200 OK\r\n{via}{from}{to};tag=t{n:x}\r\n{call_id}CSeq: 1 INVITE\r\n\
+             Server: Example SBC 4.1\r\nContent-Length: 0\r\n\r\n"
+        ),
+        format!(
+            "BYE sip:{callee}@10.9.9.9:5060 SIP/2.0\r\n{via}Max-Forwards: 70\r\n{from}{to};tag=t{n:x}\r\n{call_id}\
+             CSeq: 2 BYE\r\nReason: Q.850;cause=16\r\nContent-Length: 0\r\n\r\n"
+        ),
+    ]
+}
+
+/// Blocks of so many calls, ten a millisecond, and how many messages they are. Those that do not end stay up.
+fn hep_blocks(n_calls: usize, end: bool) -> (Vec<Vec<u8>>, u64) {
+    let (mut r, mut blocks, mut block) = (Seeded(42), Vec::new(), Vec::new());
+    let (mut ringing, mut up) = (std::collections::VecDeque::new(), std::collections::VecDeque::new());
+    let mut n_messages = 0;
+    for n in 0..n_calls {
+        let ms = 1_782_864_000_000 + n as u64 / 10;
+        let [invite, ok, bye] = call(n, &mut r);
+        let (address, sbc) = ([10, 1, (n % 200) as u8, (n % 250) as u8], [10, 9, 9, 9]);
+        packet(ms, address, sbc, &invite, &mut block);
+        ringing.push_back((address, ok, bye));
+        n_messages += 1;
+        if ringing.len() > 500
+            && let Some((address, ok, bye)) = ringing.pop_front()
+        {
+            packet(ms, sbc, address, &ok, &mut block);
+            up.push_back((address, bye));
+            n_messages += 1;
+        }
+        if up.len() > UP
+            && let Some((address, bye)) = up.pop_front()
+            && end
+        {
+            packet(ms, address, sbc, &bye, &mut block);
+            n_messages += 1;
+        }
+        if block.len() > BLOCK_BYTES - 4096 {
+            blocks.push(std::mem::take(&mut block));
+        }
+    }
+    blocks.push(block);
+    (blocks, n_messages)
+}
+
+/// Shows all blocks to a table, which writes so many bytes of annex.
+fn take(blocks: &[Vec<u8>], table: &Arc<CallTable>) -> u64 {
+    let names = Arc::new(Names::new());
+    let context = FeedContext { calls: Arc::clone(table), ..FeedContext::file(names, DialPlan::default()) };
+    let mut decoder = Decoder::new(&Format::Hep, Arc::new(context));
+    let (mut batch, mut n_bytes) = (Batch::default(), 0);
+    for block in blocks {
+        decoder.decode(block.clone(), None, &mut batch);
+        n_bytes += batch.annex.len() as u64;
+    }
+    n_bytes
+}
+
+fn calls(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("calls");
+    group.sample_size(20);
+    let (blocks, n_messages) = hep_blocks(100_000, true);
+    group.throughput(Throughput::Elements(n_messages));
+    for (name, has_annex) in [("hep", false), ("hep, with annex", true)] {
+        let mut n_bytes = 0;
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let table = CallTable::new(1);
+                let table = Arc::new(if has_annex { table.with_annex() } else { table });
+                n_bytes = take(black_box(&blocks), &table);
+            });
+        });
+        eprintln!("{name}: {} bytes of annex a message", n_bytes / n_messages);
+    }
+    let table = Arc::new(CallTable::new(1));
+    take(&hep_blocks(1_000_000, false).0, &table);
+    let mut saved = Vec::new();
+    group.throughput(Throughput::Elements(table.take_counts().held / CallTable::PARTS as u64));
+    group.bench_function("save a part", |bencher| {
+        let mut parts = (0..CallTable::PARTS).cycle();
+        bencher.iter(|| {
+            saved.clear();
+            table.save_part(parts.next().unwrap_or_default(), &mut saved);
+        });
+    });
+    let mut last = Vec::new();
+    table.save_part(0, &mut last);
+    group.bench_function("restore a part", |bencher| {
+        bencher.iter(|| {
+            let mut recovery = Recovery::new(Arc::new(CallTable::new(1)));
+            assert!(recovery.restore_part(0, black_box(&last)).is_ok());
+            recovery.finish();
+        });
+    });
+    eprintln!("a part: {} bytes", last.len());
+    group.finish();
+}
+
+criterion_group!(benches, codec, messages, calls, journal);
 criterion_main!(benches);

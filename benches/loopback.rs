@@ -21,7 +21,8 @@ use tokio::runtime::Runtime;
 mod workload;
 use workload::{Call, Seeded, is_measuring, rules};
 
-const SETTINGS: &str = "
+const SETTINGS: &str = "data = \"off\"
+
 [http]
 listen = \"off\"
 [metrics]

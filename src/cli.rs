@@ -17,7 +17,7 @@ use crate::ingest::FeedContext;
 use crate::policy::check::{ReportFormat, check_report};
 use crate::policy::load::{LoadOptions, Loaded, load};
 use crate::policy::{Policy, RuleSource, Severity};
-use crate::{backup, config, demo, doctor, replay, send, service, simulate};
+use crate::{archive_command, backup, config, demo, doctor, replay, send, service, simulate};
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
 #[derive(Debug, Parser)]
@@ -44,6 +44,7 @@ enum Command {
     Backup(backup::command::BackupArgs),
     Restore(backup::command::RestoreArgs),
     Doctor(doctor::Args),
+    Archive(archive_command::Args),
     /// Print a completion script for a shell
     Completions {
         shell: clap_complete::Shell,
@@ -68,6 +69,7 @@ pub fn run() -> ExitCode {
         Command::Backup(args) => backup::command::run_backup(&args, &mut say),
         Command::Restore(args) => backup::command::run_restore(&args, &mut say),
         Command::Doctor(args) => doctor::run(&args, &mut say),
+        Command::Archive(args) => archive_command::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ringfence", &mut io::stdout());
             Ok(ExitCode::SUCCESS)
@@ -282,7 +284,7 @@ struct ReplayArgs {
     /// Exit with 1 if a rule that is in force raised this level
     #[arg(long, value_enum, value_name = "LEVEL")]
     fail_on: Option<FailOn>,
-    /// Files of events, plain, .gz or .zst; `-` is standard input
+    /// Files of events, plain, .gz or .zst; `-` is standard input; a folder is an archive
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -326,7 +328,7 @@ fn dial_plan(country: Option<&str>) -> anyhow::Result<DialPlan> {
 }
 
 /// A date in the rules' time zone, its end where `is_end`; or an RFC 3339 time.
-fn instant(text: &str, zone: &jiff::tz::TimeZone, is_end: bool) -> anyhow::Result<Timestamp> {
+pub(crate) fn instant(text: &str, zone: &jiff::tz::TimeZone, is_end: bool) -> anyhow::Result<Timestamp> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(Timestamp(time.as_millisecond()));
     }

@@ -97,6 +97,11 @@ impl<'a> Take<'a> {
         self.0.is_empty()
     }
 
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn remaining(&self) -> usize {
+        self.0.len()
+    }
+
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let (value, rest) = self.0.split_first_chunk::<N>().ok_or(Malformed)?;
         self.0 = rest;

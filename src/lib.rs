@@ -42,6 +42,8 @@ pub mod engine;
 pub mod journal;
 pub mod store;
 
+pub mod archive;
+
 pub mod gateway;
 pub mod notify;
 pub mod portal;
@@ -53,6 +55,7 @@ pub mod logging;
 pub mod replay;
 pub mod service;
 
+pub mod archive_command;
 pub mod backup;
 pub mod doctor;
 

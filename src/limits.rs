@@ -194,6 +194,27 @@ pub const DATAGRAM_BYTES_MAX: usize = 65_507;
 /// What a UDP feed asks the kernel to hold for it: a third of a second of 100,000 messages a second.
 pub const UDP_BUFFER_BYTES: usize = 32 << 20;
 
+/// Rows of one row group of the archive: enough that dictionaries pay, few enough that one is decoded in milliseconds.
+pub const ARCHIVE_ROW_GROUP_ROWS: usize = 128 * 1024;
+
+/// Rows of one page, the least that is read to see one row.
+pub const ARCHIVE_PAGE_ROWS: usize = 16 * 1024;
+const _: () = assert!(ARCHIVE_ROW_GROUP_ROWS.is_multiple_of(ARCHIVE_PAGE_ROWS));
+
+/// Bytes of events that wait to be written to files of the archive, over all customers and hours of a round.
+pub const ARCHIVE_BUFFER_BYTES_MAX: usize = 256 << 20;
+
+/// Files of the archive that are open for writing at once. Only customers with more than a row group in a round have
+/// one open before its end.
+pub const ARCHIVE_OPEN_FILES_MAX: usize = 64;
+
+/// Block of a file of the archive that has a checksum of its own: small beside what a query reads, and its sums are
+/// 0.006 % of the file.
+pub const ARCHIVE_BLOCK_BYTES: usize = 64 * 1024;
+
+/// Longest line of the archive's manifest. A round of 100,000 files has 40 MiB.
+pub const ARCHIVE_MANIFEST_LINE_BYTES_MAX: u64 = 256 << 20;
+
 /// Changes that wait for the store: violations of a minute in which each of a thousand rules fires every 600 ms, about
 /// 50 MiB. Past it the caller is told.
 pub const STORE_WAITING_MAX: usize = 100_000;

@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex};
 use anyhow::Context;
 use crossbeam::channel;
 
+use crate::archive::{Archive, Events, Query};
 use crate::clock::{Clock, Timestamp};
 use crate::engine::{Engine, Judged, Lane, LaneOptions, RuleRef, Settings, Ticket, output};
-use crate::event::{Batch, CallEvent, CustomerId, Kind, Names};
+use crate::event::{Batch, CallEvent, CustomerId, Flags, Kind, Names};
 use crate::ingest::source::{Source, SourceError};
 use crate::ingest::{Decoder, FeedContext, Format};
 use crate::limits::{BLOCK_BYTES, EMERGENCY_CALLBACK_MS};
@@ -24,6 +25,9 @@ use crate::policy::{Action, Mode, Policy, Severity};
 const HASH_SEED: u64 = 0;
 /// Blocks under way at once, per worker: enough that none waits for another's.
 const BLOCKS_PER_WORKER: usize = 6;
+/// What decoders say of an event. The rest of what an archive has is the engine's, which says it anew.
+const DECODED: u16 =
+    Flags::ANONYMOUS.0 | Flags::AUTH_FAILED.0 | Flags::EMERGENCY.0 | Flags::FUTURE.0 | Flags::B_RECORD.0;
 
 /// What is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -95,8 +99,9 @@ pub fn replay(
         to: options.to,
         customer: options.customer.as_ref().and_then(|name| names.customer(name)),
     };
-    let input = Input {
-        paths: paths.into_iter(),
+    let archives = Archives::open(&paths, options, &names)?;
+    let mut input = Input {
+        paths: if archives.is_some() { Vec::new() } else { paths }.into_iter(),
         format,
         context: Arc::new(context),
         lane: engine.lane(lane_options),
@@ -105,10 +110,11 @@ pub fn replay(
         n_opened: 0,
         held: VecDeque::new(),
     };
-    if options.sort {
-        replay_sorted(input, &filter)?
-    } else {
-        replay_as_it_came(input, &filter, n_threads)?
+    match (archives, options.sort) {
+        (Some(archives), true) => submit_sorted(&mut input.lane, archives.collect::<anyhow::Result<Vec<Batch>>>()?),
+        (Some(archives), false) => replay_archives(archives, &mut input.lane, n_threads)?,
+        (None, true) => replay_sorted(input, &filter)?,
+        (None, false) => replay_as_it_came(input, &filter, n_threads)?,
     }
     let latest = lock(&report).summary.last;
     if let Some(latest) = latest {
@@ -316,6 +322,11 @@ fn replay_sorted(mut input: Input<'_>, filter: &Filter) -> anyhow::Result<()> {
         ticket.submit(Batch { rejects, ..Batch::default() }, None);
         batches.push(batch);
     }
+    submit_sorted(&mut input.lane, batches);
+    Ok(())
+}
+
+fn submit_sorted(lane: &mut Lane, batches: Vec<Batch>) {
     let mut order: Vec<(Timestamp, u32, u32)> = Vec::new();
     for (b, batch) in batches.iter().enumerate() {
         order.extend(batch.events.iter().enumerate().map(|(e, event)| (event.time, b as u32, e as u32)));
@@ -327,9 +338,75 @@ fn replay_sorted(mut input: Input<'_>, filter: &Filter) -> anyhow::Result<()> {
             let from = &batches[*b as usize];
             batch.adopt(from, &from.events[*e as usize]);
         }
-        input.lane.ticket().submit(batch, None);
+        lane.ticket().submit(batch, None);
     }
-    Ok(())
+}
+
+/// The events of archives, one archive after the other, each in the order in which they came.
+struct Archives(std::iter::Flatten<std::vec::IntoIter<Events>>);
+
+impl Archives {
+    /// `None` where no archive is among the paths.
+    fn open(paths: &[PathBuf], options: &Options, names: &Arc<Names>) -> anyhow::Result<Option<Archives>> {
+        let n_archives = paths.iter().filter(|path| Archive::is_at(path)).count();
+        anyhow::ensure!(
+            n_archives == 0 || n_archives == paths.len(),
+            "an archive and other files cannot be replayed together: one knows the order of its events, the others do not"
+        );
+        if n_archives == 0 {
+            return Ok(None);
+        }
+        let query = Query {
+            from: options.from,
+            to: options.to,
+            customers: options.customer.iter().cloned().collect(),
+            n_threads: options.n_threads,
+            ..Query::default()
+        };
+        let open = |path: &PathBuf| Ok(Archive::read(path)?.events(&query, Arc::clone(names)));
+        let events = paths.iter().map(open).collect::<anyhow::Result<Vec<Events>>>()?;
+        Ok(Some(Archives(events.into_iter().flatten())))
+    }
+}
+
+impl Iterator for Archives {
+    type Item = anyhow::Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let slice = match self.0.next()? {
+            Ok(slice) => slice,
+            Err(error) => return Some(Err(error.into())),
+        };
+        let mut batch = slice.batch;
+        batch.events.iter_mut().for_each(|event| event.flags.0 &= DECODED);
+        Some(Ok(batch))
+    }
+}
+
+/// Judges the events of archives on all threads; decoding has threads of its own.
+fn replay_archives(archives: Archives, lane: &mut Lane, n_threads: usize) -> anyhow::Result<()> {
+    let input = Mutex::new((archives, lane));
+    let (give, take) = channel::bounded(n_threads * BLOCKS_PER_WORKER);
+    for _ in 0..n_threads * BLOCKS_PER_WORKER {
+        give.send(Batch::default())?;
+    }
+    let worker = || -> anyhow::Result<()> {
+        // As above: a batch that comes back is the permit for another.
+        while take.recv().is_ok() {
+            let (batch, ticket) = {
+                let mut input = lock(&input);
+                let Some(batch) = input.0.next() else { break };
+                (batch?, input.1.ticket())
+            };
+            let give = give.clone();
+            ticket.submit(batch, Some(Box::new(move |judged: Judged| drop(give.send(judged.batch)))));
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..n_threads).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().try_for_each(|w| w.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker panicked"))))
+    })
 }
 
 /// Where results go, in order.

@@ -28,6 +28,7 @@ pub use restore::{Restored, restore};
 use self::archive_copy::ArchiveCopy;
 use self::contents::sum_of;
 use self::pinned::Pinned;
+use crate::archive;
 use crate::clock::Clock;
 use crate::journal::{NamesFile, Reader};
 use crate::limits::{BACKUP_FILES_MAX, BACKUP_TRIES_MAX, RULE_FILES_MAX};
@@ -39,7 +40,7 @@ use crate::store;
 const DATA: &str = "data";
 const SETTINGS: &str = "settings";
 /// What the data folder has beside its folders, where it has it.
-const SECRETS: [&str; 1] = ["archive-key"];
+const SECRETS: [&str; 1] = [archive::KEY_FILE];
 
 /// What to copy, and where to.
 #[derive(Debug)]

@@ -40,7 +40,7 @@ impl Default for ArchiveSettings {
         ArchiveSettings {
             is_on: true,
             every: Duration::from_secs(3600),
-            every_bytes: 1 << 30,
+            every_bytes: 256 << 20,
             age_max_days: Some(400),
             bytes_max: None,
             pseudonymise_days: None,

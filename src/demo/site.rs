@@ -134,6 +134,7 @@ fn config(folder: &std::path::Path) -> Config {
         feeds: vec![FeedSettings { listener: ListenerSettings::at(free), ..FeedSettings::default() }],
         http: Some(free),
         metrics: Some(free),
+        data: Some(folder.join("data")),
         ..Config::default()
     };
     config.notify.output = Output::File { path: folder.join("violations.ndjson"), rotate_bytes: 100 << 20, n_kept: 1 };

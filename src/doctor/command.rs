@@ -17,10 +17,11 @@ const FINDINGS: u8 = 1;
 #[command(after_long_help = "\
 Examples:
   ringfence doctor --config /etc/ringfence/ringfence.toml
+  ringfence doctor --config /etc/ringfence/ringfence.toml --deep             the archive is read whole too
   ringfence doctor --config /etc/ringfence/ringfence.toml --format json      for programs
 
-Looks, in the order of harm, at: data folder, disk, journal, snapshots, names, store, what the running service says of
-itself, clock, settings, rules and lists, listeners, sinks (reached, and told nothing), certificates, limits. It reads
+Looks, in the order of harm, at: data folder, disk, journal, snapshots, names, store, archive, what the running service
+says of itself, clock, settings, rules and lists, listeners, sinks (reached, and told nothing), certificates, limits. It reads
 journal, snapshots and store whole, changes nothing, and works while the service runs and while it does not. Run it as the
 service's user.
 
@@ -32,6 +33,9 @@ pub struct Args {
     /// How to print the findings
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Read every file of the archive too, which takes as long as reading it does
+    #[arg(long)]
+    deep: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -51,11 +55,11 @@ pub fn run(args: &Args, say: &mut dyn FnMut(&str)) -> anyhow::Result<ExitCode> {
 }
 
 fn diagnose(args: &Args) -> anyhow::Result<Report> {
-    let Some(path) = &args.config else { return Ok(examine(&Disk::real(), &Config::default(), None)) };
+    let Some(path) = &args.config else { return Ok(examine(&Disk::real(), &Config::default(), None, args.deep)) };
     anyhow::ensure!(path.is_file(), "cannot read `{}`: there is no such file", path.display());
     let (config, problems) = config::load(path);
     if let Some(config) = config {
-        return Ok(examine(&Disk::real(), &config, Some(path)));
+        return Ok(examine(&Disk::real(), &config, Some(path), args.deep));
     }
     // Without settings nobody knows where to look further.
     let mut report = Report::default();

@@ -36,13 +36,21 @@ pub(super) fn look(disk: &Disk, data: &Path, covered: u64, report: &mut Report) 
                 };
                 return report.error(Area::Journal, chain(&e), mend);
             }
-            Ok((found, last)) => return tell(&found, last, covered, report),
+            Ok(found) => return tell(&found, covered, report),
         }
     }
 }
 
+/// What was read.
+struct Found {
+    report: journal::Report,
+    first_record: u64,
+    /// Of the last batch.
+    arrival: Option<Timestamp>,
+}
+
 /// Reads everything, and decodes the last batch.
-fn read(disk: &Disk, folder: &Path, covered: u64) -> Result<(journal::Report, Option<Timestamp>), ReadError> {
+fn read(disk: &Disk, folder: &Path, covered: u64) -> Result<Found, ReadError> {
     let segments = journal::segments(disk, folder);
     let segments = segments.map_err(|source| ReadError::Io { path: folder.to_owned(), source })?;
     let first = segments.first().map_or(1, |segment| segment.first);
@@ -58,14 +66,11 @@ fn read(disk: &Disk, folder: &Path, covered: u64) -> Result<(journal::Report, Op
         Some(Entry::Batch { batch, .. }) => Some(batch.source.arrival),
         _ => None,
     };
-    let mut found = reader.report().clone();
-    if segments.is_empty() {
-        (found.last_record, found.next_position) = (0, 0);
-    }
-    Ok((found, arrival))
+    Ok(Found { report: reader.report().clone(), first_record: *first_record, arrival })
 }
 
-fn tell(found: &journal::Report, arrival: Option<Timestamp>, covered: u64, report: &mut Report) {
+fn tell(found: &Found, covered: u64, report: &mut Report) {
+    let Found { report: found, first_record, arrival } = found;
     if found.n_mended > 0 {
         let what = format!("{} flipped bits were found, and mended while reading", found.n_mended);
         report.warning(Area::Journal, what, HARDWARE);
@@ -106,7 +111,7 @@ fn tell(found: &journal::Report, arrival: Option<Timestamp>, covered: u64, repor
         );
     }
     report.journal = JournalFigures {
-        first_record: first,
+        first_record: *first_record,
         last_record: found.last_record,
         next_position: found.next_position,
         bytes: found.bytes,

@@ -3,6 +3,7 @@
 //! It changes nothing, needs no lock, and works while the service runs and while it does not. What it reads may be
 //! damaged in any way, or change under its eyes.
 
+mod archive;
 mod certificate;
 mod command;
 mod folder;
@@ -153,11 +154,11 @@ impl Report {
     }
 }
 
-/// Looks at everything the settings name. `path` is the file they came from.
-pub fn examine(disk: &Disk, config: &Config, path: Option<&Path>) -> Report {
+/// Looks at everything the settings name. `path` is the file they came from. `deep` reads the archive whole too.
+pub fn examine(disk: &Disk, config: &Config, path: Option<&Path>, deep: bool) -> Report {
     let mut report = Report::default();
     match &config.data {
-        Some(data) => examine_data(disk, config, data, &mut report),
+        Some(data) => examine_data(disk, config, data, deep, &mut report),
         None => report.warning(
             Area::DataFolder,
             "data is `off`: nothing outlives the service, and gateways are told so",
@@ -171,7 +172,7 @@ pub fn examine(disk: &Disk, config: &Config, path: Option<&Path>) -> Report {
     report.finish()
 }
 
-fn examine_data(disk: &Disk, config: &Config, data: &Path, report: &mut Report) {
+fn examine_data(disk: &Disk, config: &Config, data: &Path, deep: bool, report: &mut Report) {
     if !folder::look(data, report) {
         return;
     }
@@ -179,6 +180,7 @@ fn examine_data(disk: &Disk, config: &Config, data: &Path, report: &mut Report) 
     journal::look(disk, data, covered, report);
     journal::look_at_names(disk, data, report);
     folder::look_at_store(data, report);
+    archive::look(config, data, deep, report);
     folder::look_at_disk(disk, data, report);
 }
 

@@ -57,7 +57,7 @@ impl<K: Eq + Hash + Written, V: Written> Kept<K, V> {
             && pending.take(row)
             && let Some(Some(entry)) = self.rows.get(row as usize)
         {
-            put_entry(entry, &mut Put(&mut pending.rows));
+            put_entry(entry, &mut pending.before_change());
         }
     }
 
@@ -137,16 +137,27 @@ impl<K: Eq + Hash + Written, V: Written> Kept<K, V> {
     pub(crate) fn save_some(&mut self, kind: Kind, id: &[u8], out: &mut Frames<'_>) -> bool {
         let Kept { rows, saving, .. } = self;
         let Some(pending) = saving else { return true };
+        while let Some(changed) = pending.take_changed() {
+            out.frame(kind, |put, _| {
+                put.0.extend_from_slice(id);
+                put.0.extend_from_slice(&changed);
+            });
+            if out.is_full() {
+                return false;
+            }
+        }
         let done = out.frame(kind, |put, limit| {
             put.0.extend_from_slice(id);
-            put.0.extend_from_slice(&std::mem::take(&mut pending.rows));
-            while put.0.len() < limit {
+            // One at the least, or it might never end.
+            loop {
                 let Some(row) = pending.next() else { return true };
                 if let Some(Some(entry)) = rows.get(row as usize) {
                     put_entry(entry, put);
                 }
+                if put.0.len() >= limit {
+                    return false;
+                }
             }
-            false
         });
         if done {
             *saving = None;

@@ -26,6 +26,8 @@ pub mod output;
 mod pending;
 mod plan;
 mod prepare;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod property;
 mod saved;
 mod shard;
 mod table;
@@ -536,6 +538,8 @@ impl Core {
         let default = Verdict { action: self.plan.policy.default_action, ..Verdict::default() };
         decided.verdicts.resize(work.batch.events.len(), default);
         violations.sort_by_key(|(position, v): &(u32, Violation)| (v.event, *position, v.level));
+        listed
+            .sort_by(|a: &Put, b: &Put| (a.event, a.rule, a.list, &a.value).cmp(&(b.event, b.rule, b.list, &b.value)));
         closed.sort_by(|a: &Closed, b: &Closed| (a.time, a.rule, &a.key).cmp(&(b.time, b.rule, &b.key)));
         let rules = tallies.into_iter().map(|(counter, t)| t.told(self.plan.counters[counter as usize].rule));
         Judged {

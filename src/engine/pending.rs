@@ -4,6 +4,9 @@
 //! the saver when it comes to it, or right before the first change after that place, whichever is sooner. What is
 //! written before a change is gathered here until the saver comes for it.
 
+use crate::codec::Put;
+use crate::limits::SAVE_PIECE_BYTES;
+
 /// The rows of one store, `0..n` as they were at the place that is saved; rows added since are not part of it.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
@@ -13,15 +16,15 @@ pub(crate) struct Pending {
     hand: usize,
     /// What the store wrote of itself when the save came to it.
     pub(crate) head: Vec<u8>,
-    /// Rows that were written before they changed.
-    pub(crate) rows: Vec<u8>,
+    /// Rows that were written before they changed, in chunks that each are a piece.
+    changed: Vec<Vec<u8>>,
 }
 
 impl Pending {
     pub(crate) fn new(n: usize) -> Pending {
         let mut bits = vec![u64::MAX; n.div_ceil(64)];
         if let Some(last) = bits.last_mut()
-            && n % 64 != 0
+            && !n.is_multiple_of(64)
         {
             *last = (1 << (n % 64)) - 1;
         }
@@ -35,6 +38,20 @@ impl Pending {
         let was = *word & bit != 0;
         *word &= !bit;
         was
+    }
+
+    /// Where to write a row that is about to change.
+    pub(crate) fn before_change(&mut self) -> Put<'_> {
+        if self.changed.last().is_none_or(|chunk| chunk.len() >= SAVE_PIECE_BYTES) {
+            self.changed.push(Vec::new());
+        }
+        let last = self.changed.len() - 1;
+        Put(&mut self.changed[last])
+    }
+
+    /// Rows that were written before they changed, to be handed on.
+    pub(crate) fn take_changed(&mut self) -> Option<Vec<u8>> {
+        self.changed.pop()
     }
 
     /// A row to be written, in the order of their places; `None` when the last was given.

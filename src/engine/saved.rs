@@ -22,12 +22,13 @@ use self::shape::{HeaderFault, Mapping};
 use super::blocks::Places;
 use super::gate::Gate;
 use super::judged::{OpenEpisode, RuleRef, Verdict};
+use super::output::rule_id;
 use super::shard::{Shard, restore_subjects};
 use super::work::{ANSWERS, Answers};
 use super::{Engine, enter};
 use crate::codec::{Malformed, Put, Take, require};
 use crate::limits::{CALLS_MAX, SAVE_PIECE_BYTES};
-use crate::policy::{Action, Cause};
+use crate::policy::{Action, Cause, Policy};
 
 /// The place of a save in the engine's order.
 #[derive(Debug, Default)]
@@ -61,6 +62,8 @@ pub struct Save {
     stage: Stage,
     n_frames: u64,
     answers: Option<Answers>,
+    /// About how long a piece is; tests have short ones.
+    pub(super) piece_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +90,7 @@ pub enum SaveProgress {
 
 impl Save {
     pub(super) fn new(engine: Engine, marker: Arc<Marker>) -> Save {
-        Save { engine, marker, stage: Stage::Header, n_frames: 0, answers: None }
+        Save { engine, marker, stage: Stage::Header, n_frames: 0, answers: None, piece_bytes: SAVE_PIECE_BYTES }
     }
 
     /// What [`super::Judged::marker`] says where this save has its place.
@@ -95,10 +98,10 @@ impl Save {
         self.marker.number
     }
 
-    /// Appends the next piece: a whole number of frames, about [`SAVE_PIECE_BYTES`] of them and more where much has
-    /// changed since the mark. Holds one lock of the engine meanwhile.
+    /// Appends the next piece: a whole number of frames, about [`SAVE_PIECE_BYTES`] of them and one key more, however
+    /// large that is. Holds one lock of the engine meanwhile.
     pub fn piece(&mut self, out: &mut Vec<u8>) -> SaveProgress {
-        let mut frames = Frames::new(out, self.n_frames, SAVE_PIECE_BYTES);
+        let mut frames = Frames::new(out, self.n_frames, self.piece_bytes);
         let core = &self.engine.0;
         let progress = match self.stage {
             Stage::Header => {
@@ -234,6 +237,26 @@ pub struct Restored {
     pub new: Vec<RuleRef>,
     /// In the saved state alone.
     pub gone: Vec<String>,
+    notes: Vec<String>,
+}
+
+impl Restored {
+    /// What an operator should know: which rules do not go on as they were, a line a kind.
+    pub fn notes(&self) -> Vec<String> {
+        self.notes.clone()
+    }
+
+    fn write_notes(&mut self, policy: &Policy) {
+        let ids = |rules: &[RuleRef]| rules.iter().map(|rule| rule_id(policy, *rule)).collect::<Vec<&str>>().join(", ");
+        let kinds = [
+            (ids(&self.warming), "a level was raised beyond what was kept; counts too little for one window"),
+            (ids(&self.changed), "`on`, `where`, `measure`, `per` or `window` changed; counts from nothing"),
+            (ids(&self.new), "not in the snapshot; counts from nothing"),
+            (self.gone.join(", "), "no longer in the rules; what was counted is dropped"),
+        ];
+        let told = kinds.iter().filter(|(rules, _)| !rules.is_empty());
+        self.notes = told.map(|(rules, what)| format!("{rules}: {what}")).collect();
+    }
 }
 
 /// Saved state that cannot be read. The engine that tried has read some of it and is of no use any more.
@@ -341,6 +364,7 @@ impl Filling<'_> {
         for shard in &mut self.shards {
             whole(shard.finish_restore(&self.answers))?;
         }
+        self.restored.write_notes(&self.engine.0.plan.policy);
         Ok((self.restored, self.answers))
     }
 }

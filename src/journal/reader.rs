@@ -211,10 +211,10 @@ impl Reader {
         }
         let bytes = Arc::clone(&open.bytes);
         match step(&bytes, open.at) {
-            Step::Newer(version) => return Err(ReadError::Newer { path: open.segment.path, version }),
+            Step::Newer(version) => Err(ReadError::Newer { path: open.segment.path, version }),
             Step::End => {
                 self.leave(&open);
-                return Ok(Next::Passed);
+                Ok(Next::Passed)
             }
             Step::Damage(place) => {
                 if self.is_torn_end(&open, &place) {
@@ -227,7 +227,7 @@ impl Reader {
                 self.note_damage(&open.segment, &place);
                 open.at = place.end;
                 self.current = Some(open);
-                return Ok(Next::Passed);
+                Ok(Next::Passed)
             }
             Step::Frame(frame) => {
                 open.at = frame.place.end;

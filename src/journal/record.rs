@@ -26,7 +26,7 @@ pub struct Record {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are the large one")]
+#[expect(clippy::large_enum_variant, reason = "ticks are few, and entries are not kept")]
 pub enum Entry {
     /// Events as the engine took them, without duplicates and with the flags it set; their texts stand in `side`.
     Batch {

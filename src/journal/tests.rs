@@ -43,7 +43,7 @@ fn read(folder: &Path) -> (BTreeMap<u64, String>, Report, Ledger) {
     let mut reader = Reader::open(&Disk::real(), folder, 1..=u64::MAX).expect("the folder can be listed");
     let (mut found, mut ledger) = (BTreeMap::new(), Ledger::new());
     let mut last = 0;
-    while let Some(record) = reader.next() {
+    for record in reader.by_ref() {
         let record = record.expect("what is whole is understood");
         assert!(record.number > last, "in order, none twice");
         last = record.number;
@@ -503,4 +503,25 @@ fn another_journals_segment_is_refused() {
     let outcomes: Vec<_> = reader.collect();
     assert!(matches!(outcomes.last(), Some(Err(ReadError::OtherIdentity { .. }))));
     assert!(outcomes.iter().rev().skip(1).all(Result::is_ok));
+}
+
+#[test]
+fn a_writer_that_panics_is_told_like_a_disk_that_fails() {
+    let folder = folder();
+    let disk = Disk::real();
+    let journal = Journal::open(Options {
+        identity: Identity::open(&disk, folder.path()).expect("opens"),
+        names: NamesFile::open(&disk, folder.path()).expect("opens").0,
+        disk,
+        folder: folder.path().to_owned(),
+        settings: settings(Durability::Ack),
+        context: Arc::default(),
+        start: Start::default(),
+        listener: Box::new(|_| panic!("as planned")),
+    })
+    .expect("opens");
+    journal.append(&mut batch(&["a".into()], 1));
+    let stuck = journal.close().expect_err("nobody writes any more");
+    assert!(stuck.why.contains("panicked"));
+    assert!(!journal.has_room());
 }

@@ -47,6 +47,20 @@ struct Open {
     has_committed: bool,
 }
 
+/// A writer that panics, or a listener in its thread, leaves nobody who would make anything durable: that is told like a
+/// disk that fails for good.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let why = "the journal's thread panicked; restart the service".to_owned();
+            *enter(&self.0.stuck) = Some(Stuck { since: Clock.now(), why });
+            self.0.is_stuck.store(true, Ordering::Release);
+        }
+    }
+}
+
 /// Why the writer woke up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
@@ -87,6 +101,7 @@ impl Writer {
     }
 
     pub(super) fn run(mut self) {
+        let _end = End(Arc::clone(&self.shared));
         loop {
             let turn = self.wait();
             if let Err(e) = self.work(turn) {
@@ -164,7 +179,9 @@ impl Writer {
         let is_due = match self.settings.durability {
             Durability::None => turn == Turn::Stop,
             Durability::Ack => true,
-            Durability::Interval => turn == Turn::Stop || self.last_sync.elapsed() >= self.settings.fsync_interval,
+            Durability::Interval => {
+                turn == Turn::Stop || Clock.monotonic() - self.last_sync >= self.settings.fsync_interval
+            }
         };
         if is_due { self.sync() } else { Ok(()) }
     }
@@ -206,7 +223,7 @@ impl Writer {
         let begun = Clock.monotonic();
         self.last_sync = begun;
         open.file.sync()?;
-        let took = begun.elapsed();
+        let took = Clock.monotonic() - begun;
         let counters = &self.shared.counters;
         counters.syncs.fetch_add(1, Ordering::Relaxed);
         counters.sync_us.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::engine::{Closed, Violation};
+use crate::store::Change;
 
 /// Longest wait for the journal. A disk that is full or slow must not keep an attack secret: told too early, the worst
 /// that can come of it is that a crash makes it be told twice.
@@ -19,6 +20,8 @@ pub(super) struct Findings {
     pub(super) line_ends: Vec<usize>,
     pub(super) violations: Vec<Violation>,
     pub(super) closed: Vec<Closed>,
+    /// For the store.
+    pub(super) changes: Vec<Change>,
 }
 
 /// Findings in the order of the engine. As many as batches wait for the journal, or come within [`WAIT_MAX`].

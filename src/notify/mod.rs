@@ -10,11 +10,13 @@ mod findings;
 mod http;
 mod lines;
 mod queue;
+mod record;
 mod webhook;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -24,13 +26,15 @@ use findings::{Findings, Held};
 pub use http::{Endpoint, Secret, reach};
 use lines::Lines;
 pub use lines::Output;
+use record::Recorder;
 use webhook::Webhook;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::engine::{Judged, OpenEpisode, RuleRef, Violation, output};
 use crate::event::{CallEvent, CustomerId, Flags, Names};
 use crate::metrics::{Metrics, RuleMetrics};
 use crate::policy::{Action, Cause, Mode, Policy, Reaction, Severity};
+use crate::store::Store;
 
 /// Name of the Alertmanager channel in the metrics.
 pub const ALERTMANAGER_CHANNEL: &str = "alertmanager";
@@ -70,6 +74,9 @@ pub struct Notifier {
     alertmanagers: Vec<Arc<Alertmanager>>,
     webhooks: BTreeMap<String, Webhook>,
     observer: Option<Observer>,
+    recorder: OnceLock<Recorder>,
+    /// Position of the last event that was seen.
+    position: AtomicU64,
     held: Held,
     /// Tells the ids of this run from those of others, where no journal counts events: when it started.
     run: i64,
@@ -143,12 +150,20 @@ impl Notifier {
                 alertmanagers,
                 webhooks,
                 observer,
+                recorder: OnceLock::new(),
+                position: AtomicU64::new(0),
                 held: Held::default(),
                 run,
                 tally,
             },
             Workers { tasks },
         ))
+    }
+
+    /// Violations and blocks are written down there from now on.
+    pub fn record_in(&self, store: Arc<Store>) {
+        let recorder = Recorder { store, policy: Arc::clone(&self.policy), names: Arc::clone(&self.names) };
+        self.recorder.set(recorder).unwrap_or_default();
     }
 
     /// Takes note of a judged batch. The engine calls it for one batch at a time.
@@ -163,6 +178,10 @@ impl Notifier {
     }
 
     fn hold(&self, judged: &Judged) {
+        if judged.position > 0 {
+            let behind = judged.position + judged.batch.events.len() as u64;
+            self.position.fetch_max(behind.saturating_sub(1), Ordering::Relaxed);
+        }
         if judged.violations.is_empty() && judged.closed.is_empty() {
             return;
         }
@@ -178,6 +197,20 @@ impl Notifier {
                 Violation { event: 0, rule, level, time: since, value: f64::NAN, late: false, customer, key };
             if self.wants_alert(&violation).is_some_and(|reaction| reaction.is_none_or(|r| r.alert)) {
                 self.alert(&violation);
+            }
+        }
+    }
+
+    /// Something about the service itself that people must hear of, since when and why; `None`: it is over.
+    pub fn alarm(&self, name: &str, trouble: Option<(Timestamp, &str)>) {
+        let id = Id { rule: name.to_owned(), customer: String::new(), key: String::new() };
+        for alertmanager in &self.alertmanagers {
+            match trouble {
+                Some((starts, why)) => {
+                    let summary = format!("{name}: {why}");
+                    alertmanager.fire(id.clone(), Severity::Critical, Facts { starts, summary, ..Facts::default() });
+                }
+                None => alertmanager.resolve(&id),
             }
         }
     }
@@ -254,6 +287,17 @@ impl Notifier {
             output::violation_line(lines, judged, violation, &self.policy, &self.names, Some(&id));
             lines.push(b'\n');
             findings.line_ends.push(lines.len());
+            if let (Some(recorder), Some(positions)) = (self.recorder.get(), &positions) {
+                let position = positions.of(violation.event);
+                findings.changes.extend(recorder.violation(judged, violation, &id, position));
+            }
+        }
+        if let (Some(recorder), Some(positions)) = (self.recorder.get(), &positions) {
+            findings.changes.extend(recorder.blocks(judged, |event| positions.of(event)));
+        }
+        if let Some(recorder) = self.recorder.get() {
+            let position = self.position.load(Ordering::Relaxed);
+            findings.changes.extend(judged.closed.iter().flat_map(|closed| recorder.ends(closed, position)));
         }
         findings.violations = judged.violations.clone();
         findings.closed = judged.closed.clone();
@@ -261,6 +305,9 @@ impl Notifier {
     }
 
     fn tell(&self, findings: Findings) {
+        if let Some(recorder) = self.recorder.get() {
+            recorder.write(findings.changes);
+        }
         let mut from = 0;
         for (violation, end) in findings.violations.iter().zip(&findings.line_ends) {
             self.tell_one(violation, findings.lines.get(from..*end).unwrap_or_default());

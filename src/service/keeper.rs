@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,8 @@ pub(super) struct Charge {
     pub(super) calls: Calls,
     pub(super) settings: SnapshotSettings,
     pub(super) metrics: Arc<Metrics>,
+    /// The first record that is not in the archive, where there is one.
+    pub(super) archived: Option<Arc<AtomicU64>>,
     /// Where the journal was when a marker came out of the engine, by the number of the save.
     pub(super) marks: Receiver<(u64, Mark)>,
 }
@@ -157,7 +160,8 @@ impl Work {
             }
             drop(save);
             calls.save(|piece| writer.frame(Section::Calls, piece))?;
-            self.wait_for(mark.last_record)
+            // The calls are newer than the mark; what they have told must not be lost either.
+            self.wait_for(self.charge.journal.mark().last_record)
         })();
         if let Err(error) = written {
             // It is no snapshot, and is written over by the next.
@@ -192,13 +196,17 @@ impl Work {
         Ok(())
     }
 
-    /// Lets go of what the older of the snapshots does not need.
+    /// Lets go of what neither the older of the snapshots nor the archive needs.
     fn trim(&self, folder: &Path) -> anyhow::Result<()> {
         let snapshots = snapshot::list(&self.charge.disk, folder).context("cannot list the snapshots")?;
         if let Some((record, _)) = snapshots.get(SNAPSHOTS_KEPT - 1) {
             // A store that lost the end of its log is told again what the journal holds.
             self.charge.store.checkpoint()?;
-            self.charge.journal.trim(record + 1).context("cannot let go of old segments of the journal")?;
+            let archived = self.charge.archived.as_ref().map_or(u64::MAX, |reached| reached.load(Ordering::Acquire));
+            self.charge
+                .journal
+                .trim(archived.min(record + 1))
+                .context("cannot let go of old segments of the journal")?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use crossbeam::channel::{Sender, bounded};
 use tokio::sync::watch;
 
+use super::archiver::{self, Archiver};
 use super::calls::Calls;
 use super::data::DataFolder;
 use super::keeper::{Charge, Keeper};
@@ -18,7 +19,7 @@ use crate::event::Names;
 use crate::gateway::durable::Durable;
 use crate::gateway::sequence::Ledger;
 use crate::ingest::CallTable;
-use crate::journal::{self, Appended, Journal, Mark};
+use crate::journal::{self, Appended, Journal, Mark, Stuck};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::policy::Policy;
@@ -27,6 +28,8 @@ use crate::store::Store;
 
 /// Marks of saves that nobody has fetched; there is one save at a time.
 const MARKS_MAX: usize = 4;
+/// Name of the alert that the journal cannot be written.
+const STUCK: &str = "ringfence:journal-stuck";
 /// How often gateways that are held back are asked whether they may go on.
 const ROOM_EVERY: Duration = Duration::from_millis(50);
 
@@ -45,6 +48,7 @@ pub(super) struct Begun {
 #[derive(Debug)]
 pub(super) struct Lasting {
     keeper: Keeper,
+    archiver: Option<Archiver>,
     pub(super) journal: Journal,
     pub(super) store: Arc<Store>,
     room: Arc<watch::Sender<bool>>,
@@ -128,8 +132,16 @@ impl Parts<'_> {
         };
         let (engine, calls, tables, mut recovered) =
             recovery::restore_snapshot(&data.disk, &data.snapshots(), fresh).context("cannot read the snapshots")?;
+        self.notifier.record_in(Arc::clone(&data.store));
         self.notifier.open(engine.open_episodes());
         recovery::replay_tail(&data.disk, &data.journal(), &engine, &tables, self.n_threads, &mut recovered)?;
+        tables.finish();
+        let n_lost = data.names_file.cover(recovered.n_names.0, recovered.n_names.1);
+        if n_lost > 0 {
+            recovered
+                .problems
+                .push(format!("journal names: {n_lost} names are gone; they are called lost-ID from now on"));
+        }
         recovered.problems.splice(0..0, data.problems.iter().cloned());
         self.tell(&recovered, &data.store, begun.elapsed());
 
@@ -158,7 +170,21 @@ impl Parts<'_> {
         .context("cannot open the journal")?;
         // Set once, here.
         outlet.journal.set(journal.clone()).unwrap_or_default();
+        let archiver = self.config.archive.is_on.then(|| {
+            Archiver::start(archiver::Task {
+                disk: data.disk.clone(),
+                archive: data.path.join("archive"),
+                journal_folder: data.path.join("journal"),
+                key: data.path.join(crate::archive::KEY_FILE),
+                journal: journal.clone(),
+                names: Arc::clone(self.names),
+                settings: self.config.archive.clone(),
+                metrics: Arc::clone(self.metrics),
+            })
+        });
+        let archiver = archiver.transpose()?;
         let keeper = Keeper::start(Charge {
+            archived: archiver.as_ref().map(Archiver::reached),
             disk: data.disk,
             snapshots,
             engine: engine.clone(),
@@ -172,7 +198,7 @@ impl Parts<'_> {
         .context("cannot start a thread")?;
         let promises = self.config.journal.durability != Durability::None;
         let durable = Durable::new(committed_seen, room_seen, promises);
-        let lasting = Lasting { keeper, journal, store: data.store, room: Arc::new(room), _lock: data.lock };
+        let lasting = Lasting { keeper, archiver, journal, store: data.store, room: Arc::new(room), _lock: data.lock };
         Ok(Begun { engine, calls, ledger, durable, is_resumed, lasting: Some(lasting) })
     }
 
@@ -211,17 +237,25 @@ impl Parts<'_> {
 
 impl Lasting {
     /// Lets gateways go on that were held back, until `stopping` turns true.
+    /// Also has people told when nothing can be stored.
     pub(super) async fn watch_room(
         journal: Journal,
         room: Arc<watch::Sender<bool>>,
+        notifier: Arc<Notifier>,
         mut stopping: watch::Receiver<bool>,
     ) {
         let mut every = tokio::time::interval(ROOM_EVERY);
+        let mut told: Option<Stuck> = None;
         loop {
             tokio::select! {
                 _ = every.tick() => {
                     let has_room = journal.has_room();
                     room.send_if_modified(|known| std::mem::replace(known, has_room) != has_room);
+                    let stuck = journal.stuck();
+                    if stuck.is_some() != told.is_some() {
+                        tell_stuck(&notifier, stuck.as_ref());
+                        told = stuck;
+                    }
                 }
                 _ = stopping.wait_for(|stop| *stop) => return,
             }
@@ -235,6 +269,9 @@ impl Lasting {
     /// A last snapshot, and everything on the disk. Nothing may come any more.
     pub(super) fn end(self) {
         self.keeper.stop();
+        if let Some(archiver) = self.archiver {
+            archiver.stop();
+        }
         if let Err(stuck) = self.journal.close() {
             tracing::error!(
                 why = stuck.why,
@@ -242,5 +279,16 @@ impl Lasting {
             );
         }
         self.store.close();
+    }
+}
+
+fn tell_stuck(notifier: &Notifier, stuck: Option<&Stuck>) {
+    notifier.alarm(STUCK, stuck.map(|stuck| (stuck.since, stuck.why.as_str())));
+    match stuck {
+        Some(stuck) => tracing::error!(
+            why = stuck.why,
+            "the journal cannot be written: nothing is acknowledged, gateways are held back, verdicts go on"
+        ),
+        None => tracing::warn!("the journal is written again: gateways go on, and are told what is kept"),
     }
 }

@@ -3,6 +3,7 @@
 //! [`start`] wires them in one function, the last stage first, since each needs the next one's way in. A stop goes the other
 //! way: no new connections, what was read is judged and answered, what was found is delivered.
 
+mod archiver;
 mod audit;
 mod calls;
 mod data;
@@ -144,7 +145,12 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
 
     background.push(tokio::spawn(tick(engine.clone(), Arc::clone(&clocks), policy.lateness_ms, stopping.clone())));
     if let Some(lasting) = &lasting {
-        background.push(tokio::spawn(Lasting::watch_room(lasting.journal.clone(), lasting.room(), stopping.clone())));
+        background.push(tokio::spawn(Lasting::watch_room(
+            lasting.journal.clone(),
+            lasting.room(),
+            Arc::clone(&notifier),
+            stopping.clone(),
+        )));
     }
     background.push(tokio::spawn(upkeep(
         Arc::clone(&shared.metrics),

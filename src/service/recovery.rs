@@ -29,6 +29,8 @@ pub(super) struct Recovered {
     /// The snapshot it began from, and what came behind it.
     pub(super) snapshot: Option<PathBuf>,
     pub(super) n_events: u64,
+    /// Ids of customers and gateways that were met are below these.
+    pub(super) n_names: (usize, usize),
     /// A torn end of the journal, to be cut off.
     pub(super) cut: Option<Cut>,
     /// What became of the rules.
@@ -47,6 +49,13 @@ impl Tables {
     pub(super) fn new(calls: &Calls) -> Tables {
         let recovery = |table: &Arc<CallTable>| Mutex::new(CallRecovery::new(Arc::clone(table)));
         Tables { names: calls.of_feed.clone(), recoveries: calls.tables.iter().map(|(_, t)| recovery(t)).collect() }
+    }
+
+    /// They are used from now on.
+    pub(super) fn finish(self) {
+        for recovery in self.recoveries {
+            recovery.into_inner().unwrap_or_else(|e| e.into_inner()).finish();
+        }
     }
 
     /// A feed that is gone from the settings has no calls any more.
@@ -159,6 +168,8 @@ pub(super) fn replay_tail(
     for worker in done {
         let worker = worker.context("cannot read the journal")?;
         recovered.n_events += worker.n_events;
+        let (customers, gateways) = recovered.n_names;
+        recovered.n_names = (customers.max(worker.n_names.0), gateways.max(worker.n_names.1));
         for (gateway, seq) in worker.ledger {
             let known = recovered.ledger.entry(gateway).or_default();
             *known = seq.max(*known);
@@ -199,6 +210,7 @@ impl Tail {
 #[derive(Default)]
 struct Worker {
     n_events: u64,
+    n_names: (usize, usize),
     ledger: HashMap<GatewayId, u64>,
 }
 
@@ -226,6 +238,11 @@ impl Worker {
             table.apply(&batch.annex).with_context(|| format!("record {number}: calls of feed `{feed}`"))?;
         }
         self.n_events += batch.events.len() as u64;
+        for event in &batch.events {
+            let (customers, gateways) = &mut self.n_names;
+            *customers = (event.customer.0 as usize + 1).max(*customers);
+            *gateways = (event.gateway.0 as usize + 1).max(*gateways);
+        }
         let recorded = Recorded {
             verdicts: verdicts.into_iter().map(|verdict| mapping.verdict(verdict)).collect(),
             flags: mapping.rules(flags),

@@ -9,9 +9,11 @@ mod disk;
 mod faults;
 mod lock;
 mod rotated;
+mod staged;
 
 pub use aside::{put_in_place, set_aside, sync_folder_of};
 pub use disk::{Disk, DiskFile, Listed};
 pub use faults::{Faults, Operation};
 pub use lock::{FolderLock, holder_of};
 pub use rotated::RotatedFile;
+pub use staged::{Staged, create_folders, create_secret, remove_if_there};

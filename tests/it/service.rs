@@ -199,7 +199,7 @@ fn acknowledgements_are_cumulative_and_a_reconnect_goes_on_where_it_stopped() {
     let mut fixture = Fixture::start("name = \"sbc\"", "");
     let mut gateway = fixture.connect();
     let hello = json!({ "gateway": "sbc-east", "reply": "ack" });
-    assert_eq!(gateway.hello(&hello), json!({ "welcome": { "gateway": "sbc-east", "last_seq": 0, "durable": false } }));
+    assert_eq!(gateway.hello(&hello), json!({ "welcome": { "gateway": "sbc-east", "last_seq": 0, "durable": true } }));
     let lines: String = (1..=1000).map(|seq| attempt(seq, &format!("+4670{seq:07}"))).collect();
     gateway.send(&lines);
     assert_eq!(gateway.until_ack(1000), [json!(null); 0]);

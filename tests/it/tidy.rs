@@ -31,7 +31,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("case", &["event", "policy", "calendar", "clock", "limits"]),
     // Until incidents stand between them, sinks are told of what the engine judged.
     ("notify", &["engine", "policy", "event", "incident", "case", "store", "storage", "clock", "limits", "metrics"]),
-    ("archive", &["event", "policy", "incident", "case", "storage", "clock", "limits", "metrics"]),
+    ("archive", &["journal", "engine", "event", "policy", "incident", "case", "storage", "clock", "limits", "metrics"]),
     ("report", &["archive", "incident", "case", "calendar", "clock"]),
     // Records may be posted: their feeds' doors are the gateways' side of it.
     ("portal", &["gateway", "engine", "incident", "case", "report", "metrics", "limits"]),
@@ -40,7 +40,20 @@ const IMPORTS: &[(&str, &[&str])] = &[
 ];
 
 /// May stand above everything: the only places where parts meet, and the programs that stand beside the service.
-const MEETING_PLACES: &[&str] = &["config", "service", "cli", "demo", "send", "simulate", "main", "lib", "bin"];
+const MEETING_PLACES: &[&str] = &[
+    "config",
+    "service",
+    "cli",
+    "archive_command",
+    "backup",
+    "doctor",
+    "demo",
+    "send",
+    "simulate",
+    "main",
+    "lib",
+    "bin",
+];
 
 const FUNCTION_LINES_MAX: usize = 70;
 

@@ -128,6 +128,7 @@ impl Blocks {
     pub(crate) fn restore_lists(&mut self, from: &mut Take<'_>, places: Places<'_>) -> Result<(), Malformed> {
         require(self.next == 0)?;
         self.next = from.u64()?;
+        require(self.next < 1 << 63)?;
         for _ in 0..from.len(12)? {
             let (list, until) = (places.lists.get(from.u32()? as usize).ok_or(Malformed)?, from.i64()?);
             if let Some(list) = list {

@@ -138,7 +138,7 @@ impl<K: Eq + Copy + Default + Spread + Written, V: Default + Written> Part<K, V>
         if let Saving::Under(pending) = saving
             && pending.take(row)
         {
-            put_entry(entries, row, &mut Put(&mut pending.rows));
+            put_entry(entries, row, &mut pending.before_change());
         }
     }
 
@@ -153,14 +153,25 @@ impl<K: Eq + Copy + Default + Spread + Written, V: Default + Written> Part<K, V>
                 put.0.extend_from_slice(&head);
             });
         }
+        while let Some(changed) = pending.take_changed() {
+            out.frame(Kind::Entries, |put, _| {
+                id(put);
+                put.0.extend_from_slice(&changed);
+            });
+            if out.is_full() {
+                return false;
+            }
+        }
         let done = out.frame(Kind::Entries, |put, limit| {
             id(put);
-            put.0.extend_from_slice(&std::mem::take(&mut pending.rows));
-            while put.0.len() < limit {
+            // One at the least, or it might never end.
+            loop {
                 let Some(row) = pending.next() else { return true };
                 put_entry(entries, row, put);
+                if put.0.len() >= limit {
+                    return false;
+                }
             }
-            false
         });
         if done {
             *saving = Saving::Written;

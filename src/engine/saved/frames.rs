@@ -45,7 +45,7 @@ const KINDS: [Kind; 11] = [
 ];
 
 impl Kind {
-    fn of(byte: u8) -> Option<Kind> {
+    pub(crate) fn of(byte: u8) -> Option<Kind> {
         KINDS.into_iter().find(|kind| *kind as u8 == byte)
     }
 

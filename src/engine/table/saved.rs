@@ -60,6 +60,8 @@ impl<M: Meter> Table<M> {
         require(part.slots.is_empty() && part.coming.is_none())?;
         let (n, index_len) = (from.u32()? as usize, from.u32()? as usize);
         (part.hand, part.episodes_opened) = (from.u32()?, from.u64()?);
+        // Numbers go on from it.
+        require(part.episodes_opened < 1 << 63)?;
         for _ in 0..from.len(8)? {
             let (customer, slot) = (from.u32()?, from.u32()?);
             part.other.insert(customer, slot);
@@ -143,7 +145,7 @@ impl<M: Meter> Partition<M> {
     fn keep_slot(&mut self, slot: u32) {
         if let Saving::Under(mut pending) = std::mem::take(&mut self.saving) {
             if pending.take(slot) {
-                self.put_slot(slot, &mut Put(&mut pending.rows));
+                self.put_slot(slot, &mut pending.before_change());
             }
             self.saving = Saving::Under(pending);
         }
@@ -182,14 +184,26 @@ impl<M: Meter> Partition<M> {
                 put.0.extend_from_slice(&head);
             });
         }
+        while let Some(changed) = pending.take_changed() {
+            out.frame(Kind::Keys, |put, _| {
+                id(put);
+                put.0.extend_from_slice(&changed);
+            });
+            if out.is_full() {
+                self.saving = Saving::Under(pending);
+                return false;
+            }
+        }
         let done = out.frame(Kind::Keys, |put, limit| {
             id(put);
-            put.0.extend_from_slice(&std::mem::take(&mut pending.rows));
-            while put.0.len() < limit {
+            // One at the least, or it might never end.
+            loop {
                 let Some(slot) = pending.next() else { return true };
                 self.put_slot(slot, put);
+                if put.0.len() >= limit {
+                    return false;
+                }
             }
-            false
         });
         self.saving = if done { Saving::Written } else { Saving::Under(pending) };
         done

@@ -152,11 +152,29 @@ impl Call {
         self.last_use
     }
 
-    /// Says of a new call which one under its Call-ID it is.
+    /// Says which call under its Call-ID it is, of a new one, or will be, of one that is to begin again.
     pub(super) fn number(&mut self, use_number: u16) {
-        if use_number > 0 {
-            self.uses = use_number;
+        match use_number.checked_sub(1) {
+            None => {}
+            Some(before) if self.has(ATTEMPT) => self.last_use = before,
+            Some(_) => (self.uses, self.last_use) = (use_number, use_number),
         }
+    }
+
+    /// Whether an INVITE is of another call than this one, which is over: whoever uses a Call-ID again does not hide a
+    /// call by it, nor does whoever tries again when the call was over, and is answered then.
+    pub(super) fn is_followed_by(&self, sight: &Sight<'_>) -> bool {
+        let is_other = tag_hash(sight.message.from.tag) != self.caller_tag;
+        let is_again = !self.has(ANSWER | HUNG_UP) && sight.message.cseq > self.cseq;
+        self.has(ATTEMPT) && self.has(END) && !self.is_redirected_by(sight) && (is_other || is_again)
+    }
+
+    /// Whether an INVITE goes on with this call elsewhere, as a 3xx has asked.
+    fn is_redirected_by(&self, sight: &Sight<'_>) -> bool {
+        self.has(END)
+            && !self.has(ANSWER | HUNG_UP)
+            && (300..400).contains(&self.code)
+            && sight.message.cseq > self.cseq
     }
 
     /// Tried, and neither answered nor refused.
@@ -183,13 +201,8 @@ impl Call {
             return self.begin(sight, words, tell);
         }
         if self.has(END) {
-            let is_redirected =
-                !self.has(ANSWER | HUNG_UP) && (300..400).contains(&self.code) && message.cseq > self.cseq;
-            // Whoever uses a Call-ID again does not hide a call by it.
-            let is_other = tag_hash(message.from.tag) != self.caller_tag;
-            // Nor does whoever tries again when the call was over, and is answered then.
-            let is_again = !self.has(ANSWER | HUNG_UP) && message.cseq > self.cseq;
-            if is_redirected || is_other || is_again {
+            let is_redirected = self.is_redirected_by(sight);
+            if is_redirected || self.is_followed_by(sight) {
                 self.begin_again(sight, is_redirected, words, tell);
             }
             return false;

@@ -332,17 +332,18 @@ impl Part {
     }
 
     /// As [`Part::dialog`], of an INVITE that may begin one; with the number of a new one under a Call-ID that is used.
+    /// The first call of a Call-ID gives the numbers, also to those that begin again where another one stands.
     fn begins(&mut self, key: Key, sight: &Sight<'_>, changes: &mut Changes) -> (Key, u16) {
         let found = self.dialog(key, sight);
+        let is_followed = found != key && self.get(found).is_some_and(|call| call.is_followed_by(sight));
         let tag = tag_hash(sight.message.from.tag);
-        let Some((call, ..)) = self.call(key).filter(|(call, ..)| found == key && tag != 0 && call.is_up()) else {
+        let Some((first, ..)) = self.call(key) else { return (found, 0) };
+        let is_new = found == key && tag != 0 && first.is_up() && !first.is_of([tag, tag]);
+        if !is_new && !is_followed {
             return (found, 0);
-        };
-        if call.is_of([tag, tag]) {
-            return (key, 0);
         }
         changes.call(key);
-        (other_dialog(key, tag), call.next_use())
+        (if is_new { other_dialog(key, tag) } else { found }, first.next_use())
     }
 
     fn get(&self, key: Key) -> Option<&Call> {

@@ -546,6 +546,27 @@ fn a_callee_whose_tag_differs_from_hop_to_hop_is_known_by_the_one_the_caller_see
 }
 
 #[test]
+fn no_two_calls_of_a_call_id_have_the_same_number() {
+    check(
+        "0 INVITE ft=a
+         1 200 ft=a
+         2 INVITE ft=b br=2
+         3 486 ft=b br=2 tt=y
+         4 INVITE ft=b br=3 cseq=2
+         5 486 ft=b br=3 cseq=2 tt=z
+         6 INVITE ft=c br=4",
+        expect![[r#"
+            0.000 attempt
+            1.000 answer answered 200
+            2.000 attempt 1@pbx;2
+            3.000 end 1@pbx;2 busy 486 duration=0 by callee
+            4.000 attempt 1@pbx;3
+            5.000 end 1@pbx;3 busy 486 duration=0 by callee
+            6.000 attempt 1@pbx;4"#]],
+    );
+}
+
+#[test]
 fn a_call_that_waits_for_another_try_is_told_before_it_is_forgotten_for_want_of_room() {
     let (table, mut lines) = (CallTable::with_room(1, 1), Vec::new());
     for i in 0..20 * PARTS {
