@@ -66,7 +66,7 @@ fn read(disk: &Disk, folder: &Path, covered: u64) -> Result<Found, ReadError> {
         Some(Entry::Batch { batch, .. }) => Some(batch.source.arrival),
         _ => None,
     };
-    Ok(Found { report: reader.report().clone(), first_record: *first_record, arrival })
+    Ok(Found { report: reader.report().clone(), first_record: first, arrival })
 }
 
 fn tell(found: &Found, covered: u64, report: &mut Report) {
