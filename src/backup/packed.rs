@@ -17,6 +17,8 @@ use crate::storage::Disk;
 const BLOCK: usize = 512;
 /// Text of a long name: longer ones no backup has.
 const NAME_BYTES_MAX: u64 = 4096;
+/// What tar programs fill the last of their blocks with, behind the end.
+const REST_BYTES_MAX: u64 = 1 << 20;
 const REGULAR: u8 = b'0';
 const LONG_NAME: u8 = b'L';
 /// Fast: most of a backup is packed already.
@@ -134,6 +136,11 @@ fn unpack(disk: &Disk, packed: &Path, folder: &Path) -> anyhow::Result<()> {
         disk.copy(&mut (&mut from).take(bytes), &to, bytes, |_| {}).with_context(|| format!("cannot unpack {name}"))?;
         skip_padding(&mut from, bytes)?;
     }
+    // The sum over all of it stands behind the end.
+    let mut rest = Vec::new();
+    (&mut from).take(REST_BYTES_MAX + 1).read_to_end(&mut rest).context("damaged")?;
+    let is_empty = rest.len() as u64 <= REST_BYTES_MAX && rest.iter().all(|byte| *byte == 0);
+    ensure!(is_empty, "damaged: it goes on behind its end");
     Ok(())
 }
 

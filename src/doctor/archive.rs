@@ -12,7 +12,8 @@ const TOLD_MAX: usize = 20;
 const ROUNDS_BEHIND_MAX: u64 = 3;
 const FROM_BACKUP: &str = "copy it from a backup; what the journal still holds is not in it";
 
-pub(super) fn look(config: &Config, data: &Path, deep: bool, report: &mut Report) {
+/// `covered`: the last record of the snapshot that a restart begins from.
+pub(super) fn look(config: &Config, data: &Path, covered: u64, deep: bool, report: &mut Report) {
     let folder = data.join("archive");
     if !folder.is_dir() {
         return;
@@ -36,7 +37,7 @@ pub(super) fn look(config: &Config, data: &Path, deep: bool, report: &mut Report
     if n > TOLD_MAX {
         report.error(Area::Archive, format!("{} more files are not as they should be", n - TOLD_MAX), FROM_BACKUP);
     }
-    look_at_lag(config, &archive, report);
+    look_at_lag(config, &archive, covered, report);
     let n_files = archive.files().count();
     let read = if deep { "read whole" } else { "all there" };
     report.ok(Area::Archive, format!("{n_files} files, {read}, up to record {}", archive.reached().saturating_sub(1)));
@@ -76,8 +77,16 @@ fn read_whole(archive: &Archive) -> Vec<String> {
     }
 }
 
-/// The journal keeps what the archive does not have yet.
-fn look_at_lag(config: &Config, archive: &Archive, report: &mut Report) {
+/// The journal keeps what the archive does not have yet; it is never behind.
+fn look_at_lag(config: &Config, archive: &Archive, covered: u64, report: &mut Report) {
+    let (archived, known) = (archive.reached().saturating_sub(1), report.journal.last_record.max(covered));
+    if archived > known && !report.is_running() {
+        let what =
+            format!("it has records up to {archived}, but journal and snapshots end at {known}: their end is gone");
+        let mend = "do not start the service: it would use the same positions again; restore a backup, or move archive and \
+                    store away and begin anew";
+        report.error(Area::Archive, what, mend);
+    }
     let behind = report.journal.last_record.saturating_sub(archive.reached().saturating_sub(1));
     let bytes_max = config.archive.every_bytes.saturating_mul(ROUNDS_BEHIND_MAX);
     if config.archive.is_on && behind > 0 && report.journal.bytes > bytes_max {

@@ -180,7 +180,7 @@ fn examine_data(disk: &Disk, config: &Config, data: &Path, deep: bool, report: &
     journal::look(disk, data, covered, report);
     journal::look_at_names(disk, data, report);
     folder::look_at_store(data, report);
-    archive::look(config, data, deep, report);
+    archive::look(config, data, covered, deep, report);
     folder::look_at_disk(disk, data, report);
 }
 

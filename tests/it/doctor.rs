@@ -128,11 +128,14 @@ fn every_kind_of_harm_to_a_data_folder_is_named() {
     assert_told(&bit, "journal: 1 flipped bits were found, and mended");
     let hole = harmed(&used, |folder| change(&segment(folder), |bytes| bytes[100..400].fill(0x55)));
     assert_told(&hole, "are damaged and cannot be mended");
-    let gone = harmed(&used, |folder| {
-        files(folder, "snapshots", ".snap").iter().for_each(|path| std::fs::remove_file(path).expect("removes"));
-        std::fs::remove_file(segment(folder)).expect("removes");
-    });
+    let remove = |paths: Vec<PathBuf>| paths.iter().for_each(|path| std::fs::remove_file(path).expect("removes"));
+    let gone = harmed(&used, |folder| remove(files(folder, "snapshots", ".snap")));
     assert_told(&gone, "journal: records 1 to ");
+    let all_gone = harmed(&used, |folder| {
+        remove(files(folder, "snapshots", ".snap"));
+        remove(files(folder, "journal", ".seg"));
+    });
+    assert_told(&all_gone, "but journal and snapshots end at 0: their end is gone");
     let torn = harmed(&used, |folder| {
         let last = files(folder, "journal", ".seg").pop().expect("there is one");
         change(&last, |bytes| bytes.extend([1; 30]));
