@@ -60,6 +60,9 @@ pub mod replay;
 pub mod service;
 
 pub mod archive_command;
+pub mod backup;
+pub mod doctor;
+
 pub mod demo;
 pub mod send;
 pub mod simulate;

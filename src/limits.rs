@@ -303,3 +303,22 @@ pub const SAVE_PIECE_BYTES: usize = 32 * 1024;
 /// What the keys of one partition may reserve beyond their items when they are read again. A rule of `max_bytes` up to
 /// 8 GiB reserves what it had; a damaged file no more than this.
 pub const SAVED_SLACK_BYTES_MAX: usize = 256 << 20;
+
+/// Files of one backup: an archive of ten years of some hundred customers.
+pub const BACKUP_FILES_MAX: usize = 10_000_000;
+
+/// Longest manifest of an archive that a backup takes: it is held in memory, and has some hundred bytes a file.
+pub const BACKUP_MANIFEST_BYTES_MAX: u64 = 4 << 30;
+
+/// How often a backup begins anew because what it copied went meanwhile. Segments go when snapshots come; that this
+/// happens while a few files are opened, again and again, means something else is wrong.
+pub const BACKUP_TRIES_MAX: usize = 50;
+
+/// Room below which a disk counts as full: two segments and a round of the archive at their usual sizes.
+pub const DOCTOR_FREE_BYTES_MIN: u64 = 1 << 30;
+
+/// Files a disk must have room for: a day of an archive of some hundred customers.
+pub const DOCTOR_FREE_FILES_MIN: u64 = 10_000;
+
+/// Bytes of an answer to a request for metrics that are read.
+pub const DOCTOR_METRICS_BYTES_MAX: u64 = 64 << 20;

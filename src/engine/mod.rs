@@ -42,7 +42,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 pub use judged::{Closed, Counts, Judged, OpenEpisode, Put, Recorded, RuleCounts, RuleRef, Verdict, Violation};
-pub use saved::{RestoreError, Restored, Save, SaveProgress};
+pub use saved::{RestoreError, Restored, Save, SaveProgress, saved_frames};
 
 use self::gate::Gate;
 use self::key::KeyHasher;

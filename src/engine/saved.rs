@@ -16,6 +16,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
 
+pub use self::frames::saved_frames;
 use self::frames::{Frames, Kind, take_frame};
 use self::shape::{HeaderFault, Mapping};
 use super::blocks::Places;

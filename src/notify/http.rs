@@ -4,19 +4,22 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use hyper::{Method, Request, StatusCode, Uri};
-use hyper_rustls::HttpsConnector;
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 /// Whom to reach and how long to wait for it.
@@ -102,6 +105,37 @@ impl Poster {
         let waited = timeout(self.endpoint.request_timeout, exchange).await;
         waited.unwrap_or_else(|_| Err(Failure::Later(format!("no answer in {:?}", self.endpoint.request_timeout))))
     }
+}
+
+/// Connects, and where the URL says so greets by TLS, then hangs up: nothing is sent. The certificate that was shown, in
+/// DER.
+pub async fn reach(endpoint: Endpoint) -> Result<Option<Vec<u8>>, String> {
+    let host = endpoint.url.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let is_tls = endpoint.url.scheme_str() == Some("https");
+    let port = endpoint.url.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+    let greet = async {
+        let connected = timeout(endpoint.connect_timeout, TcpStream::connect((host.as_str(), port))).await;
+        let connected = connected.map_err(|_| format!("no connection in {:?}", endpoint.connect_timeout))?;
+        let stream = connected.map_err(|e| format!("cannot connect: {e}"))?;
+        if !is_tls {
+            return Ok(None);
+        }
+        let config = match &endpoint.ca_file {
+            Some(path) => trusting(path)?,
+            None => {
+                let builder = ClientConfig::builder_with_provider(ring::default_provider().into());
+                let builder = builder.with_safe_default_protocol_versions().map_err(|e| e.to_string())?;
+                builder.with_webpki_roots().with_no_client_auth()
+            }
+        };
+        let name = ServerName::try_from(host.clone()).map_err(|e| e.to_string())?;
+        let greeted = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+        let greeted = greeted.map_err(|e| format!("no TLS: {e}"))?;
+        let shown = greeted.get_ref().1.peer_certificates().and_then(|all| all.first());
+        Ok(shown.map(|certificate| certificate.to_vec()))
+    };
+    let waited = timeout(endpoint.request_timeout, greet).await;
+    waited.unwrap_or_else(|_| Err(format!("no answer in {:?}", endpoint.request_timeout)))
 }
 
 fn judge(status: StatusCode, body: &[u8]) -> Result<(), Failure> {

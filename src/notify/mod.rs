@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 
 use alertmanager::{Alertmanager, Facts, Id};
 use findings::{Findings, Held};
-pub use http::{Endpoint, Secret};
+pub use http::{Endpoint, Secret, reach};
 use lines::Lines;
 pub use lines::Output;
 use record::Recorder;

@@ -33,6 +33,22 @@ impl FolderLock {
     }
 }
 
+/// Who has the folder, as the holder wrote it; `None` where nobody has. Changes nothing.
+pub fn holder_of(folder: &Path) -> io::Result<Option<String>> {
+    let file = match File::open(folder.join("lock")) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            let holder = io::read_to_string(&file).unwrap_or_default();
+            Ok(Some(holder.trim().to_owned()))
+        }
+        Err(TryLockError::Error(e)) => Err(e),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,7 +60,9 @@ mod tests {
         let lock = FolderLock::take(&data).expect("the first has it");
         let refused = FolderLock::take(&data).expect_err("the second has not");
         assert!(refused.to_string().contains(&format!("in use by process {}", std::process::id())), "{refused}");
+        assert_eq!(holder_of(&data).expect("readable"), Some(std::process::id().to_string()));
         drop(lock);
+        assert_eq!(holder_of(&data).expect("readable"), None);
         FolderLock::take(&data).expect("free again");
     }
 }

@@ -4,6 +4,7 @@
 //! tests. It knows nothing of what the files hold.
 
 mod aside;
+mod copy;
 mod disk;
 mod faults;
 mod lock;
@@ -13,6 +14,6 @@ mod staged;
 pub use aside::{put_in_place, set_aside, sync_folder_of};
 pub use disk::{Disk, DiskFile, Listed};
 pub use faults::{Faults, Operation};
-pub use lock::FolderLock;
+pub use lock::{FolderLock, holder_of};
 pub use rotated::RotatedFile;
 pub use staged::{Staged, create_folders, create_secret, remove_if_there};

@@ -309,6 +309,16 @@ pub fn examine(folder: &Path) -> Result<Vec<String>, StoreError> {
     verify::verify(&db).map_err(cannot("verify"))
 }
 
+/// A copy of the store of a data folder that another process may have open, as [`Store::backup_to`] makes it. Damage is
+/// [`StoreError::Refused`].
+pub fn copy(folder: &Path, to: &Path) -> Result<(), StoreError> {
+    let db = file::connect_reader(&folder.join(DATABASE)).map_err(cannot("open"))?;
+    match verify::backup(&db, to) {
+        Err(StoreError::Sqlite(_, e)) if readers::is_damage(&e) => Err(StoreError::Refused(e.to_string())),
+        other => other,
+    }
+}
+
 fn cannot(what: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
     move |e| StoreError::Sqlite(what, e)
 }

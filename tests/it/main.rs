@@ -1,9 +1,11 @@
 //! The integration tests: the built program against models, real tools and the house rules.
 
+mod backup;
 mod brute;
 mod captures;
 mod cases;
 mod corpus;
+mod doctor;
 mod edges;
 mod expression;
 mod golden;

@@ -69,6 +69,10 @@ impl Fixture {
         Fixture { runtime, running: Some(running), folder }
     }
 
+    pub(crate) fn path(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     pub(crate) fn running(&self) -> &Running {
         self.running.as_ref().expect("not stopped yet")
     }

@@ -40,8 +40,20 @@ const IMPORTS: &[(&str, &[&str])] = &[
 ];
 
 /// May stand above everything: the only places where parts meet, and the programs that stand beside the service.
-const MEETING_PLACES: &[&str] =
-    &["config", "service", "cli", "archive_command", "demo", "send", "simulate", "main", "lib", "bin"];
+const MEETING_PLACES: &[&str] = &[
+    "config",
+    "service",
+    "cli",
+    "archive_command",
+    "backup",
+    "doctor",
+    "demo",
+    "send",
+    "simulate",
+    "main",
+    "lib",
+    "bin",
+];
 
 const FUNCTION_LINES_MAX: usize = 70;
 

@@ -135,3 +135,36 @@ pub(crate) fn take_frame<'a>(piece: &mut Take<'a>) -> Option<Result<(Kind, Take<
     };
     Some(frame())
 }
+
+/// The frames of a piece, each as it stands; `None` where one is damaged. For comparing two saves without reading what
+/// they hold.
+pub fn saved_frames(piece: &[u8]) -> Option<Vec<&[u8]>> {
+    let (mut rest, mut bytes, mut found) = (Take::new(piece), piece, Vec::new());
+    while let Some(frame) = take_frame(&mut rest) {
+        frame.ok()?;
+        let length = bytes.get(1..BEFORE_CHECKSUM)?.first_chunk::<4>()?;
+        let (frame, behind) = bytes.split_at_checked(HEAD_BYTES + u32::from_le_bytes(*length) as usize)?;
+        found.push(frame);
+        bytes = behind;
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_cut_where_they_were_joined_and_a_damaged_one_is_found() {
+        let mut piece = Vec::new();
+        let mut frames = Frames::new(&mut piece, 0, 1000);
+        frames.frame(Kind::Lists, |put, _| put.u64(7));
+        frames.frame(Kind::End, |_, _| ());
+        let found = saved_frames(&piece).expect("whole");
+        assert_eq!(found.iter().map(|frame| frame.len()).collect::<Vec<_>>(), [HEAD_BYTES + 8, HEAD_BYTES]);
+        assert_eq!(found.concat(), piece);
+        piece[HEAD_BYTES] ^= 1;
+        assert_eq!(saved_frames(&piece), None);
+        assert_eq!(saved_frames(&piece[..5]), None);
+    }
+}
