@@ -151,7 +151,7 @@ impl Parts<'_> {
 
         let ledger = Arc::new(Ledger::default());
         recovered.ledger.iter().for_each(|(gateway, seq)| ledger.restore(*gateway, *seq));
-        let is_resumed = !recovered.ledger.is_empty();
+        let is_resumed = recovered.record > 0;
         let (committed, committed_seen) = watch::channel(recovered.record);
         let (room, room_seen) = watch::channel(true);
         self.notifier.committed(recovered.record);
