@@ -34,6 +34,7 @@ use crate::archive;
 use crate::clock::Clock;
 use crate::journal::{NamesFile, Reader};
 use crate::limits::{BACKUP_FILES_MAX, BACKUP_TRIES_MAX, RULE_FILES_MAX};
+use crate::policy::{LoadOptions, RuleSource, load};
 use crate::snapshot::{self, SnapshotError, SnapshotReader};
 use crate::storage::{Disk, FolderLock};
 use crate::store;
@@ -297,6 +298,12 @@ impl Backup<'_> {
             }
             let mut file = File::open(&from).with_context(|| format!("cannot read {}", from.display()))?;
             self.disk.copy(&mut file, &to, u64::MAX, |_| {})?;
+        }
+        // The version is the sum over all files that the rules are read from.
+        let version = |folder: &Path| Some(load(&RuleSource::at(folder), LoadOptions::default()).policy?.version);
+        if version(rules) != version(&folder.join("rules")) {
+            let rules = rules.display();
+            self.problems.push(format!("rules {rules}: not all of their files are copied; keep them elsewhere too"));
         }
         Ok(())
     }

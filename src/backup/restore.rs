@@ -39,8 +39,15 @@ pub fn restore(disk: &Disk, backup: &Path, data: &Path) -> anyhow::Result<Restor
     let stage = data.join(STAGE);
     clear(disk, data, &contents).context("cannot clear what a restore before this one left")?;
     disk.create_private_folder(&stage).with_context(|| format!("cannot write to {}", data.display()))?;
-    let settings = put(disk, backup, &contents, &stage)?;
-    disk.sync_folders(&stage)?;
+    let settings = put(disk, backup, &contents, &stage).and_then(|settings| {
+        disk.sync_folders(&stage)?;
+        Ok(settings)
+    });
+    if settings.is_err() {
+        // A full disk has its room back. What stays is cleared by the next restore.
+        drop(disk.remove_folder(&stage));
+    }
+    let settings = settings?;
     // From here on it is renaming alone. The journal comes last: without it nothing begins anew on half of the rest.
     let mut names: Vec<String> = names_in(&stage)?;
     names.sort_by_key(|name| name == "journal");
