@@ -10,6 +10,8 @@
 #     tcp      W1 over loopback into `serve`, the sender included
 #     verdict  how long a gateway waits for a verdict
 #     hep      INVITE, 200 and BYE in HEP over loopback into `serve`, by TCP and by UDP; bytes a call that is up
+#     journal  what journaling costs: the service's CPU on W1 with and without, five pairs of each
+#     restart  how long a restart takes with twice EVENTS keys and a journal of EVENTS behind the snapshot
 #     list     a list of a million numbers
 #     keys     bytes a key of a count rule, at twice EVENTS keys
 #     new      resident memory under ever-new callers, six times EVENTS of them
@@ -26,8 +28,8 @@ readonly n_events=${1:-5000000}
 readonly parts=" ${*:2} "
 for part in $parts; do
     case $part in
-        file | tcp | verdict | hep | list | keys | new | hours) ;;
-        *) echo "figures.sh: unknown part \`$part\`; known are file, tcp, verdict, hep, list, keys, new, hours" >&2 && exit 2 ;;
+        file | tcp | verdict | hep | journal | restart | list | keys | new | hours) ;;
+        *) echo "figures.sh: unknown part \`$part\`; known are file, tcp, verdict, hep, journal, restart, list, keys, new, hours" >&2 && exit 2 ;;
     esac
 done
 [[ $n_events =~ ^[1-9][0-9]*$ ]] || { echo "figures.sh: \`$n_events\` is no number of events" >&2 && exit 2; }
@@ -178,9 +180,11 @@ count_rule() { # FOLDER WINDOW [KEY = VALUE]
         'measure = "count"' 'per = ["caller"]' "window = \"$2\"" 'warning = ">= 1000"' "${3:-}" > "$work/$1/ruleset.toml"
 }
 
-# start_service [RULES [SETTINGS...]]: with the rules of W1 unless said; sets `service`, `address` and `metrics`.
+# start_service [RULES [SETTINGS...]]: with the rules of W1 unless said; sets `service`, `address` and `metrics`. Its data
+# are new unless `data` says where they are.
 start_service() {
-    printf '%s\n' "rules = \"$work/${1:-w1-rules}\"" '[http]' 'listen = "off"' '[metrics]' 'listen = "127.0.0.1:0"' \
+    [[ -n ${data:-} ]] || rm -rf "$work/ringfence-data"
+    printf '%s\n' "data = \"${data:-$work/ringfence-data}\"" "rules = \"$work/${1:-w1-rules}\"" '[http]' 'listen = "off"' '[metrics]' 'listen = "127.0.0.1:0"' \
         '[[feed]]' 'listen = "127.0.0.1:0"' "${@:2}" > "$work/ringfence.toml"
     # Emptied here, or the address of the service before may still be read.
     : > "$work/service.log"
@@ -300,6 +304,66 @@ print(found("ringfence_ingest_dropped_total"), "of", sys.argv[2], "- read:", fou
         "peak $((peak_kib / 1024)) MiB with $n_calls calls up, less $((base / 1024)) MiB with 20,000; keys of a count rule included"
 }
 
+cpu_s() { # PID: user and system
+    awk -v hz="$(getconf CLK_TCK)" '{ print ($14 + $15) / hz }' "/proc/$1/stat"
+}
+
+# The archive is written later, and snapshots are counted apart.
+readonly journal_alone=('[archive]' 'enabled = false' '[snapshot]' 'every_s = 86400' 'every_mib = 1000000')
+
+journaling() {
+    local mode reply folder round before
+    need_w1
+    for mode in interval ack; do
+        reply=$([[ $mode == ack ]] && echo ack || echo none)
+        : > "$work/pairs"
+        for round in {1..5}; do
+            for folder in off "$work/journaled"; do
+                rm -rf "$work/journaled"
+                data=$folder start_service w1-rules "${journal_alone[@]}" '[journal]' "durability = \"$mode\""
+                before=$(cpu_s "$service")
+                measure "$program" send --to "$address" --reply "$reply" "$work/w1.ndjson"
+                printf '%s ' "$(calc "$(cpu_s "$service") - $before" 2)" "$seconds" >> "$work/pairs"
+                stop_service
+            done
+            echo >> "$work/pairs"
+        done
+        tell "ringfence serve    # [journal] durability = \"$mode\"; ringfence send --reply $reply w1.ndjson" \
+            "$(python3 -c 'import statistics, sys
+n, pairs = int(sys.argv[1]), [[float(x) for x in line.split()] for line in open(sys.argv[2])]
+more = [100 * (p[2] / p[0] - 1) for p in pairs]
+print("%+.0f %% CPU (%s), %.2f us an event, %.2f M events/s" % (statistics.median(more), " ".join("%+.0f" % m for m in more),
+    1e6 * statistics.median(p[2] - p[0] for p in pairs) / n, n / statistics.median(p[3] for p in pairs) / 1e6))' "$n_events" "$work/pairs")"
+    done
+    rm -rf "$work/journaled"
+}
+
+restarting() {
+    local keys=$((n_events * 2)) bytes
+    need_w1
+    mkdir -p "$work/restart"
+    cp -r "$work/w1-rules/." "$work/restart/"
+    printf '%s\n' '[[threshold]]' 'id = "many-keys"' 'on = "attempt"' 'measure = "count"' 'per = ["caller"]' 'window = "24h"' \
+        "max_keys = $((keys * 2))" 'warning = ">= 1000"' >> "$work/restart/ruleset.toml"
+    rm -rf "$work/restarted"
+    python3 "$work/callers.py" "$keys" 100000 new > "$work/callers.ndjson"
+    data=$work/restarted start_service restart "${journal_alone[@]}"
+    measure "$program" send --to "$address" --reply none "$work/callers.ndjson"
+    stop_service
+    rm "$work/callers.ndjson"
+    data=$work/restarted start_service restart "${journal_alone[@]}"
+    measure "$program" send --to "$address" --reply ack "$work/w1.ndjson"
+    { kill -9 "$service" && wait "$service" || true; } 2> /dev/null
+    bytes=$(cat "$work"/restarted/journal/*.seg | wc -c)
+    local began=$(date +%s.%N)
+    data=$work/restarted start_service restart "${journal_alone[@]}"
+    tell "kill -9; ringfence serve    # $keys keys, a journal of $n_events events behind the snapshot, page cache warm" \
+        "serving again after $(calc "$(date +%s.%N) - $began" 1) s" \
+        "$(sed -n 's/.*took=\(.*\)/state restored in \1/p' "$work/service.log" | tail -n 1); the journal has $((bytes >> 20)) MiB"
+    stop_service
+    rm -rf "$work/restarted"
+}
+
 million_numbers() {
     need_rules
     measure "$program" check "$work/w1-rules"
@@ -372,6 +436,8 @@ if is_wanted file "W1 from a file"; then from_file; fi
 if is_wanted tcp "W1 over loopback TCP into \`ringfence serve\`, sender included"; then over_tcp; fi
 if is_wanted verdict "Verdicts: from the instant a request was meant to be sent"; then verdicts; fi
 if is_wanted hep "Signalling: calls in HEP into \`ringfence serve\`, sender included"; then signalling; fi
+if is_wanted journal "What the journal costs"; then journaling; fi
+if is_wanted restart "A restart after a crash"; then restarting; fi
 if is_wanted list "A list of a million numbers"; then million_numbers; fi
 if is_wanted keys "Memory of the keys of a count rule"; then bytes_per_key; fi
 if is_wanted new "Resident memory under ever-new callers"; then ever_new_callers; fi

@@ -9,7 +9,11 @@
 //!   messages become events by way of the [`ingest::CallTable`] that feeds share.
 //! - [`engine`] puts batches in one order, asks the firewall of the [`policy`] for a verdict, counts what thresholds
 //!   count in exact sliding [`window`]s, and hands the batch back [`engine::Judged`].
-//! - [`gateway`] answers the gateway, [`notify`] tells whoever listens; [`replay`] prints.
+//! - [`journal`] keeps what the engine took, in its order; [`gateway`] answers the gateway and acknowledges what is on the
+//!   disk, [`notify`] tells whoever listens of what was found in it; [`replay`] prints.
+//! - Behind the flow, [`snapshot`] files hold the whole state at one place in the journal, the [`archive`] holds events by
+//!   customer and hour for years, the [`store`] what people look up. A restart is a snapshot and the journal's tail through
+//!   the same engine.
 //!
 //! # Who may import whom
 //!

@@ -90,9 +90,8 @@ pub fn take(disk: &Disk, request: &Request<'_>) -> anyhow::Result<Taken> {
 
 /// Whether a path, of which not all need be there, lies in a folder.
 fn lies_in(path: &Path, folder: &Path) -> bool {
-    let there = parent_of(path)
-        .ancestors()
-        .find_map(|above| if above.as_os_str().is_empty() { None } else { above.canonicalize().ok() });
+    let or_here = |above: &Path| if above.as_os_str().is_empty() { PathBuf::from(".") } else { above.to_owned() };
+    let there = parent_of(path).ancestors().find_map(|above| or_here(above).canonicalize().ok());
     there.is_some_and(|there| folder.canonicalize().is_ok_and(|folder| there.starts_with(folder)))
 }
 

@@ -1,5 +1,6 @@
 //! What outlives the process: where it is kept, how soon it is on the disk, and for how long.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::journal::{Durability, Settings as JournalSettings};
@@ -52,8 +53,9 @@ impl Default for ArchiveSettings {
 pub(super) fn read(root: &Section<'_, '_>, config: &mut Config) {
     match root.text("data").as_deref() {
         None => {
-            // Beside the settings, as every path in them is.
-            config.data = Some(root.beside("ringfence-data"));
+            // What systemd made for the service; else beside the settings, as every path in them is.
+            let state = std::env::var_os("STATE_DIRECTORY").filter(|folder| !folder.is_empty());
+            config.data = Some(state.map_or_else(|| root.beside("ringfence-data"), PathBuf::from));
         }
         Some("off") => config.data = None,
         Some(_) => config.data = root.path("data"),

@@ -31,9 +31,7 @@ impl DataFolder {
         let (names_file, n_lost) = NamesFile::open(&disk, &journal).context("cannot read the names of the journal")?;
         let (store, report) = Store::open(path)?;
         let mut problems = problems_of(&report);
-        if n_lost > 0 {
-            problems.push(format!("journal names: {n_lost} names cannot be read; they are called lost-ID from now on"));
-        }
+        problems.extend(names_lost(n_lost));
         let store = Arc::new(store);
         Ok(DataFolder { disk, path: path.to_owned(), identity, names_file, store, problems, lock })
     }
@@ -47,11 +45,20 @@ impl DataFolder {
     }
 
     pub(super) fn snapshots(&self) -> PathBuf {
-        self.path.join("snapshots")
+        snapshots_of(&self.path)
     }
 }
 
-fn journal_of(folder: &Path) -> PathBuf {
+/// What is said of names that are gone.
+pub(super) fn names_lost(n: u64) -> Option<String> {
+    (n > 0).then(|| format!("journal names: {n} names are gone; they are called lost-ID from now on"))
+}
+
+pub(super) fn snapshots_of(folder: &Path) -> PathBuf {
+    folder.join("snapshots")
+}
+
+pub(super) fn journal_of(folder: &Path) -> PathBuf {
     folder.join("journal")
 }
 

@@ -17,6 +17,7 @@ use crate::engine::{Engine, SaveProgress};
 use crate::journal::{Journal, Mark};
 use crate::limits::SNAPSHOTS_KEPT;
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::snapshot::{self, Cut, Section, SnapshotWriter};
 use crate::storage::Disk;
 use crate::store::Store;
@@ -45,6 +46,7 @@ pub(super) struct Charge {
     pub(super) engine: Engine,
     pub(super) journal: Journal,
     pub(super) store: Arc<Store>,
+    pub(super) notifier: Arc<Notifier>,
     pub(super) calls: Calls,
     pub(super) settings: SnapshotSettings,
     pub(super) metrics: Arc<Metrics>,
@@ -118,11 +120,9 @@ impl Work {
     }
 
     fn snapshot(&self) -> anyhow::Result<()> {
-        let Charge { disk, snapshots, journal, store, metrics, .. } = &self.charge;
+        let Charge { disk, snapshots, journal, metrics, .. } = &self.charge;
         let begun = Clock.monotonic();
-        // What was found before this place will not be found again.
         let (mark, bytes) = self.write(disk, snapshots)?;
-        store.flush()?;
         journal.resume(&mark);
         metrics.journal.snapshot_taken(Clock.now());
         let took = begun.elapsed();
@@ -161,7 +161,8 @@ impl Work {
             drop(save);
             calls.save(|piece| writer.frame(Section::Calls, piece))?;
             // The calls are newer than the mark; what they have told must not be lost either.
-            self.wait_for(self.charge.journal.mark().last_record)
+            self.wait_for(self.charge.journal.mark().last_record)?;
+            self.settle(mark.last_record)
         })();
         if let Err(error) = written {
             // It is no snapshot, and is written over by the next.
@@ -193,6 +194,14 @@ impl Work {
             anyhow::ensure!(Clock.monotonic() < until, "the journal does not get as far");
             thread::sleep(Duration::from_millis(1));
         }
+        Ok(())
+    }
+
+    /// What was found before the mark will not be found again once the snapshot is there: the store must have it by then.
+    fn settle(&self, record: u64) -> anyhow::Result<()> {
+        // The journal says that it has a record before it tells those who wait for it.
+        self.charge.notifier.committed(record);
+        self.charge.store.flush()?;
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! What outlives the process, from its restoration at the start to its last snapshot at the stop.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,9 +10,10 @@ use tokio::sync::watch;
 
 use super::archiver::{self, Archiver};
 use super::calls::Calls;
-use super::data::DataFolder;
+use super::data::{self, DataFolder};
 use super::keeper::{Charge, Keeper};
 use super::recovery::{self, Recovered};
+use crate::archive::KEY_FILE;
 use crate::clock::Clock;
 use crate::config::{Config, Durability};
 use crate::engine::{self, Engine, Judged};
@@ -23,7 +25,7 @@ use crate::journal::{self, Appended, Journal, Mark, Stuck};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::policy::Policy;
-use crate::storage::FolderLock;
+use crate::storage::{Disk, FolderLock};
 use crate::store::Store;
 
 /// Marks of saves that nobody has fetched; there is one save at a time.
@@ -81,6 +83,12 @@ impl Outlet {
     }
 }
 
+/// Where it is kept.
+struct Place {
+    disk: Disk,
+    folder: PathBuf,
+}
+
 /// What the parts are made of.
 pub(super) struct Parts<'a> {
     pub(super) config: &'a Config,
@@ -136,13 +144,9 @@ impl Parts<'_> {
         self.notifier.open(engine.open_episodes());
         recovery::replay_tail(&data.disk, &data.journal(), &engine, &tables, self.n_threads, &mut recovered)?;
         tables.finish();
-        let n_lost = data.names_file.cover(recovered.n_names.0, recovered.n_names.1);
-        if n_lost > 0 {
-            recovered
-                .problems
-                .push(format!("journal names: {n_lost} names are gone; they are called lost-ID from now on"));
-        }
         recovered.problems.splice(0..0, data.problems.iter().cloned());
+        let (n_customers, n_gateways) = recovered.n_names;
+        recovered.problems.extend(data::names_lost(data.names_file.cover(n_customers, n_gateways)));
         self.tell(&recovered, &data.store, begun.elapsed());
 
         let ledger = Arc::new(Ledger::default());
@@ -151,45 +155,30 @@ impl Parts<'_> {
         let (committed, committed_seen) = watch::channel(recovered.record);
         let (room, room_seen) = watch::channel(true);
         self.notifier.committed(recovered.record);
-        let (journal_folder, snapshots) = (data.journal(), data.snapshots());
+        let DataFolder { disk, path, identity, names_file, store, lock, .. } = data;
+        let place = Place { disk: disk.clone(), folder: path };
         let journal = Journal::open(journal::Options {
-            disk: data.disk.clone(),
-            folder: journal_folder,
+            disk,
+            folder: data::journal_of(&place.folder),
             settings: self.config.journal,
-            identity: data.identity,
-            names: data.names_file,
+            identity,
+            names: names_file,
             context: Arc::new(self.context()),
-            start: journal::Start {
-                last_record: recovered.record,
-                next_position: recovered.next_position,
-                ledger: recovered.ledger,
-                cut: recovered.cut,
-            },
+            start: recovered.into_start(),
             listener: self.listener(committed, &ledger),
         })
         .context("cannot open the journal")?;
         // Set once, here.
         outlet.journal.set(journal.clone()).unwrap_or_default();
-        let archiver = self.config.archive.is_on.then(|| {
-            Archiver::start(archiver::Task {
-                disk: data.disk.clone(),
-                archive: data.path.join("archive"),
-                journal_folder: data.path.join("journal"),
-                key: data.path.join(crate::archive::KEY_FILE),
-                journal: journal.clone(),
-                names: Arc::clone(self.names),
-                settings: self.config.archive.clone(),
-                metrics: Arc::clone(self.metrics),
-            })
-        });
-        let archiver = archiver.transpose()?;
+        let archiver = self.archiver(&place, &journal)?;
         let keeper = Keeper::start(Charge {
             archived: archiver.as_ref().map(Archiver::reached),
-            disk: data.disk,
-            snapshots,
+            snapshots: data::snapshots_of(&place.folder),
+            disk: place.disk,
             engine: engine.clone(),
             journal: journal.clone(),
-            store: Arc::clone(&data.store),
+            store: Arc::clone(&store),
+            notifier: Arc::clone(self.notifier),
             calls: calls.clone(),
             settings: self.config.snapshot.clone(),
             metrics: Arc::clone(self.metrics),
@@ -198,8 +187,22 @@ impl Parts<'_> {
         .context("cannot start a thread")?;
         let promises = self.config.journal.durability != Durability::None;
         let durable = Durable::new(committed_seen, room_seen, promises);
-        let lasting = Lasting { keeper, archiver, journal, store: data.store, room: Arc::new(room), _lock: data.lock };
+        let lasting = Lasting { keeper, archiver, journal, store, room: Arc::new(room), _lock: lock };
         Ok(Begun { engine, calls, ledger, durable, is_resumed, lasting: Some(lasting) })
+    }
+
+    fn archiver(&self, place: &Place, journal: &Journal) -> anyhow::Result<Option<Archiver>> {
+        let task = || archiver::Task {
+            disk: place.disk.clone(),
+            archive: place.folder.join("archive"),
+            journal_folder: data::journal_of(&place.folder),
+            key: place.folder.join(KEY_FILE),
+            journal: journal.clone(),
+            names: Arc::clone(self.names),
+            settings: self.config.archive.clone(),
+            metrics: Arc::clone(self.metrics),
+        };
+        self.config.archive.is_on.then(|| Archiver::start(task())).transpose()
     }
 
     /// What the journal does when more of it is durable: gateways hear of it, and people of what was found in it.
@@ -236,34 +239,14 @@ impl Parts<'_> {
 }
 
 impl Lasting {
-    /// Lets gateways go on that were held back, until `stopping` turns true.
-    /// Also has people told when nothing can be stored.
-    pub(super) async fn watch_room(
-        journal: Journal,
-        room: Arc<watch::Sender<bool>>,
+    /// Lets gateways go on that were held back, and has people told when nothing can be stored; until `stopping` turns
+    /// true.
+    pub(super) fn watch(
+        &self,
         notifier: Arc<Notifier>,
-        mut stopping: watch::Receiver<bool>,
-    ) {
-        let mut every = tokio::time::interval(ROOM_EVERY);
-        let mut told: Option<Stuck> = None;
-        loop {
-            tokio::select! {
-                _ = every.tick() => {
-                    let has_room = journal.has_room();
-                    room.send_if_modified(|known| std::mem::replace(known, has_room) != has_room);
-                    let stuck = journal.stuck();
-                    if stuck.is_some() != told.is_some() {
-                        tell_stuck(&notifier, stuck.as_ref());
-                        told = stuck;
-                    }
-                }
-                _ = stopping.wait_for(|stop| *stop) => return,
-            }
-        }
-    }
-
-    pub(super) fn room(&self) -> Arc<watch::Sender<bool>> {
-        Arc::clone(&self.room)
+        stopping: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        watch_room(self.journal.clone(), Arc::clone(&self.room), notifier, stopping)
     }
 
     /// A last snapshot, and everything on the disk. Nothing may come any more.
@@ -279,6 +262,30 @@ impl Lasting {
             );
         }
         self.store.close();
+    }
+}
+
+async fn watch_room(
+    journal: Journal,
+    room: Arc<watch::Sender<bool>>,
+    notifier: Arc<Notifier>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let mut every = tokio::time::interval(ROOM_EVERY);
+    let mut told: Option<Stuck> = None;
+    loop {
+        tokio::select! {
+            _ = every.tick() => {
+                let has_room = journal.has_room();
+                room.send_if_modified(|known| std::mem::replace(known, has_room) != has_room);
+                let stuck = journal.stuck();
+                if stuck.is_some() != told.is_some() {
+                    tell_stuck(&notifier, stuck.as_ref());
+                    told = stuck;
+                }
+            }
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
     }
 }
 

@@ -145,12 +145,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
 
     background.push(tokio::spawn(tick(engine.clone(), Arc::clone(&clocks), policy.lateness_ms, stopping.clone())));
     if let Some(lasting) = &lasting {
-        background.push(tokio::spawn(Lasting::watch_room(
-            lasting.journal.clone(),
-            lasting.room(),
-            Arc::clone(&notifier),
-            stopping.clone(),
-        )));
+        background.push(tokio::spawn(lasting.watch(Arc::clone(&notifier), stopping.clone())));
     }
     background.push(tokio::spawn(upkeep(
         Arc::clone(&shared.metrics),

@@ -13,7 +13,7 @@ use super::calls::Calls;
 use crate::engine::{Engine, Lane, Recorded, Restored, RuleRef, Ticket, Verdict};
 use crate::event::GatewayId;
 use crate::ingest::{CallRecovery, CallTable};
-use crate::journal::{Context, Cut, Entry, RawRecord, Reader, Record, Report};
+use crate::journal::{Context, Cut, Entry, RawRecord, Reader, Record, Report, Start};
 use crate::policy::Policy;
 use crate::snapshot::{self, Section, SnapshotReader};
 use crate::storage::Disk;
@@ -37,6 +37,14 @@ pub(super) struct Recovered {
     pub(super) rules: Restored,
     /// What was wrong, for people.
     pub(super) problems: Vec<String>,
+}
+
+impl Recovered {
+    /// Where the journal goes on.
+    pub(super) fn into_start(self) -> Start {
+        let Recovered { record, next_position, ledger, cut, .. } = self;
+        Start { last_record: record, next_position, ledger, cut }
+    }
 }
 
 /// The call tables that are put together again, each by the name of the feed that was the first to use it.

@@ -230,6 +230,19 @@ fn a_damaged_log_loses_only_what_stood_in_it_and_says_so() {
 }
 
 #[test]
+fn a_log_that_a_checkpoint_has_emptied_is_not_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(folder.path()).unwrap();
+    write(&store, violations([1]));
+    store.checkpoint().unwrap();
+    let copy = killed(folder.path());
+    assert_eq!(std::fs::metadata(copy.path().join("ringfence.db-wal")).unwrap().len(), 0);
+    let (after, report) = Store::open(copy.path()).unwrap();
+    assert_eq!(report, OpenReport::default());
+    assert_eq!(after.violations(&Query::default()).unwrap().rows.len(), 1);
+}
+
+#[test]
 fn a_file_that_is_gone_is_missed() {
     let without_log = killed_with_both();
     std::fs::remove_file(without_log.path().join("ringfence.db-wal")).unwrap();

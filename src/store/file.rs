@@ -162,7 +162,7 @@ fn look(path: &Path, log: &LogState) -> Result<u64, Unfit> {
             _ => return Err(Unfit::Refused(StoreError::Folder(path.to_owned(), e))),
         },
     };
-    if bytes == 0 && *log != LogState::Missing {
+    if bytes == 0 && !matches!(log, LogState::Missing | LogState::Empty) {
         return Err(Unfit::Damaged("its log is there, the database itself is missing".into()));
     }
     if (1..PAGE_BYTES_MIN).contains(&bytes) {

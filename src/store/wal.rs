@@ -14,8 +14,9 @@ const MAGIC: u32 = 0x377f_0682;
 /// What the log looks like.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LogState {
-    /// Not there, or empty.
     Missing,
+    /// As a checkpoint leaves it.
+    Empty,
     /// Without a whole header.
     Unreadable,
     /// Whole up to its end, or up to where a crash cut what was not committed.
@@ -58,7 +59,7 @@ impl Sum {
 fn walk(mut log: impl Read) -> io::Result<LogState> {
     let mut header = [0; HEADER_BYTES];
     match read_whole(&mut log, &mut header)? {
-        0 => return Ok(LogState::Missing),
+        0 => return Ok(LogState::Empty),
         HEADER_BYTES => {}
         _ => return Ok(LogState::Unreadable),
     }
