@@ -15,6 +15,8 @@ mod contents;
 mod packed;
 mod pinned;
 mod restore;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::io::Write;
@@ -32,7 +34,8 @@ use crate::archive;
 use crate::clock::Clock;
 use crate::journal::{NamesFile, Reader};
 use crate::limits::{BACKUP_FILES_MAX, BACKUP_TRIES_MAX, RULE_FILES_MAX};
-use crate::snapshot::{self, SnapshotReader};
+use crate::policy::{LoadOptions, RuleSource, load};
+use crate::snapshot::{self, SnapshotError, SnapshotReader};
 use crate::storage::{Disk, FolderLock};
 use crate::store;
 
@@ -66,9 +69,7 @@ pub fn take(disk: &Disk, request: &Request<'_>) -> anyhow::Result<Taken> {
     let (data, to) = (request.data, request.to);
     ensure!(data.join("journal").is_dir(), "data folder {}: there is no journal in it", data.display());
     ensure!(!to.exists(), "backup {}: is there already; name one that is not", to.display());
-    let inside = |outer: &Path| Some(to.parent()?.canonicalize().ok()?.starts_with(outer.canonicalize().ok()?));
-    let in_the_way = inside(data).unwrap_or(false);
-    ensure!(!in_the_way, "backup {}: would lie in the data folder; choose another place", to.display());
+    ensure!(!lies_in(to, data), "backup {}: would lie in the data folder; choose another place", to.display());
     let part = beside(to, ".part");
     let lock = begin(disk, &part)?;
     let taken = Backup { disk, request, part: part.clone(), problems: Vec::new() }.fill();
@@ -85,6 +86,13 @@ pub fn take(disk: &Disk, request: &Request<'_>) -> anyhow::Result<Taken> {
     }
     drop(lock);
     taken
+}
+
+/// Whether a path, of which not all need be there, lies in a folder.
+fn lies_in(path: &Path, folder: &Path) -> bool {
+    let or_here = |above: &Path| if above.as_os_str().is_empty() { PathBuf::from(".") } else { above.to_owned() };
+    let there = parent_of(path).ancestors().find_map(|above| or_here(above).canonicalize().ok());
+    there.is_some_and(|there| folder.canonicalize().is_ok_and(|folder| there.starts_with(folder)))
 }
 
 /// An empty folder that is ours alone; what an attempt before left in it goes.
@@ -186,11 +194,12 @@ impl Backup<'_> {
             copied.with_context(|| format!("cannot copy {}", snapshot.path.display()))?;
             match read_to_end(self.disk, &to) {
                 Ok(()) => return Ok(()),
-                Err(problem) => {
+                Err(SnapshotError::Damaged { problem, .. }) => {
                     self.disk.remove(&to)?;
                     let path = snapshot.path.display();
-                    self.problems.push(format!("snapshot {path}: left out, since it is damaged: {problem:#}"));
+                    self.problems.push(format!("snapshot {path}: left out, since it is damaged: {problem}"));
                 }
+                Err(e) => return Err(e).context("cannot read a snapshot back"),
             }
         }
         Ok(())
@@ -289,6 +298,12 @@ impl Backup<'_> {
             let mut file = File::open(&from).with_context(|| format!("cannot read {}", from.display()))?;
             self.disk.copy(&mut file, &to, u64::MAX, |_| {})?;
         }
+        // The version is the sum over all files that the rules are read from.
+        let version = |folder: &Path| Some(load(&RuleSource::at(folder), LoadOptions::default()).policy?.version);
+        if version(rules) != version(&folder.join("rules")) {
+            let rules = rules.display();
+            self.problems.push(format!("rules {rules}: not all of their files are copied; keep them elsewhere too"));
+        }
         Ok(())
     }
 }
@@ -303,7 +318,7 @@ fn joined(before: Vec<Pinned>, after: Vec<Pinned>) -> Option<Vec<Pinned>> {
     Some(before.into_iter().filter(|segment| segment.number < first).chain(after).collect())
 }
 
-fn read_to_end(disk: &Disk, path: &Path) -> anyhow::Result<()> {
+fn read_to_end(disk: &Disk, path: &Path) -> Result<(), SnapshotError> {
     let (mut reader, _) = SnapshotReader::open(disk, path)?;
     while reader.next()?.is_some() {}
     Ok(())

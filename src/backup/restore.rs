@@ -34,13 +34,20 @@ pub fn restore(disk: &Disk, backup: &Path, data: &Path) -> anyhow::Result<Restor
     let contents = Contents::decode(&encoded).with_context(|| format!("backup {}", backup.display()))?;
     verify(disk, backup, &contents)?;
 
-    refuse_what_is_there(data)?;
+    refuse_what_is_there(data, &contents)?;
     let lock = FolderLock::take(data).with_context(|| format!("cannot use the data folder {}", data.display()))?;
     let stage = data.join(STAGE);
-    disk.remove_folder(&stage).context("cannot clear what a restore before this one left")?;
+    clear(disk, data, &contents).context("cannot clear what a restore before this one left")?;
     disk.create_private_folder(&stage).with_context(|| format!("cannot write to {}", data.display()))?;
-    let settings = put(disk, backup, &contents, &stage)?;
-    disk.sync_folders(&stage)?;
+    let settings = put(disk, backup, &contents, &stage).and_then(|settings| {
+        disk.sync_folders(&stage)?;
+        Ok(settings)
+    });
+    if settings.is_err() {
+        // A full disk has its room back. What stays is cleared by the next restore.
+        drop(disk.remove_folder(&stage));
+    }
+    let settings = settings?;
     // From here on it is renaming alone. The journal comes last: without it nothing begins anew on half of the rest.
     let mut names: Vec<String> = names_in(&stage)?;
     names.sort_by_key(|name| name == "journal");
@@ -84,13 +91,16 @@ fn verify(disk: &Disk, backup: &Path, contents: &Contents) -> anyhow::Result<()>
     Ok(())
 }
 
-/// A data folder that is in use, or was, is never written over.
-fn refuse_what_is_there(data: &Path) -> anyhow::Result<()> {
+/// A data folder that is in use, or was, is never written over. One in which a restore was cut short holds the stage, and
+/// of the rest only what that restore had put in its place; the journal, which comes last, is not among it.
+fn refuse_what_is_there(data: &Path, contents: &Contents) -> anyhow::Result<()> {
     if !data.exists() {
         return Ok(());
     }
-    let ours = ["lock", STAGE, "lost+found"];
-    let mut there: Vec<String> = names_in(data)?.into_iter().filter(|name| !ours.contains(&name.as_str())).collect();
+    let mut there = names_in(data)?;
+    let was_cut_short = was_cut_short(data);
+    there.retain(|name| name != "lock" && name != "lost+found" && name != STAGE);
+    there.retain(|name| !(was_cut_short && is_of(name, contents)));
     there.sort();
     let n = there.len();
     there.truncate(TOLD_MAX);
@@ -101,6 +111,36 @@ fn refuse_what_is_there(data: &Path) -> anyhow::Result<()> {
         data.display()
     );
     Ok(())
+}
+
+fn was_cut_short(data: &Path) -> bool {
+    data.join(STAGE).is_dir() && !data.join("journal").exists()
+}
+
+/// Does a restore of this backup put something of this name into the data folder?
+fn is_of(name: &str, contents: &Contents) -> bool {
+    let top = |path: &str| place_of(path).split('/').next().is_some_and(|top| top == name);
+    contents.files.iter().any(|kept| top(&kept.path))
+}
+
+/// Takes away what a restore that was cut short had put in its place.
+fn clear(disk: &Disk, data: &Path, contents: &Contents) -> anyhow::Result<()> {
+    if was_cut_short(data) {
+        for name in names_in(data)?.iter().filter(|name| is_of(name, contents)) {
+            let path = data.join(name);
+            if path.is_dir() { disk.remove_folder(&path)? } else { disk.remove(&path)? }
+        }
+    }
+    Ok(disk.remove_folder(&data.join(STAGE))?)
+}
+
+/// Where a file of a backup goes, below the data folder.
+fn place_of(path: &str) -> String {
+    let below = |top: &str| path.strip_prefix(top).and_then(|path| path.strip_prefix('/'));
+    match below(DATA) {
+        Some(path) => path.to_owned(),
+        None => format!("{SETTINGS_OF_BACKUP}/{}", below(super::SETTINGS).unwrap_or(path)),
+    }
 }
 
 fn names_in(folder: &Path) -> anyhow::Result<Vec<String>> {
@@ -115,14 +155,8 @@ fn put(disk: &Disk, backup: &Path, contents: &Contents, stage: &Path) -> anyhow:
     use sha2::{Digest, Sha256};
     let mut has_settings = false;
     for kept in &contents.files {
-        let below = match kept.path.strip_prefix(DATA).and_then(|path| path.strip_prefix('/')) {
-            Some(path) => path.to_owned(),
-            None => {
-                has_settings = true;
-                let path = kept.path.strip_prefix(super::SETTINGS).unwrap_or(&kept.path);
-                format!("{SETTINGS_OF_BACKUP}/{}", path.trim_start_matches('/'))
-            }
-        };
+        let below = place_of(&kept.path);
+        has_settings |= below.starts_with(SETTINGS_OF_BACKUP);
         let to = stage.join(&below);
         if let Some(folder) = to.parent() {
             disk.create_folder(folder)?;

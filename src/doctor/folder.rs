@@ -10,7 +10,6 @@ use super::{Area, Report};
 use crate::clock::Clock;
 use crate::journal;
 use crate::limits::{DOCTOR_FREE_BYTES_MIN, DOCTOR_FREE_FILES_MIN};
-use crate::snapshot;
 use crate::storage::{Disk, holder_of};
 use crate::store;
 
@@ -179,9 +178,4 @@ pub(super) fn seconds_ago(path: &Path) -> Option<f64> {
     let metadata = std::fs::metadata(path).ok()?;
     let written_ms = metadata.mtime().checked_mul(1000)?.checked_add(metadata.mtime_nsec() / 1_000_000)?;
     Some((Clock.now().0 - written_ms) as f64 / 1000.0)
-}
-
-/// Names that a folder has beside those that belong there. Used by tests of others too.
-pub(super) fn snapshots_of(disk: &Disk, data: &Path) -> Vec<(u64, std::path::PathBuf)> {
-    snapshot::list(disk, &data.join("snapshots")).unwrap_or_default()
 }

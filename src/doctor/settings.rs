@@ -106,3 +106,38 @@ pub(super) fn tell_expiry(whose: &str, ends_ms: Option<i64>, report: &mut Report
         report.warning(Area::Certificates, format!("{whose}: expires in {days} days"), "put a new certificate there");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Severity;
+
+    #[test]
+    fn certificates_that_end_are_told_before_and_after() {
+        let folder = tempfile::tempdir().unwrap();
+        let days = |n: i64| {
+            let text = Clock.now().plus_ms(n * DAY_MS).to_string();
+            let part = |from: usize, to: usize| text[from..to].parse::<i32>().unwrap();
+            rcgen::date_time_ymd(part(0, 4), part(5, 7) as u8, part(8, 10) as u8)
+        };
+        for (name, ends) in [("old", -3), ("soon", 9), ("good", 90)] {
+            let mut params = rcgen::CertificateParams::new(vec!["x.example".to_owned()]).unwrap();
+            params.not_after = days(ends);
+            let certificate = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+            std::fs::write(folder.path().join(name), certificate.pem()).unwrap();
+        }
+        std::fs::write(folder.path().join("none"), "no certificate").unwrap();
+        let mut report = Report::default();
+        for name in ["old", "soon", "good", "none", "missing"] {
+            look_at_file("feed `a`", &folder.path().join(name), &mut report);
+        }
+        let told = report.findings.iter().map(|finding| (finding.severity, finding.what.rsplit('/').next().unwrap()));
+        let told: Vec<_> = told.collect();
+        assert!(told[0].0 == Severity::Error && told[0].1.starts_with("old: expired "), "{told:?}");
+        assert!(told[1].0 == Severity::Warning && told[1].1.starts_with("soon: expires in "), "{told:?}");
+        assert_eq!(told[2], (Severity::Error, "none: no certificate in it"));
+        let missing = &report.findings[3];
+        assert!(missing.severity == Severity::Error && missing.what.contains("/missing: "), "{missing:?}");
+        assert_eq!(told.len(), 4);
+    }
+}

@@ -4,12 +4,11 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::folder::snapshots_of;
 use super::{Area, Report, SnapshotFigures};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine::saved_frames;
-use crate::snapshot::{Cut, Section, SnapshotError, SnapshotReader};
+use crate::snapshot::{self, Cut, Section, SnapshotError, SnapshotReader};
 use crate::storage::Disk;
 
 /// An idle service takes a snapshot this seldom.
@@ -19,7 +18,12 @@ const IDLE_MS: i64 = 3_600_000;
 pub(super) fn look(disk: &Disk, config: &Config, data: &Path, report: &mut Report) -> u64 {
     let mut used: Option<Cut> = None;
     let mut n_damaged = 0;
-    for (_, path) in snapshots_of(disk, data) {
+    let listed = snapshot::list(disk, &data.join("snapshots"));
+    let listed = listed.unwrap_or_else(|e| {
+        report.error(Area::Snapshots, format!("cannot be listed: {e}"), "run the doctor as the service's user");
+        Vec::new()
+    });
+    for (_, path) in listed {
         match read(disk, &path) {
             Ok((cut, figures)) => {
                 report.snapshots.push(figures);

@@ -244,6 +244,7 @@ fn the_commands_back_up_into_one_file_and_restore_settings_and_rules_with_it() {
     let settings = path.join("ringfence.toml");
     std::fs::create_dir(path.join("rules")).expect("creates");
     std::fs::write(path.join("rules/ruleset.toml"), crate::service::RULES).expect("writes");
+    std::fs::write(path.join("rules/token"), "s3cret").expect("writes");
     std::fs::write(&settings, "rules = \"rules\"\n[http]\nlisten = \"off\"\n").expect("writes");
     let settings = settings.to_str().expect("a plain path");
     let (packed, data) = (text("b.tar.zst"), text("data"));
@@ -270,5 +271,6 @@ fn the_commands_back_up_into_one_file_and_restore_settings_and_rules_with_it() {
     assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
     let rules = Path::new(&data).join("settings-of-backup/rules/ruleset.toml");
     assert_eq!(std::fs::read_to_string(rules).expect("the rules"), crate::service::RULES);
+    assert!(!Path::new(&data).join("settings-of-backup/rules/token").exists(), "no secrets");
     assert_eq!(ringfence(&["restore", &packed, "--data", &data]).status.code(), Some(2), "it is full now");
 }
