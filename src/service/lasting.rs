@@ -1,6 +1,7 @@
 //! What outlives the process, from its restoration at the start to its last snapshot at the stop.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -170,9 +171,9 @@ impl Parts<'_> {
         .context("cannot open the journal")?;
         // Set once, here.
         outlet.journal.set(journal.clone()).unwrap_or_default();
-        let archiver = self.archiver(&place, &journal)?;
+        let archiver = self.archiver(&place, &journal);
         let keeper = Keeper::start(Charge {
-            archived: archiver.as_ref().map(Archiver::reached),
+            archived: self.archived(archiver.as_ref()),
             snapshots: data::snapshots_of(&place.folder),
             disk: place.disk,
             engine: engine.clone(),
@@ -191,7 +192,8 @@ impl Parts<'_> {
         Ok(Begun { engine, calls, ledger, durable, is_resumed, lasting: Some(lasting) })
     }
 
-    fn archiver(&self, place: &Place, journal: &Journal) -> anyhow::Result<Option<Archiver>> {
+    /// An archive that cannot be opened is no reason to let calls go unwatched: the journal keeps what is missing there.
+    fn archiver(&self, place: &Place, journal: &Journal) -> Option<Archiver> {
         let task = || archiver::Task {
             disk: place.disk.clone(),
             archive: place.folder.join("archive"),
@@ -202,7 +204,20 @@ impl Parts<'_> {
             settings: self.config.archive.clone(),
             metrics: Arc::clone(self.metrics),
         };
-        self.config.archive.is_on.then(|| Archiver::start(task())).transpose()
+        let started = self.config.archive.is_on.then(|| Archiver::start(task()))?;
+        let told = started.inspect_err(|error| {
+            self.metrics.journal.archive_failures.increment(1);
+            tracing::error!(
+                error = format!("{error:#}"),
+                "nothing is archived: the journal keeps everything until this is mended and the service started again"
+            );
+        });
+        told.ok()
+    }
+
+    /// The first record that the archive misses, where there is to be one.
+    fn archived(&self, archiver: Option<&Archiver>) -> Option<Arc<AtomicU64>> {
+        self.config.archive.is_on.then(|| archiver.map_or_else(Arc::default, Archiver::reached))
     }
 
     /// What the journal does when more of it is durable: gateways hear of it, and people of what was found in it.

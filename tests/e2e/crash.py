@@ -450,7 +450,10 @@ def main():
                 n_failed += 1
                 numbers = [n for n in numbers if n // RUNS_A_SCENARIO != number]
                 print(f"scenario {number} of seed {options.seed} FAILED undisturbed: {root}/scenario-{number}\n{failure}", flush=True)
-        for number, told, counts, repeated, lines in pool.imap_unordered(run, [(options.seed, n, root) for n in numbers]):
+        for n_done, (number, told, counts, repeated, lines) in enumerate(
+                pool.imap_unordered(run, [(options.seed, n, root) for n in numbers]), start=1):
+            if n_done % 100 == 0:
+                print(f"{n_done} runs, {n_failed} failed, {time.monotonic() - begun:.0f} s", flush=True)
             n_kills += len(told.get("kills", []))
             totals.update(counts)
             totals["repeated"] += repeated

@@ -3,7 +3,7 @@
 The gateways of a run take turns, a slice of events each, and the next begins when what came before is judged: so the
 order of all events is the same in every run, whatever happens in between.
 """
-import ctypes, json, os, pathlib, re, select, signal, socket, subprocess, threading, time
+import collections, ctypes, json, os, pathlib, re, select, signal, socket, subprocess, threading, time
 
 from stage import RINGFENCE
 
@@ -164,7 +164,7 @@ class Lane:
     def connect(self, service):
         """Says hello, and hears how much the service has of us."""
         self.socket = socket.create_connection(("127.0.0.1", service.ports[self.feed]), 5)
-        self.unsent, self.came, self.n_told, self.n_due, self.n_read = b"", b"", 0, 0, 0
+        self.unsent, self.came, self.n_told, self.n_due = collections.deque(), b"", 0, 0
         hello = {"hello": {"gateway": self.name, "reply": self.reply}}
         self.socket.sendall(json.dumps(hello).encode() + b"\n")
         while b"\n" not in self.came:
@@ -219,8 +219,10 @@ def pump(service, lane, until):
         if readable:
             lane.read()
         if writable:
-            n = lane.socket.send(lane.unsent[:1 << 16])
-            lane.unsent = lane.unsent[n:]
+            n = lane.socket.send(lane.unsent[0][:1 << 16])
+            lane.unsent[0] = lane.unsent[0][n:]
+            if not lane.unsent[0]:
+                lane.unsent.popleft()
         service.look()
 
 
@@ -233,7 +235,7 @@ def send_slice(service, lane, events):
         if not events:
             return
         lane.sent, lane.n_due = events[-1][0], lane.n_due + len(events)
-    lane.unsent += b"".join(line for _, _, line in events)
+    lane.unsent.append(memoryview(b"".join(line for _, _, line in events)))
     pump(service, lane, lambda: not lane.unsent)
 
 

@@ -179,7 +179,8 @@ def snapshot(path):
         piece = stored if n_stored == n_bytes else unpacked(stored, n_bytes)
         at, number = at + 13 + n_stored, number + 1
         if section == SECTION_END:
-            return cut, {owner: in_order(owner[0], b"".join(parts)) for owner, parts in state.items()}
+            state = {owner: in_order(owner[0], b"".join(parts)) for owner, parts in state.items()}
+            return cut, with_answers(state)
         if section == SECTION_CUT:
             cut = json.loads(piece)
         elif section == SECTION_CALLS:
@@ -203,6 +204,28 @@ def engine_frames(piece, state):
         # The last counts frames, and how many there are is nobody's state.
         if kind != 11:
             state.setdefault((names[kind], payload[:n]), []).append(payload[n:])
+
+
+# Answers of a frame; calls name theirs by frame and place.
+ANSWERS = 4096
+CALL_MAPS, CALL_BYTES = (1, 2), 42
+
+
+def with_answers(state):
+    """Calls with what they were told, not with the place where that stands: which place is free depends on when the
+    state was last read."""
+    told = {}
+    for part, data in [(owner[1], state[owner]) for owner in list(state) if owner[0] == "answers"]:
+        at = 0
+        while at < len(data):
+            place, n_flags = struct.unpack_from("<H", data, at)[0], struct.unpack_from("<H", data, at + 7)[0]
+            told[int.from_bytes(part, "little") * ANSWERS + place] = data[at + 2:at + 9 + 2 * n_flags]
+            at += 9 + 2 * n_flags
+    for owner, data in state.items():
+        if owner[0] == "entries" and owner[1][0] in CALL_MAPS:
+            calls = [data[at:at + CALL_BYTES] for at in range(0, len(data), CALL_BYTES)]
+            state[owner] = [(call[:28], told.get(struct.unpack_from("<I", call, 28)[0]), call[32:]) for call in calls]
+    return {owner: data for owner, data in state.items() if owner[0] != "answers"}
 
 
 def in_order(kind, data):
