@@ -3,6 +3,8 @@
 //!
 //! `cargo bench --bench saved`. One rule that counts attempts a caller; every caller called once, each tenth five times.
 
+#![allow(clippy::print_stdout, reason = "the figures are the result")]
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

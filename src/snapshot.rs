@@ -18,6 +18,7 @@ use crate::storage::{Disk, DiskFile};
 const FORMAT: u16 = 1;
 const MAGIC: &[u8; 8] = b"RFSNAP\r\n";
 const ENDING: &str = "snap";
+const UNFINISHED: &str = "part";
 /// One frame: whose, how long as stored, how long as it was, checksum of what is stored and of all this.
 const HEAD_BYTES: usize = 1 + 4 + 4 + 4;
 /// Shorter frames are stored as they are.
@@ -83,7 +84,7 @@ impl SnapshotWriter {
     pub fn create(disk: &Disk, folder: &Path, cut: &Cut) -> io::Result<SnapshotWriter> {
         disk.create_folder(folder)?;
         let finished = folder.join(format!("{:020}.{ENDING}", cut.record));
-        let temporary = finished.with_extension("part");
+        let temporary = finished.with_extension(UNFINISHED);
         let mut writer = SnapshotWriter {
             file: disk.create(&temporary)?,
             disk: disk.clone(),
@@ -158,6 +159,17 @@ fn head(section: Section, stored: &[u8], n_bytes: u32, number: u64) -> [u8; HEAD
     checksum.update(stored);
     head[9..].copy_from_slice(&checksum.finalize().to_le_bytes());
     head
+}
+
+/// Takes away what a crash left half-written.
+pub fn clear(disk: &Disk, folder: &Path) -> io::Result<()> {
+    for listed in disk.list(folder)? {
+        let path = folder.join(&listed.name);
+        if path.extension().is_some_and(|ending| ending == UNFINISHED) {
+            disk.remove(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The snapshots of a folder, newest first, each with the last record it contains. What a crash left half-written is no
@@ -277,8 +289,10 @@ mod tests {
         folder.join(format!("{record:020}.snap"))
     }
 
+    type Whole = (Cut, Vec<(Section, Vec<u8>)>);
+
     /// Reads to the end.
-    fn read(path: &Path) -> Result<(Cut, Vec<(Section, Vec<u8>)>), SnapshotError> {
+    fn read(path: &Path) -> Result<Whole, SnapshotError> {
         let (mut reader, cut) = SnapshotReader::open(&Disk::real(), path)?;
         let mut frames = Vec::new();
         while let Some(frame) = reader.next()? {
@@ -291,6 +305,9 @@ mod tests {
     fn what_was_written_is_read_and_the_two_newest_stay() {
         let folder = tempfile::tempdir().unwrap();
         (1..=3).for_each(|record| drop(write(folder.path(), record)));
+        drop(SnapshotWriter::create(&Disk::real(), folder.path(), &cut(4)).unwrap());
+        clear(&Disk::real(), folder.path()).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
         let kept: Vec<u64> =
             list(&Disk::real(), folder.path()).unwrap().into_iter().map(|(record, _)| record).collect();
         assert_eq!(kept, [3, 2]);

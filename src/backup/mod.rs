@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow, ensure};
 
 pub use contents::{Contents, Kept};
+pub(crate) use restore::STAGE as RESTORING;
 pub use restore::{Restored, restore};
 
 use self::archive_copy::ArchiveCopy;

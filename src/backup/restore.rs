@@ -11,7 +11,7 @@ use crate::limits::BACKUP_FILES_MAX;
 use crate::storage::{Disk, FolderLock};
 
 /// Where files stand until all of them are there.
-const STAGE: &str = "restoring";
+pub(crate) const STAGE: &str = "restoring";
 /// Settings and rules of the backup go here, for people.
 const SETTINGS_OF_BACKUP: &str = "settings-of-backup";
 /// Mistakes that are told one by one.

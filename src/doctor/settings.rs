@@ -117,7 +117,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let days = |n: i64| {
             let text = Clock.now().plus_ms(n * DAY_MS).to_string();
-            let part = |from: usize, to: usize| text[from..to].parse::<i32>().unwrap();
+            let part = |from: usize, to: usize| text.get(from..to).unwrap().parse::<i32>().unwrap();
             rcgen::date_time_ymd(part(0, 4), part(5, 7) as u8, part(8, 10) as u8)
         };
         for (name, ends) in [("old", -3), ("soon", 9), ("good", 90)] {

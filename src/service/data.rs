@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use crate::backup::RESTORING;
 use crate::event::Names;
 use crate::journal::{Identity, NamesFile};
+use crate::snapshot;
 use crate::storage::{Disk, FolderLock};
 use crate::store::{OpenReport, Store};
 
@@ -27,6 +29,10 @@ impl DataFolder {
         let disk = Disk::from_environment();
         let lock = FolderLock::take(path).with_context(|| format!("cannot use the data folder {}", path.display()))?;
         let journal = journal_of(path);
+        // The journal is the last that a restore puts in its place.
+        let is_half = path.join(RESTORING).exists() && !journal.exists();
+        anyhow::ensure!(!is_half, "data folder {}: a restore was cut short here; do it again", path.display());
+        snapshot::clear(&disk, &snapshots_of(path)).context("cannot clear the snapshots")?;
         let identity = Identity::open(&disk, &journal).context("cannot read which journal this is")?;
         let (names_file, n_lost) = NamesFile::open(&disk, &journal).context("cannot read the names of the journal")?;
         let (store, report) = Store::open(path)?;

@@ -14,7 +14,7 @@ use super::calls::Calls;
 use super::data::{self, DataFolder};
 use super::keeper::{Charge, Keeper};
 use super::recovery::{self, Recovered};
-use crate::archive::KEY_FILE;
+use crate::archive::{Archive, KEY_FILE};
 use crate::clock::Clock;
 use crate::config::{Config, Durability};
 use crate::engine::{self, Engine, Judged};
@@ -145,6 +145,9 @@ impl Parts<'_> {
         self.notifier.open(engine.open_episodes());
         recovery::replay_tail(&data.disk, &data.journal(), &engine, &tables, self.n_threads, &mut recovered)?;
         tables.finish();
+        if let Ok(archive) = Archive::read(&data.path.join("archive")) {
+            recovered.go_behind(&archive);
+        }
         recovered.problems.splice(0..0, data.problems.iter().cloned());
         let (n_customers, n_gateways) = recovered.n_names;
         recovered.problems.extend(data::names_lost(data.names_file.cover(n_customers, n_gateways)));

@@ -10,6 +10,7 @@ use std::thread;
 use anyhow::Context as _;
 
 use super::calls::Calls;
+use crate::archive::Archive;
 use crate::engine::{Engine, Lane, Recorded, Restored, RuleRef, Ticket, Verdict};
 use crate::event::GatewayId;
 use crate::ingest::{CallRecovery, CallTable};
@@ -40,6 +41,20 @@ pub(super) struct Recovered {
 }
 
 impl Recovered {
+    /// The archive must not know what the journal does not: were a journal to begin anew beside it, records of the same
+    /// numbers would be taken for archived.
+    pub(super) fn go_behind(&mut self, archive: &Archive) {
+        if archive.reached() <= self.record + 1 {
+            return;
+        }
+        let (known, told) = (self.record, archive.reached() - 1);
+        self.problems.push(format!(
+            "journal and snapshots end at record {known}, and the archive has {told}: what the windows knew since then is gone; restore a backup, or go on without"
+        ));
+        self.record = told;
+        self.next_position = self.next_position.max(archive.next_position());
+    }
+
     /// Where the journal goes on.
     pub(super) fn into_start(self) -> Start {
         let Recovered { record, next_position, ledger, cut, .. } = self;
