@@ -3,13 +3,15 @@
 Each run draws its kills from its seed: under load, during the start and the recovery, during the stop. Between them the
 gateways come back and send what was not acknowledged. In the end everything is compared with the run that nobody
 disturbed: the events by position with their verdicts and flags, the violations by id in the output and in the store, the
-blocks, the archive row by row, what gateways are told is held of them, and the whole state of the last snapshot, to the last window.
+blocks, the archive row by row, what gateways are told is held of them, and the whole state of the last snapshot, to the
+last window. With the journal alone, without any snapshot, a start comes to the same state.
 
     tests/e2e/crash.py                          # a few runs, as tests/all.sh does
     tests/e2e/crash.py --runs 1000              # the full number
     tests/e2e/crash.py --seed 7 --only 212      # one of them again; its folder stays
 """
-import argparse, collections, heapq, json, multiprocessing, os, pathlib, pickle, random, shutil, tempfile, time, traceback
+import argparse, collections, heapq, json, multiprocessing, os, pathlib, pickle, random, shutil, struct, tempfile, time
+import traceback
 
 import gateway, kept
 from gateway import Killed, Lane, Service
@@ -132,6 +134,29 @@ def calls(draw, n_events, begin_ms):
         n_made += 1
 
 
+def packet(time_ms, fields):
+    """The SIP message by which a tap hears of an event, as a packet of HEPv3."""
+    party = lambda name: f"<sip:{fields.get(name, 'anonymous')}@{fields['source_ip']}>"
+    messages = {"attempt": ("INVITE", 0), "answer": ("INVITE", 200), "register": ("REGISTER", 401),
+                "options": ("OPTIONS", 0), "message": ("MESSAGE", 0), "cdr": ("INVITE", 404)}
+    method, code = messages.get(fields["kind"], ("BYE", 0))
+    if fields["kind"] == "end" and fields["status"] != "answered":
+        method, code = "INVITE", {"busy": 486, "no_answer": 408}.get(fields["status"], 503)
+    sequence = 2 if method == "BYE" else 1
+    text = f"SIP/2.0 {code} No\r\n" if code else f"{method} sip:{fields.get('callee', 'x')}@192.0.2.1 SIP/2.0\r\n"
+    text += f"Call-ID: {fields['call_id']}\r\nCSeq: {sequence} {method}\r\nFrom: {party('caller')};tag=a\r\n"
+    text += f"To: {party('callee')}{';tag=b' if code or method == 'BYE' else ''}\r\n"
+    text += f"Via: SIP/2.0/UDP {fields['source_ip']};branch=z9hG4bK{fields['call_id'][:8]}{sequence}\r\n"
+    text += "Content-Length: 0\r\n\r\n"
+    ip = bytes(map(int, fields["source_ip"].split(".")))
+    sides = [bytes([192, 0, 2, 1]), ip] if code else [ip, bytes([192, 0, 2, 1])]
+    chunks = [(1, b"\2"), (2, b"\x11"), (3, sides[0]), (4, sides[1]), (7, b"\x13\xc4"), (8, b"\x13\xc4"),
+              (9, (time_ms // 1000).to_bytes(4, "big")), (10, (time_ms % 1000 * 1000).to_bytes(4, "big")), (11, b"\1"),
+              (12, b"\0\0\0\7"), (15, text.encode())]
+    body = b"".join(struct.pack(">HHH", 0, kind, 6 + len(data)) + data for kind, data in chunks)
+    return b"HEP3" + (6 + len(body)).to_bytes(2, "big") + body
+
+
 class Scenario:
     """Rules, settings and traffic, drawn from a seed; and what came of them when nobody disturbed."""
 
@@ -142,7 +167,7 @@ class Scenario:
         # Where gateways were there before, no time passes by itself for a minute; where not, it does from the start.
         self.ticks = draw.random() < 0.3
         self.kinds = ["ack"] if self.ticks else draw.choice([["ack"], ["ack", "verdict"], ["ack", "dedup"], ["verdict"],
-                                                            ["ack", "verdict", "dedup"]])
+                                                            ["ack", "verdict", "dedup"], ["tap", "ack"]])
         self.is_late = not self.ticks and draw.random() < 0.5
         self.n_threads = draw.choice([1, 2, 4])
         self.rules = rules(draw)
@@ -179,6 +204,12 @@ listen = "127.0.0.1:0"
 format = "ndjson"
 delay_s = 86400
 dedup = true
+[[feed]]
+name = "tap"
+listen = "127.0.0.1:0"
+format = "hep"
+transport = "tcp"
+delay_s = 86400
 [http]
 listen = "off"
 [metrics]
@@ -193,7 +224,7 @@ level = "info"
 
     def lanes(self):
         made = {"ack": Lane("sbc-ack", "numbered", "ack"), "verdict": Lane("sbc-verdict", "numbered", "verdict"),
-                "dedup": Lane("pbx-dedup", "repeating", "none")}
+                "dedup": Lane("pbx-dedup", "repeating", "none"), "tap": Lane("tap", "tap", "tap")}
         for lane in made.values():
             lane.sent = lane.acked = self.n_begun
         return [made[kind] for kind in self.kinds]
@@ -211,6 +242,9 @@ level = "info"
             if self.is_late:
                 taken.sort(key=lambda event: event[0] + (draw.randrange(4000) if draw.random() < 0.1 else 0))
             for time_ms, fields in taken:
+                if lane.reply == "tap":
+                    lines.append((0, time_ms, packet(time_ms, fields)))
+                    continue
                 said = {"time": time_ms, **fields}
                 if lane.numbers:
                     seqs[lane.name] += 1
@@ -220,7 +254,7 @@ level = "info"
                 lines.append((seqs[lane.name], time_ms, json.dumps(said).encode() + b"\n"))
             slices.append((lane, lines))
             at += n
-        return slices
+        return slices[:-1] if slices[-1][0].reply == "tap" else slices
 
     def first_events(self, lane):
         """One event a customer: in them the names are learned."""
@@ -240,7 +274,7 @@ level = "info"
             (begun / "rules/ruleset.toml").write_text(self.rules)
             with Service(begun) as service:
                 service.start()
-                for lane in [] if self.ticks else self.lanes():
+                for lane in [lane for lane in self.lanes() if lane.reply != "tap" and not self.ticks]:
                     lane.sent = lane.acked = 0
                     gateway.feed(service, [(lane, self.first_events(lane))], [lane])
                 service.stop()
@@ -312,7 +346,7 @@ def differences(expected, came, what):
             keys = sorted((k for k in a.keys() | b.keys() if a.get(k) != b.get(k)), key=repr)
             lines.append(f"{name}: {len(a)} and {len(b)}, {len(keys)} differ")
             for key in keys[:4]:
-                lines.append(f"    {key}: undisturbed {shown(a.get(key))}\n    {' ' * len(str(key))}  killed      {shown(b.get(key))}")
+                lines += [f"    {key}:", f"        undisturbed {shown(a.get(key))}", f"        killed      {shown(b.get(key))}"]
         elif isinstance(a, list):
             missing, added = (list((collections.Counter(x) - collections.Counter(y)).keys()) for x, y in ((a, b), (b, a)))
             lines.append(f"{name}: {len(a)} and {len(b)}; missing {missing[:3]}, added {added[:3]}")
@@ -373,7 +407,9 @@ def disturbed(scenario, draw, service, expected, told):
     n_kills, is_fed = draw.choice([1, 1, 2, 3, 5]), False
     told["kills"] = []
     while True:
-        kind = draw.choice(["load", "load", "load", "file", "file", "start", "stop"]) if len(told["kills"]) < n_kills else None
+        kind = draw.choice(["load", "load", "load", "file", "file", "start", "stop"])
+        if len(told["kills"]) >= n_kills:
+            kind = None
         if is_fed and kind == "load":
             kind = "stop"
         after = draw.uniform(0, {"load": 1.5 * expected["seconds"] / n_kills, "start": 0.12, "stop": 0.08}.get(kind, 0))
@@ -406,9 +442,9 @@ def run(job):
         expected = reference(scenario)
         with scenario.make_folder(folder) as service:
             came = disturbed(scenario, draw, service, expected, told)
-        for outcome_ in [expected, came] if scenario.ticks else []:
+        for ends in [expected, came] if scenario.ticks else []:
             # When the last ticks came is no part of what must be equal, and they are what closes idle episodes.
-            outcome_["blocks"] = sorted(block[:-2] for block in outcome_["blocks"])
+            ends["blocks"] = sorted(block[:-2] for block in ends["blocks"])
         lines = differences(expected, came, COMPARED + ([] if scenario.ticks else ["state"]))
         lines += differences({"state": replayed(service)}, came, ["state"]) if not lines else []
         if came["garbled lines"]:
@@ -449,7 +485,8 @@ def main():
             if failure:
                 n_failed += 1
                 numbers = [n for n in numbers if n // RUNS_A_SCENARIO != number]
-                print(f"scenario {number} of seed {options.seed} FAILED undisturbed: {root}/scenario-{number}\n{failure}", flush=True)
+                print(f"scenario {number} of seed {options.seed} FAILED undisturbed: {root}/scenario-{number}", failure,
+                      sep="\n", flush=True)
         for n_done, (number, told, counts, repeated, lines) in enumerate(
                 pool.imap_unordered(run, [(options.seed, n, root) for n in numbers]), start=1):
             if n_done % 100 == 0:
@@ -459,7 +496,8 @@ def main():
             totals["repeated"] += repeated
             if lines:
                 n_failed += 1
-                print(f"run {number} of seed {options.seed} FAILED; kills: {told.get('kills')}; {root}/run-{number}", *lines, sep="\n    ", flush=True)
+                print(f"run {number} of seed {options.seed} FAILED; kills: {told.get('kills')}; {root}/run-{number}",
+                      *lines, sep="\n    ", flush=True)
     print(f"{len(numbers)} runs, {n_kills} kills, {dict(totals)}, {n_failed} failed, in {time.monotonic() - begun:.0f} s")
     if n_failed:
         raise SystemExit(1)

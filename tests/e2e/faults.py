@@ -23,7 +23,8 @@ def rules(totals):
     """A violation for each account at exactly its last event: with one lost there is none, with one twice another."""
     text = 'ringfence = 1\ndefault_action = "allow"\n'
     # Something for the store now and then.
-    text += '[[threshold]]\nid = "some"\non = "end"\nmeasure = "count"\nper = ["caller"]\nwindow = "10m"\nwarning = ">= 1"\ncooldown = "0s"\n'
+    text += '[[threshold]]\nid = "some"\non = "end"\nmeasure = "count"\nper = ["caller"]\nwindow = "10m"\n'
+    text += 'warning = ">= 1"\ncooldown = "0s"\n'
     text += '[[firewall]]\nid = "fw-some"\non = "end"\nwhen = \'callee == +46840000007\'\naction = "block"\n'
     for account, total in totals.items():
         text += f"""
@@ -179,7 +180,8 @@ def full_disk(stage, kills_while_full):
         wait_for("the count of what is outside", lambda: metric(service, "ringfence_journal_outside_total") > 0)
         datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         for _ in range(50):
-            datagrams.sendto(b"OPTIONS sip:a@b SIP/2.0\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\n\r\n", ("127.0.0.1", service.ports["mirror"]))
+            options = b"OPTIONS sip:a@b SIP/2.0\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\n\r\n"
+            datagrams.sendto(options, ("127.0.0.1", service.ports["mirror"]))
         lost = 'ringfence_ingest_dropped_total{feed="mirror",reason="journal_full"}'
         wait_for("the count of lost datagrams", lambda: metric(service, lost) == 50)
 
@@ -340,7 +342,8 @@ def judge(whole, came, what):
             problems.append(f"{came['held']} of {whole['held']} events are held")
         if came["state"] != whole["state"]:
             keys = whole["state"].keys() | came["state"].keys()
-            problems.append(f"another state: {sorted({k[0] for k in keys if whole['state'].get(k) != came['state'].get(k)})}")
+            others = sorted({k[0] for k in keys if whole["state"].get(k) != came["state"].get(k)})
+            problems.append(f"another state: {others}")
         if came["found"] != whole["found"]:
             problems.append(f"{len(came['found'])} of {len(whole['found'])} violations were told")
     if what[1] == "archive file":

@@ -25,18 +25,20 @@ IN_MOVED_TO, IN_CREATE = 0x80, 0x100
 class Trap:
     """Kills a program as soon as so many files have appeared in a folder, in the midst of whatever goes with that."""
 
-    def __init__(self, program, folder, n_files):
+    def __init__(self, service, folder, n_files):
         libc = ctypes.CDLL(None, use_errno=True)
         self.watch = libc.inotify_init()
         if self.watch < 0 or libc.inotify_add_watch(self.watch, os.fsencode(folder), IN_MOVED_TO | IN_CREATE) < 0:
             raise OSError(ctypes.get_errno(), f"cannot watch {folder}")
-        self.program, self.n_files, self.over = program, n_files, False
+        self.service, self.program, self.n_files, self.over = service, service.program, n_files, False
         self.thread = threading.Thread(target=self.wait, daemon=True)
         self.thread.start()
 
     def wait(self):
         n_seen = 0
         while not self.over:
+            while self.service.spared and not self.over:
+                time.sleep(0.001)
             if not select.select([self.watch], [], [], 0.05)[0]:
                 continue
             came = os.read(self.watch, 4096)
@@ -44,7 +46,7 @@ class Trap:
             at = 0
             while at < len(came):
                 n_seen, at = n_seen + 1, at + 16 + int.from_bytes(came[at + 12:at + 16], "little")
-            if n_seen >= self.n_files:
+            if n_seen >= self.n_files and not self.service.spared:
                 self.program.send_signal(signal.SIGKILL)
                 self.over = True
 
@@ -64,6 +66,8 @@ class Service:
         self.kept = self.folder / "kept"
         self.kept.mkdir(exist_ok=True)
         self.looked_at = 0.0
+        # While something is under way that nobody could send again.
+        self.spared = False
 
     def log(self):
         return (self.folder / f"serve-{self.n_starts}.log").read_bytes()
@@ -76,7 +80,7 @@ class Service:
             command = [RINGFENCE, "serve", "--config", "ringfence.toml"]
             self.program = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)
         if trap is not None:
-            self.trap = Trap(self.program, self.folder / "data" / trap[0], trap[1])
+            self.trap = Trap(self, self.folder / "data" / trap[0], trap[1])
         begun = time.monotonic()
         self.kill_at = None if kill_after is None else begun + kill_after
         while True:
@@ -97,7 +101,7 @@ class Service:
     def look(self):
         """Kills it if it is time; keeps the segments of its journal, which it may let go of."""
         now = time.monotonic()
-        if self.kill_at is not None and now >= self.kill_at:
+        if self.kill_at is not None and now >= self.kill_at and not self.spared:
             self.kill()
             raise Killed
         if now - self.looked_at > 0.02:
@@ -150,7 +154,8 @@ class Service:
 
 
 class Lane:
-    """One gateway: `ack` and `verdict` number their events and are told; `dedup` does not and is not."""
+    """One gateway. By what is replied: `ack` and `verdict` number their events and hear of them; `none` does not and is
+    not told, but sends its last minutes again; a `tap` mirrors packets and cannot send anything again."""
 
     def __init__(self, name, feed, reply):
         self.name, self.feed, self.reply = name, feed, reply
@@ -159,12 +164,14 @@ class Lane:
 
     @property
     def numbers(self):
-        return self.reply != "none"
+        return self.reply in ("ack", "verdict")
 
     def connect(self, service):
         """Says hello, and hears how much the service has of us."""
         self.socket = socket.create_connection(("127.0.0.1", service.ports[self.feed]), 5)
         self.unsent, self.came, self.n_told, self.n_due = collections.deque(), b"", 0, 0
+        if self.reply == "tap":
+            return
         hello = {"hello": {"gateway": self.name, "reply": self.reply}}
         self.socket.sendall(json.dumps(hello).encode() + b"\n")
         while b"\n" not in self.came:
@@ -263,7 +270,10 @@ def resend_from(slices, lanes, overlap_ms):
     first, last_held = min(missing, default=len(slices)), max(held, default=-1)
     if last_held > first:
         raise AssertionError(f"slice {first} is not held, but {last_held} is: the journal has a gap")
-    if all(lane.numbers for lane in lanes):
+    if all(lane.reply != "none" for lane in lanes):
+        # What a tap sent is held with the next that is acknowledged; behind that it has sent nothing.
+        while first > 0 and slices[first - 1][0].reply == "tap":
+            first -= 1
         return first
     since = slices[min(first, len(slices) - 1)][1][0][1] - overlap_ms
     overlap = min((i for i, (_, events) in enumerate(slices) if events[0][1] >= since), default=first)
@@ -284,7 +294,11 @@ def feed(service, slices, lanes, pace_s=0.0, overlap_ms=60_000):
             # In the first slices names are learned, and numbered as they come.
             if before is not None and (before is not lane or number <= len(lanes)):
                 settle(service, before)
+            service.spared |= lane.reply == "tap"
             send_slice(service, lane, events)
+            if service.spared and lane.numbers:
+                pump(service, lane, lambda: lane.acked >= lane.sent)
+                service.spared = False
             before = lane
             until = time.monotonic() + pace_s
             while time.monotonic() < until:
@@ -302,7 +316,7 @@ def feed(service, slices, lanes, pace_s=0.0, overlap_ms=60_000):
         service.look()
         raise Killed from error
     finally:
-        service.kill_at = None
+        service.kill_at, service.spared = None, False
         for lane in lanes:
             if lane.socket is not None:
                 lane.socket.close()

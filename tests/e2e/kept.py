@@ -184,8 +184,9 @@ def snapshot(path):
         if section == SECTION_CUT:
             cut = json.loads(piece)
         elif section == SECTION_CALLS:
-            n_name = piece[0]
-            state.setdefault(("calls", piece[1:1 + n_name], piece[1 + n_name]), []).append(piece)
+            # Table, part, version; then how often it changed, which depends on how the stream was cut into blocks.
+            part, begin = 1 + piece[0], 1 + piece[0] + 2
+            state.setdefault(("calls", piece[1:part], piece[part]), []).append(piece[begin + 8:])
         else:
             engine_frames(piece, state)
 
