@@ -139,6 +139,11 @@ impl<M: Meter> Table<M> {
         Table { partitions, shards_log2: n_shards.trailing_zeros(), terms, hasher, is_saving: false }
     }
 
+    /// Whether what is counted from now on is tested for crossings.
+    pub(crate) fn set_quiet(&mut self, is_quiet: bool) {
+        self.terms.is_quiet = is_quiet;
+    }
+
     /// Counts hits in order. Hits of other partitions than this shard's are the caller's mistake.
     pub(crate) fn run(&mut self, hits: &[Hit], bytes: &KeyBytes, out: &mut Yield) {
         for chunk in hits.chunks(32) {

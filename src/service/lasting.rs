@@ -1,5 +1,6 @@
 //! What outlives the process, from its restoration at the start to its last snapshot at the stop.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use crossbeam::channel::{Sender, bounded};
 use tokio::sync::watch;
 
 use super::archiver::{self, Archiver};
+use super::backfill::{self, Backfill};
 use super::calls::Calls;
 use super::data::DataFolder;
 use super::keeper::{Charge, Keeper};
@@ -49,6 +51,7 @@ pub(super) struct Begun {
 pub(super) struct Lasting {
     keeper: Keeper,
     archiver: Option<Archiver>,
+    backfill: Backfill,
     pub(super) journal: Journal,
     pub(super) store: Arc<Store>,
     room: Arc<watch::Sender<bool>>,
@@ -65,6 +68,10 @@ struct Outlet {
 
 impl Outlet {
     fn take(&self, judged: &mut Judged) {
+        if judged.is_warm {
+            self.take_warm(judged);
+            return;
+        }
         if let Some(journal) = self.journal.get() {
             if let Some(save) = judged.marker {
                 // Nobody fetches it where the save was given up.
@@ -78,6 +85,15 @@ impl Outlet {
             }
         }
         self.notifier.take(judged);
+    }
+
+    /// Of events of the past only the episodes are news that they ended, by making room or by being newer than their
+    /// key. Nothing is counted again.
+    fn take_warm(&self, judged: &mut Judged) {
+        if !judged.closed.is_empty() {
+            let closed = std::mem::take(&mut judged.closed);
+            self.notifier.take(&Judged { closed, is_recovered: true, ..Judged::default() });
+        }
     }
 }
 
@@ -134,6 +150,7 @@ impl Parts<'_> {
             recovery::restore_snapshot(&data.disk, &data.snapshots(), fresh).context("cannot read the snapshots")?;
         self.notifier.record_in(Arc::clone(&data.store));
         self.notifier.open(engine.open_episodes());
+        let place = backfill::Place::of(&data.disk, &data.journal(), &engine, &recovered)?;
         recovery::replay_tail(&data.disk, &data.journal(), &engine, &tables, self.n_threads, &mut recovered)?;
         tables.finish();
         let n_lost = data.names_file.cover(recovered.n_names.0, recovered.n_names.1);
@@ -152,6 +169,7 @@ impl Parts<'_> {
         let (room, room_seen) = watch::channel(true);
         self.notifier.committed(recovered.record);
         let (journal_folder, snapshots) = (data.journal(), data.snapshots());
+        let (archive_folder, past_journal) = (data.path.join("archive"), data.journal());
         let journal = Journal::open(journal::Options {
             disk: data.disk.clone(),
             folder: journal_folder,
@@ -183,6 +201,18 @@ impl Parts<'_> {
             })
         });
         let archiver = archiver.transpose()?;
+        let wants_snapshot: Arc<AtomicBool> = Arc::default();
+        let backfill = Backfill::start(backfill::Task {
+            disk: data.disk.clone(),
+            archive: archive_folder,
+            journal: past_journal,
+            engine: engine.clone(),
+            store: Arc::clone(&data.store),
+            place,
+            delay_ms: self.delay_ms(),
+            wants_snapshot: Arc::clone(&wants_snapshot),
+        })
+        .context("cannot start a thread")?;
         let keeper = Keeper::start(Charge {
             archived: archiver.as_ref().map(Archiver::reached),
             disk: data.disk,
@@ -193,13 +223,20 @@ impl Parts<'_> {
             calls: calls.clone(),
             settings: self.config.snapshot.clone(),
             metrics: Arc::clone(self.metrics),
+            is_wanted: wants_snapshot,
             marks: taken,
         })
         .context("cannot start a thread")?;
         let promises = self.config.journal.durability != Durability::None;
         let durable = Durable::new(committed_seen, room_seen, promises);
-        let lasting = Lasting { keeper, archiver, journal, store: data.store, room: Arc::new(room), _lock: data.lock };
+        let lasting = Lasting { keeper, archiver, backfill, journal, store: data.store, room: Arc::new(room), _lock: data.lock };
         Ok(Begun { engine, calls, ledger, durable, is_resumed, lasting: Some(lasting) })
+    }
+
+    /// How long after its time an event of any feed may come.
+    fn delay_ms(&self) -> i64 {
+        let lateness_ms = self.policy.lateness_ms;
+        self.config.feeds.iter().map(|feed| feed.delay_ms(lateness_ms)).max().unwrap_or(lateness_ms)
     }
 
     /// What the journal does when more of it is durable: gateways hear of it, and people of what was found in it.
@@ -266,8 +303,14 @@ impl Lasting {
         Arc::clone(&self.room)
     }
 
+    /// How many rules are warming: their windows lack some of the past.
+    pub(super) fn n_warming(&self) -> usize {
+        self.backfill.n_warming()
+    }
+
     /// A last snapshot, and everything on the disk. Nothing may come any more.
     pub(super) fn end(self) {
+        self.backfill.stop();
         self.keeper.stop();
         if let Some(archiver) = self.archiver {
             archiver.stop();
