@@ -138,6 +138,11 @@ impl Shard {
         out
     }
 
+    #[cfg(test)]
+    pub(crate) fn windows(&self, counter: u16, edge: i64) -> Vec<(u64, Vec<(i64, crate::window::Reading)>)> {
+        each_table!(&self.tables[counter as usize], t => t.windows(edge))
+    }
+
     fn tick(&mut self, at: i64, work: &Work, out: &mut Outcome) {
         for counter in 0..self.tables.len() as u16 {
             let (found, shard) = (&mut self.found, self.number);

@@ -232,6 +232,28 @@ impl<M: Meter> Table<M> {
         }
     }
 
+    /// What every key's window shows as its items leave, one instant after the other; keys by their hash.
+    #[cfg(test)]
+    pub(crate) fn windows(&self, edge: i64) -> Vec<(u64, Vec<(i64, crate::window::Reading)>)> {
+        let mut windows = Vec::new();
+        for part in &self.partitions {
+            for slot in part.slots.iter().filter(|slot| slot.key != Key::VACANT) {
+                let mut pool = M::Pool::default();
+                let mut meter = slot.meter.copy(&part.pool, &mut pool);
+                meter.expire(&mut pool, edge);
+                let mut shown = Vec::new();
+                while let Some(oldest) = meter.oldest_before(&pool, i64::MAX) {
+                    shown.push((oldest, meter.reading(&pool, &self.terms.width)));
+                    meter.expire(&mut pool, oldest);
+                }
+                if !shown.is_empty() {
+                    windows.push((self.hasher.hash_kept(slot.key, &part.keys), shown));
+                }
+            }
+        }
+        windows
+    }
+
     /// When the episode closes if its key has no further event; `None` where it is closed.
     pub(crate) fn closes_at(&mut self, id: EpisodeId, slot: u32) -> Option<i64> {
         let part = &mut self.partitions[(id.partition >> self.shards_log2) as usize];
