@@ -258,7 +258,10 @@ impl Restored {
     fn write_notes(&mut self, policy: &Policy) {
         let ids = |rules: &[RuleRef]| rules.iter().map(|rule| rule_id(policy, *rule)).collect::<Vec<&str>>().join(", ");
         let kinds = [
-            (ids(&self.warming), "a level was raised beyond what was kept, or it was warming; counts too little for a while"),
+            (
+                ids(&self.warming),
+                "a level was raised beyond what was kept, or it was warming; counts too little for a while",
+            ),
             (ids(&self.changed), "`on`, `where`, `measure`, `per` or `window` changed; counts from nothing"),
             (ids(&self.new), "not in the snapshot; counts from nothing"),
             (self.gone.join(", "), "no longer in the rules; what was counted is dropped"),

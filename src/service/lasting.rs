@@ -229,7 +229,8 @@ impl Parts<'_> {
         .context("cannot start a thread")?;
         let promises = self.config.journal.durability != Durability::None;
         let durable = Durable::new(committed_seen, room_seen, promises);
-        let lasting = Lasting { keeper, archiver, backfill, journal, store: data.store, room: Arc::new(room), _lock: data.lock };
+        let lasting =
+            Lasting { keeper, archiver, backfill, journal, store: data.store, room: Arc::new(room), _lock: data.lock };
         Ok(Begun { engine, calls, ledger, durable, is_resumed, lasting: Some(lasting) })
     }
 

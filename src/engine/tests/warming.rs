@@ -115,8 +115,7 @@ impl Life {
 }
 
 fn found_in(judged: &Judged, policy: &Policy) -> Found {
-    let mut found =
-        Found { verdicts: format!("{:?}", judged.verdicts), is_warm: judged.is_warm, ..Found::default() };
+    let mut found = Found { verdicts: format!("{:?}", judged.verdicts), is_warm: judged.is_warm, ..Found::default() };
     for violation in &judged.violations {
         let id = output::rule_id(policy, violation.rule).to_owned();
         found.violations.push((id.clone(), format!("{:?}", violation.key)));
@@ -260,7 +259,8 @@ fn a_rule_that_is_told_of_the_past_counts_what_one_does_that_was_there_from_the_
 const NEW: &str = "[[threshold]]; id = 'new-count'; on = 'attempt'; per = ['caller']; measure = 'count'; window = '1m'; warning = '>= 4'; \
     [[threshold]]; id = 'new-share'; on = 'attempt'; per = ['caller']; measure = 'share(callee in {+46811})'; min_count = 2; window = '1m'; warning = '>= 60%'; \
     [[threshold]]; id = 'new-up'; on = 'call'; per = ['caller']; measure = 'concurrent'; warning = '>= 9'; ";
-const OLD: &str = "[[threshold]]; id = 'old'; on = 'attempt'; per = ['caller']; measure = 'count'; window = '1m'; warning = '>= 9'; ";
+const OLD: &str =
+    "[[threshold]]; id = 'old'; on = 'attempt'; per = ['caller']; measure = 'count'; window = '1m'; warning = '>= 9'; ";
 
 /// One that was saved without the new rules, after two calls.
 fn began_anew(names: &Arc<Names>) -> (Life, Vec<Recording>) {
