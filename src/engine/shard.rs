@@ -139,7 +139,7 @@ impl Shard {
     }
 
     #[cfg(test)]
-    pub(crate) fn windows(&self, counter: u16, edge: i64) -> Vec<(u64, Vec<(i64, crate::window::Reading)>)> {
+    pub(crate) fn windows(&self, counter: u16, edge: i64) -> Vec<(u64, super::table::Shown)> {
         each_table!(&self.tables[counter as usize], t => t.windows(edge))
     }
 

@@ -114,6 +114,10 @@ const INDEX_MIN: usize = 8;
 /// Instants below which half of a key's items is not worth keeping.
 const SHORTEST: usize = 4;
 
+/// What a window shows at the instants at which its items leave.
+#[cfg(test)]
+pub(crate) type Shown = Vec<(i64, crate::window::Reading)>;
+
 /// The keys of one rule in one shard.
 #[derive(Debug)]
 pub(crate) struct Table<M: Meter> {
@@ -234,7 +238,7 @@ impl<M: Meter> Table<M> {
 
     /// What every key's window shows as its items leave, one instant after the other; keys by their hash.
     #[cfg(test)]
-    pub(crate) fn windows(&self, edge: i64) -> Vec<(u64, Vec<(i64, crate::window::Reading)>)> {
+    pub(crate) fn windows(&self, edge: i64) -> Vec<(u64, Shown)> {
         let mut windows = Vec::new();
         for part in &self.partitions {
             for slot in part.slots.iter().filter(|slot| slot.key != Key::VACANT) {

@@ -1,6 +1,10 @@
 //! Rules that are warming: their windows lack what was before the rule began, until a backfill has told it or a window has
 //! passed (2-rules 2.9 point 18).
 //!
+//! Meanwhile they count what comes. What counts too little is right when it fires; one thing it may fire for that a rule
+//! with a past would not: an event that is too late for the past's windows, whose level did hold when it was. A quotient of
+//! too little may be anything: such rules raise nothing until they are warm.
+//!
 //! Which rules these are changes at a place in the engine's order, like everything else: it is kept at the turnstile,
 //! goes with each batch, and is saved as it was where the marker passed. Nothing here reads an archive or a clock.
 

@@ -175,7 +175,7 @@ impl Work {
             Err(Ended::Failed(error)) => Some(format!("{error:#}")),
         };
         let (n_events, known_from) = (telling.n_events, telling.known_from());
-        let is_told = |of: &&Lacking| failed.is_none() && telling.from_of(of) >= known_from;
+        let is_told = |of: &&Lacking| failed.is_none() && telling.horizon(of) >= known_from;
         let (warm, short): (Vec<&Lacking>, Vec<&Lacking>) = rules.iter().partition(is_told);
         drop(telling);
         if let Some(error) = failed {
@@ -272,7 +272,7 @@ impl<'a> Telling<'a> {
 
     /// What is older has left the rule's windows, also those that late events look back on. An event of the future moves
     /// no window of others.
-    fn from_of(&self, of: &Lacking) -> i64 {
+    fn horizon(&self, of: &Lacking) -> i64 {
         let newest = self.newest.min(Clock.now().0);
         newest.saturating_sub(of.window_ms).saturating_sub(self.work.task.delay_ms)
     }
@@ -318,11 +318,11 @@ impl<'a> Telling<'a> {
             return Ok(archive.reached());
         }
         self.is_archived = true;
-        let from = self.rules.iter().map(|of| self.from_of(of)).min().unwrap_or(i64::MAX);
+        let from = self.rules.iter().map(|of| self.horizon(of)).min().unwrap_or(i64::MAX);
         if clear_from > from {
             (self.oldest, self.is_whole) = (clear_from, false);
         }
-        self.begin(|telling, of| telling.from_of(of));
+        self.begin(|telling, of| telling.horizon(of));
         let query = Query {
             from: Some(Timestamp(from.max(clear_from))),
             positions: Some(self.next..task.place.position),

@@ -137,6 +137,7 @@ impl Parts<'_> {
     }
 
     /// Puts the state together again and goes on behind it.
+    // long: one step after the other, each of which needs what came before.
     pub(super) fn begin_again(&self, data: DataFolder) -> anyhow::Result<Begun> {
         let begun = Clock.monotonic();
         let seed = data.identity.hash_seed;
