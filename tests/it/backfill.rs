@@ -202,6 +202,29 @@ fn a_crash_before_the_first_snapshot_and_a_new_rule_raise_nothing_of_the_past() 
     assert_eq!(found(after.path()), [("ips-new".to_owned(), 5.0)]);
 }
 
+#[test]
+fn what_recovery_has_counted_is_not_told_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let served = Served::start(folder.path(), RULES);
+    served.send(1..=2);
+    served.stop();
+    let served = Served::start(folder.path(), RULES);
+    served.send(3..=3);
+    // Two calls in the snapshot and the archive, one in the journal behind them.
+    let after = tempfile::tempdir().expect("a folder");
+    copy(&folder.path().join("data"), &after.path().join("data"));
+    served.stop();
+
+    let served = Served::start(after.path(), &with_new());
+    served.wait_until_warm();
+    served.send(4..=4);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(found(after.path()), [], "four are not five");
+    served.send(5..=5);
+    served.stop();
+    assert_eq!(found(after.path()), [("ips-new".to_owned(), 5.0)]);
+}
+
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");
     for entry in std::fs::read_dir(from).expect("a folder").map(|entry| entry.expect("an entry")) {
