@@ -300,6 +300,10 @@ pub const JOURNAL_DAMAGES_TOLD_MAX: usize = 1000;
 /// judging of a batch.
 pub const SAVE_PIECE_BYTES: usize = 32 * 1024;
 
+/// Batches of the past that are under way at once while a rule is being warmed: one is counted while the next is read.
+/// A batch is some 4,000 events; calls that come meanwhile wait for no more than these.
+pub const BACKFILL_BATCHES_MAX: usize = 2;
+
 /// What the keys of one partition may reserve beyond their items when they are read again. A rule of `max_bytes` up to
 /// 8 GiB reserves what it had; a damaged file no more than this.
 pub const SAVED_SLACK_BYTES_MAX: usize = 256 << 20;

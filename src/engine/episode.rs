@@ -20,6 +20,8 @@ pub(crate) struct Terms {
     /// Keys and bytes a partition may hold.
     pub(crate) keys_max: usize,
     pub(crate) bytes_max: usize,
+    /// No level is tested: what is counted opens no episode.
+    pub(crate) is_quiet: bool,
 }
 
 impl Terms {
@@ -37,7 +39,7 @@ impl Terms {
     /// The highest level that holds.
     #[inline]
     pub(crate) fn reached(&self, reading: &Reading) -> Option<Severity> {
-        if self.is_below(reading) {
+        if self.is_quiet || self.is_below(reading) {
             return None;
         }
         let meets = |level: &Option<Level>| level.as_ref().is_some_and(|l| self.meets(l, reading));

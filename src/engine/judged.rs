@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::LaneOptions;
+use super::warming::Quiet;
 use crate::clock::Timestamp;
 use crate::event::{Batch, CallEvent, CustomerId, Flags};
 use crate::policy::{Action, Cause, Severity};
@@ -42,6 +43,9 @@ pub struct Judged {
     pub is_outside: bool,
     /// What was told of it before a crash is told of it again.
     pub is_recovered: bool,
+    /// Events of the past that warmed the windows of rules and did nothing else: not to be journaled, counted or told of.
+    /// Only what `closed` is news.
+    pub is_warm: bool,
 }
 
 /// What a batch was told before a crash, by the rules of now; recovery applies it instead of judging again.
@@ -54,6 +58,8 @@ pub struct Recorded {
     pub tracked: Vec<(u32, u16)>,
     pub record: u64,
     pub position: u64,
+    /// Rules that were not there then: what is past must not raise an alarm because a rule is new today.
+    pub quiet: Quiet,
 }
 
 impl Recorded {

@@ -33,6 +33,7 @@ mod shard;
 mod table;
 #[cfg(test)]
 mod tests;
+mod warming;
 mod work;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -43,12 +44,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 pub use judged::{Closed, Counts, Judged, OpenEpisode, Put, Recorded, RuleCounts, RuleRef, Verdict, Violation};
 pub use saved::{RestoreError, Restored, Save, SaveProgress, saved_frames};
+pub use warming::{Lack, Lacking, Past, Quiet};
 
 use self::gate::Gate;
 use self::key::KeyHasher;
 use self::plan::Plan;
 use self::saved::Marker;
 use self::shard::Shard;
+use self::warming::{PastWork, Warming};
 use self::work::{Answers, Lists, Outcome, Tally, Work};
 use crate::clock::Timestamp;
 use crate::event::{Batch, Flags, Names};
@@ -113,6 +116,7 @@ struct Turnstile {
     lanes: HashMap<u64, LaneState>,
     next_lane: u64,
     next_sequence: u64,
+    warming: Warming,
 }
 
 /// Batches of a lane that came before their turn.
@@ -215,6 +219,7 @@ impl Engine {
                 lanes: HashMap::new(),
                 next_lane: 0,
                 next_sequence: 0,
+                warming: Warming::default(),
             }),
             admission: Mutex::default(),
             shards: (0..plan.n_shards).map(seat).collect(),
@@ -351,6 +356,14 @@ impl Ticket {
         self.enter(work);
     }
 
+    /// Events of the past, as they were taken and judged then, for the windows of the rules that `past` names: late ones,
+    /// that meet no gate, no firewall and no level. What comes of it says [`Judged::is_warm`].
+    pub fn submit_past(mut self, batch: Batch, verdicts: Vec<Verdict>, past: &Past, done: Option<Done>) {
+        let mut work = self.work(batch, done);
+        work.past = Some(PastWork { past: past.clone(), verdicts });
+        self.enter(work);
+    }
+
     /// [`Engine::tick`] in its place among the batches of a lane.
     pub fn tick(mut self, at: Timestamp) {
         let mut work = self.work(Batch::default(), None);
@@ -373,6 +386,8 @@ impl Ticket {
         for mut work in ready {
             if work.tick.is_some() {
                 work.shards = core.all_shards();
+            } else if work.past.is_some() {
+                unless_it_panics(|| prepare::prepare_past(&mut work, &core.plan, &core.nothing));
             } else if !core.plan.is_coupled {
                 let prepare = || prepare::prepare(&mut work, &core.plan, &core.nothing);
                 unless_it_panics(prepare);
@@ -402,8 +417,9 @@ impl Core {
             let mut turnstile = enter(&self.turnstile);
             work.sequence = turnstile.next_sequence;
             turnstile.next_sequence += 1;
-            if work.marker.is_some() {
+            if let Some(marker) = &work.marker {
                 turnstile.gate.mark();
+                marker.set_lacks(turnstile.warming.lacks.clone());
             }
         }
         self.admit(work);
@@ -414,12 +430,15 @@ impl Core {
     #[allow(clippy::vec_box, reason = "a work is moved between queues; moving a pointer is cheaper")]
     fn pass(&self, lane: u64, number: u64, is_last: bool, work: Box<Work>) -> Vec<Box<Work>> {
         let mut turnstile = enter(&self.turnstile);
-        let Turnstile { gate, lanes, next_sequence, .. } = &mut *turnstile;
+        let Turnstile { gate, lanes, next_sequence, warming, .. } = &mut *turnstile;
         let Some(state) = lanes.get_mut(&lane) else { return Vec::new() };
         state.waiting.insert(number, work);
         let mut ready = Vec::new();
         while let Some(mut work) = state.waiting.remove(&state.next) {
-            gate.pass(&mut work, &self.plan);
+            if work.past.is_none() {
+                gate.pass(&mut work, &self.plan);
+                work.quiet = warming.quiet.clone();
+            }
             work.sequence = *next_sequence;
             *next_sequence += 1;
             state.next += 1;
@@ -488,6 +507,7 @@ impl Core {
             options: work.options,
             tick: work.tick.map(Timestamp),
             marker: work.marker.as_ref().map(|marker| marker.number),
+            is_warm: work.past.is_some(),
             ..Judged::default()
         });
         let (sequence, done, slots) = (work.sequence, enter(&work.done).take(), std::mem::take(&mut work.slots));
@@ -559,6 +579,7 @@ impl Core {
             position: work.recorded.as_ref().map_or(0, |recorded| recorded.position),
             is_outside: false,
             is_recovered: work.recorded.is_some(),
+            is_warm: work.past.is_some(),
             marker: work.marker.as_ref().map(|marker| marker.number),
         }
     }

@@ -180,6 +180,12 @@ impl Plan {
         }
     }
 
+    /// Does what a threshold counts hang on a list that thresholds write to?
+    pub(crate) fn reads_dynamic(&self, counter: &Counter) -> bool {
+        let RuleRef::Threshold(i) = counter.rule else { return false };
+        self.policy.thresholds.get(usize::from(i)).is_some_and(|rule| threshold_reads_dynamic(rule, &self.policy))
+    }
+
     pub(crate) fn condition(&self, counter: &Counter) -> Option<&Predicate> {
         match counter.rule {
             RuleRef::Threshold(i) => self.policy.thresholds[i as usize].condition.as_ref(),
@@ -193,13 +199,18 @@ fn has_block(rule: &ThresholdRule) -> bool {
 }
 
 fn reads_dynamic(policy: &Policy) -> bool {
+    policy.firewall.iter().any(|r| is_dynamic(&r.when, policy))
+        || policy.thresholds.iter().any(|r| threshold_reads_dynamic(r, policy))
+}
+
+fn threshold_reads_dynamic(rule: &ThresholdRule, policy: &Policy) -> bool {
+    rule.condition.as_ref().is_some_and(|condition| is_dynamic(condition, policy))
+        || matches!(&rule.measure, Measure::Share(of) if is_dynamic(of, policy))
+}
+
+fn is_dynamic(predicate: &Predicate, policy: &Policy) -> bool {
     let is_dynamic = |list: usize| matches!(policy.lists.get(list).map(|l| &l.content), Some(ListContent::Dynamic(_)));
-    let reads = |p: &Predicate| p.uses_dynamic(&is_dynamic);
-    policy.firewall.iter().any(|r| reads(&r.when))
-        || policy
-            .thresholds
-            .iter()
-            .any(|r| r.condition.as_ref().is_some_and(reads) || matches!(&r.measure, Measure::Share(p) if reads(p)))
+    predicate.uses_dynamic(&is_dynamic)
 }
 
 fn looked_up(policy: &Policy) -> Vec<(Which, usize)> {
@@ -250,6 +261,7 @@ fn threshold(index: usize, rule: &ThresholdRule) -> Counter {
             lowest: rule.levels.lowest().map_or(0, whole),
             keys_max: rule.max_keys.div_ceil(PARTITIONS as u64) as usize,
             bytes_max: rule.max_bytes.div_ceil(PARTITIONS as u64) as usize,
+            is_quiet: false,
         },
         key: KeyChoice::Spec(rule.key),
         count_blocked: rule.count_blocked,
@@ -288,6 +300,7 @@ fn tracked_counter(index: usize, policy: &Policy) -> Counter {
             lowest: 1,
             keys_max: MAX_KEYS_DEFAULT.div_ceil(PARTITIONS as u64) as usize,
             bytes_max: MAX_BYTES_DEFAULT.div_ceil(PARTITIONS as u64) as usize,
+            is_quiet: false,
         },
         key: KeyChoice::CallerElseAddress,
         count_blocked: true,

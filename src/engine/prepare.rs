@@ -22,15 +22,7 @@ pub(crate) fn prepare(work: &mut Work, plan: &Plan, nothing: &DynamicLists) {
     let Work { batch, key_bytes, decided, hits, touched, shards, recorded, .. } = work;
     decided.matched.resize(plan.policy.firewall.len(), 0);
     let mut told = recorded.as_ref().map(|recorded| Told::new(recorded, plan));
-    let mut put = |counter: u16, hit: Hit| {
-        let shard = partition_of(hit.hash) as usize & (n_shards - 1);
-        let list = counter as usize * n_shards + shard;
-        if hits[list].is_empty() {
-            touched.push(list as u32);
-            *shards |= 1 << shard;
-        }
-        hits[list].push(hit);
-    };
+    let mut put = |counter: u16, hit: Hit| list_hit(hits, touched, shards, (counter, hit), n_shards);
     let mut calls = work.call_hits.drain(..).peekable();
     for (i, event) in batch.events.iter().enumerate() {
         if i % WARM_EVENTS == 0 {
@@ -42,13 +34,45 @@ pub(crate) fn prepare(work: &mut Work, plan: &Plan, nothing: &DynamicLists) {
             Some(told) => told.next(&view, i as u32, decided, key_bytes, &mut put),
         };
         decided.verdicts.push(verdict);
-        count(&view, plan, i as u32, verdict, key_bytes, &mut put);
+        count(&view, plan, (i as u32, verdict), |_| true, key_bytes, &mut put);
         while let Some((counter, hit)) = calls.next_if(|(_, hit)| hit.event == i as u32) {
             if is_up(verdict, hit.act) {
                 put(counter, hit);
             }
         }
     }
+}
+
+/// Lists what the rules that are told of the past count of its events. The gate marked them then.
+pub(crate) fn prepare_past(work: &mut Work, plan: &Plan, nothing: &DynamicLists) {
+    let n_shards = plan.n_shards as usize;
+    work.hits.resize_with(plan.counters.len() * n_shards, Vec::new);
+    let Work { batch, key_bytes, hits, touched, shards, past, .. } = work;
+    let Some(past) = past else { return };
+    let mut put = |counter: u16, hit: Hit| list_hit(hits, touched, shards, (counter, hit), n_shards);
+    for (i, event) in batch.events.iter().enumerate() {
+        let view = View { event, batch, policy: &plan.policy, names: &plan.names, dynamic: nothing };
+        let told = (i as u32, past.counted_as(i, event));
+        count(&view, plan, told, |counter| past.past.wants(counter, event), key_bytes, &mut put);
+    }
+}
+
+/// Puts a hit on the list of its counter and shard.
+#[inline]
+fn list_hit(
+    hits: &mut [Vec<Hit>],
+    touched: &mut Vec<u32>,
+    shards: &mut u64,
+    (counter, hit): (u16, Hit),
+    n_shards: usize,
+) {
+    let shard = partition_of(hit.hash) as usize & (n_shards - 1);
+    let list = counter as usize * n_shards + shard;
+    if hits[list].is_empty() {
+        touched.push(list as u32);
+        *shards |= 1 << shard;
+    }
+    hits[list].push(hit);
 }
 
 /// What was said of a batch before a crash, event by event.
@@ -155,12 +179,12 @@ pub(crate) fn judge(
     default
 }
 
-/// Lists what the thresholds count of one event.
+/// Lists what the thresholds that are `wanted` count of one event, which was told `verdict`.
 pub(crate) fn count(
     view: &View<'_>,
     plan: &Plan,
-    index: u32,
-    verdict: Verdict,
+    (index, verdict): (u32, Verdict),
+    wanted: impl Fn(u16) -> bool,
     key_bytes: &mut KeyBytes,
     put: &mut impl FnMut(u16, Hit),
 ) {
@@ -178,7 +202,7 @@ pub(crate) fn count(
     let mut last: Option<(KeyChoice, Option<(u64, Key)>)> = None;
     for number in &plan.by_kind[event.kind as usize] {
         let counter = &plan.counters[*number as usize];
-        if !counter.phases.meets(phases) || !counter.count_blocked && is_blocked {
+        if !counter.phases.meets(phases) || !counter.count_blocked && is_blocked || !wanted(*number) {
             continue;
         }
         if plan.condition(counter).is_some_and(|condition| !condition.eval(view)) {

@@ -14,7 +14,7 @@ mod shape;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, MutexGuard, OnceLock};
 
 pub use self::frames::saved_frames;
 use self::frames::{Frames, Kind, take_frame};
@@ -24,6 +24,7 @@ use super::gate::Gate;
 use super::judged::{OpenEpisode, RuleRef, Verdict};
 use super::output::rule_id;
 use super::shard::{Shard, restore_subjects};
+use super::warming::{Lack, Warming};
 use super::work::{ANSWERS, Answers};
 use super::{Engine, enter};
 use crate::codec::{Malformed, Put, Take, require};
@@ -38,6 +39,8 @@ pub(crate) struct Marker {
     is_dropped: AtomicBool,
     /// It has passed everything.
     is_emitted: AtomicBool,
+    /// What rules were short of where it passed.
+    lacks: OnceLock<Vec<Option<Lack>>>,
 }
 
 impl Marker {
@@ -47,6 +50,11 @@ impl Marker {
 
     pub(crate) fn is_dropped(&self) -> bool {
         self.is_dropped.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_lacks(&self, lacks: Vec<Option<Lack>>) {
+        // Once, at its place in the order.
+        self.lacks.set(lacks).unwrap_or_default();
     }
 
     pub(crate) fn set_emitted(&self) {
@@ -105,7 +113,8 @@ impl Save {
         let core = &self.engine.0;
         let progress = match self.stage {
             Stage::Header => {
-                frames.frame(Kind::Header, |put, _| shape::put_header(&core.plan, put));
+                let lacks = self.marker.lacks.get().map_or(&[][..], Vec::as_slice);
+                frames.frame(Kind::Header, |put, _| shape::put_header(&core.plan, lacks, put));
                 self.stage = Stage::Gate;
                 SaveProgress::More
             }
@@ -229,11 +238,12 @@ fn take_answers(from: &mut Take<'_>, mapping: &Mapping, answers: &mut Answers) -
 pub struct Restored {
     /// Go on as if nothing had been.
     pub restored: Vec<RuleRef>,
-    /// Go on, but a level was raised beyond what their keys kept: they may count too little for one window.
+    /// Go on, but are short of something: a level was raised beyond what their keys kept, or they were warming when the
+    /// state was saved. They count too little for a while.
     pub warming: Vec<RuleRef>,
     /// Another `on`, `where`, `measure`, `per` or `window`: they begin anew.
     pub changed: Vec<RuleRef>,
-    /// Not in the saved state.
+    /// Not in the saved state, or had not yet been told of the past there.
     pub new: Vec<RuleRef>,
     /// In the saved state alone.
     pub gone: Vec<String>,
@@ -249,7 +259,10 @@ impl Restored {
     fn write_notes(&mut self, policy: &Policy) {
         let ids = |rules: &[RuleRef]| rules.iter().map(|rule| rule_id(policy, *rule)).collect::<Vec<&str>>().join(", ");
         let kinds = [
-            (ids(&self.warming), "a level was raised beyond what was kept; counts too little for one window"),
+            (
+                ids(&self.warming),
+                "a level was raised beyond what was kept, or it was warming; counts too little for a while",
+            ),
             (ids(&self.changed), "`on`, `where`, `measure`, `per` or `window` changed; counts from nothing"),
             (ids(&self.new), "not in the snapshot; counts from nothing"),
             (self.gone.join(", "), "no longer in the rules; what was counted is dropped"),
@@ -353,7 +366,7 @@ impl Filling<'_> {
         }
     }
 
-    fn finish(mut self) -> Result<(Restored, Answers), RestoreError> {
+    fn finish(mut self) -> Result<(Restored, Answers, Vec<Option<Lack>>), RestoreError> {
         if !self.is_done {
             return Err(RestoreError::Unfinished { frames: self.n_frames });
         }
@@ -365,7 +378,7 @@ impl Filling<'_> {
             whole(shard.finish_restore(&self.answers))?;
         }
         self.restored.write_notes(&self.engine.0.plan.policy);
-        Ok((self.restored, self.answers))
+        Ok((self.restored, self.answers, self.mapping.map(|mapping| mapping.lacks).unwrap_or_default()))
     }
 }
 
@@ -393,7 +406,8 @@ impl Engine {
         for piece in pieces {
             filling.piece(piece.map_err(RestoreError::Read)?.as_ref())?;
         }
-        let (restored, answers) = filling.finish()?;
+        let (restored, answers, lacks) = filling.finish()?;
+        turnstile.warming = Warming::new(lacks, &self.0.plan);
         enter(&self.0.emission).answers = answers;
         Ok(restored)
     }

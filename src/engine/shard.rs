@@ -117,7 +117,7 @@ impl Shard {
             self.mark(marker);
         } else if let Some(at) = work.tick {
             self.tick(at, work, &mut out);
-        } else if self.plan.is_coupled {
+        } else if self.plan.is_coupled && work.past.is_none() {
             self.judge_and_count(work, &mut out);
         } else {
             let n_shards = self.plan.n_shards;
@@ -128,12 +128,19 @@ impl Shard {
                 let counter = (list / n_shards) as u16;
                 let hits = &work.hits[list as usize];
                 let found = &mut self.found;
-                each_table!(&mut self.tables[counter as usize], t => t.run(hits, &work.key_bytes, found));
+                let table = &mut self.tables[counter as usize];
+                each_table!(table, t => t.set_quiet(work.is_quiet(counter)));
+                each_table!(table, t => t.run(hits, &work.key_bytes, found));
                 let counted = std::mem::take(&mut self.found.counted);
                 self.collect(counter, counted, work, &mut out);
             }
         }
         out
+    }
+
+    #[cfg(test)]
+    pub(crate) fn windows(&self, counter: u16, edge: i64) -> Vec<(u64, super::table::Shown)> {
+        each_table!(&self.tables[counter as usize], t => t.windows(edge))
     }
 
     fn tick(&mut self, at: i64, work: &Work, out: &mut Outcome) {
@@ -154,6 +161,9 @@ impl Shard {
         let mut key_bytes = super::key::KeyBytes(work.key_bytes.0.clone());
         let mut calls = work.call_hits.iter().peekable();
         let mut counted = vec![0u64; plan.counters.len()];
+        for (counter, table) in self.tables.iter_mut().enumerate() {
+            each_table!(table, t => t.set_quiet(work.is_quiet(counter as u16)));
+        }
         let mut told = work.recorded.as_ref().map(|recorded| prepare::Told::new(recorded, &plan));
         for (i, event) in work.batch.events.iter().enumerate() {
             let index = i as u32;
@@ -181,7 +191,7 @@ impl Shard {
             } else {
                 verdict
             };
-            prepare::count(&view, &plan, index, counted_as, &mut key_bytes, &mut put);
+            prepare::count(&view, &plan, (index, counted_as), |_| true, &mut key_bytes, &mut put);
             while let Some((counter, hit)) = calls.next_if(|(_, hit)| hit.event == index) {
                 if prepare::is_up(verdict, hit.act) {
                     pending.push((*counter, *hit));

@@ -114,6 +114,10 @@ const INDEX_MIN: usize = 8;
 /// Instants below which half of a key's items is not worth keeping.
 const SHORTEST: usize = 4;
 
+/// What a window shows at the instants at which its items leave.
+#[cfg(test)]
+pub(crate) type Shown = Vec<(i64, crate::window::Reading)>;
+
 /// The keys of one rule in one shard.
 #[derive(Debug)]
 pub(crate) struct Table<M: Meter> {
@@ -137,6 +141,11 @@ impl<M: Meter> Table<M> {
         debug_assert!(n_shards.is_power_of_two());
         let partitions = (0..n_partitions).map(|_| Partition::new()).collect();
         Table { partitions, shards_log2: n_shards.trailing_zeros(), terms, hasher, is_saving: false }
+    }
+
+    /// Whether what is counted from now on is tested for crossings.
+    pub(crate) fn set_quiet(&mut self, is_quiet: bool) {
+        self.terms.is_quiet = is_quiet;
     }
 
     /// Counts hits in order. Hits of other partitions than this shard's are the caller's mistake.
@@ -225,6 +234,28 @@ impl<M: Meter> Table<M> {
                 part.close(slot, closed_at, out, global);
             }
         }
+    }
+
+    /// What every key's window shows as its items leave, one instant after the other; keys by their hash.
+    #[cfg(test)]
+    pub(crate) fn windows(&self, edge: i64) -> Vec<(u64, Shown)> {
+        let mut windows = Vec::new();
+        for part in &self.partitions {
+            for slot in part.slots.iter().filter(|slot| slot.key != Key::VACANT) {
+                let mut pool = M::Pool::default();
+                let mut meter = slot.meter.copy(&part.pool, &mut pool);
+                meter.expire(&mut pool, edge);
+                let mut shown = Vec::new();
+                while let Some(oldest) = meter.oldest_before(&pool, i64::MAX) {
+                    shown.push((oldest, meter.reading(&pool, &self.terms.width)));
+                    meter.expire(&mut pool, oldest);
+                }
+                if !shown.is_empty() {
+                    windows.push((self.hasher.hash_kept(slot.key, &part.keys), shown));
+                }
+            }
+        }
+        windows
     }
 
     /// When the episode closes if its key has no further event; `None` where it is closed.

@@ -6,6 +6,7 @@ use super::judged::{Closed, Put, Recorded, Verdict, Violation};
 use super::key::KeyBytes;
 use super::saved::Marker;
 use super::table::Hit;
+use super::warming::{PastWork, Quiet};
 use super::{Done, LaneOptions};
 use crate::event::Batch;
 
@@ -23,6 +24,10 @@ pub(crate) struct Work {
     pub(crate) has_emergency: bool,
     /// What was told of the batch before a crash.
     pub(crate) recorded: Option<Recorded>,
+    /// Events of the past, for the rules that are told of them alone.
+    pub(crate) past: Option<PastWork>,
+    /// Rules that are not to be tested for the time being.
+    pub(crate) quiet: Quiet,
     /// Per event, where the verdict of its call is kept; empty on lanes that neither merge nor ask.
     pub(crate) slots: Vec<u32>,
     pub(crate) duplicates: u32,
@@ -81,6 +86,12 @@ pub(crate) struct Tally {
 impl Work {
     pub(crate) const NO_SLOT: u32 = u32::MAX;
 
+    /// Does the rule count this without its levels being tested?
+    pub(crate) fn is_quiet(&self, counter: u16) -> bool {
+        let was_not_there = || self.recorded.as_ref().is_some_and(|recorded| recorded.quiet.has(counter));
+        self.past.is_some() || self.quiet.has(counter) || was_not_there()
+    }
+
     pub(crate) fn new(options: LaneOptions, batch: Batch, done: Option<Done>, lists: Lists) -> Work {
         Work {
             sequence: 0,
@@ -91,6 +102,8 @@ impl Work {
             marker: None,
             has_emergency: false,
             recorded: None,
+            past: None,
+            quiet: Quiet::default(),
             slots: Vec::new(),
             duplicates: 0,
             call_hits: Vec::new(),

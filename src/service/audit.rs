@@ -30,6 +30,11 @@ pub(super) fn stopped(store: &Store, events: u64, violations: u64) {
     note(store, "stop", json!({ "events": events, "violations": violations }));
 }
 
+/// Rules whose windows lack nothing any more, and how many events of the past they were told of.
+pub(super) fn warmed(store: &Store, rules: &[&str], events: u64) {
+    note(store, "backfill", json!({ "rules": rules, "events": events }));
+}
+
 fn note(store: &Store, action: &str, details: Value) {
     let audit = Audit {
         time: Clock.now(),

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,8 @@ pub(super) struct Charge {
     pub(super) metrics: Arc<Metrics>,
     /// The first record that is not in the archive, where there is one.
     pub(super) archived: Option<Arc<AtomicU64>>,
+    /// Somebody wants one soon.
+    pub(super) is_wanted: Arc<AtomicBool>,
     /// Where the journal was when a marker came out of the engine, by the number of the save.
     pub(super) marks: Receiver<(u64, Mark)>,
 }
@@ -105,15 +107,18 @@ impl Work {
         let written = journal.counts().bytes.saturating_sub(self.taken_bytes);
         let age = now.saturating_duration_since(self.taken_at);
         let is_idle = written < IDLE_BYTES && age < IDLE_EVERY;
-        journal.needs_snapshot() || written >= settings.every_bytes || age >= settings.every && !is_idle
+        let is_wanted = self.charge.is_wanted.load(Ordering::Acquire);
+        is_wanted || journal.needs_snapshot() || written >= settings.every_bytes || age >= settings.every && !is_idle
     }
 
     fn keep(&mut self) {
         let bytes = self.charge.journal.counts().bytes;
+        let was_wanted = self.charge.is_wanted.swap(false, Ordering::AcqRel);
         match self.snapshot() {
             Ok(()) => (self.taken_at, self.taken_bytes, self.retry_at) = (Clock.monotonic(), bytes, None),
             Err(error) => {
                 tracing::error!(error = format!("{error:#}"), "no snapshot: a restart would take longer");
+                self.charge.is_wanted.fetch_or(was_wanted, Ordering::AcqRel);
                 self.retry_at = Some(Clock.monotonic() + RETRY_AFTER);
             }
         }

@@ -1,7 +1,7 @@
 //! What outlives the process, from its restoration at the start to its last snapshot at the stop.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crossbeam::channel::{Sender, bounded};
 use tokio::sync::watch;
 
 use super::archiver::{self, Archiver};
+use super::backfill::{self, Backfill};
 use super::calls::Calls;
 use super::data::{self, DataFolder};
 use super::keeper::{Charge, Keeper};
@@ -52,6 +53,7 @@ pub(super) struct Begun {
 pub(super) struct Lasting {
     keeper: Keeper,
     archiver: Option<Archiver>,
+    backfill: Backfill,
     pub(super) journal: Journal,
     pub(super) store: Arc<Store>,
     room: Arc<watch::Sender<bool>>,
@@ -68,6 +70,10 @@ struct Outlet {
 
 impl Outlet {
     fn take(&self, judged: &mut Judged) {
+        if judged.is_warm {
+            self.take_warm(judged);
+            return;
+        }
         if let Some(journal) = self.journal.get() {
             if let Some(save) = judged.marker {
                 // Nobody fetches it where the save was given up.
@@ -82,10 +88,19 @@ impl Outlet {
         }
         self.notifier.take(judged);
     }
+
+    /// Of events of the past only the episodes are news that they ended, by making room or by being newer than their
+    /// key. Nothing is counted again.
+    fn take_warm(&self, judged: &mut Judged) {
+        if !judged.closed.is_empty() {
+            let closed = std::mem::take(&mut judged.closed);
+            self.notifier.take(&Judged { closed, is_recovered: true, ..Judged::default() });
+        }
+    }
 }
 
 /// Where it is kept.
-struct Place {
+struct Home {
     disk: Disk,
     folder: PathBuf,
 }
@@ -130,6 +145,7 @@ impl Parts<'_> {
     }
 
     /// Puts the state together again and goes on behind it.
+    // long: one step after the other, each of which needs what came before.
     pub(super) fn begin_again(&self, data: DataFolder) -> anyhow::Result<Begun> {
         let begun = Clock.monotonic();
         let seed = data.identity.hash_seed;
@@ -143,6 +159,7 @@ impl Parts<'_> {
             recovery::restore_snapshot(&data.disk, &data.snapshots(), fresh).context("cannot read the snapshots")?;
         self.notifier.record_in(Arc::clone(&data.store));
         self.notifier.open(engine.open_episodes());
+        let place = backfill::Place::of(&data.disk, &data.journal(), &engine, &recovered)?;
         recovery::replay_tail(&data.disk, &data.journal(), &engine, &tables, self.n_threads, &mut recovered)?;
         tables.finish();
         if let Ok(archive) = Archive::read(&data.path.join("archive")) {
@@ -160,10 +177,10 @@ impl Parts<'_> {
         let (room, room_seen) = watch::channel(true);
         self.notifier.committed(recovered.record);
         let DataFolder { disk, path, identity, names_file, store, lock, .. } = data;
-        let place = Place { disk: disk.clone(), folder: path };
+        let home = Home { disk: disk.clone(), folder: path };
         let journal = Journal::open(journal::Options {
             disk,
-            folder: data::journal_of(&place.folder),
+            folder: data::journal_of(&home.folder),
             settings: self.config.journal,
             identity,
             names: names_file,
@@ -174,11 +191,23 @@ impl Parts<'_> {
         .context("cannot open the journal")?;
         // Set once, here.
         outlet.journal.set(journal.clone()).unwrap_or_default();
-        let archiver = self.archiver(&place, &journal);
+        let archiver = self.archiver(&home, &journal);
+        let wants_snapshot: Arc<AtomicBool> = Arc::default();
+        let backfill = Backfill::start(backfill::Task {
+            disk: home.disk.clone(),
+            archive: home.folder.join("archive"),
+            journal: data::journal_of(&home.folder),
+            engine: engine.clone(),
+            store: Arc::clone(&store),
+            place,
+            delay_ms: self.delay_ms(),
+            wants_snapshot: Arc::clone(&wants_snapshot),
+        })
+        .context("cannot start a thread")?;
         let keeper = Keeper::start(Charge {
             archived: self.archived(archiver.as_ref()),
-            snapshots: data::snapshots_of(&place.folder),
-            disk: place.disk,
+            snapshots: data::snapshots_of(&home.folder),
+            disk: home.disk,
             engine: engine.clone(),
             journal: journal.clone(),
             store: Arc::clone(&store),
@@ -186,22 +215,23 @@ impl Parts<'_> {
             calls: calls.clone(),
             settings: self.config.snapshot.clone(),
             metrics: Arc::clone(self.metrics),
+            is_wanted: wants_snapshot,
             marks: taken,
         })
         .context("cannot start a thread")?;
         let promises = self.config.journal.durability != Durability::None;
         let durable = Durable::new(committed_seen, room_seen, promises);
-        let lasting = Lasting { keeper, archiver, journal, store, room: Arc::new(room), _lock: lock };
+        let lasting = Lasting { keeper, archiver, backfill, journal, store, room: Arc::new(room), _lock: lock };
         Ok(Begun { engine, calls, ledger, durable, is_resumed, lasting: Some(lasting) })
     }
 
     /// An archive that cannot be opened is no reason to let calls go unwatched: the journal keeps what is missing there.
-    fn archiver(&self, place: &Place, journal: &Journal) -> Option<Archiver> {
+    fn archiver(&self, home: &Home, journal: &Journal) -> Option<Archiver> {
         let task = || archiver::Task {
-            disk: place.disk.clone(),
-            archive: place.folder.join("archive"),
-            journal_folder: data::journal_of(&place.folder),
-            key: place.folder.join(KEY_FILE),
+            disk: home.disk.clone(),
+            archive: home.folder.join("archive"),
+            journal_folder: data::journal_of(&home.folder),
+            key: home.folder.join(KEY_FILE),
             journal: journal.clone(),
             names: Arc::clone(self.names),
             settings: self.config.archive.clone(),
@@ -221,6 +251,12 @@ impl Parts<'_> {
     /// The first record that the archive misses, where there is to be one.
     fn archived(&self, archiver: Option<&Archiver>) -> Option<Arc<AtomicU64>> {
         self.config.archive.is_on.then(|| archiver.map_or_else(Arc::default, Archiver::reached))
+    }
+
+    /// How long after its time an event of any feed may come.
+    fn delay_ms(&self) -> i64 {
+        let lateness_ms = self.policy.lateness_ms;
+        self.config.feeds.iter().map(|feed| feed.delay_ms(lateness_ms)).max().unwrap_or(lateness_ms)
     }
 
     /// What the journal does when more of it is durable: gateways hear of it, and people of what was found in it.
@@ -267,8 +303,14 @@ impl Lasting {
         watch_room(self.journal.clone(), Arc::clone(&self.room), notifier, stopping)
     }
 
+    /// How many rules are warming: their windows lack some of the past.
+    pub(super) fn n_warming(&self) -> usize {
+        self.backfill.n_warming()
+    }
+
     /// A last snapshot, and everything on the disk. Nothing may come any more.
     pub(super) fn end(self) {
+        self.backfill.stop();
         self.keeper.stop();
         if let Some(archiver) = self.archiver {
             archiver.stop();

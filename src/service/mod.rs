@@ -5,6 +5,7 @@
 
 mod archiver;
 mod audit;
+mod backfill;
 mod calls;
 mod data;
 mod keeper;
@@ -184,6 +185,11 @@ impl Running {
     /// What has been judged and found so far.
     pub fn totals(&self) -> Totals {
         self.notifier.totals()
+    }
+
+    /// Rules that are warming: their windows lack some of the past. They may count too little.
+    pub fn warming(&self) -> usize {
+        self.lasting.as_ref().map_or(0, Lasting::n_warming)
     }
 
     /// Stops in order; nothing that was accepted is lost, unless it takes longer than the settings allow.

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 
 use super::calls::Calls;
 use crate::archive::Archive;
-use crate::engine::{Engine, Lane, Recorded, Restored, RuleRef, Ticket, Verdict};
+use crate::engine::{Engine, Lane, Quiet, Recorded, Restored, RuleRef, Ticket, Verdict};
 use crate::event::GatewayId;
 use crate::ingest::{CallRecovery, CallTable};
 use crate::journal::{Context, Cut, Entry, RawRecord, Reader, Record, Report, Start};
@@ -174,12 +174,12 @@ pub(super) fn replay_tail(
 ) -> anyhow::Result<()> {
     let reader = Reader::open(disk, folder, recovered.record + 1..=u64::MAX)?;
     let tail = Mutex::new(Tail { reader, lane: engine.lane(Default::default()), mapping: None });
-    let policy = engine.policy();
+    let rules = recovered.rules.clone();
     let done: Vec<anyhow::Result<Worker>> = thread::scope(|scope| {
         let work = || -> anyhow::Result<Worker> {
             let mut worker = Worker::default();
             loop {
-                let next = tail.lock().unwrap_or_else(|e| e.into_inner()).next(policy)?;
+                let next = tail.lock().unwrap_or_else(|e| e.into_inner()).next(engine, &rules)?;
                 let Some((raw, ticket, mapping)) = next else { return Ok(worker) };
                 worker.take(raw.decode()?, ticket, &mapping, tables)?;
             }
@@ -215,12 +215,12 @@ struct Tail {
 }
 
 impl Tail {
-    fn next(&mut self, policy: &Policy) -> anyhow::Result<Option<(RawRecord, Ticket, Arc<Mapping>)>> {
+    fn next(&mut self, engine: &Engine, rules: &Restored) -> anyhow::Result<Option<(RawRecord, Ticket, Arc<Mapping>)>> {
         let Some(raw) = self.reader.next_raw().transpose()? else { return Ok(None) };
         let mapping = match &self.mapping {
             Some((context, mapping)) if Arc::ptr_eq(context, &raw.context) => Arc::clone(mapping),
             _ => {
-                let mapping = Arc::new(Mapping::new(&raw.context, policy));
+                let mapping = Arc::new(Mapping::of_tail(&raw.context, engine, rules));
                 self.mapping = Some((Arc::clone(&raw.context), Arc::clone(&mapping)));
                 mapping
             }
@@ -272,6 +272,7 @@ impl Worker {
             tracked: mapping.rules(tracked),
             record: number,
             position,
+            quiet: mapping.quiet.clone(),
         };
         ticket.submit_recorded(batch, options, recorded);
         Ok(())
@@ -279,14 +280,34 @@ impl Worker {
 }
 
 /// Rules of then by their numbers of now: files may have changed in between.
-struct Mapping {
+pub(super) struct Mapping {
     firewall: Vec<Option<u16>>,
+    /// Rules that were not there then, as they are now.
+    quiet: Quiet,
 }
 
 impl Mapping {
-    fn new(context: &Context, policy: &Policy) -> Mapping {
+    pub(super) fn new(context: &Context, policy: &Policy) -> Mapping {
         let now: HashMap<&str, u16> = policy.firewall.iter().zip(0..).map(|(rule, n)| (rule.id.as_str(), n)).collect();
-        Mapping { firewall: context.firewall.iter().map(|id| now.get(id.as_str()).copied()).collect() }
+        let firewall = context.firewall.iter().map(|id| now.get(id.as_str()).copied()).collect();
+        Mapping { firewall, quiet: Quiet::default() }
+    }
+
+    /// Of records that other rules judged, none that is new or changed may raise an alarm.
+    fn of_tail(context: &Context, engine: &Engine, rules: &Restored) -> Mapping {
+        let policy = engine.policy();
+        let was_there = |rule: RuleRef| {
+            let id = match rule {
+                RuleRef::Threshold(i) => policy.thresholds.get(usize::from(i)).map(|rule| &rule.id),
+                // Those count what the record says that they met.
+                _ => return true,
+            };
+            let begins_anew = rules.new.contains(&rule) || rules.changed.contains(&rule);
+            !begins_anew && id.is_some_and(|id| context.thresholds.contains(id))
+        };
+        let is_of_now = context.policy_version == policy.version;
+        let quiet = if is_of_now { Quiet::default() } else { engine.quiet(|rule| !was_there(rule)) };
+        Mapping { quiet, ..Mapping::new(context, policy) }
     }
 
     fn rule(&self, number: u16) -> Option<u16> {
@@ -294,7 +315,7 @@ impl Mapping {
     }
 
     /// The action stands, whatever became of the rule.
-    fn verdict(&self, verdict: Verdict) -> Verdict {
+    pub(super) fn verdict(&self, verdict: Verdict) -> Verdict {
         match verdict.rule {
             RuleRef::Firewall(number) => {
                 Verdict { rule: self.rule(number).map_or(RuleRef::Default, RuleRef::Firewall), ..verdict }

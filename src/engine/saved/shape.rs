@@ -7,14 +7,16 @@
 use std::fmt::Write;
 
 use super::Restored;
+use crate::clock::Timestamp;
 use crate::codec::{Malformed, Put, Take, require};
 use crate::engine::judged::RuleRef;
 use crate::engine::key::KeyHasher;
 use crate::engine::plan::{Counter, MeterKind, Plan};
+use crate::engine::warming::{Lack, has_past};
 use crate::policy::{Measure, Policy, Predicate};
 
 /// Of the frames of keys, of the gate, of answers and of lists: raised where what they mean changes.
-const VERSIONS: [u8; 4] = [1, 1, 1, 1];
+const VERSIONS: [u8; 4] = [2, 1, 1, 1];
 
 /// Where the rules and lists that saved state knows by other numbers are now.
 #[derive(Debug, Default)]
@@ -22,6 +24,8 @@ pub(crate) struct Mapping {
     pub(crate) counters: Vec<Option<u16>>,
     pub(crate) firewall: Vec<Option<u16>>,
     pub(crate) lists: Vec<Option<usize>>,
+    /// What rules are short of now, by their numbers of now.
+    pub(crate) lacks: Vec<Option<Lack>>,
 }
 
 /// Why a header cannot be read.
@@ -43,16 +47,17 @@ fn seed_print(hasher: KeyHasher) -> u64 {
     hasher.hash_bytes(b"the seed that keys were spread with")
 }
 
-pub(crate) fn put_header(plan: &Plan, out: &mut Put<'_>) {
+pub(crate) fn put_header(plan: &Plan, lacks: &[Option<Lack>], out: &mut Put<'_>) {
     out.0.extend_from_slice(&VERSIONS);
     out.u64(seed_print(plan.hasher));
     out.len(plan.counters.len());
-    for counter in &plan.counters {
+    for (i, counter) in plan.counters.iter().enumerate() {
         out.bytes(rule_id(counter, &plan.policy).as_bytes());
         let shape = shape(counter, plan);
         out.u64(shape as u64);
         out.u64((shape >> 64) as u64);
         out.u64(enough(counter));
+        put_lack(lacks.get(i).copied().flatten(), out);
     }
     out.len(plan.policy.firewall.len());
     plan.policy.firewall.iter().for_each(|rule| out.bytes(rule.id.as_bytes()));
@@ -70,11 +75,12 @@ pub(crate) fn take_header(plan: &Plan, from: &mut Take<'_>, restored: &mut Resto
         return Err(HeaderFault::OtherSeed);
     }
     let policy = &plan.policy;
-    let mut mapping = Mapping::default();
+    let mut mapping = Mapping { lacks: vec![None; plan.counters.len()], ..Mapping::default() };
     let mut known = vec![false; plan.counters.len()];
-    for _ in 0..from.len(28)? {
+    for _ in 0..from.len(29)? {
         let id = from.text()?;
         let was = (u128::from(from.u64()?) | u128::from(from.u64()?) << 64, from.u64()?);
+        let lacked = take_lack(from)?;
         let place = plan.counters.iter().position(|counter| rule_id(counter, policy) == id);
         let Some((place, counter)) = place.and_then(|place| Some((place, plan.counters.get(place)?))) else {
             restored.gone.push(id.to_owned());
@@ -82,18 +88,29 @@ pub(crate) fn take_header(plan: &Plan, from: &mut Take<'_>, restored: &mut Resto
             continue;
         };
         require(known.get(place) == Some(&false))?;
+        if lacked == Some(Lack::Past) {
+            // As if it were not there: it is new still.
+            mapping.counters.push(None);
+            continue;
+        }
         known.iter_mut().skip(place).take(1).for_each(|known| *known = true);
         if shape(counter, plan) != was.0 {
             restored.changed.push(counter.rule);
             mapping.counters.push(None);
             continue;
         }
-        let list = if enough(counter) > was.1 { &mut restored.warming } else { &mut restored.restored };
+        let lack = if enough(counter) > was.1 { Some(Lack::Until(Timestamp::MAX)) } else { lacked };
+        let list = if lack.is_some() { &mut restored.warming } else { &mut restored.restored };
         list.push(counter.rule);
+        mapping.lacks.iter_mut().skip(place).take(1).for_each(|place| *place = lack);
         mapping.counters.push(Some(place as u16));
     }
     let new = plan.counters.iter().zip(known).filter(|(_, known)| !known);
     restored.new = new.map(|(counter, _)| counter.rule).collect();
+    for (counter, lack) in plan.counters.iter().zip(&mut mapping.lacks).filter(|(counter, _)| has_past(counter)) {
+        let begins_anew = restored.new.contains(&counter.rule) || restored.changed.contains(&counter.rule);
+        *lack = if begins_anew { Some(Lack::Past) } else { *lack };
+    }
     for _ in 0..from.len(4)? {
         let id = from.text()?;
         let place = policy.firewall.iter().position(|rule| rule.id == id);
@@ -105,6 +122,26 @@ pub(crate) fn take_header(plan: &Plan, from: &mut Take<'_>, restored: &mut Resto
     }
     from.end()?;
     Ok(mapping)
+}
+
+fn put_lack(lack: Option<Lack>, out: &mut Put<'_>) {
+    match lack {
+        None => out.u8(0),
+        Some(Lack::Past) => out.u8(1),
+        Some(Lack::Until(at)) => {
+            out.u8(2);
+            out.i64(at.0);
+        }
+    }
+}
+
+fn take_lack(from: &mut Take<'_>) -> Result<Option<Lack>, Malformed> {
+    Ok(match from.u8()? {
+        0 => None,
+        1 => Some(Lack::Past),
+        2 => Some(Lack::Until(Timestamp(from.i64()?))),
+        _ => return Err(Malformed),
+    })
 }
 
 fn rule_id<'a>(counter: &Counter, policy: &'a Policy) -> &'a str {

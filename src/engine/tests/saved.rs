@@ -4,32 +4,32 @@ use super::*;
 use crate::engine::{Lane, RestoreError, Restored, Save, SaveProgress};
 
 /// A small generator of its own: a case is its seed.
-struct Draw(u64);
+pub(super) struct Draw(pub(super) u64);
 
 impl Draw {
-    fn below(&mut self, n: u64) -> u64 {
+    pub(super) fn below(&mut self, n: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 11) % n
     }
 
-    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+    pub(super) fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
         of[self.below(of.len() as u64) as usize]
     }
 
-    fn is(&mut self, percent: u64) -> bool {
+    pub(super) fn is(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 }
 
-enum Step {
+pub(super) enum Step {
     Lines(usize, String),
     Tick(i64),
 }
 
 /// A few rules of every kind, with little room.
-fn rules_of(draw: &mut Draw) -> String {
+pub(super) fn rules_of(draw: &mut Draw) -> String {
     let mut rules = String::from(
         "[lists]; dyn = { type = 'number', dynamic = true, max_entries = 4 }; own_numbers = { type = 'number', items = ['+46700003'] }; ",
     );
@@ -84,7 +84,7 @@ fn rules_of(draw: &mut Draw) -> String {
     rules
 }
 
-fn steps_of(draw: &mut Draw) -> Vec<Step> {
+pub(super) fn steps_of(draw: &mut Draw) -> Vec<Step> {
     let mut now = 0;
     let (n_callers, n_ids) = (1 + draw.below(60), 1 + draw.below(80));
     let mut steps = Vec::new();
@@ -203,7 +203,7 @@ fn tell(judged: &Judged, policy: &Policy, held: &mut Vec<(String, [i64; 2])>) ->
     )
 }
 
-fn pieces(save: &mut Save) -> Vec<Vec<u8>> {
+pub(super) fn pieces(save: &mut Save) -> Vec<Vec<u8>> {
     let mut pieces = Vec::new();
     loop {
         let mut piece = Vec::new();
@@ -221,7 +221,7 @@ fn restore(play: &Play, pieces: &[Vec<u8>]) -> Result<Restored, RestoreError> {
     play.engine.restore(pieces.iter().map(Ok))
 }
 
-fn options_of(draw: &mut Draw) -> LaneOptions {
+pub(super) fn options_of(draw: &mut Draw) -> LaneOptions {
     LaneOptions { merge: draw.is(50), dedup: draw.is(40), verdict: draw.is(40), both_legs: draw.is(30) }
 }
 
