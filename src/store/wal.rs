@@ -22,7 +22,9 @@ pub(super) enum LogState {
     /// Whole up to its end, or up to where a crash cut what was not committed.
     Good,
     /// A frame that ends a transaction cannot be reached.
-    Damaged { at: u64 },
+    Damaged {
+        at: u64,
+    },
 }
 
 /// Anything that cannot be read is for SQLite to refuse.
