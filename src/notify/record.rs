@@ -71,6 +71,7 @@ impl Recorder {
                 customer: self.names.customer_name(closed.customer),
                 rule: rule.id.clone(),
                 position,
+                closed: closed.time,
                 until: closed.time.plus_ms(block.ttl_ms),
             })
         };

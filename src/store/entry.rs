@@ -77,14 +77,16 @@ pub enum Change {
         at: Timestamp,
     },
     Block(Block),
-    /// The episode behind a block has closed; the block holds `until`. Blocks that a later event than `position` made
-    /// belong to another episode and stay as they are.
+    /// The episode behind a block has closed; the block holds `until`. Blocks that a later event than `position` made, or
+    /// one that was not earlier than the close, belong to another episode and stay as they are: a batch may hold the end
+    /// of one and the beginning of the next.
     BlockEnds {
         list: String,
         value: String,
         customer: String,
         rule: String,
         position: u64,
+        closed: Timestamp,
         until: Timestamp,
     },
     /// A person took the value off the list; what was put there by events after `position` stays.

@@ -102,12 +102,12 @@ pub(super) fn apply(db: &Connection, change: &Change) -> Result<Written> {
         Change::Violation(violation) => put_violation(db, violation),
         Change::Told { id, at } => tell(db, id, *at),
         Change::Block(block) => put_block(db, block),
-        Change::BlockEnds { list, value, customer, rule, position, until } => {
+        Change::BlockEnds { list, value, customer, rule, position, closed, until } => {
             let sql = format!(
                 "SELECT {BLOCK} FROM blocks WHERE list = ?1 AND value = ?2 AND customer = ?3 AND rule = ?4 \
-                 AND position <= ?5 AND until IS NULL"
+                 AND position <= ?5 AND added < ?6 AND until IS NULL"
             );
-            let of = params![list, value, customer, rule, stored(*position)];
+            let of = params![list, value, customer, rule, stored(*position), closed.0];
             change_blocks(db, &sql, of, |block| block.until = Some(*until))
         }
         Change::BlockRemoved { list, value, position, removed } => {

@@ -130,6 +130,7 @@ fn a_block_ends_with_its_own_episode_also_when_recovery_tells_of_an_older_end() 
         customer: "customer-1".into(),
         rule: "wangiri".into(),
         position,
+        closed: Timestamp(until - 10_000),
         until: Timestamp(until),
     };
     let story = [Change::Block(block("x", 10)), ends(30, 40_000), Change::Block(block("x", 50))];
@@ -155,6 +156,24 @@ fn a_block_ends_with_its_own_episode_also_when_recovery_tells_of_an_older_end() 
     );
     assert_eq!(holding(60_000), [0; 0]);
     assert_eq!(store.verify().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn an_end_that_comes_in_one_batch_with_the_next_block_does_not_end_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let (first, next) = (block("x", 10), block("x", 50));
+    // Told with the position of the last event of their batch.
+    let end = Change::BlockEnds {
+        list: first.list.clone(),
+        value: first.value.clone(),
+        customer: first.customer.clone(),
+        rule: first.rule.clone(),
+        position: 60,
+        closed: next.added,
+        until: next.added.plus_ms(20_000),
+    };
+    assert_eq!(write(&store, vec![Change::Block(first), Change::Block(next), end])[2], Written::Changed(1));
 }
 
 #[test]
