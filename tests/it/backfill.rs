@@ -106,13 +106,11 @@ fn attempt(seq: u64) -> String {
     )
 }
 
-/// Rule and value of what was found so far.
+/// Id, which begins with the position of the event, and value of what was found so far.
 fn found(folder: &Path) -> Vec<(String, f64)> {
     let lines = std::fs::read_to_string(folder.join("violations.jsonl")).unwrap_or_default();
     let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    lines
-        .map(|line| (line["rule"].as_str().expect("a rule").to_owned(), line["value"].as_f64().expect("one")))
-        .collect()
+    lines.map(|line| (line["id"].as_str().expect("an id").to_owned(), line["value"].as_f64().expect("one"))).collect()
 }
 
 fn with_new() -> String {
@@ -131,13 +129,13 @@ fn a_new_rule_counts_the_calls_of_before_and_the_past_alone_raises_nothing() {
     served.send(9..=9);
     served.stop();
     // Eight before, of which the first was to somebody else.
-    assert_eq!(found(folder.path()), [("ips-new".to_owned(), 5.0)]);
+    assert_eq!(found(folder.path()), [("9/ips-new/warning".to_owned(), 5.0)]);
 
     let served = Served::start(folder.path(), &with_new());
     assert_eq!(served.running.warming(), 0, "a snapshot has said that they are warm");
     served.send(10..=10);
     served.stop();
-    assert_eq!(found(folder.path()).last(), Some(&("ips-share".to_owned(), 90.0)), "nine of ten");
+    assert_eq!(found(folder.path()).last(), Some(&("10/ips-share/warning".to_owned(), 90.0)), "nine of ten");
 }
 
 #[test]
@@ -152,7 +150,7 @@ fn what_the_archive_has_not_comes_from_the_journal() {
     served.wait_until_warm();
     served.send(5..=5);
     served.stop();
-    assert_eq!(found(folder.path()), [("ips-new".to_owned(), 5.0)]);
+    assert_eq!(found(folder.path()), [("5/ips-new/warning".to_owned(), 5.0)]);
 }
 
 #[test]
@@ -181,7 +179,7 @@ fn with_an_archive_that_cannot_be_read_a_new_rule_counts_from_its_beginning() {
     assert_eq!((served.running.warming(), found(folder.path())), (2, vec![]), "four are not five");
     served.send(13..=13);
     served.stop();
-    assert_eq!(found(folder.path()), [("ips-new".to_owned(), 5.0)], "and a share of some is not one of all");
+    assert_eq!(found(folder.path()), [("13/ips-new/warning".to_owned(), 5.0)], "and a share of some is not one of all");
 }
 
 #[test]
@@ -199,7 +197,7 @@ fn a_crash_before_the_first_snapshot_and_a_new_rule_raise_nothing_of_the_past() 
     assert_eq!(found(after.path()), []);
     served.send(9..=9);
     served.stop();
-    assert_eq!(found(after.path()), [("ips-new".to_owned(), 5.0)]);
+    assert_eq!(found(after.path()), [("9/ips-new/warning".to_owned(), 5.0)]);
 }
 
 #[test]
@@ -222,7 +220,7 @@ fn what_recovery_has_counted_is_not_told_again() {
     assert_eq!(found(after.path()), [], "four are not five");
     served.send(5..=5);
     served.stop();
-    assert_eq!(found(after.path()), [("ips-new".to_owned(), 5.0)]);
+    assert_eq!(found(after.path()), [("5/ips-new/warning".to_owned(), 5.0)]);
 }
 
 fn copy(from: &Path, to: &Path) {
