@@ -26,6 +26,7 @@ pub struct JournalMetrics {
     pub archive_failures: Counter,
     /// Position of the last event that is in files.
     pub archived_position: Gauge,
+    pub rules_warming: Gauge,
 }
 
 /// What a journal did since it was opened.
@@ -51,10 +52,11 @@ pub(super) const COUNTERS: [(&str, Unit, &str); 7] = [
     ("ringfence_archive_failures_total", Unit::Count, "Times the archive could not be written."),
 ];
 
-pub(super) const GAUGES: [(&str, Unit, &str); 4] = [
+pub(super) const GAUGES: [(&str, Unit, &str); 5] = [
     ("ringfence_journal_backlog_bytes", Unit::Bytes, "Bytes of the journal that are not on the disk for good."),
     ("ringfence_journal_stuck", Unit::Count, "1 while the journal cannot be written; nothing is acknowledged then."),
     ("ringfence_snapshot_age_seconds", Unit::Seconds, "Since the last snapshot was taken, or the start."),
+    ("ringfence_rules_warming", Unit::Count, "Rules that are new and not yet told of all of their past."),
     ("ringfence_archive_position", Unit::Count, "Position in the journal of the last event that is in the archive."),
 ];
 
@@ -75,6 +77,7 @@ impl JournalMetrics {
             archived_events: counter!("ringfence_archive_events_total"),
             archive_failures: counter!("ringfence_archive_failures_total"),
             archived_position: gauge!("ringfence_archive_position"),
+            rules_warming: gauge!("ringfence_rules_warming"),
         }
     }
 

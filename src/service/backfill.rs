@@ -97,8 +97,8 @@ impl Backfill {
     }
 
     /// Rules that are warming.
-    pub(super) fn n_warming(&self) -> usize {
-        self.n_warming.load(Ordering::Relaxed)
+    pub(super) fn warming(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.n_warming)
     }
 
     /// Ends the thread; what it has not told is told after the next start.

@@ -1,7 +1,7 @@
 //! What outlives the process, from its restoration at the start to its last snapshot at the stop.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -303,9 +303,9 @@ impl Lasting {
         watch_room(self.journal.clone(), Arc::clone(&self.room), notifier, stopping)
     }
 
-    /// How many rules are warming: their windows lack some of the past.
-    pub(super) fn n_warming(&self) -> usize {
-        self.backfill.n_warming()
+    /// Rules that do not know all of their past yet.
+    pub(super) fn warming(&self) -> Arc<AtomicUsize> {
+        self.backfill.warming()
     }
 
     /// A last snapshot, and everything on the disk. Nothing may come any more.

@@ -17,7 +17,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -152,7 +152,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         Arc::clone(&shared.metrics),
         Arc::clone(&notifier),
         shared.calls.clone(),
-        lasting.as_ref().map(|lasting| lasting.journal.clone()),
+        lasting.as_ref().map(|lasting| (lasting.journal.clone(), lasting.warming())),
         stopping,
     )));
     ready.store(true, Ordering::Relaxed);
@@ -189,7 +189,7 @@ impl Running {
 
     /// Rules that are warming: their windows lack some of the past. They may count too little.
     pub fn warming(&self) -> usize {
-        self.lasting.as_ref().map_or(0, Lasting::n_warming)
+        self.lasting.as_ref().map_or(0, |lasting| lasting.warming().load(Ordering::Relaxed))
     }
 
     /// Stops in order; nothing that was accepted is lost, unless it takes longer than the settings allow.
@@ -418,7 +418,7 @@ async fn upkeep(
     metrics: Arc<Metrics>,
     notifier: Arc<Notifier>,
     calls: Calls,
-    journal: Option<Journal>,
+    lasting: Option<(Journal, Arc<AtomicUsize>)>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut every = tokio::time::interval(UPKEEP_EVERY);
@@ -434,8 +434,9 @@ async fn upkeep(
                     metrics.calls_evicted.increment(counts.evicted);
                 }
                 metrics.calls.set(held as f64);
-                if let Some(journal) = &journal {
+                if let Some((journal, warming)) = &lasting {
                     metrics.journal.measure(&journal_figures(journal));
+                    metrics.journal.rules_warming.set(warming.load(Ordering::Relaxed) as f64);
                 }
             }
             _ = stopping.wait_for(|stop| *stop) => return,
