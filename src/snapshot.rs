@@ -52,6 +52,11 @@ pub struct Cut {
     /// When it was taken, ms of the machine's clock.
     pub taken_at: i64,
     pub policy_version: String,
+    /// Names of customers and gateways by their ids, for the day the journal's own are damaged.
+    #[serde(default)]
+    pub customers: Vec<String>,
+    #[serde(default)]
+    pub gateways: Vec<String>,
 }
 
 #[derive(Debug, Error)]
@@ -277,7 +282,14 @@ mod tests {
     use super::*;
 
     fn cut(record: u64) -> Cut {
-        Cut { record, next_position: 7, ledger: vec![(1, 9)], taken_at: 1, policy_version: "v".to_owned() }
+        Cut {
+            record,
+            next_position: 7,
+            ledger: vec![(1, 9)],
+            taken_at: 1,
+            policy_version: "v".to_owned(),
+            ..Cut::default()
+        }
     }
 
     fn write(folder: &Path, record: u64) -> PathBuf {

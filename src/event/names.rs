@@ -55,6 +55,11 @@ impl Names {
         (self.customers.read().names.len(), self.gateways.read().names.len())
     }
 
+    /// All names, in the order of their ids.
+    pub fn all(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+        (self.customers.read().names.clone(), self.gateways.read().names.clone())
+    }
+
     pub fn customer_name(&self, id: CustomerId) -> String {
         self.customers.text(id.0).to_owned()
     }

@@ -28,6 +28,8 @@ pub(super) struct Findings {
 #[derive(Debug, Default)]
 pub(super) struct Held {
     waiting: Mutex<VecDeque<Waiting>>,
+    /// What was told before its time, and is not on record.
+    unwritten: Mutex<VecDeque<(u64, Vec<Change>)>>,
     /// Whoever tells holds it, so that two threads cannot overtake each other.
     telling: Mutex<()>,
     committed: AtomicU64,
@@ -51,7 +53,8 @@ impl Held {
         self.committed.fetch_max(record, Ordering::Relaxed);
     }
 
-    /// Hands out what need not wait any more.
+    /// Hands out what need not wait any more. What is told before its record is committed goes on record only then: after
+    /// a crash its place in the journal may be another's.
     pub(super) fn tell(&self, now: Instant, mut tell: impl FnMut(Findings)) {
         let _order = self.telling.lock().unwrap_or_else(|e| e.into_inner());
         loop {
@@ -63,8 +66,19 @@ impl Held {
                 };
                 if waiting.front().is_some_and(is_due) { waiting.pop_front() } else { None }
             };
-            let Some(next) = next else { return };
-            tell(next.findings);
+            let Some(Waiting { record, mut findings, .. }) = next else { break };
+            if record > self.committed.load(Ordering::Relaxed) {
+                let changes = std::mem::take(&mut findings.changes);
+                self.unwritten.lock().unwrap_or_else(|e| e.into_inner()).push_back((record, changes));
+            }
+            tell(findings);
+        }
+        loop {
+            let mut unwritten = self.unwritten.lock().unwrap_or_else(|e| e.into_inner());
+            let committed = self.committed.load(Ordering::Relaxed);
+            let Some((_, changes)) = unwritten.pop_front_if(|(record, _)| *record <= committed) else { return };
+            drop(unwritten);
+            tell(Findings { changes, ..Findings::default() });
         }
     }
 }
@@ -92,5 +106,18 @@ mod tests {
         held.committed(3);
         assert_eq!(told(&held, now + WAIT_MAX - Duration::from_millis(1)), [""; 0]);
         assert_eq!(told(&held, now + WAIT_MAX), ["5"]);
+    }
+
+    #[test]
+    fn what_is_told_before_its_time_goes_on_record_when_it_is_committed() {
+        let (held, now) = (Held::default(), Instant::now());
+        let change = Change::Told { id: "1/r/warning".to_owned(), at: crate::clock::Timestamp(0) };
+        held.hold(1, Findings { changes: vec![change.clone()], ..Findings::default() }, now);
+        let mut written = Vec::new();
+        held.tell(now + WAIT_MAX, |findings| written.extend(findings.changes));
+        assert_eq!(written, []);
+        held.committed(1);
+        held.tell(now + WAIT_MAX, |findings| written.extend(findings.changes));
+        assert_eq!(written, [change]);
     }
 }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use crate::backup::RESTORING;
 use crate::event::Names;
 use crate::journal::{Identity, NamesFile};
-use crate::snapshot;
+use crate::snapshot::{self, SnapshotReader};
 use crate::storage::{Disk, FolderLock};
 use crate::store::{OpenReport, Store};
 
@@ -35,8 +35,10 @@ impl DataFolder {
         snapshot::clear(&disk, &snapshots_of(path)).context("cannot clear the snapshots")?;
         let identity = Identity::open(&disk, &journal).context("cannot read which journal this is")?;
         let (names_file, n_lost) = NamesFile::open(&disk, &journal).context("cannot read the names of the journal")?;
+        let mut problems = Vec::new();
+        recall_names(&disk, &snapshots_of(path), names_file.names(), &mut problems);
         let (store, report) = Store::open(path)?;
-        let mut problems = problems_of(&report);
+        problems.extend(problems_of(&report));
         problems.extend(names_lost(n_lost));
         let store = Arc::new(store);
         Ok(DataFolder { disk, path: path.to_owned(), identity, names_file, store, problems, lock })
@@ -52,6 +54,30 @@ impl DataFolder {
 
     pub(super) fn snapshots(&self) -> PathBuf {
         snapshots_of(&self.path)
+    }
+}
+
+/// Names that the journal has lost the end of, as the newest snapshot knows them: with other ids, customers and gateways
+/// would not be who they were.
+fn recall_names(disk: &Disk, snapshots: &Path, names: &Names, problems: &mut Vec<String>) {
+    let newest = snapshot::list(disk, snapshots).unwrap_or_default().into_iter();
+    let Some(cut) = newest.filter_map(|(_, path)| SnapshotReader::open(disk, &path).ok()).map(|(_, cut)| cut).next()
+    else {
+        return;
+    };
+    let (n_customers, n_gateways) = names.n_known();
+    let (customers, gateways) = (cut.customers.get(n_customers..), cut.gateways.get(n_gateways..));
+    let (customers, gateways) = (customers.unwrap_or_default(), gateways.unwrap_or_default());
+    // In the order of their ids, each gets the one it had.
+    for name in customers {
+        names.customer(name);
+    }
+    for name in gateways {
+        names.gateway(name);
+    }
+    let n = customers.len() + gateways.len();
+    if n > 0 {
+        problems.push(format!("journal names: damaged or gone; {n} names were read from the newest snapshot"));
     }
 }
 
@@ -74,4 +100,28 @@ fn problems_of(report: &OpenReport) -> Vec<String> {
         format!("store: damaged ({why}); it is kept as {path}, and a new one begun with {rows} rows of it")
     });
     aside.chain(report.mended.iter().map(|mended| format!("store: {mended}"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::{Cut, SnapshotWriter};
+
+    #[test]
+    fn names_that_the_journal_lost_are_read_from_the_newest_snapshot_with_their_ids() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let disk = Disk::real();
+        let names = Names::new();
+        names.customer("acme");
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let (customers, gateways) = (words(&["default", "acme", "globex"]), words(&["file", "sbc"]));
+        let cut = Cut { record: 1, customers, gateways, ..Cut::default() };
+        SnapshotWriter::create(&disk, folder.path(), &cut).and_then(SnapshotWriter::finish).expect("writes");
+        let mut problems = Vec::new();
+        recall_names(&disk, folder.path(), &names, &mut problems);
+        assert_eq!(names.all(), (vec!["default", "acme", "globex"], vec!["file", "sbc"]));
+        assert_eq!(problems.len(), 1);
+        recall_names(&disk, folder.path(), &names, &mut problems);
+        assert_eq!(problems.len(), 1, "nothing is missing any more");
+    }
 }

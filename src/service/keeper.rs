@@ -140,7 +140,11 @@ impl Work {
         let Charge { engine, calls, .. } = &self.charge;
         let mut save = engine.mark().ok_or_else(|| anyhow!("another one is under way"))?;
         let mark = self.mark(save.number())?;
+        let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+        let (customers, gateways) = engine.names().all();
         let cut = Cut {
+            customers: owned(customers),
+            gateways: owned(gateways),
             record: mark.last_record,
             next_position: mark.next_position,
             ledger: mark.ledger.iter().map(|(gateway, seq)| (gateway.0, *seq)).collect(),
