@@ -352,7 +352,7 @@ fn told(report: &Report) -> Vec<String> {
     if let Some(cut) = &report.cut {
         let (path, n) = (cut.segment.display(), cut.bytes);
         told.push(format!(
-            "journal {path}: the last {n} bytes were being written and are cut off; nothing in them was acknowledged"
+            "journal {path}: the last {n} bytes are no whole record and are cut off: they were being written when the process ended, and were not acknowledged, unless the file was damaged since"
         ));
     }
     told

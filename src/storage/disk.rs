@@ -42,7 +42,7 @@ impl Disk {
         Disk { faults: Some(faults) }
     }
 
-    /// The real disk, or in builds for tests what `RINGFENCE_DISK_FAULTS` plans, see [`Faults::parse`].
+    /// The real disk, or in builds for tests what `RINGFENCE_DISK_FAULTS` plans.
     pub fn from_environment() -> Disk {
         #[cfg(any(test, feature = "fuzzing"))]
         if let Some(faults) = std::env::var("RINGFENCE_DISK_FAULTS").ok().and_then(|plan| Faults::parse(&plan)) {
