@@ -158,8 +158,8 @@ pub const SNAPSHOT_FRAME_BYTES_MAX: usize = 64 << 20;
 pub const SNAPSHOTS_KEPT: usize = 2;
 
 /// How long gateways may take to come back before time goes on without them. A restart, of theirs or ours, takes seconds;
-/// senders that back off try again within a minute.
-pub const GATEWAY_RETURN_MS: i64 = 60_000;
+/// senders that back off try again within half a minute.
+pub const GATEWAY_RETURN_MS: i64 = 30_000;
 
 /// How far event time may lag behind the clock on a live feed before a tick closes what is idle, unless set otherwise.
 pub const LATENESS_MS_DEFAULT: i64 = 5_000;
