@@ -308,7 +308,8 @@ MENDED = {(way, kind) for way in WAYS for kind in ["newest snapshot", "older sna
 MENDED |= {("flip", kind) for kind in ["first segment", "last segment", "names"]}
 # What must be told. Not told is what nobody reads any more, or what looks as if it had never been.
 TOLD = {(way, kind) for way in ["flip", "truncate"] for kind in ["last segment", "newest snapshot", "both snapshots"]}
-TOLD |= {("truncate", "names"), ("delete", "names"), ("delete", "database"), ("flip", "log of the database"),
+TOLD |= {("truncate", "names"), ("delete", "names"), ("delete", "database"),
+         # Not a flip in it: most of the log may be of before a checkpoint, and nobody reads it.
          ("delete", "log of the database"), ("flip", "manifest"), ("delete", "manifest")}
 
 
