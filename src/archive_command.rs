@@ -94,14 +94,11 @@ struct Place {
 
 impl Place {
     fn folder(&self) -> anyhow::Result<PathBuf> {
-        let Some(path) = &self.config else {
-            return Ok(self.archive.clone().unwrap_or_else(|| PathBuf::from("ringfence-data/archive")));
-        };
-        let (config, problems) = config::load(path);
-        problems.iter().for_each(|problem| eprintln!("{problem}"));
-        let config = config.with_context(|| format!("the settings of `{}` cannot be used", path.display()))?;
-        let data = config.data.with_context(|| format!("`{}` has nothing kept: `data` is off", path.display()))?;
-        Ok(data.join("archive"))
+        if let Some(folder) = &self.archive {
+            return Ok(folder.clone());
+        }
+        let data = config::of_command(self.config.as_deref())?.data;
+        Ok(data.context("nothing is kept: `data` is off in the settings")?.join("archive"))
     }
 
     fn read(&self) -> anyhow::Result<Archive> {

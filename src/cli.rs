@@ -9,7 +9,6 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::clock::{Clock, Timestamp};
-use crate::config::Config;
 use crate::event::dialplan::{DialPlan, DialPlanSettings};
 use crate::event::numbering::Numbering;
 use crate::event::{Country, Names};
@@ -114,14 +113,7 @@ struct ServeArgs {
 }
 
 fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    let config = match &args.config {
-        None => Config::default(),
-        Some(path) => {
-            let (config, problems) = config::load(path);
-            problems.iter().for_each(|problem| eprintln!("{problem}"));
-            config.with_context(|| format!("the settings of `{}` cannot be used", path.display()))?
-        }
-    };
+    let config = config::of_command(args.config.as_deref())?;
     let policy = match &config.rules {
         Some(path) => load_policy(path)?,
         None => use_policy(load(&RuleSource::shipped(), LoadOptions::default()), "the rules that ship")?,

@@ -127,21 +127,18 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
+    /// Of an archive that holds nothing.
+    fn blank(path: &Path) -> Manifest {
+        Manifest { path: path.to_owned(), files: BTreeMap::new(), next: [1, 1], lines: 0, named: 0, len: 0, log: None }
+    }
+
     /// Reads what is there; `None` where there is no manifest.
     pub(crate) fn read(path: &Path) -> Result<Option<Manifest>, ArchiveError> {
         let file = match File::open(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             file => file.map_err(io_error("open", path))?,
         };
-        let mut manifest = Manifest {
-            path: path.to_owned(),
-            files: BTreeMap::new(),
-            next: [1, 1],
-            lines: 0,
-            named: 0,
-            len: 0,
-            log: None,
-        };
+        let mut manifest = Manifest::blank(path);
         let mut reader = BufReader::new(file);
         let mut line = Vec::new();
         loop {
@@ -170,15 +167,7 @@ impl Manifest {
 
     /// Begins an archive.
     pub(crate) fn create(disk: &Disk, path: &Path) -> Result<Manifest, ArchiveError> {
-        let mut manifest = Manifest {
-            path: path.to_owned(),
-            files: BTreeMap::new(),
-            next: [1, 1],
-            lines: 0,
-            named: 0,
-            len: 0,
-            log: None,
-        };
+        let mut manifest = Manifest::blank(path);
         manifest.append(disk, Line { format: Some(FORMAT), next: Some([1, 1]), ..Line::default() })?;
         Ok(manifest)
     }

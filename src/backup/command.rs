@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use super::{Request, beside, packed, restore, take};
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config;
 use crate::policy::RuleSource;
 use crate::storage::Disk;
 
@@ -61,14 +61,7 @@ pub struct RestoreArgs {
 
 /// Takes a backup and says what is in it.
 pub fn run_backup(args: &BackupArgs, say: &mut dyn FnMut(&str)) -> anyhow::Result<ExitCode> {
-    let config = match &args.config {
-        None => Config::default(),
-        Some(path) => {
-            let (config, problems) = config::load(path);
-            problems.iter().for_each(|problem| eprintln!("{problem}"));
-            config.with_context(|| format!("the settings of `{}` cannot be used", path.display()))?
-        }
-    };
+    let config = config::of_command(args.config.as_deref())?;
     let data = config
         .data
         .context("data is `off` in the settings: nothing outlives the service, so nothing can be backed up")?;

@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
 pub use cross::{Mismatch, cross_check};
 pub use data::{ArchiveSettings, Durability, JournalSettings, SnapshotSettings};
 pub use feed::{CustomerSource, FeedSettings};
@@ -106,6 +107,14 @@ pub fn load(path: &Path) -> (Option<Config>, Vec<Problem>) {
         Ok(text) => parse(&text, path),
         Err(e) => (None, vec![Problem::of_file(path, format!("cannot read it: {e}"))]),
     }
+}
+
+/// The settings that a command was given, or the usual ones. Mistakes in them are told on standard error.
+pub fn of_command(path: Option<&Path>) -> anyhow::Result<Config> {
+    let Some(path) = path else { return Ok(Config::default()) };
+    let (config, problems) = load(path);
+    problems.iter().for_each(|problem| eprintln!("{problem}"));
+    config.with_context(|| format!("the settings of `{}` cannot be used", path.display()))
 }
 
 /// [`load`] of a text. Relative paths are meant from the folder of `path`.
