@@ -163,17 +163,17 @@ fn verification_names_what_is_damaged_missing_and_unknown() {
         std::fs::write(at(0), &flipped).unwrap();
         std::fs::write(at(1), &whole[1][..place.min(whole[1].len() - 1)]).unwrap();
         std::fs::remove_file(at(2)).unwrap();
-        std::fs::write(folder.path().join("customer=c0/x.parquet"), b"x").unwrap();
+        std::fs::write(folder.path().join("customer_id=c0/x.parquet"), b"x").unwrap();
         let mut n = 0;
         let findings = archive.verify(|_| n += 1).unwrap();
         let mut found: Vec<&str> = findings.iter().map(|finding| finding.path.as_str()).collect();
         found.sort();
-        let mut wanted = vec![paths[0].as_str(), &paths[1], &paths[2], "customer=c0/x.parquet"];
+        let mut wanted = vec![paths[0].as_str(), &paths[1], &paths[2], "customer_id=c0/x.parquet"];
         wanted.sort();
         assert_eq!((found, n), (wanted, paths.len()));
         assert!(findings.iter().any(|f| f.path == paths[2] && f.problem == "it is missing"));
         (0..3).for_each(|i| std::fs::write(at(i), &whole[i]).unwrap());
     }
-    std::fs::remove_file(folder.path().join("customer=c0/x.parquet")).unwrap();
+    std::fs::remove_file(folder.path().join("customer_id=c0/x.parquet")).unwrap();
     assert_eq!(archive.verify(|_| {}).unwrap(), []);
 }

@@ -326,6 +326,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::MANIFEST;
 
     fn entry(first: u64) -> Entry {
         let path = partition::file(&partition::folder("a", 0), first, first + 9, 0);
@@ -357,7 +358,7 @@ mod tests {
     #[test]
     fn what_was_committed_is_read_again_and_what_was_removed_is_not() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("manifest");
+        let path = folder.path().join(MANIFEST);
         let mut manifest = filled(&path);
         manifest
             .commit(&Disk::real(), &Change { remove: vec![entry(11).path], why: "age", ..Change::default() })
@@ -375,7 +376,7 @@ mod tests {
     #[test]
     fn a_manifest_cut_anywhere_is_that_of_before_its_last_whole_line() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("manifest");
+        let path = folder.path().join(MANIFEST);
         filled(&path);
         let whole = std::fs::read(&path).unwrap();
         for len in 0..whole.len() {
@@ -395,7 +396,7 @@ mod tests {
     #[test]
     fn a_flipped_bit_or_a_missing_line_is_an_error_and_no_panic() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("manifest");
+        let path = folder.path().join(MANIFEST);
         filled(&path);
         let whole = std::fs::read(&path).unwrap();
         let last_line = whole[..whole.len() - 1].iter().rposition(|b| *b == b'\n').unwrap();

@@ -66,6 +66,10 @@ fn damaged(path: &Path, problem: impl Into<String>) -> ArchiveError {
     ArchiveError::Damaged { path: path.to_owned(), problem: problem.into() }
 }
 
+/// What is in the folder beside the files of events. Tools that read folders of Parquet pass over names like these.
+pub(crate) const MANIFEST: &str = "_manifest";
+pub(crate) const LOCK: &str = "_lock";
+
 /// An archive, open for reading or, by one process at a time, for writing.
 #[derive(Debug)]
 pub struct Archive {
@@ -84,8 +88,8 @@ impl Archive {
     /// Opens an archive to be written, or begins one; removes what is known to be replaced.
     pub fn open(disk: &Disk, folder: &Path) -> Result<Archive, ArchiveError> {
         storage::create_folders(disk, folder).map_err(io_error("create", folder))?;
-        let lock = FolderLock::take(folder).map_err(io_error("lock", folder))?;
-        let path = folder.join("manifest");
+        let lock = FolderLock::take_as(folder, LOCK).map_err(io_error("lock", folder))?;
+        let path = folder.join(MANIFEST);
         let files = files_below(folder)?;
         let manifest = match Manifest::read(&path)? {
             Some(manifest) => manifest,
@@ -113,7 +117,7 @@ impl Archive {
         if !folder.is_dir() {
             return Err(ArchiveError::Missing(folder.to_owned()));
         }
-        let path = folder.join("manifest");
+        let path = folder.join(MANIFEST);
         let manifest = Manifest::read(&path)?.ok_or_else(|| damaged(&path, "there is no manifest here"))?;
         let (folder, leftovers) = (folder.to_owned(), Vec::new());
         Ok(Archive { disk: Disk::real(), folder, manifest, leftovers, is_whole: true, lock: None })
@@ -121,7 +125,7 @@ impl Archive {
 
     /// Whether a folder looks like an archive.
     pub fn is_at(folder: &Path) -> bool {
-        folder.is_dir() && folder.join("manifest").is_file()
+        folder.is_dir() && folder.join(MANIFEST).is_file()
     }
 
     /// The record at which the next round begins: all before it are archived.

@@ -1,6 +1,7 @@
 //! Where a file stands: a folder for each customer, day and hour, in the way that hive partitions are written.
 //!
-//! `customer=acme/date=2026-03-02/hour=10/1-5000.parquet`: DuckDB, pandas and others take the folders for columns.
+//! `customer_id=acme/date=2026-03-02/hour=10/1-5000.parquet`: DuckDB, pandas and others take the folders for columns, and
+//! guess their types. So no folder has the name of a column: customer `007` stays what it is in `customer`.
 
 use std::fmt::Write;
 
@@ -21,7 +22,7 @@ pub(crate) fn hour_of(time: Timestamp) -> i64 {
 /// The folder of one hour of a customer.
 pub(crate) fn folder(customer: &str, hour: i64) -> String {
     let (year, month, day) = civil_from_days(hour.div_euclid(24));
-    format!("customer={}/date={year:04}-{month:02}-{day:02}/hour={:02}", encode(customer), hour.rem_euclid(24))
+    format!("customer_id={}/date={year:04}-{month:02}-{day:02}/hour={:02}", encode(customer), hour.rem_euclid(24))
 }
 
 /// A file of that folder. `generation` counts how often it was written anew: with pseudonyms, without a number.
@@ -52,7 +53,7 @@ fn encode(name: &str) -> String {
             _ => write!(out, "%{b:02X}").unwrap_or_default(),
         }
     }
-    let room = NAME_BYTES_MAX - "customer=".len();
+    let room = NAME_BYTES_MAX - "customer_id=".len();
     if out.len() > room {
         let hash: String = Sha256::digest(name).iter().take(8).map(|b| format!("{b:02x}")).collect();
         out.truncate(room - hash.len() - 1);
@@ -67,8 +68,8 @@ mod tests {
 
     #[test]
     fn folders_are_named_by_customer_and_hour_in_utc() {
-        assert_eq!(folder("acme", hour_of(Timestamp(1_767_225_600_000))), "customer=acme/date=2026-01-01/hour=00");
-        assert_eq!(folder("a/b c=ü", hour_of(Timestamp(-1))), "customer=a%2Fb%20c%3D%C3%BC/date=1969-12-31/hour=23");
+        assert_eq!(folder("acme", hour_of(Timestamp(1_767_225_600_000))), "customer_id=acme/date=2026-01-01/hour=00");
+        assert_eq!(folder("a/b c=ü", hour_of(Timestamp(-1))), "customer_id=a%2Fb%20c%3D%C3%BC/date=1969-12-31/hour=23");
         assert_eq!(encode("../x"), "%2E.%2Fx");
         assert_eq!(encode("."), "%2E");
     }
@@ -76,12 +77,12 @@ mod tests {
     #[test]
     fn long_names_stay_short_enough_and_apart() {
         let (a, b) = (encode(&format!("{}a", "ü".repeat(120))), encode(&format!("{}b", "ü".repeat(120))));
-        assert!(a.len() + "customer=".len() <= NAME_BYTES_MAX && a != b);
+        assert!(a.len() + "customer_id=".len() <= NAME_BYTES_MAX && a != b);
     }
 
     #[test]
     fn the_name_of_a_file_tells_its_positions() {
-        let path = file("customer=a.1-2/date=2026-01-01/hour=00", 12, 345, 0);
+        let path = file("customer_id=a.1-2/date=2026-01-01/hour=00", 12, 345, 0);
         assert_eq!(positions(&path), Some((12, 345)));
         assert_eq!(positions(&file("x", 12, 345, 3)), Some((12, 345)));
         assert_eq!(positions("x/notes.txt"), None);

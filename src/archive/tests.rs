@@ -398,7 +398,7 @@ fn files_without_a_manifest_are_not_taken_for_leftovers() {
     let folder = tempfile::tempdir().unwrap();
     let names = Arc::new(Names::new());
     drop(archive_of(folder.path(), &names, vec![decoded(&calls(0, 3), &names)]));
-    std::fs::remove_file(folder.path().join("manifest")).unwrap();
+    std::fs::remove_file(folder.path().join(MANIFEST)).unwrap();
     let error = Archive::open(&Disk::real(), folder.path()).unwrap_err().to_string();
     assert!(error.contains("no manifest"), "{error}");
     assert!(!files_below(folder.path()).unwrap().is_empty());

@@ -10,10 +10,10 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::archive::{LOCK, MANIFEST};
 use crate::limits::{BACKUP_FILES_MAX, BACKUP_MANIFEST_BYTES_MAX};
 use crate::storage::Disk;
 
-const MANIFEST: &str = "manifest";
 /// Not before so many changes of the manifest, each during a pass that copied less than the one before, is it given up.
 const PASSES_MAX: usize = 50;
 
@@ -53,7 +53,7 @@ impl<'a> ArchiveCopy<'a> {
     }
 
     fn copy_files(&self) -> io::Result<()> {
-        let is_file = |path: &String| path.as_str() != MANIFEST && path.as_str() != "lock" && !is_unfinished(path);
+        let is_file = |path: &String| path.as_str() != MANIFEST && path.as_str() != LOCK && !is_unfinished(path);
         let there: BTreeSet<String> =
             self.disk.list_below(&self.from, BACKUP_FILES_MAX)?.into_iter().filter(is_file).collect();
         for path in &there {
@@ -116,15 +116,15 @@ mod tests {
         assert_eq!(disk.list_below(&to, 10).expect("lists"), [""; 0]);
         put("c/1.parquet", "one");
         put("c/2.parquet.tmp", "half");
-        put("lock", "7");
-        put("manifest", "1\n");
+        put(LOCK, "7");
+        put(MANIFEST, "1\n");
         copy.catch_up().expect("copies");
-        assert_eq!(disk.list_below(&to, 10).expect("lists"), ["c/1.parquet", "manifest"]);
+        assert_eq!(disk.list_below(&to, 10).expect("lists"), [MANIFEST, "c/1.parquet"]);
         disk.remove(&from.join("c/1.parquet")).expect("removes");
         put("c/1-rewritten.parquet", "one");
-        put("manifest", "1\n2\n");
+        put(MANIFEST, "1\n2\n");
         copy.catch_up().expect("copies");
-        assert_eq!(disk.list_below(&to, 10).expect("lists"), ["c/1-rewritten.parquet", "manifest"]);
-        assert_eq!(std::fs::read_to_string(to.join("manifest")).expect("reads"), "1\n2\n");
+        assert_eq!(disk.list_below(&to, 10).expect("lists"), [MANIFEST, "c/1-rewritten.parquet"]);
+        assert_eq!(std::fs::read_to_string(to.join(MANIFEST)).expect("reads"), "1\n2\n");
     }
 }

@@ -23,7 +23,7 @@ fn data_folder(folder: &Path) -> PathBuf {
     snapshot.frame(Section::Engine, &[1; 1000]).unwrap();
     snapshot.finish().unwrap();
     disk.create_folder(&data.join("archive/acme")).unwrap();
-    for file in ["archive/acme/1.parquet", "archive/manifest", "archive-key"] {
+    for file in ["archive/acme/1.parquet", "archive/_manifest", "archive-key"] {
         disk.replace_file(&data.join(file), |to| to.write_all(file.as_bytes())).unwrap();
     }
     Store::open(&data).unwrap().0.close();

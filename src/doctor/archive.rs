@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Area, Report};
-use crate::archive::{Archive, ArchiveError};
+use crate::archive::{Archive, ArchiveError, LOCK, MANIFEST};
 use crate::config::Config;
 
 /// Files that are told one by one.
@@ -45,7 +45,7 @@ pub(super) fn look(config: &Config, data: &Path, covered: u64, deep: bool, repor
 
 fn has_files(folder: &Path) -> bool {
     let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    names.map(|entry| entry.file_name()).any(|name| name != "lock" && name != "manifest")
+    names.map(|entry| entry.file_name()).any(|name| name != LOCK && name != MANIFEST)
 }
 
 fn compare_lengths(archive: &Archive) -> Vec<String> {

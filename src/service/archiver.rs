@@ -185,7 +185,7 @@ impl Work {
                 tracing::info!(
                     files = changed.files,
                     rows = changed.rows,
-                    "people in old hours of the archive are gone"
+                    "in old hours of the archive, numbers are pseudonyms or gone"
                 );
             }
         }

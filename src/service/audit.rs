@@ -39,7 +39,7 @@ fn note(store: &Store, action: &str, details: Value) {
     let audit = Audit {
         time: Clock.now(),
         who: SERVICE.to_owned(),
-        from: String::new(),
+        from: "local".to_owned(),
         action: action.to_owned(),
         subject: "service".to_owned(),
         before: Value::Null,

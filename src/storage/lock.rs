@@ -4,6 +4,8 @@ use std::fs::{File, OpenOptions, TryLockError, create_dir_all};
 use std::io::{self, Write};
 use std::path::Path;
 
+const LOCK: &str = "lock";
+
 /// Held as long as this value lives. The file stays behind; only the lock on it means something.
 #[derive(Debug)]
 pub struct FolderLock(#[expect(dead_code, reason = "the lock goes when the file is closed")] File);
@@ -12,8 +14,13 @@ impl FolderLock {
     /// Takes `lock` in the folder, which is created where it is missing; refused with a sentence where another process
     /// has it. The file names the process, for people.
     pub fn take(folder: &Path) -> io::Result<FolderLock> {
+        FolderLock::take_as(folder, LOCK)
+    }
+
+    /// [`FolderLock::take`] by another name, where others read the folder.
+    pub fn take_as(folder: &Path, name: &str) -> io::Result<FolderLock> {
         create_dir_all(folder)?;
-        let path = folder.join("lock");
+        let path = folder.join(name);
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         match file.try_lock() {
             Ok(()) => {}
@@ -35,7 +42,7 @@ impl FolderLock {
 
 /// Who has the folder, as the holder wrote it; `None` where nobody has. Changes nothing.
 pub fn holder_of(folder: &Path) -> io::Result<Option<String>> {
-    let file = match File::open(folder.join("lock")) {
+    let file = match File::open(folder.join(LOCK)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };

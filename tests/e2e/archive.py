@@ -56,13 +56,12 @@ import json, sys, duckdb, pandas
 folder = sys.argv[1]
 files = folder + "/**/*.parquet"
 rows = duckdb.sql(f"""select customer, count(*), coalesce(sum(duration_ms), 0), coalesce(sum(cost), 0)
-    from read_parquet('{files}', hive_partitioning = false) group by 1 order by 1""").fetchall()
+    from read_parquet('{files}') group by 1 order by 1""").fetchall()
 by_hour = duckdb.sql(f"""select count(*) from read_parquet('{files}', hive_partitioning = true)
     where hour::int = extract(hour from time at time zone 'UTC') and date::date = (time at time zone 'UTC')::date""").fetchall()[0][0]
 positions = duckdb.sql(f"select count(distinct position), min(position), max(position) from read_parquet('{files}')").fetchall()[0]
 types = dict(duckdb.sql(f"select column_name, column_type from (describe select * from read_parquet('{files}', hive_partitioning = false))").fetchall())
-import glob
-frame = pandas.concat(pandas.read_parquet(f, engine="pyarrow", partitioning=None) for f in sorted(glob.glob(files, recursive=True)))
+frame = pandas.read_parquet(folder)
 frames = {str(name): [int(len(part)), int(part.duration_ms.fillna(0).sum()), int(sum(int(c * 10000) for c in part.cost.dropna()))]
           for name, part in frame.groupby("customer")}
 blocked = sorted(set(frame[frame.action == "block"].caller))
@@ -115,7 +114,7 @@ with Stage() as stage:
         stage.send("--reply", "ack", path)
         stage.end(program)
         archive = stage.folder / "ringfence-data/archive"
-        if not (archive / "manifest").is_file():
+        if not (archive / "_manifest").is_file():
             cannot_run("serve writes no archive yet")
     commands(stage, archive, events)
     told = compare(stage, archive, events)

@@ -305,7 +305,7 @@ def kinds(data):
         "first segment": [segments[0]], "last segment": [segments[-1]], "newest snapshot": [snapshots[0]],
         "older snapshot": [snapshots[1]], "both snapshots": snapshots, "names": [data / "journal/names"],
         "identity": [data / "journal/identity"], "database": [data / "ringfence.db"],
-        "log of the database": [data / "ringfence.db-wal"], "manifest": [data / "archive/manifest"],
+        "log of the database": [data / "ringfence.db-wal"], "manifest": [data / "archive/_manifest"],
         "archive file": [min((data / "archive").rglob("*.parquet"))],
     }
 

@@ -179,7 +179,7 @@ fn every_kind_of_harm_to_a_data_folder_is_named() {
     });
     assert_told(&flipped, "archive: ");
     let manifest =
-        harmed(&used, |folder| change(&folder.join("ringfence-data/archive/manifest"), |bytes| bytes[5] ^= 1));
+        harmed(&used, |folder| change(&folder.join("ringfence-data/archive/_manifest"), |bytes| bytes[5] ^= 1));
     assert_told(&manifest, "archive: ");
 }
 
