@@ -43,8 +43,34 @@ pub(super) fn subject(kind: SubjectKind, id: i64, state: &str) -> SubjectRow {
     }
 }
 
-/// What the book makes of the first violations: they are all of one alert.
-pub(super) fn folding(store: &Store, alert: i64) -> BookChange {
+pub(super) fn user() -> User {
+    User {
+        name: "anna".into(),
+        display: "Anna Å".into(),
+        roles: vec!["commander".into(), "scribe".into()],
+        password: None,
+        is_disabled: false,
+        created: Timestamp(1),
+        changed: Timestamp(1),
+    }
+}
+
+pub(super) fn token() -> Token {
+    Token {
+        id: "t1".into(),
+        user: "anna".into(),
+        label: "board".into(),
+        hash: "00ff".into(),
+        scopes: vec!["read".into()],
+        created: Timestamp(2),
+        expires: None,
+        last_used: None,
+        revoked: None,
+    }
+}
+
+/// What the book makes of all that waits: the violations are one alert's.
+fn folding(store: &Store, alert: i64) -> BookChange {
     let waiting = store.inbox(0, 0).unwrap().rows;
     let id = |inbox: &Inbox| match inbox {
         Inbox::Violation(violation) => Some((violation.id.clone(), alert)),
@@ -70,7 +96,8 @@ fn what_is_found_and_what_ends_waits_in_its_order_once() {
     let story = vec![Change::Violation(violation(2)), Change::Closed(closing(1)), Change::Violation(violation(1))];
     write(&running, story.clone());
     assert_eq!(write(&running, story), [Written::Known; 3]);
-    let expected = [Inbox::Violation(violation(2)), Inbox::Closed(closing(1)), Inbox::Violation(violation(1))];
+    let expected =
+        [Inbox::Violation(Box::new(violation(2))), Inbox::Closed(closing(1)), Inbox::Violation(Box::new(violation(1)))];
     assert_eq!(waiting(&running), expected);
     assert_eq!(running.arrived(), 3);
     running.close();
@@ -127,7 +154,7 @@ fn what_the_book_takes_is_gone_and_what_it_made_of_it_is_there() {
     // Told again by recovery, it stays taken; and numbers are never given again.
     assert_eq!(write(&again, violations([1])), [Written::Known]);
     write(&again, violations([4]));
-    assert_eq!(again.inbox(0, 0).unwrap().rows, [(5, Inbox::Violation(violation(4)))]);
+    assert_eq!(again.inbox(0, 0).unwrap().rows, [(5, Inbox::Violation(Box::new(violation(4))))]);
 }
 
 #[test]
@@ -141,7 +168,7 @@ fn a_change_that_takes_what_is_taken_writes_nothing_and_leaves_the_others_alone(
     let twice = BookChange { take: vec![3, 2], ..change };
     let written = write(&store, vec![Change::Violation(violation(4)), Change::Book(twice), Change::Audit(audit(2))]);
     assert!(matches!(written[..], [Written::Added(_), Written::Stale, Written::Added(2)]), "{written:?}");
-    assert_eq!(waiting(&store), [Inbox::Violation(violation(3)), Inbox::Violation(violation(4))]);
+    assert_eq!(waiting(&store), [Inbox::Violation(Box::new(violation(3))), Inbox::Violation(Box::new(violation(4)))]);
     assert_eq!(store.transitions_since(0, 0).unwrap().rows.len(), 1);
 }
 
@@ -255,26 +282,7 @@ fn retention_leaves_what_the_book_has_not_taken_and_all_of_the_book() {
 fn people_and_tokens_are_written_once_changed_and_revoked_for_good() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());
-    let anna = User {
-        name: "anna".into(),
-        display: "Anna Å".into(),
-        roles: vec!["commander".into(), "scribe".into()],
-        password: None,
-        is_disabled: false,
-        created: Timestamp(1),
-        changed: Timestamp(1),
-    };
-    let token = Token {
-        id: "t1".into(),
-        user: "anna".into(),
-        label: "board".into(),
-        hash: "00ff".into(),
-        scopes: vec!["read".into()],
-        created: Timestamp(2),
-        expires: None,
-        last_used: None,
-        revoked: None,
-    };
+    let (anna, token) = (user(), token());
     let orphan = store.record(vec![Change::Token(token.clone())]).unwrap();
     assert!(matches!(orphan.wait(), Err(StoreError::Refused(_))), "a token belongs to somebody");
     let story = vec![Change::User(anna.clone()), Change::Token(token.clone())];

@@ -29,7 +29,7 @@ pub struct Closing {
 /// What waits for the book.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Inbox {
-    Violation(Violation),
+    Violation(Box<Violation>),
     Closed(Closing),
 }
 
@@ -167,7 +167,7 @@ pub(super) fn page(db: &Connection, after: i64, rows: usize) -> Result<Page<(i64
 /// The violation or closing that a row names.
 pub(super) fn named(db: &Connection, waiting: &Waiting) -> Result<Option<Inbox>> {
     match waiting.kind {
-        Kind::Violation => Ok(rows::violation_by_id(db, &waiting.subject)?.map(|(_, v)| Inbox::Violation(v))),
+        Kind::Violation => Ok(rows::violation_by_id(db, &waiting.subject)?.map(|(_, v)| Inbox::Violation(Box::new(v)))),
         Kind::Closed => {
             let mut by_id = db.prepare_cached(&format!("SELECT {CLOSING} FROM closings WHERE id = ?1"))?;
             let found = by_id.query_row([&waiting.subject], closing).optional()?;
