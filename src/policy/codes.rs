@@ -111,6 +111,11 @@ pub const FILES: &[Code] = &[
     code("E027", "too much", "A bound that keeps a mistake from eating the machine was reached."),
     code("E028", "no rule set", "There is no ruleset.toml and no rule file where the rules should be."),
     code(
+        "E031",
+        "target is not in per",
+        "`target` names entries of the rule's `per`, as they are written there: incidents of one group are told apart by their values.",
+    ),
+    code(
         "E090",
         "not supported yet",
         "The rule language has it, this version does not do it yet. It is refused, never ignored.",

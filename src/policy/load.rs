@@ -603,6 +603,8 @@ mod tests {
         assert_eq!(rule("ips-concurrent").cooldown_ms, 60_000);
         assert_eq!((rule("ips-average").min_count, rule("ips-share").min_count), (20, 50));
         assert_eq!((rule("ips-irsf").max_keys, rule("ips-wangiri").max_keys), (500_000, 1000));
+        assert_eq!((rule("ips-irsf").group.as_str(), rule("ips-irsf").target.as_slice()), ("ips-irsf", &[][..]));
+        assert_eq!((rule("ips-share").group.as_str(), rule("ips-share").target.as_slice()), ("robocalls", &[1, 0][..]));
         let reaction = &rule("ips-wangiri").on_critical;
         assert!(reaction.alert && reaction.webhooks.is_empty() && reaction.block.is_some());
         assert!(!rule("ips-wangiri").on_warning.alert);

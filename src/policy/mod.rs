@@ -236,6 +236,10 @@ pub struct ThresholdRule {
     pub measure: Measure,
     /// Index into [`Policy::keys`].
     pub key: usize,
+    /// Alerts of rules of one group may fold into one incident; the id where nothing else is written.
+    pub group: String,
+    /// Indices into the parts of the key: alerts fold only where their values of these are equal. None for all keys.
+    pub target: Vec<usize>,
     /// 0 for `concurrent`.
     pub window_ms: i64,
     /// As written; `0s` for `concurrent`.

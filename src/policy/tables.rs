@@ -68,6 +68,8 @@ pub(crate) const WARNING: Key = key("warning", "warning = \">= 30\"");
 pub(crate) const CRITICAL: Key = key("critical", "critical = \">= 80\"");
 pub(crate) const CLEAR: Key = key("clear", "clear = \"< 20\"");
 pub(crate) const COOLDOWN: Key = key("cooldown", "cooldown = \"1h\"");
+pub(crate) const GROUP: Key = key("group", "group = \"toll-fraud\"");
+pub(crate) const TARGET: Key = key("target", "target = [\"callee\"]");
 pub(crate) const MIN_COUNT: Key = key("min_count", "min_count = 20");
 pub(crate) const MISSING_KEY: Key = key("missing_key", "missing_key = \"skip\"");
 pub(crate) const COUNT_BLOCKED: Key = key("count_blocked", "count_blocked = false");
@@ -87,6 +89,8 @@ pub(crate) const THRESHOLD_KEYS: &[Key] = &[
     WHERE,
     CLEAR,
     COOLDOWN,
+    GROUP,
+    TARGET,
     MIN_COUNT,
     MODE,
     DESCRIPTION,
@@ -105,8 +109,6 @@ pub(crate) const THRESHOLD_KEYS: &[Key] = &[
     later("after"),
     later("for"),
     later("remind"),
-    later("group"),
-    later("target"),
     later("customers"),
     later("except"),
     later("mute"),
