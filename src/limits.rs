@@ -239,6 +239,9 @@ pub const STORE_PAGE_ROWS_MAX: usize = 10_000;
 /// Connections that read the store at once. People look things up; more would wait for the disk anyway.
 pub const STORE_READERS: usize = 4;
 
+/// Statements that one connection to the store keeps prepared: all that write, and the usual questions.
+pub const STORE_STATEMENTS_MAX: usize = 64;
+
 /// Findings of one check of the store that are told.
 pub const STORE_FINDINGS_MAX: usize = 100;
 

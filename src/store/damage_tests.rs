@@ -68,7 +68,7 @@ fn a_newer_schema_and_the_database_of_another_application_are_refused_and_left_a
     store(newer.path()).close();
     make(newer.path(), &["INSERT INTO migrations VALUES (7, 9, '9.0'); PRAGMA user_version = 7;"]);
     let error = Store::open(newer.path()).unwrap_err().to_string();
-    assert_eq!(error, "store ringfence.db: schema 7 is newer than this build reads (3)");
+    assert_eq!(error, "store ringfence.db: schema 7 is newer than this build reads (6)");
 
     let foreign = tempfile::tempdir().unwrap();
     make(foreign.path(), &["CREATE TABLE songs (title TEXT); PRAGMA application_id = 77; PRAGMA user_version = 3;"]);
@@ -308,6 +308,7 @@ fn what_is_good_of_a_damaged_database_is_in_the_new_one() {
     assert_eq!(store.audits(&Query::default()).unwrap().rows, [(1, audit(1))]);
     assert_eq!(store.blocks(&Query::default()).unwrap().rows, [block("x", 7)]);
     assert_eq!(aside.rows_saved, n + 2);
+    assert_eq!(store.inbox(0, 0).unwrap().rows.len(), n, "what the book has not taken still waits");
 }
 
 #[test]
