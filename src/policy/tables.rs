@@ -138,6 +138,10 @@ pub(crate) const LIST_DESCRIPTION: Key = key("description", "description = \"num
 pub(crate) const LIST_KEYS: &[Key] =
     &[TYPE, ITEMS, FILE, DYNAMIC, MAX_ENTRIES, DEFAULT_TTL, MAX_AGE, ON_ERROR, LIST_DESCRIPTION];
 
+/// Of a customer's file: an array of entries, or a table with these keys.
+pub(crate) const OWN_NUMBERS: Key = key("own_numbers", "own_numbers = [\"+4684000000..+4684009999\"]");
+pub(crate) const OWN_NUMBERS_KEYS: &[Key] = &[ITEMS, FILE, MAX_AGE, ON_ERROR];
+
 pub(crate) const OPEN: Key = key("open", "open = [\"Mon-Fri 07:00-18:00\"]");
 pub(crate) const CLOSED_DATES: Key = key("closed_dates", "closed_dates = [\"2026-12-24..2026-12-26\"]");
 pub(crate) const OPEN_DATES: Key = key("open_dates", "open_dates = [\"2026-12-19 09:00-15:00\"]");
