@@ -301,7 +301,8 @@ fn run_replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         to: args.to.as_deref().map(|t| instant(t, &zone, true)).transpose().context("--to")?,
         customer: args.customer,
     };
-    let context = FeedContext::file(names, dial_plan(args.country.as_deref())?);
+    let admission = service::admission(&policy, &[], &names)?;
+    let context = FeedContext { admission, ..FeedContext::file(names, dial_plan(args.country.as_deref())?) };
     let outcome = replay::replay(policy, context, args.input_format.as_deref(), args.files, &options, io::stdout())?;
     eprintln!("events/s: {:.0}", outcome.events as f64 / outcome.seconds.max(1e-9));
     let fails = match args.fail_on {

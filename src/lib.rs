@@ -38,6 +38,7 @@ pub mod event;
 
 pub mod ingest;
 
+pub mod customer;
 pub mod policy;
 mod window;
 

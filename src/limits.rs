@@ -139,6 +139,10 @@ pub const RULE_FILE_BYTES_MAX: u64 = 16 << 20;
 /// Rule files of one set.
 pub const RULE_FILES_MAX: usize = 10_000;
 
+/// Customers' files of one rule set. Each is looked up by its id for every event of its customer.
+pub const CUSTOMERS_MAX: usize = 10_000;
+const _: () = assert!(CUSTOMERS_MAX < NAMES_MAX);
+
 /// Longest list file: tens of millions of entries with comments.
 pub const LIST_FILE_BYTES_MAX: u64 = 4 << 30;
 

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use serde::de::DeserializeOwned;
 use serde_spanned::Spanned;
-use toml::de::{DeArray, DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue, ValueDeserializer};
 
 use super::problem::{Problem, suggest};
 
@@ -303,6 +304,19 @@ impl<'d, 't> Section<'d, 't> {
             }
         }
         Some(texts)
+    }
+
+    /// A value whose shape `T` knows; what does not fit is noted where it stands.
+    pub(crate) fn foreign<T: DeserializeOwned>(&self, key: &Key, problems: &mut Vec<Problem>) -> Option<T> {
+        let value = self.value(key.name)?;
+        match T::deserialize(ValueDeserializer::from(value.clone())) {
+            Ok(found) => Some(found),
+            Err(error) => {
+                let span = error.span().unwrap_or_else(|| value.span());
+                problems.push(self.problem("E004", error.message().trim(), span));
+                None
+            }
+        }
     }
 
     /// A table that is the value of a key: `[lists]`, `on_warning = { ... }`.

@@ -44,6 +44,8 @@ pub struct TransitionRow {
     pub from: String,
     /// The same as `from` where something else changed, which `data` tells.
     pub to: String,
+    /// In a word or two: `opened`, `severity`, `asked`.
+    pub what: String,
     /// A person, a rule, or a part of the service that acts by itself.
     pub who: String,
     /// An address, `local` for the machine itself.
@@ -95,13 +97,13 @@ pub struct SubjectQuery {
 
 /// Columns of [`transition`] and [`subject`], in their order; the first is the number of the row.
 pub(super) const TRANSITION: &str =
-    "seq, time, subject_kind, subject, from_state, to_state, who, came_from, why, data, sum";
+    "seq, time, subject_kind, subject, from_state, to_state, what, who, came_from, why, data, sum";
 pub(super) const SUBJECT: &str = "row, kind, id, customer, state, is_open, changed, body, sum";
 
 impl TransitionRow {
     fn sum(&self, seq: i64) -> i64 {
         let sum = Sum::default().int(seq).int(self.time.0).text(self.kind.as_str()).int(self.subject);
-        let sum = sum.text(&self.from).text(&self.to).text(&self.who).text(&self.came_from);
+        let sum = sum.text(&self.from).text(&self.to).text(&self.what).text(&self.who).text(&self.came_from);
         sum.text(&self.why).text(&self.data).end()
     }
 }
@@ -126,12 +128,13 @@ pub(super) fn transition(row: &Row<'_>) -> Result<(i64, TransitionRow)> {
         subject: row.get(3)?,
         from: row.get(4)?,
         to: row.get(5)?,
-        who: row.get(6)?,
-        came_from: row.get(7)?,
-        why: row.get(8)?,
-        data: row.get(9)?,
+        what: row.get(6)?,
+        who: row.get(7)?,
+        came_from: row.get(8)?,
+        why: row.get(9)?,
+        data: row.get(10)?,
     };
-    if transition.sum(seq) == row.get::<_, i64>(10)? { Ok((seq, transition)) } else { Err(rows::damaged(10)) }
+    if transition.sum(seq) == row.get::<_, i64>(11)? { Ok((seq, transition)) } else { Err(rows::damaged(11)) }
 }
 
 pub(super) fn subject(row: &Row<'_>) -> Result<SubjectRow> {
@@ -167,10 +170,10 @@ pub(super) fn apply(db: &Connection, change: &BookChange) -> Result<Written> {
 
 /// With the number it has: the next one, or the one it had in a file that is being saved.
 pub(super) fn put_transition(db: &Connection, seq: i64, transition: &TransitionRow) -> Result<()> {
-    let sql = format!("INSERT INTO transitions ({TRANSITION}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
-    let TransitionRow { time, kind, subject, from, to, who, came_from, why, data } = transition;
+    let sql = format!("INSERT INTO transitions ({TRANSITION}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)");
+    let TransitionRow { time, kind, subject, from, to, what, who, came_from, why, data } = transition;
     let sum = transition.sum(seq);
-    let all = params![seq, time.0, kind.as_str(), subject, from, to, who, came_from, why, data, sum];
+    let all = params![seq, time.0, kind.as_str(), subject, from, to, what, who, came_from, why, data, sum];
     db.prepare_cached(&sql)?.execute(all).map(drop)
 }
 

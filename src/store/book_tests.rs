@@ -25,6 +25,7 @@ pub(super) fn transition(n: i64) -> TransitionRow {
         from: if n == 1 { String::new() } else { format!("state-{}", n - 1) },
         to: format!("state-{n}"),
         who: "anna".into(),
+        what: "confirmed".into(),
         came_from: "127.0.0.1".into(),
         why: "cåller says so".into(),
         data: r#"{"severity":1.10}"#.into(),
@@ -223,7 +224,7 @@ fn transitions_are_never_changed_deleted_or_replaced() {
     for sql in [
         "UPDATE transitions SET who = 'nobody'",
         "DELETE FROM transitions",
-        "INSERT OR REPLACE INTO transitions SELECT seq, time, subject_kind, subject, from_state, to_state, 'nobody', \
+        "INSERT OR REPLACE INTO transitions SELECT seq, time, subject_kind, subject, from_state, to_state, what, 'nobody', \
          came_from, why, data, sum FROM transitions",
     ] {
         let refused = db.execute(sql, []).unwrap_err().to_string();

@@ -20,7 +20,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("journal", &["storage", "engine", "policy", "event", "clock", "limits"]),
     ("store", &["limits", "clock", "storage"]),
     ("ingest", &["event", "clock", "limits", "metrics"]),
-    ("policy", &["event", "calendar", "clock", "limits"]),
+    // Read with the rules and by the same machinery: a policy has its customers.
+    ("policy", &["customer", "event", "calendar", "clock", "limits"]),
+    ("customer", &["policy", "event", "calendar", "clock", "limits"]),
     ("window", &["limits", "codec"]),
     ("engine/shard", &["policy", "event", "window", "clock", "codec", "limits"]),
     ("engine", &["policy", "event", "window", "clock", "codec", "limits", "metrics"]),

@@ -7,6 +7,7 @@ CREATE TABLE transitions (
     subject      INTEGER NOT NULL,
     from_state   TEXT NOT NULL,
     to_state     TEXT NOT NULL,
+    what         TEXT NOT NULL,
     who          TEXT NOT NULL,
     came_from    TEXT NOT NULL,
     why          TEXT NOT NULL,
