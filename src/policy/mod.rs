@@ -9,7 +9,7 @@ pub mod check;
 pub mod codes;
 mod country_set;
 mod declared;
-mod document;
+pub(crate) mod document;
 pub mod dynamic;
 pub mod expression;
 pub mod field;
