@@ -149,6 +149,7 @@ ringfence = 1
 default_action = "allow"
 [[threshold]]
 id = "ips-a"
+on = "attempt"
 mode = "monitor"
 group = "robocalls"
 target = ["trunk", "caller"]
