@@ -348,7 +348,7 @@ pub const ICAL_LINES_MAX: usize = 200_000;
 
 /// Events with a repetition that one file may have, and occurrences that all of them may be asked for: bounds the
 /// work on a file that repeats for ever.
-pub const ICAL_RULES_MAX: usize = 2000;
+pub const ICAL_RULES_MAX: usize = 500;
 /// See [`ICAL_RULES_MAX`].
 pub const ICAL_OCCURRENCES_MAX: usize = 200_000;
 

@@ -47,6 +47,7 @@ const MEETING_PLACES: &[&str] = &[
     "cli",
     "archive_command",
     "backup",
+    "calendar_command",
     "doctor",
     "demo",
     "send",
