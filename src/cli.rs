@@ -16,7 +16,9 @@ use crate::ingest::FeedContext;
 use crate::policy::check::{ReportFormat, check_report};
 use crate::policy::load::{LoadOptions, Loaded, load};
 use crate::policy::{Policy, RuleSource, Severity};
-use crate::{archive_command, backup, config, demo, doctor, kit_command, replay, send, service, simulate};
+use crate::{
+    archive_command, backup, calendar_command, config, demo, doctor, kit_command, replay, send, service, simulate,
+};
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
 #[derive(Debug, Parser)]
@@ -45,6 +47,7 @@ enum Command {
     Doctor(doctor::Args),
     Archive(archive_command::Args),
     Kit(kit_command::Args),
+    Calendar(calendar_command::Args),
     /// Print a completion script for a shell
     Completions {
         shell: clap_complete::Shell,
@@ -71,6 +74,7 @@ pub fn run() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args, &mut say),
         Command::Archive(args) => archive_command::run(&args),
         Command::Kit(args) => kit_command::run(&args),
+        Command::Calendar(args) => calendar_command::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ringfence", &mut io::stdout());
             Ok(ExitCode::SUCCESS)

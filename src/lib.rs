@@ -17,7 +17,8 @@
 //!
 //! # Who may import whom
 //!
-//! Words (`limits`, `clock`, `event`, `calendar`) know nothing above them. The pure cores (`policy`, `window`, `kit`, the
+//! Words (`limits`, `clock`, `event`, `calendar`, `objective`) know nothing above them. The pure cores (`policy`, `window`,
+//! `customer`, `kit`, `incident`, the
 //! engine's shards) take values and return values: they read no clock, no file, no socket, and never log or count.
 //! The rims (`gateway`, `notify`, `portal`, `metrics`, `storage`) meet only in [`service`], and commands only in
 //! [`cli`]. `tests/it/tidy.rs` holds the table and fails the build where it is broken.
@@ -35,6 +36,7 @@ pub mod storage;
 
 pub mod calendar;
 pub mod event;
+pub mod objective;
 
 pub mod ingest;
 
@@ -64,6 +66,7 @@ pub mod service;
 
 pub mod archive_command;
 pub mod backup;
+pub mod calendar_command;
 pub mod doctor;
 pub mod kit_command;
 

@@ -11,6 +11,7 @@ mod edges;
 mod expression;
 mod golden;
 mod mirrored;
+mod objectives;
 mod oracle;
 mod posts;
 mod records;
