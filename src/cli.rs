@@ -137,7 +137,7 @@ enum Format {
     Json,
 }
 
-/// Check rules, lists and settings: every mistake at once, with its place and advice
+/// Check rules, lists, settings and kits: every mistake at once, with its place and advice
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -145,10 +145,11 @@ Examples:
   ringfence check rules/ips/wangiri.toml     one file, read as part of the set around it
   ringfence check --format json rules/       for editors and pipelines
   ringfence check ringfence.toml             settings, the rules they name, and whether the two fit
+  ringfence check kits/                      the texts of messages, as `ringfence kit lint` does
 
 Exit codes: 0 no errors (warnings may be there), 1 errors, 2 nothing could be read.")]
 struct CheckArgs {
-    /// Rule folders, their ruleset.toml, single rule files, or settings
+    /// Rule folders, their ruleset.toml, single rule files, settings, or kits
     #[arg(default_value = "rules", value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// How to print the report
@@ -166,6 +167,7 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         anyhow::ensure!(path.exists(), "cannot read `{}`: there is no such file or folder", path.display());
         let settings = std::fs::read_to_string(path).ok().filter(|text| config::is_settings(text));
         has_errors |= match settings {
+            None if kit_command::is_kits(path) => kit_command::check(path, format == ReportFormat::Json)?,
             Some(text) => check_settings(path, &text, format)?,
             None => check_rules(path, format)?.0,
         };

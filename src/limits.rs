@@ -363,6 +363,10 @@ pub const MAIL_SUBJECT_CHARS_MAX: usize = 120;
 
 /// Longest announcement to callers; past it they hang up before the end.
 pub const ACD_SECONDS_MAX: f64 = 20.0;
+/// Length at which an announcement is refused even during an incident: a long name must not keep a notice from going
+/// out, a text that nobody meant to be said must.
+pub const ACD_SECONDS_REFUSED: f64 = 25.0;
+const _: () = assert!(ACD_SECONDS_MAX < ACD_SECONDS_REFUSED);
 
 /// Parts of an SMS in a script outside the GSM alphabet: 201 units say what 160 septets do.
 pub const SMS_UCS2_PARTS_MAX: usize = 3;

@@ -258,7 +258,8 @@ fn strange_number(forms: &Forms, form: Form, given: &[(&Variable, Fact)], lints:
     for (variable, fact) in given {
         match fact {
             Fact::Text(text) if variable.name == "escalation" => {
-                allowed.extend(phone::numbers(&clean::line(text, variable.chars_max).0));
+                let shown = clean::line(text, KIT_VALUE_CHARS_MAX).0;
+                allowed.extend(phone::numbers(&contact(&shown, variable.chars_max)));
             }
             Fact::Text(text) if fact::is_reference(&variable.name) => allowed.push(said_digits(text).replace(' ', "")),
             _ => {}
