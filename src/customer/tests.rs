@@ -72,7 +72,10 @@ fn the_shipped_example_says_what_its_comments_say_and_nothing_is_wrong_with_it()
     assert_eq!((people(0), people(1), people(2)), (vec!["anna", "bo"], vec!["helpdesk"], vec![]));
     assert_eq!((acme.command.deputy_after_ms, acme.command.manager_after_ms), (300_000, 600_000));
     assert!(acme.command.managers == ["per"] && !acme.command.is_empty());
-    assert_eq!((acme.service.name.as_str(), acme.pre_authorised.as_slice()), ("us-central", &["block:fraud".into()][..]));
+    assert_eq!(
+        (acme.service.name.as_str(), acme.pre_authorised.as_slice()),
+        ("us-central", &["block:fraud".into()][..])
+    );
     assert!(acme.contact("anna").is_some_and(|anna| anna.rights.authorise && anna.email_verified));
     assert_eq!(acme.escalation.as_ref().and_then(|desk| desk.phone.as_deref()), Some("+13125550999"));
 }
@@ -113,12 +116,12 @@ fn the_version_of_the_rules_changes_with_every_customers_file() {
 
 #[test]
 fn severity_is_of_the_rule_then_of_its_group_then_of_all() {
-    let text = format!("{PLAIN}[severity]\nwarning = 4\nrules.ips-a = {{ critical = 1 }}\ngroups.fraud = {{ warning = 2 }}\n");
+    let text =
+        format!("{PLAIN}[severity]\nwarning = 4\nrules.ips-a = {{ critical = 1 }}\ngroups.fraud = {{ warning = 2 }}\n");
     let customers = customers(&[("customers/acme.toml", &text)]);
     let table = &customers.get("acme").unwrap().severity;
-    let both = |rule: &str, group: &str| {
-        (table.of(rule, group, Severity::Critical), table.of(rule, group, Severity::Warning))
-    };
+    let both =
+        |rule: &str, group: &str| (table.of(rule, group, Severity::Critical), table.of(rule, group, Severity::Warning));
     assert_eq!(both("ips-a", "fraud"), (1, 2));
     assert_eq!(both("ips-b", "fraud"), (2, 2));
     assert_eq!(both("other", "other"), (2, 4));
@@ -210,7 +213,10 @@ fn unverified_and_missing_addresses_are_told_where_they_are_used() {
     assert!(has(&told(&text("'mail', 'sms'")), "W124 contact `x` has no address for sms"));
     assert_eq!(told(&text("'sms'")), ["E035 contact `x` cannot be reached by sms"]);
     assert_eq!(told(&text("'portal'")), Vec::<String>::new());
-    assert!(has(&told(&text("'mail'").replace("['receive']", "['request']")), "E035 contact `x` has no right to receive"));
+    assert!(has(
+        &told(&text("'mail'").replace("['receive']", "['request']")),
+        "E035 contact `x` has no right to receive"
+    ));
 }
 
 #[test]
