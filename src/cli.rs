@@ -16,7 +16,7 @@ use crate::ingest::FeedContext;
 use crate::policy::check::{ReportFormat, check_report};
 use crate::policy::load::{LoadOptions, Loaded, load};
 use crate::policy::{Policy, RuleSource, Severity};
-use crate::{archive_command, backup, config, demo, doctor, replay, send, service, simulate};
+use crate::{archive_command, backup, config, demo, doctor, kit_command, replay, send, service, simulate};
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
 #[derive(Debug, Parser)]
@@ -44,6 +44,7 @@ enum Command {
     Restore(backup::command::RestoreArgs),
     Doctor(doctor::Args),
     Archive(archive_command::Args),
+    Kit(kit_command::Args),
     /// Print a completion script for a shell
     Completions {
         shell: clap_complete::Shell,
@@ -69,6 +70,7 @@ pub fn run() -> ExitCode {
         Command::Restore(args) => backup::command::run_restore(&args, &mut say),
         Command::Doctor(args) => doctor::run(&args, &mut say),
         Command::Archive(args) => archive_command::run(&args),
+        Command::Kit(args) => kit_command::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ringfence", &mut io::stdout());
             Ok(ExitCode::SUCCESS)
@@ -208,7 +210,7 @@ fn check_settings(path: &Path, text: &str, format: ReportFormat) -> anyhow::Resu
 }
 
 /// <https://no-color.org>
-fn wants_colour(is_terminal: bool) -> bool {
+pub(crate) fn wants_colour(is_terminal: bool) -> bool {
     is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 

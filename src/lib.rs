@@ -17,7 +17,7 @@
 //!
 //! # Who may import whom
 //!
-//! Words (`limits`, `clock`, `event`, `calendar`) know nothing above them. The pure cores (`policy`, `window`, the
+//! Words (`limits`, `clock`, `event`, `calendar`) know nothing above them. The pure cores (`policy`, `window`, `kit`, the
 //! engine's shards) take values and return values: they read no clock, no file, no socket, and never log or count.
 //! The rims (`gateway`, `notify`, `portal`, `metrics`, `storage`) meet only in [`service`], and commands only in
 //! [`cli`]. `tests/it/tidy.rs` holds the table and fails the build where it is broken.
@@ -42,6 +42,8 @@ pub mod customer;
 pub mod policy;
 mod window;
 
+pub mod kit;
+
 pub mod engine;
 
 pub mod journal;
@@ -63,6 +65,7 @@ pub mod service;
 pub mod archive_command;
 pub mod backup;
 pub mod doctor;
+pub mod kit_command;
 
 pub mod demo;
 pub mod send;

@@ -243,6 +243,9 @@ pub const STORE_PAGE_ROWS_MAX: usize = 10_000;
 /// Connections that read the store at once. People look things up; more would wait for the disk anyway.
 pub const STORE_READERS: usize = 4;
 
+/// Statements that one connection to the store keeps prepared: all that write, and the usual questions.
+pub const STORE_STATEMENTS_MAX: usize = 64;
+
 /// Findings of one check of the store that are told.
 pub const STORE_FINDINGS_MAX: usize = 100;
 
@@ -330,3 +333,36 @@ pub const DOCTOR_FREE_FILES_MIN: u64 = 10_000;
 
 /// Bytes of an answer to a request for metrics that are read.
 pub const DOCTOR_METRICS_BYTES_MAX: u64 = 64 << 20;
+
+/// Longest kit: the shipped ones are under 4 KiB, and somebody must read it before it is used.
+pub const KIT_FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Files of one folder of kits: every kind in a few languages' worth of folders, and what lies beside them.
+pub const KIT_FILES_MAX: usize = 100;
+
+/// Variables of one kit; the incident book knows some thirty facts.
+pub const KIT_VARIABLES_MAX: usize = 60;
+
+/// Steps one text may compute: a long mail takes some hundred. What loops for ever ends here, in about a millisecond.
+pub const KIT_FUEL: u64 = 20_000;
+
+/// Longest form of a message: ten pages of text.
+pub const KIT_FORM_BYTES_MAX: usize = 32 * 1024;
+
+/// Longest value of a variable, unless its kit says otherwise, in characters: a sentence.
+pub const KIT_VALUE_CHARS_DEFAULT: usize = 120;
+/// Longest value a kit may allow: two pages of findings.
+pub const KIT_VALUE_CHARS_MAX: usize = 4_000;
+const _: () = assert!(KIT_VALUE_CHARS_DEFAULT <= KIT_VALUE_CHARS_MAX && KIT_VALUE_CHARS_MAX * 4 <= KIT_FORM_BYTES_MAX);
+
+/// Items of a list that a message shows; the others are counted.
+pub const KIT_LIST_ITEMS_MAX: usize = 20;
+
+/// Longest subject of a mail: what mail programs show, and a line of a header with room to be encoded.
+pub const MAIL_SUBJECT_CHARS_MAX: usize = 120;
+
+/// Longest announcement to callers; past it they hang up before the end.
+pub const ACD_SECONDS_MAX: f64 = 20.0;
+
+/// Parts of an SMS in a script outside the GSM alphabet: 201 units say what 160 septets do.
+pub const SMS_UCS2_PARTS_MAX: usize = 3;

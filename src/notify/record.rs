@@ -1,11 +1,14 @@
-//! What was found, for the store: violations and blocks that people look up later.
+//! What was found, for the store: violations, the ends of their episodes, and blocks, for the incident book and for people
+//! who look them up later.
 
 use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
 
 use crate::engine::{Closed, Judged, RuleRef, Violation, output};
 use crate::event::Names;
 use crate::policy::{Policy, ThresholdRule};
-use crate::store::{Block, Change, Key, Store, Violation as Row};
+use crate::store::{Block, Change, Closing, Key, Store, Violation as Row};
 
 /// Writes into the store, without ever waiting for it.
 #[derive(Debug)]
@@ -20,6 +23,7 @@ impl Recorder {
         let (value, threshold) = output::shown(&self.policy, violation)?;
         let event = judged.batch.events.get(violation.event as usize)?;
         let rule = self.threshold(violation.rule);
+        let (group, target) = self.fold_terms(violation.rule);
         Some(Change::Violation(Row {
             id: id.to_owned(),
             position,
@@ -28,6 +32,8 @@ impl Recorder {
             rule: output::rule_id(&self.policy, violation.rule).to_owned(),
             level: violation.level.as_str().to_owned(),
             key: Key(violation.key.to_vec()),
+            group,
+            target,
             measure: rule.map_or("match", |rule| rule.measure.as_str()).to_owned(),
             value,
             threshold,
@@ -36,7 +42,22 @@ impl Recorder {
             mode: output::rule_mode(&self.policy, violation.rule).as_str().to_owned(),
             late: violation.late,
             told_at: None,
+            alert: None,
         }))
+    }
+
+    /// The group that a violation folds with, and what tells the incidents of the group apart.
+    fn fold_terms(&self, rule: RuleRef) -> (String, Key) {
+        (output::rule_id(&self.policy, rule).to_owned(), Key::default())
+    }
+
+    /// The end of an episode, under a name that recovery gives it again. `position`: of the last event so far.
+    pub(super) fn closing(&self, closed: &Closed, position: u64) -> Change {
+        let rule = output::rule_id(&self.policy, closed.rule).to_owned();
+        let customer = self.names.customer_name(closed.customer);
+        let id = format!("{}/{rule}/closed/{}", closed.time.0, digest(&customer, &closed.key));
+        let key = Key(closed.key.to_vec());
+        Change::Closed(Closing { id, position, time: closed.time, customer, rule, key })
     }
 
     /// What thresholds put on lists.
@@ -94,4 +115,15 @@ impl Recorder {
             _ => None,
         }
     }
+}
+
+/// 64 bits of a hash over customer and key: many episodes of one rule end at one instant.
+fn digest(customer: &str, key: &[(String, String)]) -> String {
+    let mut hash = Sha256::new();
+    for text in std::iter::once(customer).chain(key.iter().flat_map(|(name, value)| [name.as_str(), value])) {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    }
+    let bytes = hash.finalize();
+    bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

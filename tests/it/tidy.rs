@@ -28,6 +28,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("engine", &["policy", "event", "window", "clock", "codec", "limits", "metrics"]),
     // The conversation with a gateway: the one place where events that come in meet the verdicts that answer them.
     ("gateway", &["ingest", "engine", "policy", "event", "clock", "limits", "metrics"]),
+    ("kit", &["policy", "limits"]),
     ("incident", &["policy", "calendar", "clock", "limits"]),
     ("case/mailbox", &["event", "policy", "calendar", "clock", "limits", "metrics"]),
     ("case", &["event", "policy", "calendar", "clock", "limits"]),
@@ -49,6 +50,7 @@ const MEETING_PLACES: &[&str] = &[
     "archive_command",
     "backup",
     "doctor",
+    "kit_command",
     "demo",
     "send",
     "simulate",
