@@ -35,6 +35,7 @@ pub mod storage;
 
 pub mod calendar;
 pub mod event;
+pub mod objective;
 
 pub mod ingest;
 

@@ -366,3 +366,50 @@ pub const ACD_SECONDS_MAX: f64 = 20.0;
 
 /// Parts of an SMS in a script outside the GSM alphabet: 201 units say what 160 septets do.
 pub const SMS_UCS2_PARTS_MAX: usize = 3;
+
+/// Dates, and intervals of a weekday, that a calendar lists: a century of holidays and then some.
+pub const CALENDAR_ENTRIES_MAX: usize = 10_000;
+
+/// Longest name of a closed date. It stands in one line of an explanation.
+pub const CALENDAR_NAME_CHARS_MAX: usize = 100;
+
+/// How far ahead a calendar looks for its next opening. One that is closed for longer is not waited for: there is no
+/// deadline, which is told.
+pub const CALENDAR_SEARCH_DAYS_MAX: i64 = 10 * 366;
+
+/// Steps of an explanation that are kept; a person reads a dozen. What follows is left out, and that is said.
+pub const CALENDAR_STEPS_MAX: usize = 1000;
+
+/// Longest iCalendar file. The holidays of every country for a decade are under 1 MiB.
+pub const ICAL_BYTES_MAX: usize = 4 << 20;
+
+/// Lines of an iCalendar file, after folded ones are put together.
+pub const ICAL_LINES_MAX: usize = 200_000;
+
+/// Events with a repetition that one file may have, and occurrences that all of them may be asked for: bounds the
+/// work on a file that repeats for ever.
+pub const ICAL_RULES_MAX: usize = 2000;
+/// See [`ICAL_RULES_MAX`].
+pub const ICAL_OCCURRENCES_MAX: usize = 200_000;
+
+/// Dates that one event may close, from its start to its end. A holiday that lasts longer is a mistake of the file.
+pub const ICAL_EVENT_DAYS_MAX: i64 = 366;
+
+/// How far ahead business time is added up: no deadline lies a century away, and the work stays bounded.
+pub const CALENDAR_REACH_DAYS_MAX: i64 = 100 * 366;
+const _: () = assert!(CALENDAR_SEARCH_DAYS_MAX < CALENDAR_REACH_DAYS_MAX);
+
+/// Longest content line of an iCalendar file, put together. Descriptions run to pages; none of them is used.
+pub const ICAL_LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest repetition rule. Those of holidays are under 100 bytes.
+pub const ICAL_RULE_BYTES_MAX: usize = 512;
+
+/// Dates that one event adds to its repetition, or leaves out of it, by listing them.
+pub const ICAL_LISTED_DATES_MAX: usize = 10_000;
+
+/// Mistakes of one file that are told one by one; the others are counted.
+pub const ICAL_MISTAKES_MAX: usize = 200;
+
+/// Longest name of a time zone in a file; registries of zones have prefixes of their own.
+pub const ICAL_ZONE_BYTES_MAX: usize = 128;

@@ -43,7 +43,7 @@ pub(super) fn read(
     }
     let trunks = trunks(&file, &id, claims, problems);
     let people = people::read(&file, &id, claims, problems);
-    let hours = hours::read(&file, &zone, around, problems);
+    let hours = hours::read(&file, &zone, around, reads.options.now, problems);
     Customer {
         name,
         country,

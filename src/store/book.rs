@@ -170,7 +170,8 @@ pub(super) fn apply(db: &Connection, change: &BookChange) -> Result<Written> {
 
 /// With the number it has: the next one, or the one it had in a file that is being saved.
 pub(super) fn put_transition(db: &Connection, seq: i64, transition: &TransitionRow) -> Result<()> {
-    let sql = format!("INSERT INTO transitions ({TRANSITION}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)");
+    let sql =
+        format!("INSERT INTO transitions ({TRANSITION}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)");
     let TransitionRow { time, kind, subject, from, to, what, who, came_from, why, data } = transition;
     let sum = transition.sum(seq);
     let all = params![seq, time.0, kind.as_str(), subject, from, to, what, who, came_from, why, data, sum];

@@ -380,7 +380,11 @@ fn what_is_good_of_a_damaged_database_is_in_the_new_one() {
         + store.subjects(SubjectKind::Alert, &SubjectQuery::default()).unwrap().rows.len();
     assert_eq!(others, 60);
     let people = store.users(0, 0).unwrap().rows.len() + store.tokens(None, 0, 0).unwrap().rows.len();
-    assert_eq!(aside.rows_saved, n + others + (waiting.len() - ids.len()) + people + 2, "an audit entry and a block too");
+    assert_eq!(
+        aside.rows_saved,
+        n + others + (waiting.len() - ids.len()) + people + 2,
+        "an audit entry and a block too"
+    );
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod edges;
 mod expression;
 mod golden;
 mod mirrored;
+mod objectives;
 mod oracle;
 mod posts;
 mod records;

@@ -12,7 +12,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("clock", &[]),
     ("codec", &[]),
-    ("calendar", &["clock"]),
+    ("calendar", &["clock", "limits"]),
+    ("objective", &["calendar", "clock", "limits"]),
     ("event", &["limits", "clock"]),
     ("logging", &[]),
     ("metrics", &["clock", "limits"]),
@@ -29,9 +30,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // The conversation with a gateway: the one place where events that come in meet the verdicts that answer them.
     ("gateway", &["ingest", "engine", "policy", "event", "clock", "limits", "metrics"]),
     ("kit", &["policy", "limits"]),
-    ("incident", &["policy", "calendar", "clock", "limits"]),
+    ("incident", &["policy", "calendar", "objective", "clock", "limits"]),
     ("case/mailbox", &["event", "policy", "calendar", "clock", "limits", "metrics"]),
-    ("case", &["event", "policy", "calendar", "clock", "limits"]),
+    ("case", &["event", "policy", "calendar", "objective", "clock", "limits"]),
     // Until incidents stand between them, sinks are told of what the engine judged.
     ("notify", &["engine", "policy", "event", "incident", "case", "store", "storage", "clock", "limits", "metrics"]),
     ("archive", &["journal", "engine", "event", "policy", "incident", "case", "storage", "clock", "limits", "metrics"]),
