@@ -53,6 +53,10 @@ pub mod store;
 
 pub mod archive;
 
+pub mod incident;
+
+pub mod desk;
+
 pub mod gateway;
 pub mod notify;
 pub mod portal;

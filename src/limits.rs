@@ -370,6 +370,7 @@ const _: () = assert!(ACD_SECONDS_MAX < ACD_SECONDS_REFUSED);
 
 /// Parts of an SMS in a script outside the GSM alphabet: 201 units say what 160 septets do.
 pub const SMS_UCS2_PARTS_MAX: usize = 3;
+
 /// Dates, and intervals of a weekday, that a calendar lists: a century of holidays and then some.
 pub const CALENDAR_ENTRIES_MAX: usize = 10_000;
 
@@ -416,3 +417,19 @@ pub const ICAL_MISTAKES_MAX: usize = 200;
 
 /// Longest name of a time zone in a file; registries of zones have prefixes of their own.
 pub const ICAL_ZONE_BYTES_MAX: usize = 128;
+
+/// Orders of people, and answers of those who take notices, that wait for the desk. Whoever comes then is told to come
+/// again.
+pub const DESK_ORDERS_MAX: usize = 256;
+
+/// How long somebody waits for an order to be done and durable.
+pub const DESK_WAIT_MS: u64 = 10_000;
+
+/// Violations and closings that become one transaction: a few milliseconds' work.
+pub const DESK_BATCH_MAX: usize = 1_000;
+
+/// Rest before something that failed is tried again.
+pub const DESK_RETRY_MS: u64 = 1_000;
+
+/// Notices that wait to be written.
+pub const DESK_NOTICES_MAX: usize = 256;

@@ -43,7 +43,7 @@ pub(super) fn read(
     }
     let trunks = trunks(&file, &id, claims, problems);
     let people = people::read(&file, &id, claims, problems);
-    let hours = hours::read(&file, &zone, around, problems);
+    let hours = hours::read(&file, &zone, around, reads.options.now, problems);
     Customer {
         name,
         country,
@@ -127,7 +127,7 @@ fn dial_plan(
     if problems.len() > before {
         return None;
     }
-    let mut settings: DialPlanSettings = file.foreign(&keys::DIAL_PLAN, problems)?;
+    let mut settings: DialPlanSettings = section.foreign(problems)?;
     if settings.country.is_none() && settings.country_code.is_none() {
         settings.country = country.map(|country| country.as_str().to_owned());
     }

@@ -1,11 +1,12 @@
 //! `[calendars]` of a customer: when requests are worked on, and when violations are answered.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::tz::TimeZone;
 
 use super::{Surroundings, keys};
 use crate::calendar::Calendar;
+use crate::clock::Timestamp;
 use crate::policy::declared;
 use crate::policy::document::{Key, Section, short};
 use crate::policy::load::Settings;
@@ -20,9 +21,11 @@ pub(super) struct Hours {
     pub(super) response: Arc<Calendar>,
 }
 
-/// Those of the calendar that ships.
+/// Those of the calendar that ships, one for all customers.
 pub(super) fn shipped() -> Arc<Calendar> {
-    Arc::new(Calendar::new(SHIPPED, TimeZone::UTC))
+    static CALENDAR: LazyLock<Arc<Calendar>> =
+        LazyLock::new(|| Arc::new(Calendar::shipped(SHIPPED).expect("it is among those that ship")));
+    Arc::clone(&CALENDAR)
 }
 
 /// Reads them; what the file does not say is the calendar that ships, and response is service.
@@ -30,6 +33,7 @@ pub(super) fn read(
     file: &Section<'_, '_>,
     zone: &TimeZone,
     around: &Surroundings<'_>,
+    now: Option<Timestamp>,
     problems: &mut Vec<Problem>,
 ) -> Hours {
     let section = file.section(&keys::CALENDARS, problems).map(|section| section.keyed(keys::CALENDARS_KEYS));
@@ -51,7 +55,19 @@ pub(super) fn read(
         );
     }
     let response = response.unwrap_or_else(|| Arc::clone(&service));
+    runs_out(file, &service, now, problems);
+    if !Arc::ptr_eq(&service, &response) {
+        runs_out(file, &response, now, problems);
+    }
     Hours { service, response }
+}
+
+/// Past its last closed date every holiday counts as a day of work.
+fn runs_out(file: &Section<'_, '_>, calendar: &Calendar, now: Option<Timestamp>, problems: &mut Vec<Problem>) {
+    let Some(message) = now.and_then(|now| calendar.runs_out_within_a_year(now)) else { return };
+    let span = file.key_span(keys::CALENDARS.name);
+    let problem = Problem::warning("W128", message).at(file.document.path, span);
+    problems.push(problem.help("add the closed dates of the years to come"));
 }
 
 fn one(

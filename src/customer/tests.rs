@@ -151,6 +151,30 @@ fn hours_are_a_calendar_of_the_rules_or_written_there_and_response_is_service_el
 }
 
 #[test]
+fn hours_whose_closed_dates_run_out_are_told_a_year_ahead() {
+    let text = format!("{PLAIN}[calendars]\nresponse = {{ open = 'Mon-Fri', closed_dates = ['2026-12-25'] }}\n");
+    let codes = |now: &str| {
+        let now = crate::clock::Timestamp(now.parse::<jiff::Timestamp>().unwrap().as_millisecond());
+        let files = [("ruleset.toml", RULES), ("customers/acme.toml", text.as_str())];
+        let loaded = load(&RuleSource::memory(files), LoadOptions { now: Some(now) });
+        assert!(loaded.policy.is_some());
+        loaded.problems.iter().map(|p| p.code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes("2025-06-01T00:00:00Z"), Vec::<&str>::new());
+    assert_eq!(codes("2026-06-01T00:00:00Z"), ["W128"]);
+}
+
+#[test]
+fn the_hours_that_ship_are_those_of_the_calendar_with_its_holidays() {
+    let shipped = Customers::open(TimeZone::UTC);
+    let hours = &shipped.get("x").expect("everybody").service;
+    let at = |text: &str| crate::clock::Timestamp(text.parse::<jiff::Timestamp>().unwrap().as_millisecond());
+    assert!(hours.is_open(at("2026-06-02T10:00:00-05:00")));
+    // The day after Thanksgiving.
+    assert!(!hours.is_open(at("2026-11-27T10:00:00-06:00")));
+}
+
+#[test]
 fn a_mistake_of_each_kind_is_told_at_its_place() {
     let folder = "tests/data/rules/invalid/customers";
     let loaded = load(&RuleSource::at(folder), LoadOptions::default());

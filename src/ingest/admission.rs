@@ -13,8 +13,11 @@ pub struct Admission {
     ids: HashMap<Box<[u8]>, CustomerId>,
     /// By id.
     admitted: Vec<Option<Admitted>>,
-    trunks: HashMap<Box<[u8]>, Vec<(Option<GatewayId>, CustomerId)>>,
+    trunks: HashMap<Box<[u8]>, Vec<Claim>>,
 }
+
+/// The gateway, where it is not any, and the customer.
+type Claim = (Option<GatewayId>, CustomerId);
 
 #[derive(Debug)]
 struct Admitted {

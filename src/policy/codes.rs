@@ -218,6 +218,11 @@ pub const FILES: &[Code] = &[
         "Notices of this customer are checked by nobody: the escalation contact is told when one waits for its check.",
     ),
     code("W127", "no escalation contact", "When nobody answers, there is nobody left to tell."),
+    code(
+        "W128",
+        "calendar runs out",
+        "The hours of a customer name no closed date from less than a year ahead on: holidays would count as days of work.",
+    ),
 ];
 
 /// The rule language.

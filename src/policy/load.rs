@@ -130,11 +130,13 @@ pub fn load(source: &RuleSource, options: LoadOptions) -> Loaded {
     if all().any(|d| !d.broken.is_empty()) {
         keep_root_causes(all, &mut problems);
     }
+    // A list that stands in for those of customers is nobody's.
+    let lists = || declared.lists.iter().filter(|list| !is_customer_file(&list.place.path));
     let counts = Counts {
         firewall: rules.n_firewall,
         thresholds: rules.n_thresholds,
-        lists: declared.lists.len(),
-        entries: declared.lists.iter().map(|l| l.n_entries).sum(),
+        lists: lists().count(),
+        entries: lists().map(|list| list.n_entries).sum(),
         customers: customer_files.len(),
     };
     let order: HashMap<&str, usize> =
