@@ -116,7 +116,6 @@ fn every_mistake_has_its_code() {
         ("E208", "portal = '", "portal = 'Call +46 8 555 11 22. "),
         ("E208", "acd = '", "acd = 'Call 08-555 11 22. "),
         ("E209", "mail_subject = '[", "mail_subject = '\u{202e}["),
-        ("E209", "acd = '{{ incident }}", "acd = '''a\nb {{ incident }}'''#"),
         ("E210", "{{ next_update|default(\"soon\") }} {{ escalation }}'\n[", "{{ next_update }} {{ escalation }}'\n["),
         ("W202", "sms = '", "sms = 'ж"),
         ("W203", "max = 40", "max = 100"),
@@ -204,6 +203,33 @@ fn a_value_of_five_megabytes_is_cut_and_one_that_a_person_typed_is_refused() {
     let facts = kit.examples(|_| false).with("changed", Fact::text("x".repeat(5_000_000)));
     let lints = kit.render(&facts).unwrap_err();
     assert_eq!(lints[0].to_string(), "`changed` is longer than 600 characters; say it in fewer words");
+}
+
+#[test]
+fn who_types_more_than_a_short_form_shows_is_told() {
+    let kits = Kits::shipped();
+    let kit = kits.get(Kind::Action);
+    let draw = |words: &str| kit.draw(&kit.examples(|_| false).with("action", Fact::text(words)));
+    let (forms, lints) = draw("Hang up on calls that offer a refund.");
+    assert!(lints.is_empty() && forms.sms.contains("offer a refund. Next"), "{lints:?} {}", forms.sms);
+    let (forms, lints) = draw("Please do not use the conference bridge, except for calls with the Chicago site.");
+    assert_eq!(
+        lints.iter().map(|l| (l.code, l.form)).collect::<Vec<_>>(),
+        [("W206", Some(Form::Sms)), ("W206", Some(Form::Acd)),]
+    );
+    assert!(kit.render(&kit.examples(|_| false)).is_ok() && forms.mail.contains("the Chicago site."));
+}
+
+#[test]
+fn sentences_end_once() {
+    for (text, clean) in [
+        ("at two p.m.. Next", "at two p.m. Next"),
+        ("a long value.... Next", "a long value... Next"),
+        ("Act now!. Next  one", "Act now! Next one"),
+        ("v1.2.3 stays.", "v1.2.3 stays."),
+    ] {
+        assert_eq!(joined(text), clean);
+    }
 }
 
 #[test]
