@@ -307,3 +307,20 @@ proptest::proptest! {
         property::hostile_values_come_out_harmless(&text);
     }
 }
+
+#[test]
+fn the_corpora_of_the_fuzz_targets_keep_the_promises() {
+    for (folder, keep) in [
+        ("kit", property::a_kit_is_read_or_refused as fn(&str)),
+        ("kit_values", property::hostile_values_come_out_harmless),
+    ] {
+        let mut n_files = 0;
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(folder);
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            keep(&String::from_utf8_lossy(&bytes));
+            n_files += 1;
+        }
+        assert!(n_files > 0);
+    }
+}
