@@ -77,5 +77,10 @@ pub const KITS: &[Code] = &[
         "announcement a little long",
         "With the values of the moment it takes more than 20 seconds to say. It may go out; past 25 seconds it may not.",
     ),
+    code(
+        "W206",
+        "value is shown in part",
+        "A short form shows only the start of what a person typed. Fewer words make sure that it is read whole.",
+    ),
     code("W204", "value was cut", "A value was longer than its variable allows and ends with `...`."),
 ];

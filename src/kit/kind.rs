@@ -28,8 +28,8 @@ pub enum Kind {
 /// When the reader hears again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Always known: the variable is required.
-    Promised(&'static str),
+    /// Always known: these variables are required, and every form uses one of them.
+    Promised(&'static [&'static str]),
     /// Said where it is known: every form uses one of these.
     Told(&'static [&'static str]),
     /// This notice is the last one.
@@ -97,8 +97,8 @@ impl Kind {
 
     pub(crate) fn next(self) -> Next {
         match self {
-            Kind::Update => Next::Promised("next_update"),
-            Kind::CaseAuthorise => Next::Promised("authorise_by"),
+            Kind::Update => Next::Promised(&["next_update"]),
+            Kind::CaseAuthorise => Next::Promised(&["authorise_by"]),
             Kind::CaseReceived | Kind::CaseMissing | Kind::CaseFindings => Next::Told(&["deadline", "next_update"]),
             Kind::Resolved | Kind::FalseAlarm | Kind::Review | Kind::CaseRefused | Kind::CaseDone => Next::Last,
             _ => Next::Told(&["next_update"]),

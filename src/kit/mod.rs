@@ -18,6 +18,7 @@ mod forms;
 mod kind;
 mod lint;
 mod phone;
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod property;
 mod shipped;
 pub mod sms;
@@ -153,9 +154,10 @@ impl Kit {
                     lints.push(Lint { help: e.help, range: e.range, ..lint });
                 }
                 Ok(text) => {
-                    forms.set(form, text);
+                    forms.set(form, if form.has_lines() { text } else { joined(&text) });
                     lints.extend(forms.lints_of(form));
                     lints.extend(strange_number(&forms, form, &given, &lints));
+                    lints.extend(self.partly_shown(&forms, form, &given));
                 }
             }
         }
@@ -183,6 +185,24 @@ impl Kit {
             given.push((variable, fact));
         }
         given
+    }
+
+    /// What a person typed and a short form shows only the start of: an instruction cut in half may say the opposite.
+    fn partly_shown(&self, forms: &Forms, form: Form, given: &[(&Variable, Fact)]) -> Vec<Lint> {
+        if !matches!(form, Form::Sms | Form::Acd) {
+            return Vec::new();
+        }
+        let names = template::names(self.text(form)).unwrap_or_default();
+        let is_shown = |v: &Variable, fact: &Fact| {
+            let whole = value(v, fact, form).map(|whole| joined(&whole.to_string()));
+            whole.is_none_or(|whole| forms.get(form).contains(whole.trim_end_matches('.')))
+        };
+        let typed = given.iter().filter(|(v, _)| v.is_free && v.fixed.is_none() && names.contains(&v.name));
+        typed
+            .filter(|(v, fact)| !is_shown(v, fact))
+            .map(|(v, _)| Lint::warning("W206", form, format!("shows only the start of `{}`", v.name)))
+            .map(|lint| lint.help("say it in fewer words"))
+            .collect()
     }
 
     /// The facts of the examples, without those that `is_left_out`.
@@ -255,6 +275,27 @@ fn contact(text: &str, chars_max: usize) -> String {
         Some(room) if room > 3 => format!("{}, {number}", clean::line(name, room).0),
         _ => clean::line(text, chars_max).0,
     }
+}
+
+/// A form of one line as it reads: values may end a sentence that the template ends too, or be left out between two
+/// spaces.
+fn joined(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        let bare = word.trim_end_matches('.');
+        let n_stops = word.len() - bare.len();
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        out.push_str(bare);
+        out.push_str(match n_stops {
+            0 => "",
+            _ if bare.ends_with(['!', '?']) => "",
+            1 | 2 => ".",
+            _ => "...",
+        });
+    }
+    out
 }
 
 /// `INC-000123` as people say it: `1 2 3`.
