@@ -401,11 +401,11 @@ fn import(file: &Path, wanted: &ical::Wanted, format: Printed) -> anyhow::Result
 fn import_text(file: &Path, import: &Import, wanted: &ical::Wanted) -> String {
     let clock = Calendar::new("import", wanted.zone.clone());
     let mut text = format!(
-        "# {}: {} events, {} to {}. Review before use.\nclosed_dates = [\n",
+        "# {}, {} to {}; events in the file: {}. Review before use.\nclosed_dates = [\n",
         ical::plain_name(&file.display().to_string()),
-        import.n_events,
         date_text(wanted.from),
-        date_text(wanted.to)
+        date_text(wanted.to),
+        import.n_events
     );
     for dates in &import.closed {
         let day = WEEKDAYS.get(weekday(dates.from)).copied().unwrap_or_default();
