@@ -17,7 +17,8 @@
 //!
 //! # Who may import whom
 //!
-//! Words (`limits`, `clock`, `event`, `calendar`, `objective`) know nothing above them. The pure cores (`policy`, `window`, the
+//! Words (`limits`, `clock`, `event`, `calendar`, `objective`) know nothing above them. The pure cores (`policy`, `window`,
+//! `customer`, `kit`, `incident`, the
 //! engine's shards) take values and return values: they read no clock, no file, no socket, and never log or count.
 //! The rims (`gateway`, `notify`, `portal`, `metrics`, `storage`) meet only in [`service`], and commands only in
 //! [`cli`]. `tests/it/tidy.rs` holds the table and fails the build where it is broken.
@@ -39,8 +40,11 @@ pub mod objective;
 
 pub mod ingest;
 
+pub mod customer;
 pub mod policy;
 mod window;
+
+pub mod kit;
 
 pub mod engine;
 
@@ -48,6 +52,10 @@ pub mod journal;
 pub mod store;
 
 pub mod archive;
+
+pub mod incident;
+
+pub mod desk;
 
 pub mod gateway;
 pub mod notify;
@@ -64,6 +72,7 @@ pub mod archive_command;
 pub mod backup;
 pub mod calendar_command;
 pub mod doctor;
+pub mod kit_command;
 
 pub mod demo;
 pub mod send;

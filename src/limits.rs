@@ -139,6 +139,10 @@ pub const RULE_FILE_BYTES_MAX: u64 = 16 << 20;
 /// Rule files of one set.
 pub const RULE_FILES_MAX: usize = 10_000;
 
+/// Customers' files of one rule set. Each is looked up by its id for every event of its customer.
+pub const CUSTOMERS_MAX: usize = 10_000;
+const _: () = assert!(CUSTOMERS_MAX < NAMES_MAX);
+
 /// Longest list file: tens of millions of entries with comments.
 pub const LIST_FILE_BYTES_MAX: u64 = 4 << 30;
 
@@ -239,6 +243,9 @@ pub const STORE_PAGE_ROWS_MAX: usize = 10_000;
 /// Connections that read the store at once. People look things up; more would wait for the disk anyway.
 pub const STORE_READERS: usize = 4;
 
+/// Statements that one connection to the store keeps prepared: all that write, and the usual questions.
+pub const STORE_STATEMENTS_MAX: usize = 64;
+
 /// Findings of one check of the store that are told.
 pub const STORE_FINDINGS_MAX: usize = 100;
 
@@ -327,6 +334,43 @@ pub const DOCTOR_FREE_FILES_MIN: u64 = 10_000;
 /// Bytes of an answer to a request for metrics that are read.
 pub const DOCTOR_METRICS_BYTES_MAX: u64 = 64 << 20;
 
+/// Longest kit: the shipped ones are under 4 KiB, and somebody must read it before it is used.
+pub const KIT_FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Files of one folder of kits: every kind in a few languages' worth of folders, and what lies beside them.
+pub const KIT_FILES_MAX: usize = 100;
+
+/// Variables of one kit; the incident book knows some thirty facts.
+pub const KIT_VARIABLES_MAX: usize = 60;
+
+/// Steps one text may compute: a long mail takes some hundred. What loops for ever ends here, in about a millisecond.
+pub const KIT_FUEL: u64 = 20_000;
+
+/// Longest form of a message: ten pages of text.
+pub const KIT_FORM_BYTES_MAX: usize = 32 * 1024;
+
+/// Longest value of a variable, unless its kit says otherwise, in characters: a sentence.
+pub const KIT_VALUE_CHARS_DEFAULT: usize = 120;
+/// Longest value a kit may allow: two pages of findings.
+pub const KIT_VALUE_CHARS_MAX: usize = 4_000;
+const _: () = assert!(KIT_VALUE_CHARS_DEFAULT <= KIT_VALUE_CHARS_MAX && KIT_VALUE_CHARS_MAX * 4 <= KIT_FORM_BYTES_MAX);
+
+/// Items of a list that a message shows; the others are counted.
+pub const KIT_LIST_ITEMS_MAX: usize = 20;
+
+/// Longest subject of a mail: what mail programs show, and a line of a header with room to be encoded.
+pub const MAIL_SUBJECT_CHARS_MAX: usize = 120;
+
+/// Longest announcement to callers; past it they hang up before the end.
+pub const ACD_SECONDS_MAX: f64 = 20.0;
+/// Length at which an announcement is refused even during an incident: a long name must not keep a notice from going
+/// out, a text that nobody meant to be said must.
+pub const ACD_SECONDS_REFUSED: f64 = 25.0;
+const _: () = assert!(ACD_SECONDS_MAX < ACD_SECONDS_REFUSED);
+
+/// Parts of an SMS in a script outside the GSM alphabet: 201 units say what 160 septets do.
+pub const SMS_UCS2_PARTS_MAX: usize = 3;
+
 /// Dates, and intervals of a weekday, that a calendar lists: a century of holidays and then some.
 pub const CALENDAR_ENTRIES_MAX: usize = 10_000;
 
@@ -373,3 +417,19 @@ pub const ICAL_MISTAKES_MAX: usize = 200;
 
 /// Longest name of a time zone in a file; registries of zones have prefixes of their own.
 pub const ICAL_ZONE_BYTES_MAX: usize = 128;
+
+/// Orders of people, and answers of those who take notices, that wait for the desk. Whoever comes then is told to come
+/// again.
+pub const DESK_ORDERS_MAX: usize = 256;
+
+/// How long somebody waits for an order to be done and durable.
+pub const DESK_WAIT_MS: u64 = 10_000;
+
+/// Violations and closings that become one transaction: a few milliseconds' work.
+pub const DESK_BATCH_MAX: usize = 1_000;
+
+/// Rest before something that failed is tried again.
+pub const DESK_RETRY_MS: u64 = 1_000;
+
+/// Notices that wait to be written.
+pub const DESK_NOTICES_MAX: usize = 256;

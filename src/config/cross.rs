@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Config, CustomerSource, FeedSettings};
+use crate::customer;
 use crate::ingest::Format;
 use crate::policy::{Measure, Policy, ThresholdRule};
 
@@ -17,6 +18,7 @@ pub struct Mismatch {
 /// All of them, errors first.
 pub fn cross_check(config: &Config, policy: &Policy) -> Vec<Mismatch> {
     let mut found = unknown_webhooks(config, policy);
+    found.extend(customers_without_file(config, policy));
     found.extend(no_calls_to_follow(config, policy));
     found.extend(counted_twice(config));
     found
@@ -35,6 +37,27 @@ fn unknown_webhooks(config: &Config, policy: &Policy) -> Vec<Mismatch> {
                     format!("rule `{}` tells `webhook:{name}`, but the settings have no [webhook.{name}]", rule.id);
                 found.push(Mismatch { is_error: true, message });
             }
+        }
+    }
+    found
+}
+
+/// Where customers have files, a feed of anybody else would have every event rejected.
+fn customers_without_file(config: &Config, policy: &Policy) -> Vec<Mismatch> {
+    let mut found = Vec::new();
+    for feed in &config.feeds {
+        let own = match &feed.customer {
+            CustomerSource::One(name) => Some(name),
+            CustomerSource::Event | CustomerSource::Trunk => None,
+        };
+        let named: BTreeSet<&String> = own.into_iter().chain(feed.trunks.iter().map(|(_, name)| name)).collect();
+        for name in named.into_iter().filter(|name| policy.customers.get(name).is_none()) {
+            let message = format!(
+                "feed `{}` names customer `{name}`, but the rules have no {}/{name}.toml: its events would be rejected",
+                feed.name,
+                customer::FOLDER
+            );
+            found.push(Mismatch { is_error: true, message });
         }
     }
     found
@@ -92,6 +115,19 @@ mod tests {
         let files = [("ruleset.toml", format!("ringfence = 1\ndefault_action = 'allow'\n{rules}"))];
         let loaded = load(&RuleSource::memory(files), LoadOptions::default());
         cross_check(&config.unwrap(), &loaded.policy.expect("the rules load")).into_iter().map(|m| m.message).collect()
+    }
+
+    #[test]
+    fn a_feed_of_a_customer_without_a_file_is_told_where_customers_have_files() {
+        let feed = "[[feed]]\nname = 'a'\ncustomer = 'acme'\ntrunks = { pstn-1 = 'beta', pstn-2 = 'beta' }\n";
+        assert!(told(feed, "").is_empty(), "without the folder everybody is a customer");
+        let (config, _) = super::super::parse(feed, Path::new("ringfence.toml"));
+        let rules = "ringfence = 1\ndefault_action = 'allow'\n";
+        let files = [("ruleset.toml", rules), ("customers/acme.toml", "name = 'Acme'\n")];
+        let policy = load(&RuleSource::memory(files), LoadOptions::default()).policy.expect("the rules load");
+        let found = cross_check(&config.expect("good settings"), &policy);
+        assert!(found.len() == 1 && found[0].is_error, "{found:?}");
+        assert!(found[0].message.starts_with("feed `a` names customer `beta`"), "{found:?}");
     }
 
     const UP: &str =

@@ -379,7 +379,7 @@ impl Shard {
         let shown = String::from_utf8_lossy(&shown).into_owned();
         let value = listed(value, kind).ok_or(Refused)?;
         if let Listed::Number(number) = &value
-            && plan.policy.is_protected(*number, event.time)
+            && plan.policy.is_protected(*number, &view)
         {
             return Err(Refused);
         }

@@ -156,7 +156,7 @@ impl Numbering {
 
     /// A country code and right behind it 112, 911 or one of that country's emergency numbers. No subscriber has
     /// so short a number, so nothing else is meant. Sorted.
-    pub(super) fn emergency_e164(&self) -> &[Number] {
+    pub(crate) fn emergency_e164(&self) -> &[Number] {
         &self.emergency_e164
     }
 

@@ -17,6 +17,7 @@ pub mod source;
 #[doc(hidden)]
 pub mod property;
 
+mod admission;
 mod cause;
 mod origin;
 mod signalling;
@@ -26,6 +27,7 @@ mod wire;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use admission::Admission;
 pub use calls::{CallTable, Recovery as CallRecovery};
 pub use framing::{Framer, Style};
 pub use signalling::{CaptureKey, Datagram};
@@ -50,6 +52,8 @@ pub struct FeedContext {
     pub customer: Option<CustomerId>,
     /// Consulted where neither event nor feed names a customer.
     pub trunks: HashMap<Box<[u8]>, CustomerId>,
+    /// The customers there are, where they have files; `None` takes everybody's events.
+    pub admission: Option<Arc<Admission>>,
     /// The event's own `gateway` counts where it has one: files, never connections.
     pub gateway_from_event: bool,
     pub gateway: GatewayId,
@@ -70,12 +74,19 @@ impl FeedContext {
             customer_from_event: true,
             customer: None,
             trunks: HashMap::new(),
+            admission: None,
             gateway_from_event: true,
             gateway: GatewayId::default(),
             seq_required: false,
             calls: Arc::new(CallTable::new(0)),
             capture_key: None,
         }
+    }
+
+    /// How this customer's numbers are dialled.
+    #[inline]
+    fn dial_plan_of(&self, customer: CustomerId) -> &DialPlan {
+        self.admission.as_ref().and_then(|admission| admission.dial_plan(customer)).unwrap_or(&self.dial_plan)
     }
 }
 

@@ -71,7 +71,6 @@ impl Attribution {
             event.flags.set(Flags::FUTURE);
             counts.future += 1;
         }
-        event.customer = self.customer(event, origin, block, side)?;
         event.gateway = self.gateway;
         if self.context.gateway_from_event && !origin.gateway.is_absent() {
             let names = &self.context.names;
@@ -80,7 +79,8 @@ impl Attribution {
                 .id(bytes(block, side, origin.gateway), |name| names.gateway(name).map(|id| id.0))
                 .map(GatewayId)?;
         }
-        let (plan, scratch) = (&self.context.dial_plan, &mut self.scratch);
+        event.customer = self.customer(event, origin, block, side)?;
+        let (plan, scratch) = (self.context.dial_plan_of(event.customer), &mut self.scratch);
         if !event.caller.raw.is_absent() && normalise(&mut event.caller, plan, scratch, block, side).anonymous {
             event.flags.set(Flags::ANONYMOUS);
         }
@@ -97,28 +97,46 @@ impl Attribution {
 
     #[inline]
     fn customer(&mut self, event: &CallEvent, origin: Origin, block: &[u8], side: &[u8]) -> Result<CustomerId, Reject> {
-        if self.context.customer_from_event && !origin.customer.is_absent() {
-            let names = &self.context.names;
+        let context = &self.context;
+        let customer = if context.customer_from_event && !origin.customer.is_absent() {
             let own = bytes(block, side, origin.customer);
-            return self.customers.id(own, |name| names.customer(name).map(|id| id.0)).map(CustomerId);
+            match &context.admission {
+                Some(admission) => return admission.named(own).ok_or(Reject::UnknownCustomer),
+                None => {
+                    let id = self.customers.id(own, |name| context.names.customer(name).map(|id| id.0))?;
+                    return Ok(CustomerId(id));
+                }
+            }
+        } else if let Some(customer) = context.customer {
+            customer
+        } else {
+            self.by_trunk(event, bytes(block, side, event.trunk)).unwrap_or_default()
+        };
+        match &context.admission {
+            Some(admission) if !admission.is_admitted(customer) => Err(Reject::UnknownCustomer),
+            _ => Ok(customer),
         }
-        if let Some(customer) = self.context.customer {
-            return Ok(customer);
+    }
+
+    /// What the feed says of the trunk or of who sent it, else what the customers' files do.
+    fn by_trunk(&self, event: &CallEvent, trunk: &[u8]) -> Option<CustomerId> {
+        let trunks = &self.context.trunks;
+        let files = self.context.admission.as_deref().filter(|admission| admission.has_trunks());
+        let of_feed = |name: &[u8]| trunks.get(name).filter(|_| !name.is_empty()).copied();
+        let of_files = |name: &[u8]| files?.by_trunk(name, event.gateway).filter(|_| !name.is_empty());
+        if trunks.is_empty() && files.is_none() {
+            return None;
         }
-        if self.context.trunks.is_empty() {
-            return Ok(CustomerId::default());
-        }
-        let trunk = bytes(block, side, event.trunk);
-        let by_trunk = self.context.trunks.get(trunk).filter(|_| !trunk.is_empty());
+        let found = of_feed(trunk).or_else(|| if trunks.is_empty() { of_files(trunk) } else { None });
         // Signalling seldom names its trunk; who sent it tells as much.
-        let by_address = || {
+        found.or_else(|| {
             let mut text = [0; ADDRESS_BYTES_MAX];
             let mut rest = text.as_mut_slice();
-            write!(rest, "{}", event.source_ip?).ok()?;
-            let len = ADDRESS_BYTES_MAX - rest.len();
-            self.context.trunks.get(text.get(..len)?)
-        };
-        Ok(by_trunk.or_else(by_address).copied().unwrap_or_default())
+            let written = event.source_ip.and_then(|address| write!(rest, "{address}").ok());
+            let len = written.map_or(0, |()| ADDRESS_BYTES_MAX - rest.len());
+            let address = text.get(..len)?;
+            of_feed(address).or_else(|| of_files(trunk)).or_else(|| of_files(address))
+        })
     }
 }
 

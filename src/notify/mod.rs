@@ -298,6 +298,7 @@ impl Notifier {
         if let Some(recorder) = self.recorder.get() {
             let position = self.position.load(Ordering::Relaxed);
             findings.changes.extend(judged.closed.iter().flat_map(|closed| recorder.ends(closed, position)));
+            findings.changes.extend(judged.closed.iter().map(|closed| recorder.closing(closed, position)));
         }
         findings.violations = judged.violations.clone();
         findings.closed = judged.closed.clone();

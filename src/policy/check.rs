@@ -46,8 +46,12 @@ pub fn summary(loaded: &Loaded) -> String {
         (e, 0) => plural(e, "error"),
         (e, w) => format!("{}, {}", plural(e, "error"), plural(w, "warning")),
     };
+    let customers = match counts.customers {
+        0 => String::new(),
+        n => format!(", {}", plural(n, "customer")),
+    };
     format!(
-        "checked {}, {}, {} ({}): {findings}",
+        "checked {}, {}, {} ({}){customers}: {findings}",
         plural(counts.firewall, "firewall rule"),
         plural(counts.thresholds, "threshold"),
         plural(counts.lists, "list"),
@@ -77,6 +81,7 @@ fn report_json(loaded: &Loaded) -> Value {
             "thresholds": counts.thresholds,
             "lists": counts.lists,
             "entries": counts.entries,
+            "customers": counts.customers,
         },
         "errors": loaded.n_errors(),
         "warnings": loaded.n_warnings(),

@@ -111,6 +111,46 @@ pub const FILES: &[Code] = &[
     code("E027", "too much", "A bound that keeps a mistake from eating the machine was reached."),
     code("E028", "no rule set", "There is no ruleset.toml and no rule file where the rules should be."),
     code(
+        "E031",
+        "target is not in per",
+        "`target` names entries of the rule's `per`, as they are written there: incidents of one group are told apart by their values.",
+    ),
+    code(
+        "E032",
+        "bad address",
+        "A mail address is one plain address without a name, a telephone number starts with + and its country code.",
+    ),
+    code(
+        "E033",
+        "nobody there",
+        "A roster or distribution of a customer names somebody its file does not have, or nobody at all.",
+    ),
+    code(
+        "E034",
+        "emergency number among the own",
+        "Own numbers are a customer's lines. An emergency number is nobody's, and would be treated as the customer's.",
+    ),
+    code(
+        "E035",
+        "contact cannot be told",
+        "Somebody who is to be told, or may ask, needs an address for it and the right to it.",
+    ),
+    code(
+        "E036",
+        "trunk claimed twice",
+        "The trunk tells whose a call is, so that of one gateway it belongs to one customer only.",
+    ),
+    code(
+        "E037",
+        "bad place or name of a customer's file",
+        "A customer's file is customers/<id>.toml beside the rules, and the id is written exactly as events name the customer.",
+    ),
+    code(
+        "E050",
+        "unknown rule or group",
+        "A customer's table names a rule, or a group of rules, that the rule set does not have.",
+    ),
+    code(
         "E090",
         "not supported yet",
         "The rule language has it, this version does not do it yet. It is refused, never ignored.",
@@ -142,6 +182,47 @@ pub const FILES: &[Code] = &[
     ),
     code("W109", "expired entry", "An entry's `expires` lies in the past; it matches nothing any more."),
     code("W111", "list is never used", "No rule, macro or block names the list."),
+    code(
+        "W120",
+        "no customers",
+        "Where the folder customers/ exists, events of anybody without a file there are rejected; it has no file.",
+    ),
+    code(
+        "W121",
+        "hours of the calendar that ships",
+        "A customer elsewhere has the service hours of Chicago, since its file names no others.",
+    ),
+    code(
+        "W122",
+        "names that differ in case",
+        "Two customers' files differ only in capital and small letters. Events of the one are easily taken for the other's.",
+    ),
+    code(
+        "W123",
+        "requester of two customers",
+        "A request by mail is known by its sender. Where the sender may ask for two customers, nobody can tell for which.",
+    ),
+    code(
+        "W124",
+        "no address for a channel",
+        "A distribution uses a channel for which one of its people has no address; the others reach them.",
+    ),
+    code(
+        "W125",
+        "address not verified",
+        "A distribution uses an address of which nobody has said that messages arrive there.",
+    ),
+    code(
+        "W126",
+        "nobody in command",
+        "Notices of this customer are checked by nobody: the escalation contact is told when one waits for its check.",
+    ),
+    code("W127", "no escalation contact", "When nobody answers, there is nobody left to tell."),
+    code(
+        "W128",
+        "calendar runs out",
+        "The hours of a customer name no closed date from less than a year ahead on: holidays would count as days of work.",
+    ),
 ];
 
 /// The rule language.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use toml::de::{DeTable, DeValue};
 
-use super::document::{Document, Section, TextValue, short};
+use super::document::{Document, Key, Section, TextValue, short};
 use super::expression::{ListDecl, ListKind, Macro, Scope};
 use super::lists::{Entries, FileReader, ListType, bad_item, utf8};
 use super::load::{ListReads, Settings, reason, value_span};
-use super::number_set::EntryNote;
+use super::number_set::{EntryNote, NumberSet};
 use super::origin::Origin;
 use super::problem::{Place, Problem, suggest};
 use super::rules::{Rules, duration};
@@ -19,6 +19,8 @@ use super::{DynamicKind, List, ListContent, tables};
 use crate::calendar::{Calendar, LocalClock};
 use crate::limits::{DYNAMIC_ENTRIES_DEFAULT, LIST_FILE_BYTES_MAX};
 
+/// The list that means something by itself: nothing puts these on a dynamic list.
+pub(crate) const OWN_NUMBERS: &str = tables::OWN_NUMBERS.name;
 /// Longest id and name. They appear in metrics and alerts.
 const NAME_CHARS_MAX: usize = 64;
 
@@ -26,7 +28,7 @@ const NAME_CHARS_MAX: usize = 64;
 pub(crate) struct Declared {
     pub(crate) lists: Vec<DeclaredList>,
     pub(crate) decls: Vec<ListDecl>,
-    pub(crate) calendars: Vec<Calendar>,
+    pub(crate) calendars: Vec<Arc<Calendar>>,
     pub(crate) calendar_names: Vec<String>,
     pub(crate) macros: Vec<Macro>,
     pub(crate) clock: Arc<LocalClock>,
@@ -60,6 +62,7 @@ impl Declared {
 /// that no rule is blamed for it.
 pub(crate) fn declare(
     documents: &[Document<'_>],
+    customers: &[Document<'_>],
     settings: &Settings,
     reads: &mut ListReads<'_>,
     problems: &mut Vec<Problem>,
@@ -68,9 +71,12 @@ pub(crate) fn declare(
     for (name, section) in entries(documents, &tables::LISTS, "list", problems) {
         lists.push(list(name, &section, settings, reads, problems));
     }
+    if !lists.iter().any(|list| list.name == OWN_NUMBERS) {
+        lists.extend(customers.iter().find_map(no_numbers_of_all));
+    }
     let mut calendars = Vec::new();
     for (name, section) in entries(documents, &tables::CALENDARS, "calendar", problems) {
-        calendars.push(calendar(name, &section, settings, problems));
+        calendars.push(Arc::new(calendar(name, &section, settings, problems)));
     }
     let declared = Declared {
         decls: lists.iter().map(DeclaredList::decl).collect(),
@@ -94,6 +100,24 @@ impl DeclaredList {
         };
         ListDecl { name: self.name.clone(), kind, is_dynamic: self.is_dynamic }
     }
+}
+
+/// `own_numbers` where only customers' files have some: empty, for those that have none.
+fn no_numbers_of_all(customer: &Document<'_>) -> Option<DeclaredList> {
+    let span = customer.table().value(OWN_NUMBERS)?.span();
+    Some(DeclaredList {
+        name: OWN_NUMBERS.to_owned(),
+        list_type: ListType::Number,
+        is_dynamic: false,
+        default_ttl_ms: None,
+        n_entries: 0,
+        place: Place::new(customer.path, span),
+        compiled: List {
+            name: OWN_NUMBERS.to_owned(),
+            content: Entries::new(ListType::Number, 0).build(),
+            max_entries: None,
+        },
+    })
 }
 
 /// A letter, then letters, digits, `_` and `-`.
@@ -132,7 +156,7 @@ impl Names {
 /// The named tables inside `[lists]` or `[calendars]`, over all files.
 fn entries<'d, 't>(
     documents: &'d [Document<'t>],
-    key: &super::document::Key,
+    key: &Key,
     what: &str,
     problems: &mut Vec<Problem>,
 ) -> Vec<(&'d str, Section<'d, 't>)> {
@@ -220,7 +244,7 @@ fn list(
             if section.has(tables::FILE.name) {
                 from_file(section, list_type, max_age_ms, settings, reads, problems)
             } else {
-                items(section, list_type, problems)
+                items(section, &tables::ITEMS, list_type, problems)
             }
         });
         let entries = read.unwrap_or_else(|| Entries::new(known_type, 0));
@@ -283,9 +307,35 @@ fn dynamic_kind(list_type: ListType, section: &Section<'_, '_>, problems: &mut V
     }
 }
 
+/// `own_numbers` of a customer: entries, or a table with `items` or `file`, as of a list.
+pub(crate) fn own_numbers(
+    section: &Section<'_, '_>,
+    settings: &Settings,
+    reads: &mut ListReads<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<NumberSet> {
+    let value = section.value(tables::OWN_NUMBERS.name)?;
+    let entries = if value.get_ref().is_table() {
+        let table = section.section(&tables::OWN_NUMBERS, problems)?.keyed(tables::OWN_NUMBERS_KEYS);
+        table.check_keys(problems);
+        one_source(&table, false, problems);
+        let max_age_ms = duration(&table, &tables::MAX_AGE, problems);
+        match table.has(tables::FILE.name) {
+            true => from_file(&table, ListType::Number, max_age_ms, settings, reads, problems),
+            false => items(&table, &tables::ITEMS, ListType::Number, problems),
+        }
+    } else {
+        items(section, &tables::OWN_NUMBERS, ListType::Number, problems)
+    };
+    match entries?.build() {
+        ListContent::Numbers(set) => Some(set),
+        _ => None,
+    }
+}
+
 /// `items`. All are checked; `None` where one is bad.
-fn items(section: &Section<'_, '_>, list_type: ListType, problems: &mut Vec<Problem>) -> Option<Entries> {
-    let array = section.array(&tables::ITEMS, problems)?;
+fn items(section: &Section<'_, '_>, key: &Key, list_type: ListType, problems: &mut Vec<Problem>) -> Option<Entries> {
+    let array = section.array(key, problems)?;
     let mut entries = Entries::new(list_type, array.len());
     let mut is_good = true;
     let path = section.document.path;
@@ -299,7 +349,7 @@ fn items(section: &Section<'_, '_>, list_type: ListType, problems: &mut Vec<Prob
                 }
             }
             DeValue::Integer(_) | DeValue::Float(_) if list_type == ListType::Number => figure(section, item.span()),
-            _ => section.wrong_type(tables::ITEMS.name, item, "an array of texts", tables::ITEMS.example),
+            _ => section.wrong_type(key.name, item, "an array of texts", key.example),
         };
         is_good = false;
         problems.push(problem);
@@ -378,7 +428,13 @@ pub(crate) fn time_zone(section: &Section<'_, '_>, problems: &mut Vec<Problem>) 
     found
 }
 
-fn calendar(name: &str, section: &Section<'_, '_>, settings: &Settings, problems: &mut Vec<Problem>) -> Calendar {
+/// The hours of one calendar; in the zone of `settings` unless it names another.
+pub(crate) fn calendar(
+    name: &str,
+    section: &Section<'_, '_>,
+    settings: &Settings,
+    problems: &mut Vec<Problem>,
+) -> Calendar {
     let section = &section.clone().keyed(tables::CALENDAR_KEYS);
     section.check_keys(problems);
     let zone = time_zone(section, problems).unwrap_or_else(|| settings.time_zone.clone());
@@ -410,8 +466,7 @@ fn calendar(name: &str, section: &Section<'_, '_>, settings: &Settings, problems
 /// Warns of lists that nothing names.
 pub(crate) fn check_use(documents: &[Document<'_>], declared: &Declared, rules: &Rules, problems: &mut Vec<Problem>) {
     for (index, list) in declared.lists.iter().enumerate() {
-        // `own_numbers` means something by itself: nothing puts them on a dynamic list.
-        if list.name == "own_numbers" || rules.blocks_to(index) {
+        if list.name == OWN_NUMBERS || rules.blocks_to(index) {
             continue;
         }
         if !documents.iter().any(|d| names_list(d.text, &list.name)) {

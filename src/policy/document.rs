@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use serde::de::DeserializeOwned;
 use serde_spanned::Spanned;
-use toml::de::{DeArray, DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue, ValueDeserializer};
 
 use super::problem::{Problem, suggest};
 
@@ -303,6 +304,27 @@ impl<'d, 't> Section<'d, 't> {
             }
         }
         Some(texts)
+    }
+
+    /// The table as what `T` takes of it; a value of another shape is noted where it stands.
+    pub(crate) fn foreign<T: DeserializeOwned>(&self, problems: &mut Vec<Problem>) -> Option<T> {
+        let table = Spanned::new(self.span.clone(), DeValue::Table(self.table.clone()));
+        let error = match T::deserialize(ValueDeserializer::from(table)) {
+            Ok(found) => return Some(found),
+            Err(error) => error,
+        };
+        let at = error.span().unwrap_or_else(|| self.span.clone());
+        let holds = |value: &Spanned<DeValue<'_>>| value.span().contains(&at.start);
+        let key = self.keys().into_iter().find(|(_, _, value)| holds(value));
+        let key = key.and_then(|(name, ..)| self.keys.iter().find(|key| key.name == name));
+        problems.push(match key {
+            Some(key) => {
+                let problem = self.problem("E004", format!("`{}` does not take this value", key.name), at);
+                problem.help(format!("write: {}", key.example))
+            }
+            None => self.problem("E004", error.message().trim(), at),
+        });
+        None
     }
 
     /// A table that is the value of a key: `[lists]`, `on_warning = { ... }`.

@@ -22,8 +22,11 @@ use super::rules::{self, Rules};
 use super::source::{RULESET, RuleSource};
 use super::{Action, Policy, tables};
 use crate::clock::Timestamp;
+use crate::customer::{self, Customers, Surroundings};
 use crate::event::numbering::{Numbering, NumberingFiles};
-use crate::limits::{LATENESS_MS_DEFAULT, MAX_KEYS_DEFAULT, PROBLEMS_MAX, RULE_FILE_BYTES_MAX, RULE_FILES_MAX};
+use crate::limits::{
+    CUSTOMERS_MAX, LATENESS_MS_DEFAULT, MAX_KEYS_DEFAULT, PROBLEMS_MAX, RULE_FILE_BYTES_MAX, RULE_FILES_MAX,
+};
 
 /// Version of the rule language that this build reads.
 const LANGUAGE_VERSION: u64 = 1;
@@ -66,6 +69,8 @@ pub struct Counts {
     pub thresholds: usize,
     pub lists: usize,
     pub entries: usize,
+    /// Files of customers.
+    pub customers: usize,
 }
 
 /// The top of `ruleset.toml`.
@@ -92,8 +97,9 @@ impl Default for Settings {
 pub fn load(source: &RuleSource, options: LoadOptions) -> Loaded {
     let mut problems = Vec::new();
     let files = gather(source, &mut problems);
-    let documents: Vec<Document<'_>> =
-        files.iter().map(|file| Document::parse(&file.path, &file.text, &mut problems)).collect();
+    let customer_files = gather_customers(source, &mut problems);
+    let documents = parse(&files, &mut problems);
+    let customer_documents = parse(&customer_files, &mut problems);
 
     let settings = settings(&documents, &files, &mut problems);
     for document in &documents {
@@ -101,40 +107,61 @@ pub fn load(source: &RuleSource, options: LoadOptions) -> Loaded {
     }
     let mut texts = Texts::new(source.prefix());
     let mut hash = Sha256::new();
-    for file in &files {
+    for file in files.iter().chain(&customer_files) {
         digest(&mut hash, &file.path, file.text.as_bytes());
     }
     let mut read = ListReads { source, options, hash: &mut hash, texts: &mut texts };
-    let declared = declared::declare(&documents, &settings, &mut read, &mut problems);
+    let declared = declared::declare(&documents, &customer_documents, &settings, &mut read, &mut problems);
     let numbering = numbering(source, &mut hash, &mut problems);
     let rules = rules::compile(&documents, &settings, &declared, &mut problems);
+    let (ids, groups) = rules::names(&documents);
+    let around =
+        Surroundings { settings: &settings, numbering: &numbering, calendars: &declared.calendars, rules: ids, groups };
+    let is_closed = source.has_folder(customer::FOLDER);
+    if is_closed {
+        digest(&mut hash, customer::FOLDER, &[]);
+    }
+    let mut read = ListReads { source, options, hash: &mut hash, texts: &mut texts };
+    let customers = customer::compile(&customer_documents, is_closed, &around, &mut read, &mut problems);
     declared::check_use(&documents, &declared, &rules, &mut problems);
     not_included(source, &files, &mut problems);
 
-    if documents.iter().any(|d| !d.broken.is_empty()) {
-        keep_root_causes(&documents, &mut problems);
+    let all = || documents.iter().chain(&customer_documents);
+    if all().any(|d| !d.broken.is_empty()) {
+        keep_root_causes(all, &mut problems);
     }
+    // A list that stands in for those of customers is nobody's.
+    let lists = || declared.lists.iter().filter(|list| !is_customer_file(&list.place.path));
     let counts = Counts {
         firewall: rules.n_firewall,
         thresholds: rules.n_thresholds,
-        lists: declared.lists.len(),
-        entries: declared.lists.iter().map(|l| l.n_entries).sum(),
+        lists: lists().count(),
+        entries: lists().map(|list| list.n_entries).sum(),
+        customers: customer_files.len(),
     };
-    let order: HashMap<&str, usize> = files.iter().enumerate().map(|(i, f)| (f.path.as_str(), i)).collect();
+    let order: HashMap<&str, usize> =
+        files.iter().chain(&customer_files).enumerate().map(|(i, f)| (f.path.as_str(), i)).collect();
     arrange(&mut problems, &order, source.only());
     let is_usable = !problems.iter().any(|p| p.is_error) && !files.is_empty();
-    let policy = is_usable.then(|| policy(settings, declared, rules, numbering, &hash));
-    drop(documents);
-    for file in files {
+    let policy = is_usable.then(|| policy(settings, declared, rules, numbering, customers, &hash));
+    drop((documents, customer_documents));
+    for file in files.into_iter().chain(customer_files) {
         texts.insert(file.path, file.text);
     }
     Loaded { policy, problems, texts, counts }
 }
 
-fn policy(settings: Settings, declared: Declared, rules: Rules, numbering: Arc<Numbering>, hash: &Sha256) -> Policy {
+fn policy(
+    settings: Settings,
+    declared: Declared,
+    rules: Rules,
+    numbering: Arc<Numbering>,
+    customers: Customers,
+    hash: &Sha256,
+) -> Policy {
     let digest = hash.clone().finalize();
     let version: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    let own_numbers = declared.lists.iter().position(|list| list.name == "own_numbers");
+    let own_numbers = declared.lists.iter().position(|list| list.name == declared::OWN_NUMBERS);
     Policy {
         version: version.chars().take(7).collect(),
         default_action: settings.default_action,
@@ -147,6 +174,7 @@ fn policy(settings: Settings, declared: Declared, rules: Rules, numbering: Arc<N
         calendars: declared.calendars,
         numbering,
         own_numbers,
+        customers: Arc::new(customers),
     }
 }
 
@@ -156,6 +184,10 @@ struct RuleFile {
     text: String,
     /// Holds the settings.
     is_ruleset: bool,
+}
+
+fn parse<'f>(files: &'f [RuleFile], problems: &mut Vec<Problem>) -> Vec<Document<'f>> {
+    files.iter().map(|file| Document::parse(&file.path, &file.text, problems)).collect()
 }
 
 /// Every rule file of the set, in evaluation order.
@@ -202,6 +234,21 @@ fn gather(source: &RuleSource, problems: &mut Vec<Problem>) -> Vec<RuleFile> {
     files
 }
 
+/// Every customer's file, found by its place.
+fn gather_customers(source: &RuleSource, problems: &mut Vec<Problem>) -> Vec<RuleFile> {
+    let mut paths = source.glob(&format!("{}/*.toml", customer::FOLDER)).unwrap_or_else(|e| {
+        let message = format!("`{}` cannot be read: {}", customer::FOLDER, reason(&e));
+        problems.push(Problem::error("E010", message).at(customer::FOLDER, 0..0));
+        Vec::new()
+    });
+    if paths.len() > CUSTOMERS_MAX {
+        let message = format!("{} customers, limit is {CUSTOMERS_MAX}", paths.len());
+        problems.push(Problem::error("E027", message).at(customer::FOLDER, 0..0));
+        paths.truncate(CUSTOMERS_MAX);
+    }
+    paths.iter().filter_map(|path| read_file(source, path, false, problems)).collect()
+}
+
 fn rule_files(n: usize) -> String {
     if n == 1 { "1 rule file".to_owned() } else { format!("{n} rule files") }
 }
@@ -212,7 +259,7 @@ fn is_rule_file(path: &str) -> bool {
 }
 
 fn is_customer_file(path: &str) -> bool {
-    path.starts_with("customers/")
+    path.strip_prefix(customer::FOLDER).is_some_and(|rest| rest.starts_with('/'))
 }
 
 fn has_header(text: &str) -> bool {
@@ -415,7 +462,7 @@ fn digest(hash: &mut Sha256, path: &str, bytes: &[u8]) {
     hash.update(bytes);
 }
 
-/// Rule files that lie in the folder and do nothing, and customers' files, which are not read yet.
+/// Rule files that lie in the folder and do nothing, and customers' files that lie too deep.
 fn not_included(source: &RuleSource, files: &[RuleFile], problems: &mut Vec<Problem>) {
     if !source.exists(RULESET) {
         return;
@@ -432,8 +479,11 @@ fn not_included(source: &RuleSource, files: &[RuleFile], problems: &mut Vec<Prob
             continue;
         }
         if is_customer_file(path) {
-            let problem = Problem::error("E090", format!("customer file `{path}` is not supported yet"));
-            problems.push(problem.at(path, 0..0));
+            if path.matches('/').count() > 1 {
+                let message = format!("`{path}` lies too deep: nobody reads it");
+                let problem = Problem::error("E037", message).at(path, 0..0);
+                problems.push(problem.help("customers' files lie in customers/ itself"));
+            }
         } else if is_rule_file(path) && !files.iter().any(|f| f.path == path) && has_rules(source, path) {
             let problem = Problem::warning("W107", format!("`{path}` is not included: its rules do nothing"));
             problems.push(problem.at(path, 0..0).help("add it to `include` in ruleset.toml"));
@@ -450,11 +500,14 @@ fn has_rules(source: &RuleSource, path: &str) -> bool {
 
 /// A broken file lacks what could not be read of it, and its broken lines read as something else: neither is a
 /// mistake of its own.
-fn keep_root_causes(documents: &[Document<'_>], problems: &mut Vec<Problem>) {
-    const FOLLOW: [&str; 8] = ["E005", "E016", "E019", "E020", "E047", "E049", "E051", "W111"];
+fn keep_root_causes<'d, 't: 'd, D>(documents: impl Fn() -> D, problems: &mut Vec<Problem>)
+where
+    D: Iterator<Item = &'d Document<'t>>,
+{
+    const FOLLOW: [&str; 10] = ["E005", "E016", "E019", "E020", "E033", "E047", "E049", "E050", "E051", "W111"];
     let is_on_broken_line = |p: &Problem| {
         let place = p.place.as_ref();
-        place.is_some_and(|at| documents.iter().any(|d| d.path == at.path && d.is_broken_at(at.span.start)))
+        place.is_some_and(|at| documents().any(|d| d.path == at.path && d.is_broken_at(at.span.start)))
     };
     problems.retain(|p| matches!(p.code, "E001" | "E007") || !FOLLOW.contains(&p.code) && !is_on_broken_line(p));
 }
@@ -603,6 +656,8 @@ mod tests {
         assert_eq!(rule("ips-concurrent").cooldown_ms, 60_000);
         assert_eq!((rule("ips-average").min_count, rule("ips-share").min_count), (20, 50));
         assert_eq!((rule("ips-irsf").max_keys, rule("ips-wangiri").max_keys), (500_000, 1000));
+        assert_eq!((rule("ips-irsf").group.as_str(), rule("ips-irsf").target.as_slice()), ("ips-irsf", &[][..]));
+        assert_eq!((rule("ips-share").group.as_str(), rule("ips-share").target.as_slice()), ("robocalls", &[1, 0][..]));
         let reaction = &rule("ips-wangiri").on_critical;
         assert!(reaction.alert && reaction.webhooks.is_empty() && reaction.block.is_some());
         assert!(!rule("ips-wangiri").on_warning.alert);

@@ -8,8 +8,8 @@ mod ast;
 pub mod check;
 pub mod codes;
 mod country_set;
-mod declared;
-mod document;
+pub(crate) mod declared;
+pub(crate) mod document;
 pub mod dynamic;
 pub mod expression;
 pub mod field;
@@ -28,11 +28,11 @@ pub mod predicate;
 pub mod problem;
 mod reach;
 pub mod render;
-mod rules;
+pub(crate) mod rules;
 mod shipped;
 pub mod source;
 mod syntax;
-mod tables;
+pub(crate) mod tables;
 mod text_set;
 mod thresholds;
 mod token;
@@ -47,17 +47,33 @@ pub use predicate::{Operand, Predicate, View};
 pub use problem::Problem;
 pub use source::RuleSource;
 
+use self::number_set::NumberSet;
 use crate::calendar::Calendar;
-use crate::clock::Timestamp;
+use crate::customer::Customers;
 use crate::event::numbering::Numbering;
 use crate::event::{Class, Number};
 
 impl Policy {
-    /// A number that counting never blocks: an emergency number or one of `own_numbers`.
-    pub fn is_protected(&self, number: Number, at: Timestamp) -> bool {
-        let own = self.own_numbers.and_then(|i| self.lists.get(i)).map(|list| &list.content);
-        self.numbering.class(number) == Class::Emergency
-            || matches!(own, Some(ListContent::Numbers(set)) if set.contains(number, at))
+    /// A number that counting never blocks: an emergency number or one of the own numbers of the event's customer.
+    pub fn is_protected(&self, number: Number, view: &View<'_>) -> bool {
+        if self.numbering.class(number) == Class::Emergency {
+            return true;
+        }
+        let listed = self.own_numbers.and_then(|i| self.lists.get(i)).map(|list| &list.content);
+        let own = self.customers_own(view).or(match listed {
+            Some(ListContent::Numbers(set)) => Some(set),
+            _ => None,
+        });
+        own.is_some_and(|set| set.contains(number, view.event.time))
+    }
+
+    /// What `$own_numbers` is for the customer of this event, where its file says that.
+    pub(crate) fn customers_own(&self, view: &View<'_>) -> Option<&NumberSet> {
+        // Most installations have no such file: no name is looked up for them.
+        if !self.customers.has_own_numbers() {
+            return None;
+        }
+        self.customers.own_numbers(view.names.customer_text(view.event.customer))
     }
 }
 
@@ -153,10 +169,13 @@ pub struct Policy {
     /// Distinct `per` lists, each computed once an event whatever the number of rules that use it.
     pub keys: Vec<KeySpec>,
     pub lists: Vec<List>,
-    pub calendars: Vec<Calendar>,
+    pub calendars: Vec<Arc<Calendar>>,
     pub numbering: Arc<Numbering>,
-    /// Index into `lists` of `own_numbers`, where there is one: nothing puts these on a dynamic list.
+    /// Index into `lists` of `own_numbers`, where there is one: nothing puts these on a dynamic list. A customer whose
+    /// file has its own numbers has those in its place.
     pub own_numbers: Option<usize>,
+    /// Shared with whoever asks what a customer's file says.
+    pub customers: Arc<Customers>,
 }
 
 impl Policy {
@@ -165,6 +184,7 @@ impl Policy {
         Policy {
             version: String::new(),
             default_action: Action::Allow,
+            customers: Arc::new(Customers::open(time_zone.clone())),
             time_zone,
             lateness_ms: 5_000,
             firewall: Vec::new(),
@@ -236,6 +256,10 @@ pub struct ThresholdRule {
     pub measure: Measure,
     /// Index into [`Policy::keys`].
     pub key: usize,
+    /// Alerts of rules of one group may fold into one incident; the id where nothing else is written.
+    pub group: String,
+    /// Indices into the parts of the key: alerts fold only where their values of these are equal. None for all keys.
+    pub target: Vec<usize>,
     /// 0 for `concurrent`.
     pub window_ms: i64,
     /// As written; `0s` for `concurrent`.

@@ -213,7 +213,11 @@ fn listed(operand: &Operand, list: usize, view: &View<'_>) -> bool {
     let Some(content) = view.policy.lists.get(list).map(|l| &l.content) else { return false };
     let at = view.event.time;
     match content {
-        ListContent::Numbers(set) => operand.number(view).is_some_and(|n| set.contains(n, at)),
+        ListContent::Numbers(set) => {
+            let is_own = view.policy.own_numbers == Some(list);
+            let own = if is_own { view.policy.customers_own(view) } else { None };
+            operand.number(view).is_some_and(|n| own.unwrap_or(set).contains(n, at))
+        }
         ListContent::Texts(set) => operand.with_text(view, |text| set.contains(text, at)).unwrap_or(false),
         ListContent::Addresses(set) => view.event.source_ip.is_some_and(|ip| set.contains(ip, at)),
         ListContent::Countries(set) => match operand {
@@ -241,7 +245,7 @@ fn dynamically(operand: &Operand, kind: DynamicKind, list: usize, view: &View<'_
                     }
                     _ => number,
                 };
-                holds(Probe::Number(number)) && !view.policy.is_protected(whole, view.event.time)
+                holds(Probe::Number(number)) && !view.policy.is_protected(whole, view)
             }
             _ => false,
         },

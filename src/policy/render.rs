@@ -41,6 +41,10 @@ impl Texts {
         self.files.get(path).map(String::as_str)
     }
 
+    pub fn n_files(&self) -> usize {
+        self.files.len()
+    }
+
     pub fn line_column(&self, path: &str, offset: usize) -> Option<LineColumn> {
         let before = self.get(path)?.get(..offset)?;
         let start = before.rfind('\n').map_or(0, |at| at + 1);

@@ -88,6 +88,23 @@ pub(crate) fn compile(
     rules
 }
 
+/// Ids of all rules, of whatever mode, and groups of thresholds, as they are written.
+pub(crate) fn names<'d>(documents: &'d [Document<'_>]) -> (Vec<&'d str>, Vec<&'d str>) {
+    let (mut ids, mut groups) = (Vec::new(), Vec::new());
+    // What is wrong with them is told when they are compiled.
+    let mut told = Vec::new();
+    for top in documents.iter().map(Document::table) {
+        for key in [&tables::FIREWALL, &tables::THRESHOLD] {
+            for section in top.sections(key, &mut told) {
+                let text = |key: &Key| section.value(key.name).and_then(|value| value.get_ref().as_str());
+                ids.extend(text(&tables::ID));
+                groups.extend(text(&tables::GROUP).or_else(|| text(&tables::ID)));
+            }
+        }
+    }
+    (ids, groups)
+}
+
 fn place_of(section: &Section<'_, '_>) -> RulePlace {
     let before = section.document.text.as_bytes().get(..section.span.start).unwrap_or(&[]);
     let line = memchr::memchr_iter(b'\n', before).count() + 1;

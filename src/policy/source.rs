@@ -95,6 +95,16 @@ impl RuleSource {
         }
     }
 
+    /// A folder of that name is there, empty or not. Texts in memory have no empty one.
+    pub(crate) fn has_folder(&self, path: &str) -> bool {
+        match &self.files {
+            Files::Folder(root) => root.join(path).is_dir(),
+            Files::Memory(files) => {
+                files.keys().any(|file| file.strip_prefix(path).is_some_and(|r| r.starts_with('/')))
+            }
+        }
+    }
+
     /// The whole file; an error where it is longer than `bytes_max`.
     pub(crate) fn read(&self, path: &str, bytes_max: u64) -> io::Result<SourceFile> {
         let too_long = || io::Error::other(format!("longer than {bytes_max} bytes"));

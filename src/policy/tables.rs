@@ -68,6 +68,8 @@ pub(crate) const WARNING: Key = key("warning", "warning = \">= 30\"");
 pub(crate) const CRITICAL: Key = key("critical", "critical = \">= 80\"");
 pub(crate) const CLEAR: Key = key("clear", "clear = \"< 20\"");
 pub(crate) const COOLDOWN: Key = key("cooldown", "cooldown = \"1h\"");
+pub(crate) const GROUP: Key = key("group", "group = \"toll-fraud\"");
+pub(crate) const TARGET: Key = key("target", "target = [\"callee\"]");
 pub(crate) const MIN_COUNT: Key = key("min_count", "min_count = 20");
 pub(crate) const MISSING_KEY: Key = key("missing_key", "missing_key = \"skip\"");
 pub(crate) const COUNT_BLOCKED: Key = key("count_blocked", "count_blocked = false");
@@ -87,6 +89,8 @@ pub(crate) const THRESHOLD_KEYS: &[Key] = &[
     WHERE,
     CLEAR,
     COOLDOWN,
+    GROUP,
+    TARGET,
     MIN_COUNT,
     MODE,
     DESCRIPTION,
@@ -105,8 +109,6 @@ pub(crate) const THRESHOLD_KEYS: &[Key] = &[
     later("after"),
     later("for"),
     later("remind"),
-    later("group"),
-    later("target"),
     later("customers"),
     later("except"),
     later("mute"),
@@ -135,6 +137,10 @@ pub(crate) const ON_ERROR: Key = key("on_error", "on_error = \"keep-last\"");
 pub(crate) const LIST_DESCRIPTION: Key = key("description", "description = \"numbers that harass our customers\"");
 pub(crate) const LIST_KEYS: &[Key] =
     &[TYPE, ITEMS, FILE, DYNAMIC, MAX_ENTRIES, DEFAULT_TTL, MAX_AGE, ON_ERROR, LIST_DESCRIPTION];
+
+/// Of a customer's file: an array of entries, or a table with these keys.
+pub(crate) const OWN_NUMBERS: Key = key("own_numbers", "own_numbers = [\"+4684000000..+4684009999\"]");
+pub(crate) const OWN_NUMBERS_KEYS: &[Key] = &[ITEMS, FILE, MAX_AGE, ON_ERROR];
 
 pub(crate) const OPEN: Key = key("open", "open = [\"Mon-Fri 07:00-18:00\"]");
 pub(crate) const CLOSED_DATES: Key = key("closed_dates", "closed_dates = [\"2026-12-24..2026-12-26\"]");

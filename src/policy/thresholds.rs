@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::document::{Key, Section, TextValue};
+use super::document::{Key, Section, TextValue, short};
 use super::expression::{Scope, compile_measure, compile_operand};
 use super::field::Type;
 use super::level::{LevelKey, LevelPlaces, check_levels, compile_level};
@@ -51,6 +51,8 @@ pub(crate) fn compile(
     let window = compiler.window(section, measure.as_ref());
     let levels = compiler.levels(section, measure.as_ref());
     let key = on.and_then(|on| compiler.key(section, on));
+    let group = compiler.group(section);
+    let target = compiler.target(section, key.as_ref());
     let cooldown = compiler.cooldown(section);
     let min_count = compiler.min_count(section, measure.as_ref());
     let mode = compiler.mode(section);
@@ -67,6 +69,8 @@ pub(crate) fn compile(
     let (levels, key) = (levels?, key?);
     let default_cooldown = if matches!(measure, Measure::Concurrent) { CONCURRENT_COOLDOWN_MS } else { window_ms };
     Some(ThresholdRule {
+        group: group.unwrap_or_else(|| id.clone()),
+        target,
         id,
         position,
         on,
@@ -259,6 +263,42 @@ impl Compiler<'_> {
         }
         let parts = parts.into_iter().map(|(part, _)| part).collect();
         is_good.then_some(KeySpec { parts, merge_missing })
+    }
+
+    /// Rules of one group fold their alerts into one incident.
+    fn group(&mut self, section: &Section<'_, '_>) -> Option<String> {
+        let text = section.text(&tables::GROUP, self.problems)?;
+        if super::declared::is_name(text.value) {
+            return Some(text.value.to_owned());
+        }
+        let problem = section.problem("E024", format!("`{}` is no name for a group", short(text.value)), text.span);
+        self.problems.push(problem.help("a letter, then letters, digits, `_` and `-`, as in ids"));
+        None
+    }
+
+    /// `target`: which of the entries of `per` tell one incident of the group from another.
+    fn target(&mut self, section: &Section<'_, '_>, per: Option<&KeySpec>) -> Vec<usize> {
+        let texts = section.texts(&tables::TARGET, self.problems).unwrap_or_default();
+        let Some(per) = per else { return Vec::new() };
+        let bare = |text: &str| text.replace(char::is_whitespace, "");
+        let mut target = Vec::new();
+        for text in texts {
+            let problem = match per.parts.iter().position(|part| bare(&part.name) == bare(text.value)) {
+                Some(part) if !target.contains(&part) => {
+                    target.push(part);
+                    continue;
+                }
+                Some(_) => section.problem("E007", format!("`{}` is named twice in `target`", text.value), text.span),
+                None => {
+                    let message = format!("`{}` is not in `per` of the rule", short(text.value));
+                    let entries: Vec<&str> = per.parts.iter().map(|part| part.name.as_str()).collect();
+                    let problem = section.problem("E031", message, text.span);
+                    problem.help(format!("`target` takes entries of `per`, as written there: {}", entries.join(", ")))
+                }
+            };
+            self.problems.push(problem);
+        }
+        target
     }
 
     /// `on_warning`, `on_critical`: what follows when the level is reached.

@@ -3,6 +3,7 @@
 //! [`start`] wires them in one function, the last stage first, since each needs the next one's way in. A stop goes the other
 //! way: no new connections, what was read is judged and answered, what was found is delivered.
 
+mod admission;
 mod archiver;
 mod audit;
 mod backfill;
@@ -25,6 +26,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use self::admission::admission;
 use self::calls::Calls;
 use self::data::DataFolder;
 use self::lasting::{Begun, Lasting, Parts};
@@ -41,7 +43,7 @@ use crate::gateway::listener::{Close, Listener};
 use crate::gateway::post::Door;
 use crate::gateway::sequence::Ledger;
 use crate::gateway::{Feed, Sample};
-use crate::ingest::{CallTable, FeedContext};
+use crate::ingest::{Admission, CallTable, FeedContext};
 use crate::journal::Journal;
 use crate::metrics::{JournalFigures, Labels, Metrics, UPKEEP_EVERY};
 use crate::notify::{Notifier, Observer, Totals, Workers};
@@ -269,8 +271,10 @@ struct Shared {
 impl Shared {
     fn open(&self, config: &Config, clocks: &Arc<Clocks>) -> anyhow::Result<Entrances> {
         let mut entrances = Entrances::default();
+        let admission = admission(&self.policy, &config.emergency_numbers, &self.names)?;
         for (index, settings) in config.feeds.iter().enumerate() {
-            let feed = Arc::new(self.feed(index, settings, config, clocks)?);
+            let context = Arc::new(self.context(settings, config, &admission)?);
+            let feed = Arc::new(self.feed(index, settings, context, config, clocks)?);
             let name = || settings.name.clone();
             if settings.over_http {
                 entrances.doors.push(Arc::new(Door::new(Arc::clone(&feed), settings.listener.slow_timeout)));
@@ -297,10 +301,10 @@ impl Shared {
         &self,
         index: usize,
         settings: &FeedSettings,
+        context: Arc<FeedContext>,
         config: &Config,
         clocks: &Arc<Clocks>,
     ) -> anyhow::Result<Feed> {
-        let context = Arc::new(self.context(settings, config)?);
         let counters = self.metrics.feed(index).context("every feed has its metrics")?;
         Ok(Feed {
             format: settings.format.clone(),
@@ -327,7 +331,12 @@ impl Shared {
         })
     }
 
-    fn context(&self, settings: &FeedSettings, config: &Config) -> anyhow::Result<FeedContext> {
+    fn context(
+        &self,
+        settings: &FeedSettings,
+        config: &Config,
+        admission: &Option<Arc<Admission>>,
+    ) -> anyhow::Result<FeedContext> {
         let mut dial_plan = settings.dial_plan.clone();
         dial_plan.emergency.extend(config.emergency_numbers.iter().cloned());
         let dial_plan = DialPlan::new(&dial_plan, &self.policy.numbering);
@@ -347,6 +356,7 @@ impl Shared {
                 CustomerSource::Event | CustomerSource::Trunk => None,
             },
             trunks,
+            admission: admission.clone(),
             gateway_from_event: false,
             gateway: self.names.gateway(&settings.gateway).context("too many gateways in the settings")?,
             seq_required: false,

@@ -1,7 +1,7 @@
 //! A file of lines that people and shippers read, kept small by giving way to the next.
 
 use std::fs::{File, OpenOptions, create_dir_all, rename};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// A file that grows by whole pieces and gives way to a new one at a size: `x`, then `x.1`, `x.2` and so on, the highest
@@ -13,6 +13,8 @@ pub struct RotatedFile {
     n_kept: u32,
     file: File,
     bytes: u64,
+    /// It ends with half a line: a process was killed or a disk was full in the middle of a write.
+    is_torn: bool,
 }
 
 impl RotatedFile {
@@ -23,15 +25,23 @@ impl RotatedFile {
         }
         let file = append_to(path)?;
         let bytes = file.metadata()?.len();
-        Ok(RotatedFile { path: path.to_owned(), bytes_max, n_kept, file, bytes })
+        let is_torn = file.metadata()?.is_file() && bytes > 0 && last_byte(path)? != b'\n';
+        Ok(RotatedFile { path: path.to_owned(), bytes_max, n_kept, file, bytes, is_torn })
     }
 
-    /// Appends a piece whole; a piece is never split between two files.
+    /// Appends a piece whole; a piece is never split between two files. Half a line before it stays a line of its own,
+    /// which readers of lines skip, and takes no whole one with it.
     pub fn append(&mut self, piece: &[u8]) -> io::Result<()> {
         if self.bytes > 0 && self.bytes + piece.len() as u64 > self.bytes_max {
             self.rotate()?;
         }
+        if self.is_torn {
+            self.file.write_all(b"\n")?;
+            self.bytes += 1;
+        }
+        self.is_torn = true;
         self.file.write_all(piece)?;
+        self.is_torn = false;
         self.bytes += piece.len() as u64;
         Ok(())
     }
@@ -48,7 +58,7 @@ impl RotatedFile {
             self.file.set_len(0)?;
         }
         self.file = append_to(&self.path)?;
-        self.bytes = 0;
+        (self.bytes, self.is_torn) = (0, false);
         Ok(())
     }
 
@@ -64,6 +74,14 @@ impl RotatedFile {
 
 fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
+}
+
+fn last_byte(path: &Path) -> io::Result<u8> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::End(-1))?;
+    let mut byte = [0];
+    file.read_exact(&mut byte)?;
+    Ok(byte[0])
 }
 
 #[cfg(test)]
@@ -93,5 +111,15 @@ mod tests {
             RotatedFile::open(&path, 100, 1).and_then(|mut f| f.append(piece.as_bytes())).expect("appends");
         }
         assert_eq!(std::fs::read_to_string(&path).expect("reads"), "a\nb\n");
+    }
+
+    #[test]
+    fn half_a_line_of_a_process_that_was_killed_takes_no_whole_one_with_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("v.jsonl");
+        std::fs::write(&path, "{}\n{\"id").expect("writes");
+        let mut file = RotatedFile::open(&path, 100, 1).expect("opens");
+        file.append(b"{1}\n").and_then(|()| file.append(b"{2}\n")).expect("appends");
+        assert_eq!(std::fs::read_to_string(&path).expect("reads"), "{}\n{\"id\n{1}\n{2}\n");
     }
 }

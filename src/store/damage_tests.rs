@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
+use super::book_tests::{closing, subject, token, transition, user};
 use super::tests::{audit, block, store, violation, violations, write};
 use super::*;
 
@@ -50,12 +51,31 @@ fn every_older_schema_is_brought_forward_and_keeps_its_rows() {
     let sql_1 = include_str!("migrations/001-audit.sql");
     let sql_2 = include_str!("migrations/002-violations.sql");
     let to_2 = "INSERT INTO migrations VALUES (2, 6, '0.0.2'); PRAGMA user_version = 2;";
-    for (version, sql) in [(1, vec![sql_1, SCHEMA_1]), (2, vec![sql_1, SCHEMA_1, sql_2, to_2])] {
+    let sql_3 = include_str!("migrations/003-blocks.sql");
+    let old = Violation { group: String::new(), target: Key::default(), ..violation(9) };
+    let to_3 = format!(
+        "INSERT INTO violations VALUES (1, '{}', 9, 9000, 'customer-1', 'wangiri', 'critical', '{}', 'count', {:?}, \
+         30.0, '10s', '{}', 'enforce', 0, NULL, {}); \
+         INSERT INTO migrations VALUES (3, 7, '0.0.3'); PRAGMA user_version = 3;",
+        old.id,
+        old.key.to_json(),
+        old.value,
+        old.call_id,
+        old.sum(),
+    );
+    let to_2 = [sql_1, SCHEMA_1, sql_2, to_2];
+    let to_3 = [&to_2[..], &[sql_3, &to_3]].concat();
+    for (version, sql) in [(1, vec![sql_1, SCHEMA_1]), (2, to_2.to_vec()), (3, to_3)] {
         let folder = tempfile::tempdir().unwrap();
         make(folder.path(), &sql);
         let (store, report) = Store::open(folder.path()).unwrap();
         assert_eq!(report, OpenReport { migrated_from: Some(version), ..OpenReport::default() });
         write(&store, violations([1]));
+        let waiting = store.inbox(0, 0).unwrap().rows;
+        assert_eq!(waiting, [(1, Inbox::Violation(Box::new(violation(1))))], "what was found before is not news");
+        let found = store.violations(&Query::default()).unwrap();
+        let expected = if version == 3 { vec![old.clone(), violation(1)] } else { vec![violation(1)] };
+        assert_eq!((found.rows, found.damaged), (expected, 0));
         assert_eq!(store.audit(audit(2)).unwrap(), 2);
         store.close();
         assert_eq!(tables(folder.path()), tables(new.path()));
@@ -68,7 +88,7 @@ fn a_newer_schema_and_the_database_of_another_application_are_refused_and_left_a
     store(newer.path()).close();
     make(newer.path(), &["INSERT INTO migrations VALUES (7, 9, '9.0'); PRAGMA user_version = 7;"]);
     let error = Store::open(newer.path()).unwrap_err().to_string();
-    assert_eq!(error, "store ringfence.db: schema 7 is newer than this build reads (3)");
+    assert_eq!(error, "store ringfence.db: schema 7 is newer than this build reads (6)");
 
     let foreign = tempfile::tempdir().unwrap();
     make(foreign.path(), &["CREATE TABLE songs (title TEXT); PRAGMA application_id = 77; PRAGMA user_version = 3;"]);
@@ -133,12 +153,30 @@ fn a_copy_taken_in_the_middle_of_writing_opens_and_has_whole_groups() {
     });
 }
 
-/// A folder as a kill leaves it: 200 violations and an audit entry in the database, 100 violations in the log.
+/// Violations that an alert has taken, in [`killed_with_both`].
+const N_TAKEN: u64 = 100;
+
+/// What was written of a violation there.
+fn as_written(n: u64) -> Violation {
+    Violation { alert: (1..=N_TAKEN).contains(&n).then_some(7), ..violation(n) }
+}
+
+/// A folder as a kill leaves it: 200 violations, a book, people and an audit entry in the database, 100 violations in the
+/// log.
 fn killed_with_both() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let running = store(folder.path());
     write(&running, violations(1..=200));
-    write(&running, vec![Change::Block(block("x", 7))]);
+    write(&running, vec![Change::Block(block("x", 7)), Change::User(user()), Change::Token(token())]);
+    write(&running, (1..=10).map(|n| Change::Closed(closing(n))).collect());
+    let book = BookChange {
+        take: (1..=N_TAKEN as i64).collect(),
+        transitions: (1..=40).map(transition).collect(),
+        subjects: (1..=20).map(|id| subject(SubjectKind::Alert, id, "open")).collect(),
+        folded: (1..=N_TAKEN).map(|n| (violation(n).id, 7)).collect(),
+        audit: Vec::new(),
+    };
+    write(&running, vec![Change::Book(book)]);
     running.audit(audit(1)).unwrap();
     running.checkpoint().unwrap();
     (0..10).for_each(|n| drop(write(&running, violations(201 + 10 * n..211 + 10 * n))));
@@ -172,11 +210,12 @@ fn assert_honest(folder: &Path, what: &str) -> usize {
     let (store, report) = Store::open(folder).unwrap_or_else(|e| panic!("{what}: {e}"));
     let page = store.violations(&Query::default()).unwrap();
     for found in &page.rows {
-        assert_eq!(*found, violation(found.position), "{what}");
+        assert_eq!(*found, as_written(found.position), "{what}");
     }
+    let is_book_whole = is_book_honest(&store, what);
     let audits = store.audits(&Query::default()).unwrap();
     assert!(audits.rows.iter().all(|(id, a)| (*id, a) == (1, &audit(1))), "{what}");
-    let is_whole = page.rows.len() == 300 && audits.rows.len() == 1;
+    let is_whole = page.rows.len() == 300 && audits.rows.len() == 1 && is_book_whole;
     let is_reported = report.set_aside.is_some() || !report.mended.is_empty() || !store.verify().unwrap().is_empty();
     assert!(is_whole || is_reported, "{what}: {} violations and {report:?}", page.rows.len());
     if let Some(aside) = report.set_aside {
@@ -189,6 +228,25 @@ fn assert_honest(folder: &Path, what: &str) -> usize {
     assert_eq!(report, OpenReport::default(), "{what}");
     assert_eq!(store.violations(&Query::default()).unwrap().rows[0], violation(1_000), "{what}");
     page.rows.len()
+}
+
+/// The same of the book, its inbox, and people. Is all of it there?
+fn is_book_honest(store: &Store, what: &str) -> bool {
+    let inbox = store.inbox(0, 0).unwrap();
+    for (_, found) in &inbox.rows {
+        match found {
+            Inbox::Violation(found) => assert_eq!(**found, violation(found.position), "{what}"),
+            Inbox::Closed(found) => assert_eq!(*found, closing(found.time.0 / 1_000), "{what}"),
+        }
+    }
+    let steps = store.transitions_since(0, 0).unwrap();
+    assert!(steps.rows.iter().all(|(seq, step)| *step == transition(*seq)), "{what}");
+    let alerts = store.subjects(SubjectKind::Alert, &SubjectQuery::default()).unwrap();
+    assert!(alerts.rows.iter().all(|alert| *alert == subject(SubjectKind::Alert, alert.id, "open")), "{what}");
+    let (users, tokens) = (store.users(0, 0).unwrap().rows, store.tokens(None, 0, 0).unwrap().rows);
+    assert!(users.iter().all(|found| *found == user()) && tokens.iter().all(|found| *found == token()), "{what}");
+    let numbers = [inbox.rows.len(), steps.rows.len(), alerts.rows.len(), users.len(), tokens.len()];
+    numbers == [300 - N_TAKEN as usize + 10, 40, 20, 1, 1]
 }
 
 #[test]
@@ -307,7 +365,27 @@ fn what_is_good_of_a_damaged_database_is_in_the_new_one() {
     assert!(n > 200, "{n} of 300");
     assert_eq!(store.audits(&Query::default()).unwrap().rows, [(1, audit(1))]);
     assert_eq!(store.blocks(&Query::default()).unwrap().rows, [block("x", 7)]);
-    assert_eq!(aside.rows_saved, n + 2);
+    let found = store.violations(&Query::default()).unwrap().rows;
+    let is_waiting = |v: &&Violation| v.alert.is_none();
+    let waiting = store.inbox(0, 0).unwrap().rows;
+    let ids = waiting.iter().filter_map(|(_, inbox)| match inbox {
+        Inbox::Violation(v) => Some(v.id.clone()),
+        Inbox::Closed(_) => None,
+    });
+    let mut ids: Vec<String> = ids.collect();
+    let mut expected: Vec<String> = found.iter().filter(is_waiting).map(|v| v.id.clone()).collect();
+    ids.sort();
+    expected.sort();
+    assert_eq!(ids, expected, "what the book has not taken still waits, and nothing else");
+    let others = (store.transitions_since(0, 0).unwrap().rows.len())
+        + store.subjects(SubjectKind::Alert, &SubjectQuery::default()).unwrap().rows.len();
+    assert_eq!(others, 60);
+    let people = store.users(0, 0).unwrap().rows.len() + store.tokens(None, 0, 0).unwrap().rows.len();
+    assert_eq!(
+        aside.rows_saved,
+        n + others + (waiting.len() - ids.len()) + people + 2,
+        "an audit entry and a block too"
+    );
 }
 
 #[test]

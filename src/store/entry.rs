@@ -6,6 +6,9 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use super::book::BookChange;
+use super::inbox::Closing;
+use super::people::{Token, User};
 use crate::clock::Timestamp;
 
 /// Who changed what, and from where.
@@ -35,6 +38,11 @@ pub struct Violation {
     pub rule: String,
     pub level: String,
     pub key: Key,
+    /// Rules of one group fold into one incident where their `target` is the same. Empty in rows from before there was
+    /// an incident book.
+    pub group: String,
+    /// The entries of the key that tell the group's incidents apart.
+    pub target: Key,
     pub measure: String,
     pub value: f64,
     pub threshold: f64,
@@ -44,6 +52,8 @@ pub struct Violation {
     pub mode: String,
     pub late: bool,
     pub told_at: Option<Timestamp>,
+    /// Which alert took it; None while the incident book has not.
+    pub alert: Option<i64>,
 }
 
 /// `per` entries and their values, in the order of the rule.
@@ -70,6 +80,7 @@ pub struct Block {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     Audit(Audit),
+    /// A new one is put into the inbox of the incident book too.
     Violation(Violation),
     /// A violation has been told to those who listen.
     Told {
@@ -96,17 +107,45 @@ pub enum Change {
         position: u64,
         removed: Timestamp,
     },
+    /// An episode has ended. A new one is put into the inbox too.
+    Closed(Closing),
+    Book(BookChange),
+    /// A new user, or all of one that is there.
+    User(User),
+    /// A new token; one that is there stays as it is. Refused where there is no such user.
+    Token(Token),
+    TokenUsed {
+        id: String,
+        at: Timestamp,
+    },
+    TokenRevoked {
+        id: String,
+        at: Timestamp,
+    },
+}
+
+impl Change {
+    /// Would anybody tell it again after a loss? What recovery finds in the journal, it tells; what people did, nobody.
+    pub(super) fn is_told_once(&self) -> bool {
+        match self {
+            Change::Audit(_) | Change::User(_) | Change::Token(_) | Change::TokenRevoked { .. } => true,
+            Change::Book(change) => !change.transitions.is_empty() || !change.audit.is_empty(),
+            _ => false,
+        }
+    }
 }
 
 /// What became of a [`Change`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// A new row; for an audit entry its number.
+    /// A new row; for an audit entry its number, for a change of the book that of its last transition.
     Added(i64),
     /// It was there already, nothing changed.
     Known,
     /// So many rows changed, none where it had been told before.
     Changed(usize),
+    /// What a change of the book takes from the inbox is not all there any more: nothing of the change was written.
+    Stale,
 }
 
 impl Serialize for Key {
@@ -158,21 +197,21 @@ pub(super) fn stored(position: u64) -> i64 {
 
 /// The sum of a row: every field behind a mark of its kind and length, so that no two rows read alike.
 #[derive(Default)]
-struct Sum(crc32fast::Hasher);
+pub(super) struct Sum(crc32fast::Hasher);
 
 impl Sum {
-    fn text(mut self, text: &str) -> Sum {
+    pub(super) fn text(mut self, text: &str) -> Sum {
         self.0.update(&(text.len() as u64).to_le_bytes());
         self.0.update(text.as_bytes());
         self
     }
 
-    fn int(mut self, value: i64) -> Sum {
+    pub(super) fn int(mut self, value: i64) -> Sum {
         self.0.update(&value.to_le_bytes());
         self
     }
 
-    fn time(self, time: Option<Timestamp>) -> Sum {
+    pub(super) fn time(self, time: Option<Timestamp>) -> Sum {
         match time {
             None => self.int(0),
             Some(time) => self.int(1).int(time.0),
@@ -185,7 +224,7 @@ impl Sum {
         self.int(bits as i64).int(i64::from(value.is_nan()))
     }
 
-    fn end(self) -> i64 {
+    pub(super) fn end(self) -> i64 {
         i64::from(self.0.finalize())
     }
 }
@@ -204,7 +243,13 @@ impl Violation {
         let sum = Sum::default().text(&self.id).int(stored(self.position)).int(self.time.0).text(&self.customer);
         let sum = sum.text(&self.rule).text(&self.level).text(&self.key.to_json()).text(&self.measure);
         let sum = sum.real(self.value).real(self.threshold).text(&self.window).text(&self.call_id);
-        sum.text(&self.mode).int(i64::from(self.late)).time(self.told_at).end()
+        let sum = sum.text(&self.mode).int(i64::from(self.late)).time(self.told_at);
+        if self.group.is_empty() && self.target.0.is_empty() && self.alert.is_none() {
+            // As rows were summed before there was an incident book.
+            return sum.end();
+        }
+        let sum = sum.text(&self.group).text(&self.target.to_json());
+        sum.int(i64::from(self.alert.is_some())).int(self.alert.unwrap_or_default()).end()
     }
 }
 

@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use super::wal::{self, LogState};
 use super::{DATABASE, OpenReport, SetAside, StoreError, verify};
 use crate::clock::Clock;
-use crate::limits::{STORE_FINDINGS_MAX, STORE_LOG_BYTES_MAX, STORE_WAIT_MS};
+use crate::limits::{STORE_FINDINGS_MAX, STORE_LOG_BYTES_MAX, STORE_STATEMENTS_MAX, STORE_WAIT_MS};
 use crate::storage;
 
 /// `RFen` in ASCII: `file` and other programs tell by it whose database this is.
@@ -22,6 +22,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/001-audit.sql"),
     include_str!("migrations/002-violations.sql"),
     include_str!("migrations/003-blocks.sql"),
+    include_str!("migrations/004-inbox.sql"),
+    include_str!("migrations/005-book.sql"),
+    include_str!("migrations/006-people.sql"),
 ];
 
 /// Files that SQLite keeps beside the database.
@@ -78,6 +81,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     db.pragma_update(None, "secure_delete", true)?;
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update_and_check(None, "journal_size_limit", STORE_LOG_BYTES_MAX, |_| Ok(()))?;
+    db.set_prepared_statement_cache_capacity(STORE_STATEMENTS_MAX);
     Ok(db)
 }
 
@@ -96,6 +100,7 @@ pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     db.pragma_update(None, "cell_size_check", true)?;
     db.pragma_update(None, "query_only", true)?;
+    db.set_prepared_statement_cache_capacity(STORE_STATEMENTS_MAX);
     Ok(db)
 }
 

@@ -20,6 +20,8 @@ pub struct Query {
     pub value: Option<String>,
     pub level: Option<String>,
     pub list: Option<String>,
+    /// Violations only: those that this alert took.
+    pub alert: Option<i64>,
     /// Who did it (audit).
     pub who: Option<String>,
     /// Blocks only: those that hold at this time.
@@ -37,12 +39,12 @@ pub struct Cursor {
     pub row: i64,
 }
 
-/// Rows of one page, the newest first.
+/// Rows of one page, the newest first unless it is said otherwise.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Page<T> {
+pub struct Page<T, C = Cursor> {
     pub rows: Vec<T>,
     /// None where no more follow.
-    pub next: Option<Cursor>,
+    pub next: Option<C>,
     /// Rows that are left out because they are not what was written.
     pub damaged: usize,
 }
@@ -58,7 +60,7 @@ struct Question {
 
 impl Question {
     fn new(query: &Query, columns: &str, table: &str, time: &'static str, row: &'static str) -> Question {
-        let rows = if query.rows == 0 { STORE_PAGE_ROWS_MAX } else { query.rows.min(STORE_PAGE_ROWS_MAX) };
+        let rows = limited(query.rows);
         // Number and time stand by themselves too, so that a page goes on past a row that cannot be read.
         let sql = format!("SELECT {columns}, {row} AS page_row, {time} AS page_time FROM {table} WHERE 1");
         let mut question = Question { sql, values: Vec::new(), time, row, rows };
@@ -118,12 +120,64 @@ impl Question {
     }
 }
 
+/// Rows of a page that asks for so many.
+pub(super) fn limited(rows: usize) -> usize {
+    if rows == 0 { STORE_PAGE_ROWS_MAX } else { rows.min(STORE_PAGE_ROWS_MAX) }
+}
+
+/// A question to a table whose rows follow each other by number.
+pub(super) struct Pages {
+    sql: String,
+    values: Vec<Value>,
+    number: &'static str,
+    rows: usize,
+}
+
+impl Pages {
+    pub(super) fn new(columns: &str, table: &str, number: &'static str, rows: usize) -> Pages {
+        // The number stands by itself too, so that a page goes on past a row that cannot be read.
+        let sql = format!("SELECT {columns}, {number} AS page_number FROM {table} WHERE 1");
+        Pages { sql, values: Vec::new(), number, rows: limited(rows) }
+    }
+
+    pub(super) fn and(&mut self, condition: &str, value: Value) {
+        self.sql.push_str(" AND ");
+        self.sql.push_str(condition);
+        self.values.push(value);
+    }
+
+    pub(super) fn read<T>(
+        mut self,
+        db: &Connection,
+        order: &str,
+        read: impl Fn(&Row<'_>) -> Result<T>,
+    ) -> Result<Page<T, i64>> {
+        self.sql.push_str(&format!(" ORDER BY {} {order} LIMIT {}", self.number, self.rows + 1));
+        let mut statement = db.prepare_cached(&self.sql)?;
+        let mut found = statement.query(params_from_iter(self.values))?;
+        let mut page = Page { rows: Vec::new(), next: None, damaged: 0 };
+        let mut last = None;
+        while let Some(row) = found.next()? {
+            if page.rows.len() + page.damaged == self.rows {
+                page.next = last;
+                break;
+            }
+            last = Some(row.get("page_number")?);
+            match read(row) {
+                Ok(value) => page.rows.push(value),
+                Err(_) => page.damaged += 1,
+            }
+        }
+        Ok(page)
+    }
+}
+
 pub(super) fn audits(db: &Connection, query: &Query) -> Result<Page<(i64, Audit)>> {
     let mut question = Question::new(query, rows::AUDIT, "audit", "time", "id");
     question.is("who", &query.who);
     question.is("subject", &query.value);
     question.lacks(query.customer.is_some() || query.rule.is_some() || query.level.is_some());
-    question.lacks(query.list.is_some() || query.holding_at.is_some());
+    question.lacks(query.list.is_some() || query.holding_at.is_some() || query.alert.is_some());
     question.page(db, rows::audit)
 }
 
@@ -138,6 +192,9 @@ pub(super) fn violations(db: &Connection, query: &Query) -> Result<Page<Violatio
     question.is("customer", &query.customer);
     question.is("rule", &query.rule);
     question.is("level", &query.level);
+    if let Some(alert) = query.alert {
+        question.and("alert = ?", [Value::Integer(alert)]);
+    }
     question.lacks(query.list.is_some() || query.who.is_some() || query.holding_at.is_some());
     question.page(db, |row| rows::violation(row).map(|(_, violation)| violation))
 }
@@ -153,6 +210,6 @@ pub(super) fn blocks(db: &Connection, query: &Query) -> Result<Page<Block>> {
         let holds = "added <= ? AND (until IS NULL OR until > ?) AND (removed IS NULL OR removed > ?)";
         question.and(holds, [at.clone(), at.clone(), at]);
     }
-    question.lacks(query.level.is_some() || query.who.is_some());
+    question.lacks(query.level.is_some() || query.who.is_some() || query.alert.is_some());
     question.page(db, |row| rows::block(row).map(|(_, block)| block))
 }

@@ -1,19 +1,24 @@
-//! The store: audit, violations and blocks that people look at, in SQLite. All SQL of the project stands below here;
-//! others hand in plain values and get them back.
+//! The store: audit, violations and blocks that people look at, the incident book with its inbox, and people, in SQLite.
+//! All SQL of the project stands below here; others hand in plain values and get them back.
 //!
 //! It decides nothing: the truth of what runs is the journal and the snapshots, and what recovery tells again is known
 //! by its journal position and changes nothing. One thread writes, in groups, each fsynced; a few connections read
 //! beside it. A file that is damaged is set aside and a new one begun, so that the service always comes up.
 
+mod book;
 mod entry;
 mod file;
+mod inbox;
 mod lookup;
+mod people;
 mod readers;
 mod rows;
 mod verify;
 mod wal;
 mod writer;
 
+#[cfg(test)]
+mod book_tests;
 #[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
@@ -28,8 +33,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 
+pub use book::{BookChange, SubjectKind, SubjectQuery, SubjectRow, TransitionRow};
 pub use entry::{Audit, Block, Change, Key, Violation, Written};
+pub use inbox::{Closing, Inbox};
 pub use lookup::{Cursor, Page, Query};
+pub use people::{Token, User};
 
 use crate::clock::{Clock, Timestamp};
 use crate::limits::{STORE_JOBS_MAX, STORE_STOP_MS, STORE_WAIT_MS, STORE_WAITING_MAX};
@@ -137,6 +145,7 @@ struct Shared {
     waiting: AtomicUsize,
     written: AtomicU64,
     refused: AtomicU64,
+    arrived: AtomicU64,
     is_closed: AtomicBool,
     state: Mutex<State>,
     #[cfg(test)]
@@ -162,6 +171,7 @@ impl Store {
             waiting: AtomicUsize::new(0),
             written: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            arrived: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
             state: Mutex::default(),
             #[cfg(test)]
@@ -225,8 +235,8 @@ impl Store {
         wait_for(&answer)
     }
 
-    /// Deletes violations of events before that time, and blocks that were over by then; never audit entries. What is
-    /// recorded meanwhile is not held up. How many went.
+    /// Deletes violations and closings of before that time that the incident book has taken, and blocks that were over by
+    /// then; never audit entries, nor anything of the book. What is recorded meanwhile is not held up. How many went.
     pub fn prune(&self, before: Timestamp) -> Result<usize, StoreError> {
         let mut n = 0;
         loop {
@@ -250,6 +260,66 @@ impl Store {
 
     pub fn blocks(&self, query: &Query) -> Result<Page<Block>, StoreError> {
         self.shared.readers.with(|db| lookup::blocks(db, query).map_err(cannot("read")))
+    }
+
+    /// What the incident book has not taken, behind a number of the inbox (0: all), the oldest first. What cannot be read
+    /// is left out and stays.
+    pub fn inbox(&self, after: i64, rows: usize) -> Result<Page<(i64, Inbox), i64>, StoreError> {
+        self.shared.readers.with(|db| inbox::page(db, after, rows).map_err(cannot("read")))
+    }
+
+    /// What was put into the inbox since the store was opened: who watches this need not ask the database.
+    pub fn arrived(&self) -> u64 {
+        self.shared.arrived.load(Ordering::Acquire)
+    }
+
+    /// Subjects of the incident book, the newest first.
+    pub fn subjects(&self, kind: SubjectKind, query: &SubjectQuery) -> Result<Page<SubjectRow, i64>, StoreError> {
+        self.shared.readers.with(|db| book::subjects(db, kind, query).map_err(cannot("read")))
+    }
+
+    pub fn subject(&self, kind: SubjectKind, id: i64) -> Result<Option<SubjectRow>, StoreError> {
+        self.shared.readers.with(|db| book::subject_by_id(db, kind, id).map_err(cannot("read")))
+    }
+
+    /// Numbers and steps of one subject behind a number (0: all), the oldest first.
+    pub fn transitions(
+        &self,
+        kind: SubjectKind,
+        id: i64,
+        after: i64,
+        rows: usize,
+    ) -> Result<Page<(i64, TransitionRow), i64>, StoreError> {
+        let of = Some((kind, id));
+        self.shared.readers.with(|db| book::transitions(db, of, after, rows).map_err(cannot("read")))
+    }
+
+    /// Numbers and steps of all subjects behind a number (0: all), the oldest first.
+    pub fn transitions_since(&self, after: i64, rows: usize) -> Result<Page<(i64, TransitionRow), i64>, StoreError> {
+        self.shared.readers.with(|db| book::transitions(db, None, after, rows).map_err(cannot("read")))
+    }
+
+    /// The highest number that a subject of this kind has, 0 without any: the next one is the book's.
+    pub fn highest(&self, kind: SubjectKind) -> Result<i64, StoreError> {
+        self.shared.readers.with(|db| book::highest(db, kind).map_err(cannot("read")))
+    }
+
+    pub fn user(&self, name: &str) -> Result<Option<User>, StoreError> {
+        self.shared.readers.with(|db| people::user_by_name(db, name).map_err(cannot("read")))
+    }
+
+    /// In the order in which they came; `after`: where a page ended, 0 for the first.
+    pub fn users(&self, after: i64, rows: usize) -> Result<Page<User, i64>, StoreError> {
+        self.shared.readers.with(|db| people::users(db, after, rows).map_err(cannot("read")))
+    }
+
+    pub fn token(&self, id: &str) -> Result<Option<Token>, StoreError> {
+        self.shared.readers.with(|db| people::token_by_id(db, id).map_err(cannot("read")))
+    }
+
+    /// Of one user or of all, in the order in which they came; `after`: where a page ended, 0 for the first.
+    pub fn tokens(&self, of: Option<&str>, after: i64, rows: usize) -> Result<Page<Token, i64>, StoreError> {
+        self.shared.readers.with(|db| people::tokens(db, of, after, rows).map_err(cannot("read")))
     }
 
     /// Reads everything and compares it with its sums and indices: what is wrong, in sentences. Takes as long as reading
@@ -342,6 +412,13 @@ impl Shared {
         self.waiting.fetch_sub(n, Ordering::Relaxed);
         let counter = if written.is_ok() { &self.written } else { &self.refused };
         counter.fetch_add(n as u64, Ordering::Relaxed);
+        if let Ok(written) = &written {
+            let is_news = |(change, written): &(&Change, &Written)| {
+                matches!(change, Change::Violation(_) | Change::Closed(_)) && matches!(written, Written::Added(_))
+            };
+            let arrived = write.changes.iter().zip(written).filter(is_news).count();
+            self.arrived.fetch_add(arrived as u64, Ordering::Release);
+        }
         // Most callers do not wait.
         drop(write.reply.try_send(written));
     }

@@ -5,12 +5,13 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, Error, OptionalExtension, Result, Row, params};
 
 use super::entry::{Audit, Block, Change, Key, Violation, Written, json, stored};
+use super::{book, inbox, people};
 use crate::clock::Timestamp;
 
 /// Columns of [`audit`], [`violation`] and [`block`], in their order; the first is the number of the row.
 pub(super) const AUDIT: &str = "id, time, who, came_from, action, subject, before, after, sum";
 pub(super) const VIOLATION: &str = "row, id, position, time, customer, rule, level, key, measure, value, threshold, \
-                                    window, call_id, mode, late, told_at, sum";
+                                    window, call_id, mode, late, told_at, rule_group, target, alert, sum";
 pub(super) const BLOCK: &str = "row, list, value, customer, rule, position, added, until, removed, sum";
 
 /// A row that is not what was written.
@@ -18,16 +19,20 @@ pub(super) fn damaged(column: usize) -> Error {
     Error::FromSqlConversionFailure(column, Type::Integer, "the row is not what was written".into())
 }
 
-fn time(row: &Row<'_>, column: usize) -> Result<Timestamp> {
+pub(super) fn time(row: &Row<'_>, column: usize) -> Result<Timestamp> {
     row.get(column).map(Timestamp)
 }
 
-fn time_or_none(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>> {
+pub(super) fn time_or_none(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>> {
     Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp))
 }
 
-fn position(row: &Row<'_>, column: usize) -> Result<u64> {
+pub(super) fn position(row: &Row<'_>, column: usize) -> Result<u64> {
     u64::try_from(row.get::<_, i64>(column)?).map_err(|_| damaged(column))
+}
+
+pub(super) fn key(row: &Row<'_>, column: usize) -> Result<Key> {
+    serde_json::from_str(&row.get::<_, String>(column)?).map_err(|_| damaged(column))
 }
 
 /// What is no number is stored as null.
@@ -63,7 +68,7 @@ pub(super) fn violation(row: &Row<'_>) -> Result<(i64, Violation)> {
         customer: row.get(4)?,
         rule: row.get(5)?,
         level: row.get(6)?,
-        key: serde_json::from_str::<Key>(&row.get::<_, String>(7)?).map_err(|_| damaged(7))?,
+        key: key(row, 7)?,
         measure: row.get(8)?,
         value: real(row, 9)?,
         threshold: real(row, 10)?,
@@ -72,8 +77,16 @@ pub(super) fn violation(row: &Row<'_>) -> Result<(i64, Violation)> {
         mode: row.get(13)?,
         late: row.get(14)?,
         told_at: time_or_none(row, 15)?,
+        group: row.get(16)?,
+        target: key(row, 17)?,
+        alert: row.get(18)?,
     };
-    if violation.sum() == row.get::<_, i64>(16)? { Ok((row.get(0)?, violation)) } else { Err(damaged(16)) }
+    if violation.sum() == row.get::<_, i64>(19)? { Ok((row.get(0)?, violation)) } else { Err(damaged(19)) }
+}
+
+pub(super) fn violation_by_id(db: &Connection, id: &str) -> Result<Option<(i64, Violation)>> {
+    let sql = format!("SELECT {VIOLATION} FROM violations WHERE id = ?1");
+    db.prepare_cached(&sql)?.query_row([id], violation).optional()
 }
 
 pub(super) fn block(row: &Row<'_>) -> Result<(i64, Block)> {
@@ -93,13 +106,14 @@ pub(super) fn block(row: &Row<'_>) -> Result<(i64, Block)> {
 /// Writes one change inside the transaction that is open.
 pub(super) fn apply(db: &Connection, change: &Change) -> Result<Written> {
     match change {
-        Change::Audit(audit) => {
-            let next = "SELECT coalesce(max(id), 0) + 1 FROM audit";
-            let id = db.prepare_cached(next)?.query_row([], |row| row.get(0))?;
-            put_audit(db, id, audit)?;
-            Ok(Written::Added(id))
+        Change::Audit(audit) => add_audit(db, audit).map(Written::Added),
+        Change::Violation(violation) => {
+            let written = put_violation(db, violation)?;
+            if matches!(written, Written::Added(_)) {
+                inbox::append(db, inbox::Kind::Violation, &violation.id)?;
+            }
+            Ok(written)
         }
-        Change::Violation(violation) => put_violation(db, violation),
         Change::Told { id, at } => tell(db, id, *at),
         Change::Block(block) => put_block(db, block),
         Change::BlockEnds { list, value, customer, rule, position, closed, until } => {
@@ -118,7 +132,35 @@ pub(super) fn apply(db: &Connection, change: &Change) -> Result<Written> {
             let of = params![list, value, stored(*position), removed.0];
             change_blocks(db, &sql, of, |block| block.removed = Some(*removed))
         }
+        Change::Closed(closing) => inbox::close(db, closing),
+        Change::Book(change) => book::apply(db, change),
+        Change::User(user) => people::put_user(db, user),
+        Change::Token(token) => people::put_token(db, token),
+        Change::TokenUsed { id, at } => people::used(db, id, *at),
+        Change::TokenRevoked { id, at } => people::revoke(db, id, *at),
     }
+}
+
+/// The last number that a table gave, also where its row is gone.
+pub(super) fn last_number(db: &Connection, table: &str) -> Result<i64> {
+    let mut given = db.prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = ?1")?;
+    Ok(given.query_row([table], |row| row.get(0)).optional()?.unwrap_or(0))
+}
+
+/// Numbers of the table go on behind this one, where they have not got further by themselves.
+pub(super) fn go_on_behind(db: &Connection, table: &str, number: i64) -> Result<()> {
+    if last_number(db, table)? >= number {
+        return Ok(());
+    }
+    db.execute("DELETE FROM sqlite_sequence WHERE name = ?1", [table])?;
+    db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", (table, number)).map(drop)
+}
+
+/// Its number.
+pub(super) fn add_audit(db: &Connection, audit: &Audit) -> Result<i64> {
+    let next = "SELECT coalesce(max(id), 0) + 1 FROM audit";
+    let id = db.prepare_cached(next)?.query_row([], |row| row.get(0))?;
+    put_audit(db, id, audit).map(|()| id)
 }
 
 /// With the number it has: the next one, or the one it had in a file that is being saved.
@@ -131,10 +173,11 @@ pub(super) fn put_audit(db: &Connection, id: i64, audit: &Audit) -> Result<()> {
     Ok(())
 }
 
-fn put_violation(db: &Connection, v: &Violation) -> Result<Written> {
+/// Writes down a violation, and tells nobody.
+pub(super) fn put_violation(db: &Connection, v: &Violation) -> Result<Written> {
     let sql = format!(
         "INSERT INTO violations ({VIOLATION}) \
-         VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) \
+         VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) \
          ON CONFLICT (id) DO NOTHING"
     );
     let n = db.prepare_cached(&sql)?.execute(params![
@@ -153,6 +196,9 @@ fn put_violation(db: &Connection, v: &Violation) -> Result<Written> {
         v.mode,
         v.late,
         v.told_at.map(|t| t.0),
+        v.group,
+        v.target.to_json(),
+        v.alert,
         v.sum(),
     ])?;
     if n == 0 {

@@ -38,6 +38,8 @@ pub(super) fn violation(n: u64) -> Violation {
         rule: "wangiri".into(),
         level: "critical".into(),
         key: Key(vec![("caller".into(), format!("+4670000{:04}", n % 5)), ("trunk".into(), "t1".into())]),
+        group: "fraud".into(),
+        target: Key(vec![("trunk".into(), "t1".into())]),
         measure: "count".into(),
         value: n as f64 / 7.0,
         threshold: 30.0,
@@ -46,6 +48,7 @@ pub(super) fn violation(n: u64) -> Violation {
         mode: "enforce".into(),
         late: n.is_multiple_of(6),
         told_at: None,
+        alert: None,
     }
 }
 
@@ -242,6 +245,8 @@ fn retention_takes_old_violations_and_blocks_that_are_over_and_their_numbers_lea
     let store = store(folder.path());
     let n = STORE_PRUNE_ROWS as u64 + 500;
     write(&store, violations(1..=n));
+    let take = (1..=n as i64).collect();
+    write(&store, vec![Change::Book(BookChange { take, ..BookChange::default() })]);
     let over = Block { until: Some(Timestamp(9_000)), ..block("+46711111111", 1) };
     write(&store, vec![Change::Block(over), Change::Block(block("+46722222222", 2))]);
     assert_eq!(store.prune(Timestamp(1_000 * n as i64)).unwrap() as u64, n - 1 + 1);

@@ -7,7 +7,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, Result, Row};
 
 use super::entry::{Change, Written};
-use super::{StoreError, cannot, file, rows};
+use super::{StoreError, book, cannot, file, inbox, people, rows};
 use crate::clock::Clock;
 use crate::limits::{STORE_FINDINGS_MAX, STORE_SAVE_MS};
 use crate::storage;
@@ -38,7 +38,21 @@ pub(super) fn verify(db: &Connection) -> Result<Vec<String>> {
         Ok(None)
     })?;
     each(&moment, &mut found, ("blocks", rows::BLOCK), rows::block, |_| Ok(None))?;
+    verify_book(&moment, &mut found)?;
+    each(&moment, &mut found, ("users", people::USER), people::user, |_| Ok(None))?;
+    each(&moment, &mut found, ("tokens", people::TOKEN), people::token, |_| Ok(None))?;
     Ok(found)
+}
+
+fn verify_book(db: &Connection, found: &mut Vec<String>) -> Result<()> {
+    each(db, found, ("closings", inbox::CLOSING), inbox::closing, |_| Ok(None))?;
+    each(db, found, ("inbox", inbox::WAITING), inbox::waiting, |waiting| {
+        // What is there and damaged was told above.
+        let is_gone = inbox::named(db, &waiting).is_ok_and(|named| named.is_none());
+        Ok(is_gone.then(|| format!("inbox: row {}: `{}` is not there", waiting.seq, waiting.subject)))
+    })?;
+    each(db, found, ("transitions", book::TRANSITION), book::transition, |_| Ok(None))?;
+    each(db, found, ("subjects", book::SUBJECT), book::subject, |_| Ok(None))
 }
 
 /// Reads every row of a table; those that are not what was written are findings, and so is what `judge` says.
@@ -88,22 +102,37 @@ fn copy(db: &Connection, path: &Path) -> Result<Vec<String>> {
     verify(&copy)
 }
 
-/// Brings over the rows of a damaged database that are still what was written, and says how many: audit entries, which
-/// nothing tells again, first, then blocks and the newest violations, until [`STORE_SAVE_MS`] are over.
+/// Brings over the rows of a damaged database that are still what was written, and says how many: what nothing tells
+/// again first, audit, people and the book, then blocks and the newest violations, until [`STORE_SAVE_MS`] are over.
 pub(super) fn save(from: &Path, into: &Connection) -> Result<usize> {
     let damaged = file::connect_reader(from)?;
     let all = into.unchecked_transaction()?;
     let until = Clock.monotonic() + Duration::from_millis(STORE_SAVE_MS);
-    let audit = |row: &Row<'_>| {
+    let table = |what, number, put: &dyn Fn(&Row<'_>) -> Result<bool>| save_table(&damaged, what, number, until, put);
+    let is_new = |written| matches!(written, Written::Added(_));
+    let mut n = table(("audit", rows::AUDIT), "id", &|row| {
         let (id, audit) = rows::audit(row)?;
         rows::put_audit(&all, id, &audit).map(|()| true)
-    };
-    let put = |change: &Change| rows::apply(&all, change).map(|written| matches!(written, Written::Added(_)));
-    let block = |row: &Row<'_>| put(&Change::Block(rows::block(row)?.1));
-    let violation = |row: &Row<'_>| put(&Change::Violation(rows::violation(row)?.1));
-    let n = save_table(&damaged, ("audit", rows::AUDIT), "id", until, audit)
-        + save_table(&damaged, ("blocks", rows::BLOCK), "row", until, block)
-        + save_table(&damaged, ("violations", rows::VIOLATION), "row", until, violation);
+    });
+    n += table(("users", people::USER), "row", &|row| people::put_user(&all, &people::user(row)?).map(is_new));
+    n += table(("tokens", people::TOKEN), "row", &|row| people::put_token(&all, &people::token(row)?).map(is_new));
+    n += table(("transitions", book::TRANSITION), "seq", &|row| {
+        let (seq, transition) = book::transition(row)?;
+        book::put_transition(&all, seq, &transition).map(|()| true)
+    });
+    n += table(("subjects", book::SUBJECT), "row", &|row| book::add_subject(&all, &book::subject(row)?));
+    // Names alone: they are worth nothing without what they name.
+    table(("inbox", inbox::WAITING), "seq", &|row| inbox::put_waiting(&all, &inbox::waiting(row)?).map(|()| true));
+    let block = |row: &Row<'_>| rows::apply(&all, &Change::Block(rows::block(row)?.1)).map(is_new);
+    n += table(("blocks", rows::BLOCK), "row", &block);
+    let violation = |row: &Row<'_>| rows::put_violation(&all, &rows::violation(row)?.1).map(is_new);
+    n += table(("violations", rows::VIOLATION), "row", &violation);
+    let closing = |row: &Row<'_>| inbox::put_closing(&all, &inbox::closing(row)?.1).map(is_new);
+    n += table(("closings", inbox::CLOSING), "row", &closing);
+    // A damaged database may have given numbers whose rows cannot be read any more.
+    let given = rows::last_number(&damaged, "transitions").unwrap_or(0);
+    rows::go_on_behind(&all, "transitions", given)?;
+    inbox::put_in_order(&all, Clock.now())?;
     all.commit()?;
     Ok(n)
 }

@@ -75,29 +75,40 @@ fn walk(mut log: impl Read) -> io::Result<LogState> {
     let mut frame_header = [0; FRAME_HEADER_BYTES];
     let mut page = vec![0; page_bytes as usize];
     let mut at = HEADER_BYTES as u64;
-    let mut broken = None;
     loop {
         let n_header = read_whole(&mut log, &mut frame_header)?;
         if n_header < FRAME_HEADER_BYTES || read_whole(&mut log, &mut page)? < page.len() {
             return Ok(LogState::Good);
         }
-        let [_, commits, salt_a, salt_b, sum_a, sum_b] = words::<6>(&frame_header);
-        let is_current = (salt_a, salt_b) == (salt_1, salt_2);
-        if broken.is_none() {
-            sum.add(frame_header.first_chunk::<8>().expect("8 of 24"));
-            sum.add(&page);
-            if !is_current || (sum.a, sum.b) != (sum_a, sum_b) {
-                broken = Some(at);
-            }
-        }
-        // Frames of an earlier round of the log have other salts.
-        if let Some(at) = broken
-            && is_current
-            && commits != 0
-        {
-            return Ok(LogState::Damaged { at });
+        let [_, _, salt_a, salt_b, sum_a, sum_b] = words::<6>(&frame_header);
+        sum.add(frame_header.first_chunk::<8>().expect("8 of 24"));
+        sum.add(&page);
+        if (salt_a, salt_b) != (salt_1, salt_2) || (sum.a, sum.b) != (sum_a, sum_b) {
+            let rest = frame_header.as_slice().chain(page.as_slice()).chain(log);
+            let is_missed = has_commit(rest, header.get(16..24).expect("24 of 32"))?;
+            return Ok(if is_missed { LogState::Damaged { at } } else { LogState::Good });
         }
         at += (FRAME_HEADER_BYTES + page.len()) as u64;
+    }
+}
+
+/// Is there a frame that ends a transaction? Looked for at every byte: where some are missing, frames do not stand where
+/// they should. Frames of an earlier round of the log have other salts.
+fn has_commit(mut rest: impl Read, salts: &[u8]) -> io::Result<bool> {
+    let mut piece = vec![0; 1 << 20];
+    let mut kept = 0;
+    loop {
+        let n = kept + read_whole(&mut rest, piece.get_mut(kept..).unwrap_or_default())?;
+        let found = piece.get(..n).unwrap_or_default();
+        // How many pages there are after the commit, 0 in other frames, stands before the salts.
+        if found.windows(12).any(|at| at.ends_with(salts) && !at.starts_with(&[0; 4])) {
+            return Ok(true);
+        }
+        if n < piece.len() {
+            return Ok(false);
+        }
+        kept = 11;
+        piece.copy_within(n - kept.., 0);
     }
 }
 

@@ -189,23 +189,29 @@ fn write_all(db: &mut Connection, group: &[Write]) -> rusqlite::Result<Vec<Vec<W
     let apply = |write: &Write| write.changes.iter().map(|change| rows::apply(&all, change)).collect();
     let written = group.iter().map(apply).collect::<rusqlite::Result<Vec<Vec<Written>>>>()?;
     all.commit()?;
-    let has_audit = group.iter().flat_map(|write| &write.changes).any(|change| matches!(change, Change::Audit(_)));
-    if has_audit {
-        // Nothing tells an audit entry again, so it does not stand in the log alone. It is durable either way, and a
-        // checkpoint that finds no room is made up for by the next.
+    if group.iter().flat_map(|write| &write.changes).any(Change::is_told_once) {
+        // It does not stand in the log alone. It is durable either way, and a checkpoint that finds no room is made up
+        // for by the next.
         drop(db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
     }
     Ok(written)
 }
 
-/// Some of the violations and of the blocks that are over.
+/// Some of the violations and closings that nobody waits for, and of the blocks that are over.
 fn prune(db: &mut Connection, before: Timestamp) -> rusqlite::Result<usize> {
     let some = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let old = "DELETE FROM violations WHERE row IN (SELECT row FROM violations WHERE time < ?1 LIMIT ?2)";
+    // What the book has not taken yet is not old, whatever its time.
+    let old = "DELETE FROM violations WHERE row IN (SELECT row FROM violations WHERE time < ?1 AND NOT EXISTS \
+               (SELECT 1 FROM inbox WHERE subject = id AND kind = 'violation') LIMIT ?2)";
+    let ended = "DELETE FROM closings WHERE row IN (SELECT row FROM closings WHERE time < ?1 AND NOT EXISTS \
+                 (SELECT 1 FROM inbox WHERE subject = id AND kind = 'closed') LIMIT ?2)";
     let over = "DELETE FROM blocks WHERE row IN \
                 (SELECT row FROM blocks WHERE added < ?1 AND (until < ?1 OR removed < ?1) LIMIT ?2)";
     let rows = STORE_PRUNE_ROWS as i64;
-    let n = some.execute(old, (before.0, rows))? + some.execute(over, (before.0, rows))?;
+    let mut n = 0;
+    for sql in [old, ended, over] {
+        n += some.execute(sql, (before.0, rows))?;
+    }
     some.commit()?;
     Ok(n)
 }

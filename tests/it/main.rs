@@ -6,6 +6,7 @@ mod brute;
 mod captures;
 mod cases;
 mod corpus;
+mod customers;
 mod doctor;
 mod edges;
 mod expression;

@@ -21,13 +21,17 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("journal", &["storage", "engine", "policy", "event", "clock", "limits"]),
     ("store", &["limits", "clock", "storage"]),
     ("ingest", &["event", "clock", "limits", "metrics"]),
-    ("policy", &["event", "calendar", "clock", "limits"]),
+    // Read with the rules and by the same machinery: a policy has its customers.
+    ("policy", &["customer", "event", "calendar", "clock", "limits"]),
+    ("customer", &["policy", "event", "calendar", "clock", "limits"]),
     ("window", &["limits", "codec"]),
     ("engine/shard", &["policy", "event", "window", "clock", "codec", "limits"]),
     ("engine", &["policy", "event", "window", "clock", "codec", "limits", "metrics"]),
     // The conversation with a gateway: the one place where events that come in meet the verdicts that answer them.
     ("gateway", &["ingest", "engine", "policy", "event", "clock", "limits", "metrics"]),
-    ("incident", &["policy", "calendar", "objective", "clock", "limits"]),
+    ("kit", &["policy", "limits"]),
+    ("incident", &["customer", "kit", "policy", "calendar", "objective", "clock", "limits"]),
+    ("desk", &["incident", "store", "storage", "policy", "clock", "limits"]),
     ("case/mailbox", &["event", "policy", "calendar", "clock", "limits", "metrics"]),
     ("case", &["event", "policy", "calendar", "objective", "clock", "limits"]),
     // Until incidents stand between them, sinks are told of what the engine judged.
@@ -35,7 +39,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("archive", &["journal", "engine", "event", "policy", "incident", "case", "storage", "clock", "limits", "metrics"]),
     ("report", &["archive", "incident", "case", "calendar", "clock"]),
     // Records may be posted: their feeds' doors are the gateways' side of it.
-    ("portal", &["gateway", "engine", "incident", "case", "report", "metrics", "limits"]),
+    ("portal", &["gateway", "engine", "incident", "desk", "case", "report", "metrics", "limits"]),
     ("snapshot", &["storage", "limits"]),
     ("replay", &["ingest", "event", "policy", "engine", "incident", "archive", "clock", "limits"]),
 ];
@@ -49,6 +53,7 @@ const MEETING_PLACES: &[&str] = &[
     "backup",
     "calendar_command",
     "doctor",
+    "kit_command",
     "demo",
     "send",
     "simulate",

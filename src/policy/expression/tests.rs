@@ -85,7 +85,7 @@ fn policy(time_zone: TimeZone, hours: Calendar) -> Policy {
         lists: lists
             .map(|((name, ..), content)| List { name: (*name).to_owned(), content, max_entries: None })
             .collect(),
-        calendars: vec![hours],
+        calendars: vec![Arc::new(hours)],
         ..Policy::empty(time_zone)
     }
 }
