@@ -6,6 +6,7 @@
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use jiff::civil;
@@ -130,7 +131,10 @@ const FINDINGS: u8 = 1;
 /// Does what the arguments say.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
-        Command::Explain { which, clock, format, time } => explain(&which.find()?, *clock, *format, time),
+        Command::Explain { which, clock, format, time } => {
+            let calendar = which.find()?;
+            explain(&calendar, *clock, *format, time)
+        }
         Command::List { rules, format } => list(&all(rules.as_deref())?.0, *format),
         Command::Show { which, year } => {
             let calendar = which.find()?;
@@ -148,7 +152,7 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 /// Those of the rule set and how many these are, then those that ship where it has none of their name.
-fn all(rules: Option<&Path>) -> anyhow::Result<(Vec<Calendar>, usize)> {
+fn all(rules: Option<&Path>) -> anyhow::Result<(Vec<Arc<Calendar>>, usize)> {
     let mut found = Vec::new();
     if let Some(path) = rules {
         ensure!(path.exists(), "cannot read rules `{}`: there is no such file or folder", path.display());
@@ -162,13 +166,13 @@ fn all(rules: Option<&Path>) -> anyhow::Result<(Vec<Calendar>, usize)> {
     }
     let n_own = found.len();
     let shipped = SHIPPED.iter().filter(|name| !found.iter().any(|c| c.name == **name));
-    let shipped: Vec<Calendar> = shipped.filter_map(|name| Calendar::shipped(name)).collect();
+    let shipped: Vec<_> = shipped.filter_map(|name| Calendar::shipped(name)).map(Arc::new).collect();
     found.extend(shipped);
     Ok((found, n_own))
 }
 
 impl Which {
-    fn find(&self) -> anyhow::Result<Calendar> {
+    fn find(&self) -> anyhow::Result<Arc<Calendar>> {
         let (mut calendars, n_own) = all(self.rules.as_deref())?;
         let names: Vec<&str> = calendars.iter().map(|c| c.name.as_str()).collect();
         let names = names.join(", ");
@@ -263,7 +267,7 @@ fn date_text(day: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-fn list(calendars: &[Calendar], format: Printed) -> anyhow::Result<ExitCode> {
+fn list(calendars: &[Arc<Calendar>], format: Printed) -> anyhow::Result<ExitCode> {
     let now = Clock.now();
     let mut text = String::new();
     let mut values = Vec::new();

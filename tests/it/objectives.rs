@@ -29,7 +29,8 @@ fn us_central() -> Calendar {
 /// A time on Chicago's clock; the earlier one where it is shown twice.
 fn chicago(text: &str) -> Timestamp {
     let local: jiff::civil::DateTime = text.parse().expect("a local time");
-    Timestamp(local.to_zoned(TimeZone::get("America/Chicago").unwrap()).unwrap().timestamp().as_millisecond())
+    let zone = TimeZone::get("America/Chicago").expect("a zone");
+    Timestamp(local.to_zoned(zone).expect("a time of this century").timestamp().as_millisecond())
 }
 
 fn objective(calendar: &Calendar, promise: Promise, start: Timestamp) -> Objective {
