@@ -131,7 +131,10 @@ const FINDINGS: u8 = 1;
 /// Does what the arguments say.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
-        Command::Explain { which, clock, format, time } => explain(&*which.find()?, *clock, *format, time),
+        Command::Explain { which, clock, format, time } => {
+            let calendar = which.find()?;
+            explain(&calendar, *clock, *format, time)
+        }
         Command::List { rules, format } => list(&all(rules.as_deref())?.0, *format),
         Command::Show { which, year } => {
             let calendar = which.find()?;
@@ -163,7 +166,7 @@ fn all(rules: Option<&Path>) -> anyhow::Result<(Vec<Arc<Calendar>>, usize)> {
     }
     let n_own = found.len();
     let shipped = SHIPPED.iter().filter(|name| !found.iter().any(|c| c.name == **name));
-    let shipped: Vec<Arc<Calendar>> = shipped.filter_map(|name| Calendar::shipped(name).map(Arc::new)).collect();
+    let shipped: Vec<_> = shipped.filter_map(|name| Calendar::shipped(name)).map(Arc::new).collect();
     found.extend(shipped);
     Ok((found, n_own))
 }
@@ -402,11 +405,11 @@ fn import(file: &Path, wanted: &ical::Wanted, format: Printed) -> anyhow::Result
 fn import_text(file: &Path, import: &Import, wanted: &ical::Wanted) -> String {
     let clock = Calendar::new("import", wanted.zone.clone());
     let mut text = format!(
-        "# {}: {} events, {} to {}. Review before use.\nclosed_dates = [\n",
+        "# {}, {} to {}; events in the file: {}. Review before use.\nclosed_dates = [\n",
         ical::plain_name(&file.display().to_string()),
-        import.n_events,
         date_text(wanted.from),
-        date_text(wanted.to)
+        date_text(wanted.to),
+        import.n_events
     );
     for dates in &import.closed {
         let day = WEEKDAYS.get(weekday(dates.from)).copied().unwrap_or_default();

@@ -394,7 +394,7 @@ pub const ICAL_LINES_MAX: usize = 200_000;
 /// work on a file that repeats for ever.
 pub const ICAL_RULES_MAX: usize = 500;
 /// See [`ICAL_RULES_MAX`].
-pub const ICAL_OCCURRENCES_MAX: usize = 200_000;
+pub const ICAL_OCCURRENCES_MAX: usize = 100_000;
 
 /// Dates that one event may close, from its start to its end. A holiday that lasts longer is a mistake of the file.
 pub const ICAL_EVENT_DAYS_MAX: i64 = 366;

@@ -4,6 +4,7 @@
 //! service starts and stand at zero from then on; a number, address or call id is never one. Each service has its own
 //! recorder, so that two of them in one process (tests, the demo) do not add up.
 
+mod incidents;
 mod journal;
 mod latency;
 mod process;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+pub use incidents::IncidentMetrics;
 pub use journal::{JournalFigures, JournalMetrics};
 pub use latency::Latency;
 
@@ -31,6 +33,8 @@ pub struct Labels {
     pub rules: Vec<String>,
     pub n_firewall_rules: usize,
     pub channels: Vec<String>,
+    pub n_severities: u8,
+    pub incident_states: Vec<&'static str>,
     pub policy_version: String,
 }
 
@@ -51,6 +55,7 @@ pub struct Metrics {
     pub calls_expired: Counter,
     pub calls_evicted: Counter,
     pub journal: JournalMetrics,
+    pub incidents: IncidentMetrics,
     started: process::Started,
 }
 
@@ -164,6 +169,7 @@ impl Metrics {
             calls_expired: counter!("ringfence_calls_expired_total"),
             calls_evicted: counter!("ringfence_calls_evicted_total"),
             journal: JournalMetrics::register(),
+            incidents: IncidentMetrics::register(labels.n_severities, &labels.incident_states),
             started: process::Started::read(),
         }
     }
@@ -304,7 +310,7 @@ fn describe() {
         ("ringfence_rule_blocks_refused_total", Unit::Count, "Blocks that a full or forbidden list refused, by rule."),
         ("ringfence_deliveries_total", Unit::Count, "What became of messages handed to a sink, by outcome."),
     ];
-    for (name, unit, help) in counters.into_iter().chain(journal::COUNTERS) {
+    for (name, unit, help) in counters.into_iter().chain(journal::COUNTERS).chain(incidents::COUNTERS) {
         describe_counter!(name, unit, help);
     }
     let gauges = [
@@ -323,7 +329,7 @@ fn describe() {
         ("ringfence_policy_info", Unit::Count, "1, labelled with the version of the rules in force."),
         ("ringfence_build_info", Unit::Count, "1, labelled with the version of this program."),
     ];
-    for (name, unit, help) in gauges.into_iter().chain(journal::GAUGES) {
+    for (name, unit, help) in gauges.into_iter().chain(journal::GAUGES).chain(incidents::GAUGES) {
         describe_gauge!(name, unit, help);
     }
 }
@@ -334,6 +340,8 @@ mod tests {
 
     fn labels() -> Labels {
         Labels {
+            n_severities: 4,
+            incident_states: vec!["candidate", "resolved"],
             feeds: vec!["ndjson".into()],
             kinds: vec!["cdr", "attempt"],
             reject_reasons: vec!["malformed"],

@@ -42,6 +42,10 @@ pub struct Config {
     /// `None`: off.
     pub metrics: Option<SocketAddr>,
     pub notify: notify::Settings,
+    /// Where released messages go.
+    pub notices: Output,
+    /// Folder of kits; `None`: those that ship.
+    pub kits: Option<PathBuf>,
     pub verdict_deadline: Duration,
     /// Besides those of the feeds' countries, 112 and 911.
     pub emergency_numbers: Vec<String>,
@@ -64,6 +68,8 @@ impl Default for Config {
             http: Some(loopback(8080)),
             metrics: Some(loopback(9464)),
             notify: notify::Settings::default(),
+            notices: Output::default(),
+            kits: None,
             verdict_deadline: Duration::from_millis(20),
             emergency_numbers: Vec::new(),
             emergency_callback_ms: limits::EMERGENCY_CALLBACK_MS,
@@ -94,6 +100,7 @@ pub fn is_settings(text: &str) -> bool {
                 "output",
                 "alertmanager",
                 "webhook",
+                "kits",
                 "log",
             ]
             .contains(&name.as_str())
@@ -159,6 +166,10 @@ fn read(root: &Section<'_, '_>) -> Config {
         emergency.finish();
     }
     read_notify(root, &mut config);
+    if let Some(kits) = root.section("kits") {
+        config.kits = kits.path("folder");
+        kits.finish();
+    }
     if let Some(log) = root.section("log") {
         config.log = read_log(&log);
         log.finish();
@@ -201,7 +212,10 @@ fn check_names(sections: &[Section<'_, '_>], feeds: &[FeedSettings]) {
 
 fn read_notify(root: &Section<'_, '_>, config: &mut Config) {
     if let Some(output) = root.section("output") {
-        config.notify.output = read_output(&output);
+        let rotate = output.integer("rotate_mib", 1..=1 << 20).unwrap_or(100);
+        let n_kept = output.integer("keep", 0..=1000).unwrap_or(10);
+        config.notify.output = read_output(&output, "violations", rotate, n_kept);
+        config.notices = read_output(&output, "notices", rotate, n_kept);
         output.finish();
     }
     if let Some(alertmanager) = root.section("alertmanager") {
@@ -218,13 +232,11 @@ fn read_notify(root: &Section<'_, '_>, config: &mut Config) {
     config.notify.webhooks = read_webhooks(root);
 }
 
-fn read_output(output: &Section<'_, '_>) -> Output {
-    let rotate = output.integer("rotate_mib", 1..=1 << 20).unwrap_or(100);
-    let n_kept = output.integer("keep", 0..=1000).unwrap_or(10);
-    match output.text("violations").as_deref() {
+fn read_output(output: &Section<'_, '_>, key: &'static str, rotate: i64, n_kept: i64) -> Output {
+    match output.text(key).as_deref() {
         None | Some("stdout") => Output::Stdout,
         Some("off") => Output::Off,
-        Some(_) => match output.path("violations") {
+        Some(_) => match output.path(key) {
             Some(path) => Output::File { path, rotate_bytes: rotate as u64 * (1 << 20), n_kept: n_kept as u32 },
             None => Output::Off,
         },

@@ -19,10 +19,9 @@ use std::time::Duration;
 
 use crossbeam::channel::{Sender, bounded};
 
-pub use outlet::Notices;
-
 use crate::incident::{Actor, Answer, BookCounts, Command, Refusal, Terms};
 use crate::limits::{DESK_ORDERS_MAX, DESK_WAIT_MS};
+use crate::notify::Output;
 use crate::store::{Store, StoreError};
 
 /// Why an order was not done.
@@ -41,7 +40,9 @@ pub enum OrderError {
 pub struct Charge {
     pub store: Arc<Store>,
     pub terms: Terms,
-    pub notices: Notices,
+    /// Where released messages go until there are channels that reach people. Where it is off, nobody is told, and
+    /// nobody counts as told.
+    pub notices: Output,
     /// Ids of the rules that are there.
     pub rules: Vec<String>,
     /// What each rule looks for, in a sentence.

@@ -2,7 +2,6 @@
 //! whoever reads may stop reading.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::thread;
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
@@ -11,21 +10,8 @@ use serde_json::json;
 use super::Input;
 use crate::incident::{Message, incident_name, message_name};
 use crate::limits::DESK_NOTICES_MAX;
+use crate::notify::Output;
 use crate::storage::RotatedFile;
-
-/// Where released messages go until there are channels that reach people.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Notices {
-    #[default]
-    Stdout,
-    /// Nobody is told, and nobody counts as told.
-    Off,
-    File {
-        path: PathBuf,
-        rotate_bytes: u64,
-        n_kept: u32,
-    },
-}
 
 enum Sink {
     Stdout,
@@ -37,11 +23,11 @@ pub(super) struct Outlet(Option<Sender<(i64, Vec<u8>)>>);
 
 impl Outlet {
     /// What became of each comes back as an input of the desk.
-    pub(super) fn start(notices: &Notices, desk: Sender<Input>) -> io::Result<Outlet> {
+    pub(super) fn start(notices: &Output, desk: Sender<Input>) -> io::Result<Outlet> {
         let sink = match notices {
-            Notices::Off => return Ok(Outlet(None)),
-            Notices::Stdout => Sink::Stdout,
-            Notices::File { path, rotate_bytes, n_kept } => {
+            Output::Off => return Ok(Outlet(None)),
+            Output::Stdout => Sink::Stdout,
+            Output::File { path, rotate_bytes, n_kept } => {
                 Sink::File(RotatedFile::open(path, *rotate_bytes, *n_kept)?)
             }
         };

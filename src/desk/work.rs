@@ -76,12 +76,27 @@ impl Work {
             if let Some(input) = input {
                 self.input(input);
             }
+            if stops {
+                self.hear_out(inputs);
+            }
             self.book.pass(Clock.now());
             let written = self.look_in(stops);
             self.hand_out();
             self.show();
             if stops || matches!(written, Wrote::Over) {
                 return;
+            }
+        }
+    }
+
+    /// What was handed out is waited for a moment, or it would be handed out again after the next start.
+    fn hear_out(&mut self, inputs: &Receiver<Input>) {
+        let until = Clock.monotonic() + Duration::from_millis(DESK_RETRY_MS);
+        while !self.handed.is_empty() {
+            let Ok(input) = inputs.recv_deadline(until) else { return };
+            // Whoever orders now is told that nobody is there any more.
+            if matches!(input, Input::Accepted(_) | Input::NotTaken(_)) {
+                self.input(input);
             }
         }
     }

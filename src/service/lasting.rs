@@ -1,5 +1,6 @@
 //! What outlives the process, from its restoration at the start to its last snapshot at the stop.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock};
@@ -18,12 +19,15 @@ use super::recovery::{self, Recovered};
 use crate::archive::{Archive, KEY_FILE};
 use crate::clock::Clock;
 use crate::config::{Config, Durability};
+use crate::desk::{self, Desk};
 use crate::engine::{self, Engine, Judged};
 use crate::event::Names;
 use crate::gateway::durable::Durable;
 use crate::gateway::sequence::Ledger;
+use crate::incident::Terms;
 use crate::ingest::CallTable;
 use crate::journal::{self, Appended, Journal, Mark, Stuck};
+use crate::kit::Kits;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::policy::Policy;
@@ -54,6 +58,7 @@ pub(super) struct Lasting {
     keeper: Keeper,
     archiver: Option<Archiver>,
     backfill: Backfill,
+    pub(super) desk: Desk,
     pub(super) journal: Journal,
     pub(super) store: Arc<Store>,
     room: Arc<watch::Sender<bool>>,
@@ -219,10 +224,37 @@ impl Parts<'_> {
             marks: taken,
         })
         .context("cannot start a thread")?;
+        let desk = self.desk(&store)?;
         let promises = self.config.journal.durability != Durability::None;
         let durable = Durable::new(committed_seen, room_seen, promises);
-        let lasting = Lasting { keeper, archiver, backfill, journal, store, room: Arc::new(room), _lock: lock };
+        let lasting = Lasting { keeper, archiver, backfill, desk, journal, store, room: Arc::new(room), _lock: lock };
         Ok(Begun { engine, calls, ledger, durable, is_resumed, lasting: Some(lasting) })
+    }
+
+    /// Who makes incidents of what is found, by the customers' files and the kits.
+    fn desk(&self, store: &Arc<Store>) -> anyhow::Result<Desk> {
+        let kits = match &self.config.kits {
+            None => Kits::shipped(),
+            Some(folder) => {
+                let (kits, problems) = Kits::load(folder);
+                let (n, folder) = (problems.iter().filter(|p| p.is_error).count(), folder.display());
+                kits.with_context(|| format!("kits of `{folder}`: {n} errors; `ringfence kit lint {folder}` shows them"))?
+            }
+        };
+        let said = |text: [&Option<String>; 2], id: &str| {
+            let text = text.into_iter().flatten().next().cloned();
+            (id.to_owned(), text.unwrap_or_else(|| id.to_owned()))
+        };
+        let firewall = self.policy.firewall.iter().map(|rule| said([&rule.message, &None], &rule.id));
+        let thresholds = self.policy.thresholds.iter().map(|rule| said([&rule.message, &rule.description], &rule.id));
+        let whats: BTreeMap<String, String> = firewall.chain(thresholds).collect();
+        Ok(Desk::start(desk::Charge {
+            store: Arc::clone(store),
+            terms: Terms { customers: Arc::clone(&self.policy.customers), kits: Arc::new(kits) },
+            notices: self.config.notices.clone(),
+            rules: whats.keys().cloned().collect(),
+            whats,
+        })?)
     }
 
     /// An archive that cannot be opened is no reason to let calls go unwatched: the journal keeps what is missing there.
@@ -315,6 +347,7 @@ impl Lasting {
         if let Some(archiver) = self.archiver {
             archiver.stop();
         }
+        self.desk.stop();
         if let Err(stuck) = self.journal.close() {
             tracing::error!(
                 why = stuck.why,

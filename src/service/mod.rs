@@ -32,6 +32,7 @@ use self::data::DataFolder;
 use self::lasting::{Begun, Lasting, Parts};
 use crate::clock::Clock;
 use crate::config::{Config, CustomerSource, FeedSettings};
+use crate::desk::Desk;
 use crate::engine::Engine;
 use crate::event::dialplan::DialPlan;
 use crate::event::{Kind, Names, Reject};
@@ -43,6 +44,7 @@ use crate::gateway::listener::{Close, Listener};
 use crate::gateway::post::Door;
 use crate::gateway::sequence::Ledger;
 use crate::gateway::{Feed, Sample};
+use crate::incident::{self, IncidentState};
 use crate::ingest::{Admission, CallTable, FeedContext};
 use crate::journal::Journal;
 use crate::metrics::{JournalFigures, Labels, Metrics, UPKEEP_EVERY};
@@ -154,7 +156,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         Arc::clone(&shared.metrics),
         Arc::clone(&notifier),
         shared.calls.clone(),
-        lasting.as_ref().map(|lasting| (lasting.journal.clone(), lasting.warming())),
+        lasting.as_ref().map(|lasting| (lasting.journal.clone(), lasting.warming(), lasting.desk.clone())),
         stopping,
     )));
     ready.store(true, Ordering::Relaxed);
@@ -187,6 +189,11 @@ impl Running {
     /// What has been judged and found so far.
     pub fn totals(&self) -> Totals {
         self.notifier.totals()
+    }
+
+    /// Where incidents are, of a service whose data outlive it.
+    pub fn desk(&self) -> Option<&Desk> {
+        self.lasting.as_ref().map(|lasting| &lasting.desk)
     }
 
     /// Rules that are warming: their windows lack some of the past. They may count too little.
@@ -404,6 +411,8 @@ fn labels(config: &Config, policy: &Policy) -> Labels {
         rules: firewall.chain(policy.thresholds.iter().map(|r| r.id.clone())).collect(),
         n_firewall_rules: policy.firewall.len(),
         channels: config.notify.channels(),
+        n_severities: incident::Severity::ALL.len() as u8,
+        incident_states: IncidentState::ALL.iter().map(|s| s.as_str()).collect(),
         policy_version: policy.version.clone(),
     }
 }
@@ -428,7 +437,7 @@ async fn upkeep(
     metrics: Arc<Metrics>,
     notifier: Arc<Notifier>,
     calls: Calls,
-    lasting: Option<(Journal, Arc<AtomicUsize>)>,
+    lasting: Option<(Journal, Arc<AtomicUsize>, Desk)>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut every = tokio::time::interval(UPKEEP_EVERY);
@@ -444,7 +453,8 @@ async fn upkeep(
                     metrics.calls_evicted.increment(counts.evicted);
                 }
                 metrics.calls.set(held as f64);
-                if let Some((journal, warming)) = &lasting {
+                if let Some((journal, warming, desk)) = &lasting {
+                    measure_desk(&metrics, desk);
                     metrics.journal.measure(&journal_figures(journal));
                     metrics.journal.rules_warming.set(warming.load(Ordering::Relaxed) as f64);
                 }
@@ -452,6 +462,13 @@ async fn upkeep(
             _ = stopping.wait_for(|stop| *stop) => return,
         }
     }
+}
+
+fn measure_desk(metrics: &Metrics, desk: &Desk) {
+    let counts = desk.counts();
+    let place = |state: IncidentState| IncidentState::ALL.iter().position(|s| *s == state).unwrap_or_default();
+    let incidents = counts.incidents.iter().map(|(severity, state, n)| (severity.number(), place(*state), *n));
+    metrics.incidents.measure(incidents, counts.objective_left_ms, desk.breaches());
 }
 
 fn journal_figures(journal: &Journal) -> JournalFigures {

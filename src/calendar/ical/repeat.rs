@@ -40,6 +40,11 @@ pub(super) fn occurrences(
     if start.local.year() > to_year {
         return Vec::new();
     }
+    let value = rule.value.to_ascii_uppercase();
+    if !start.is_date && ["BYHOUR=", "BYMINUTE=", "BYSECOND="].iter().any(|part| value.contains(part)) {
+        let message = "RRULE: the time of day is that of DTSTART; BYHOUR, BYMINUTE and BYSECOND are not used";
+        mistakes.tell(rule.number, message);
+    }
     if budget.rules == 0 || budget.occurrences == 0 {
         mistakes.tell(rule.number, "too many repetitions in one file; only the first date was taken");
         return Vec::new();

@@ -1,3 +1,5 @@
+//! Files as they are, as they should not be, and as nobody would write them.
+
 use expect_test::expect;
 use proptest::prelude::*;
 
@@ -49,6 +51,13 @@ fn a_rule_repeats_within_the_years_asked_for_without_what_is_excepted() {
             2027-01-01..2027-01-02 Thanksgiving
             2027-01-04..2027-01-05 Thanksgiving
             2028-11-23..2028-11-24 Thanksgiving
+        "#]],
+    );
+    check(
+        "DTSTART:20260501T100000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=YEARLY;BYHOUR=3;COUNT=1",
+        expect![[r#"
+            2026-05-01T10:00:00.000Z - 2026-05-01T11:00:00.000Z 
+            line 5: RRULE: the time of day is that of DTSTART; BYHOUR, BYMINUTE and BYSECOND are not used
         "#]],
     );
     check(
@@ -135,7 +144,7 @@ fn a_rule_that_repeats_for_ever_or_never_ends_all_the_same() {
         "FREQ=DAILY",
         "FREQ=DAILY;INTERVAL=0",
         "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30",
-        "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=31",
+        "FREQ=WEEKLY;BYMONTH=2;BYMONTHDAY=31",
         "FREQ=YEARLY;BYHOUR=0,1,2,3,4,5,6,7,8,9,10,11;BYMINUTE=0,1,2,3,4,5;BYSECOND=1,2,3",
         "FREQ=YEARLY;INTERVAL=65535",
         "FREQ=DAILY;COUNT=4294967295",
@@ -149,7 +158,7 @@ fn a_rule_that_repeats_for_ever_or_never_ends_all_the_same() {
     }
     let daily = read(events("DTSTART;VALUE=DATE:19000101\r\nRRULE:FREQ=DAILY").as_bytes(), &chicago());
     assert_eq!(daily.closed.len(), 3 * 365 + 1);
-    let many = "BEGIN:VEVENT\nDTSTART:19700101\nRRULE:FREQ=DAILY\nEND:VEVENT\n".repeat(40);
+    let many = "BEGIN:VEVENT\nDTSTART:16010101\nRRULE:FREQ=DAILY\nEND:VEVENT\n".repeat(4);
     let many = read(format!("BEGIN:VCALENDAR\n{many}END:VCALENDAR\n").as_bytes(), &chicago());
     assert!(many.mistakes.iter().any(|m| m.message.contains("too often") || m.message.contains("too many")));
     assert!(begun.elapsed().as_secs() < 60, "took {:?}", begun.elapsed());
