@@ -16,7 +16,9 @@ use crate::ingest::FeedContext;
 use crate::policy::check::{ReportFormat, check_report};
 use crate::policy::load::{LoadOptions, Loaded, load};
 use crate::policy::{Policy, RuleSource, Severity};
-use crate::{archive_command, backup, config, demo, doctor, kit_command, replay, send, service, simulate};
+use crate::{
+    archive_command, backup, calendar_command, config, demo, doctor, kit_command, replay, send, service, simulate,
+};
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
 #[derive(Debug, Parser)]
@@ -45,6 +47,7 @@ enum Command {
     Doctor(doctor::Args),
     Archive(archive_command::Args),
     Kit(kit_command::Args),
+    Calendar(calendar_command::Args),
     /// Print a completion script for a shell
     Completions {
         shell: clap_complete::Shell,
@@ -71,6 +74,7 @@ pub fn run() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args, &mut say),
         Command::Archive(args) => archive_command::run(&args),
         Command::Kit(args) => kit_command::run(&args),
+        Command::Calendar(args) => calendar_command::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ringfence", &mut io::stdout());
             Ok(ExitCode::SUCCESS)
@@ -133,7 +137,7 @@ enum Format {
     Json,
 }
 
-/// Check rules, lists and settings: every mistake at once, with its place and advice
+/// Check rules, lists, settings and kits: every mistake at once, with its place and advice
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -141,10 +145,11 @@ Examples:
   ringfence check rules/ips/wangiri.toml     one file, read as part of the set around it
   ringfence check --format json rules/       for editors and pipelines
   ringfence check ringfence.toml             settings, the rules they name, and whether the two fit
+  ringfence check kits/                      the texts of messages, as `ringfence kit lint` does
 
 Exit codes: 0 no errors (warnings may be there), 1 errors, 2 nothing could be read.")]
 struct CheckArgs {
-    /// Rule folders, their ruleset.toml, single rule files, or settings
+    /// Rule folders, their ruleset.toml, single rule files, settings, or kits
     #[arg(default_value = "rules", value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// How to print the report
@@ -162,6 +167,7 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         anyhow::ensure!(path.exists(), "cannot read `{}`: there is no such file or folder", path.display());
         let settings = std::fs::read_to_string(path).ok().filter(|text| config::is_settings(text));
         has_errors |= match settings {
+            None if kit_command::is_kits(path) => kit_command::check(path, format == ReportFormat::Json)?,
             Some(text) => check_settings(path, &text, format)?,
             None => check_rules(path, format)?.0,
         };

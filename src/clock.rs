@@ -7,6 +7,8 @@
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// Milliseconds since 1970-01-01T00:00:00Z, without leap seconds. Finer input is cut, not rounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
@@ -34,6 +36,22 @@ impl fmt::Display for Timestamp {
         let (year, month, day) = civil_from_days(days);
         let (s, ms) = (ms / 1000, ms % 1000);
         write!(f, "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{ms:03}Z", s / 3600, s / 60 % 60, s % 60)
+    }
+}
+
+/// As it is shown.
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// RFC 3339 with any offset; finer than milliseconds is cut.
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let at = text.parse::<jiff::Timestamp>().map_err(serde::de::Error::custom)?;
+        Ok(Timestamp(at.as_nanosecond().div_euclid(1_000_000) as i64))
     }
 }
 

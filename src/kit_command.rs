@@ -12,6 +12,8 @@ use serde_json::json;
 use crate::cli::wants_colour;
 use crate::kit::sms::SmsLength;
 use crate::kit::{Fact, Facts, Form, Forms, Kind, Kit, Kits, Lint, Type, Variable, speech};
+use crate::limits::KIT_FILES_MAX;
+use crate::policy::source::RULESET;
 use crate::policy::{RuleSource, render};
 
 /// The texts of messages: list, show, check and try them
@@ -161,6 +163,31 @@ fn lint(path: Option<&Path>, format: Printed) -> anyhow::Result<(String, bool)> 
     Ok((out, kits.is_some()))
 }
 
+/// Does the path hold kits, and no rules: a file that says `kit = ` at its top, or a folder of such?
+pub(crate) fn is_kits(path: &Path) -> bool {
+    let says_kit = |path: &Path| {
+        let is_toml = path.extension().is_some_and(|e| e == "toml");
+        let text = Some(path).filter(|_| is_toml).and_then(|path| std::fs::read_to_string(path).ok());
+        let head = |text: &str| {
+            let mut words = text.lines().map(str::trim).take_while(|line| !line.starts_with('['));
+            words.any(|line| line.strip_prefix("kit").is_some_and(|rest| rest.trim_start().starts_with('=')))
+        };
+        text.is_some_and(|text| head(&text))
+    };
+    if !path.is_dir() {
+        return says_kit(path);
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    !path.join(RULESET).is_file() && entries.take(KIT_FILES_MAX).any(|entry| says_kit(&entry.path()))
+}
+
+/// `ringfence check` of kits; true where there are errors.
+pub(crate) fn check(path: &Path, is_json: bool) -> anyhow::Result<bool> {
+    let (out, is_fine) = lint(Some(path), if is_json { Printed::Json } else { Printed::Text })?;
+    io::stdout().write_all(out.as_bytes()).context("cannot print the report")?;
+    Ok(!is_fine)
+}
+
 fn plural(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
@@ -289,10 +316,14 @@ mod tests {
         let text = show("holding").unwrap().replace("{{ since }}", "{{ sinse }}");
         std::fs::write(folder.path().join("h.toml"), text).unwrap();
         let (out, is_fine) = lint(Some(folder.path()), Printed::Text).unwrap();
-        assert!(!is_fine && out.contains("h.toml:15") && out.contains("did you mean `since`?"), "{out}");
+        assert!(!is_fine && out.contains("h.toml:16:11") && out.contains("did you mean `since`?"), "{out}");
         let (out, _) = lint(Some(folder.path()), Printed::Json).unwrap();
         assert!(out.contains("\"code\":\"E202\""), "{out}");
         assert_eq!(lint(None, Printed::Text).unwrap(), ("checked 16 kits: no problems\n".to_owned(), true));
         assert!(lint(Some(Path::new("/nowhere")), Printed::Text).is_err());
+        assert!(
+            is_kits(folder.path()) && is_kits(&folder.path().join("h.toml")) && check(folder.path(), true).unwrap()
+        );
+        assert!(!is_kits(Path::new("rules")) && !is_kits(Path::new("rules/ips/10-inbound.toml")));
     }
 }

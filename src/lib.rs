@@ -18,7 +18,8 @@
 //!
 //! # Who may import whom
 //!
-//! Words (`limits`, `clock`, `event`, `calendar`) know nothing above them. The pure cores (`policy`, `window`, `kit`, the
+//! Words (`limits`, `clock`, `event`, `calendar`, `objective`) know nothing above them. The pure cores (`policy`, `window`,
+//! `customer`, `kit`, `incident`, the
 //! engine's shards) take values and return values: they read no clock, no file, no socket, and never log or count.
 //! The rims (`gateway`, `notify`, `portal`, `metrics`, `storage`) meet only in [`service`], and commands only in
 //! [`cli`]. `tests/it/tidy.rs` holds the table and fails the build where it is broken.
@@ -53,6 +54,10 @@ pub mod store;
 
 pub mod archive;
 
+pub mod incident;
+
+pub mod desk;
+
 pub mod gateway;
 pub mod notify;
 pub mod portal;
@@ -66,6 +71,7 @@ pub mod service;
 
 pub mod archive_command;
 pub mod backup;
+pub mod calendar_command;
 pub mod doctor;
 pub mod kit_command;
 

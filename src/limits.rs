@@ -363,6 +363,10 @@ pub const MAIL_SUBJECT_CHARS_MAX: usize = 120;
 
 /// Longest announcement to callers; past it they hang up before the end.
 pub const ACD_SECONDS_MAX: f64 = 20.0;
+/// Length at which an announcement is refused even during an incident: a long name must not keep a notice from going
+/// out, a text that nobody meant to be said must.
+pub const ACD_SECONDS_REFUSED: f64 = 25.0;
+const _: () = assert!(ACD_SECONDS_MAX < ACD_SECONDS_REFUSED);
 
 /// Parts of an SMS in a script outside the GSM alphabet: 201 units say what 160 septets do.
 pub const SMS_UCS2_PARTS_MAX: usize = 3;
@@ -388,7 +392,7 @@ pub const ICAL_LINES_MAX: usize = 200_000;
 
 /// Events with a repetition that one file may have, and occurrences that all of them may be asked for: bounds the
 /// work on a file that repeats for ever.
-pub const ICAL_RULES_MAX: usize = 2000;
+pub const ICAL_RULES_MAX: usize = 500;
 /// See [`ICAL_RULES_MAX`].
 pub const ICAL_OCCURRENCES_MAX: usize = 200_000;
 
@@ -413,3 +417,19 @@ pub const ICAL_MISTAKES_MAX: usize = 200;
 
 /// Longest name of a time zone in a file; registries of zones have prefixes of their own.
 pub const ICAL_ZONE_BYTES_MAX: usize = 128;
+
+/// Orders of people, and answers of those who take notices, that wait for the desk. Whoever comes then is told to come
+/// again.
+pub const DESK_ORDERS_MAX: usize = 256;
+
+/// How long somebody waits for an order to be done and durable.
+pub const DESK_WAIT_MS: u64 = 10_000;
+
+/// Violations and closings that become one transaction: a few milliseconds' work.
+pub const DESK_BATCH_MAX: usize = 1_000;
+
+/// Rest before something that failed is tried again.
+pub const DESK_RETRY_MS: u64 = 1_000;
+
+/// Notices that wait to be written.
+pub const DESK_NOTICES_MAX: usize = 256;

@@ -66,6 +66,11 @@ impl Customers {
         }
     }
 
+    /// The settings that hold for this id, whoever it is: what was found before a file went is still somebody's.
+    pub fn of(&self, id: &str) -> &Customer {
+        self.get(id).unwrap_or(&self.anybody)
+    }
+
     /// The folder is there: an event of anybody else is rejected.
     pub fn is_closed(&self) -> bool {
         self.is_closed

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::fact::{self, Fact, OFFERED, Variable};
+use super::fact::{self, Fact, Facts, OFFERED, Variable};
 use super::file::Places;
 use super::forms::Form;
 use super::kind::Next;
@@ -21,14 +21,16 @@ const WHAT_TO_DO: [&str; 2] = ["action", "action_short"];
 type Used = BTreeMap<Form, BTreeSet<String>>;
 
 pub(super) fn check(kit: &Kit, places: &Places, problems: &mut Vec<Problem>) {
-    let n_before = problems.len();
     let used = used(kit, places, problems);
     declared(kit, places, &used, problems);
     carried(kit, places, &used, problems);
-    // What comes out of a text that is broken says nothing new.
-    if !problems.get(n_before..).is_some_and(|new| new.iter().any(|p| p.is_error)) {
-        filled(kit, places, problems);
-    }
+    filled(kit, places, &used, problems);
+}
+
+/// Can it be read, and are all its names declared? What comes out of any other text says nothing new.
+fn is_sound(kit: &Kit, used: &Used, form: Form) -> bool {
+    let is_declared = |name: &String| kit.variables.iter().any(|v| v.name == *name);
+    used.get(&form).is_some_and(|names| names.iter().all(is_declared))
 }
 
 fn used(kit: &Kit, places: &Places, problems: &mut Vec<Problem>) -> Used {
@@ -88,7 +90,8 @@ fn word(text: &str, name: &str) -> Option<Range<usize>> {
 
 /// Variables against the facts there are, and against what the texts use.
 fn declared(kit: &Kit, places: &Places, used: &Used, problems: &mut Vec<Problem>) {
-    let all_read = used.len() == Form::ALL.len();
+    // A misspelt use leaves its variable unused, which follows from it.
+    let all_read = Form::ALL.into_iter().all(|form| is_sound(kit, used, form));
     for (variable, span) in kit.variables.iter().zip(&places.variables) {
         let name = variable.name.as_str();
         let at = |problem: Problem| problem.at(&places.path, span.clone());
@@ -166,25 +169,26 @@ fn carried(kit: &Kit, places: &Places, used: &Used, problems: &mut Vec<Problem>)
 }
 
 /// What comes out of the texts. Each mistake is told once, however many fillings show it.
-fn filled(kit: &Kit, places: &Places, problems: &mut Vec<Problem>) {
+fn filled(kit: &Kit, places: &Places, used: &Used, problems: &mut Vec<Problem>) {
     let mut told: BTreeSet<(&str, Option<Form>)> = BTreeSet::new();
-    let mut tell = |lint: Lint, when: &str, problems: &mut Vec<Problem>| {
-        if told.insert((lint.code, lint.form)) {
+    let mut tell = |lint: Lint, when: &str| {
+        if lint.form.is_none_or(|form| is_sound(kit, used, form)) && told.insert((lint.code, lint.form)) {
             problems.push(placed(&lint, when, kit, places));
         }
     };
-    for lint in kit.draw(&kit.examples(|_| false)).1 {
-        tell(lint, "", problems);
+    let saved = |facts: Facts| kit.draw(&facts).1.into_iter().map(refused_when_saved);
+    for lint in saved(kit.examples(|_| false)) {
+        tell(lint, "");
     }
     // A number of one kind is enough, but one there always is.
     let number = kit.kind.numbers().first().copied().unwrap_or_default();
     let may_miss = |v: &Variable| !v.is_required && v.name != number;
-    for lint in kit.draw(&kit.examples(may_miss)).1 {
-        tell(lint, " where nothing optional is given", problems);
+    for lint in saved(kit.examples(may_miss)) {
+        tell(lint, " where nothing optional is given");
     }
     for missing in kit.variables.iter().filter(|v| !v.is_required && v.fixed.is_none()) {
-        for lint in kit.draw(&kit.examples(|v| v.name == missing.name)).1 {
-            tell(lint, &format!(" where `{}` is not given", missing.name), problems);
+        for lint in saved(kit.examples(|v| v.name == missing.name)) {
+            tell(lint, &format!(" where `{}` is not given", missing.name));
         }
     }
     let mut longest = kit.examples(|_| false);
@@ -193,22 +197,30 @@ fn filled(kit: &Kit, places: &Places, problems: &mut Vec<Problem>) {
             longest.set(variable.name.as_str(), Fact::Text(stretched(example, variable.chars_max)));
         }
     }
-    for lint in kit.draw(&longest).1.into_iter().filter(|l| l.code == "E207" && l.form.is_some()) {
-        let is_error_already = problems
-            .iter()
-            .any(|p| p.code == "E207" && p.place.as_ref().is_some_and(|place| place.path == places.path));
-        if !is_error_already {
+    let too_long: Vec<Lint> = saved(longest).filter(|l| l.code == "E207" && l.form.is_some()).collect();
+    for lint in too_long {
+        // What is too long with the examples is so with longer values.
+        if !told.contains(&(lint.code, lint.form)) {
             let lint = Lint { code: "W203", is_error: false, ..lint };
-            tell(lint, " where every value is as long as its `max`", problems);
+            problems.push(placed(&lint, " where every value is as long as its `max`", kit, places));
         }
     }
 }
 
-/// The example over and over, as long as a value may be. A reference has the length it has.
+/// There is time to shorten a kit when it is saved, and none when a message is made of it.
+fn refused_when_saved(lint: Lint) -> Lint {
+    if lint.code == "W205" { Lint { code: "E207", is_error: true, ..lint } } else { lint }
+}
+
+/// The example over and over, as long as a value may be. A reference, and the number of a contact, have the length they
+/// have.
 fn stretched(example: &str, chars_max: usize) -> String {
+    if let Some((name, number)) = example.rsplit_once(", ").filter(|(_, n)| !super::phone::numbers(n).is_empty()) {
+        let room = chars_max.saturating_sub(number.chars().count() + 2);
+        return format!("{}, {number}", stretched(name, room));
+    }
     let is_reference = example.contains('-') && example.ends_with(|c: char| c.is_ascii_digit());
-    let has_number = !super::phone::numbers(example).is_empty();
-    if is_reference || has_number || example.is_empty() {
+    if is_reference || example.is_empty() {
         return example.to_owned();
     }
     let endless = std::iter::repeat_n([example, " "], chars_max).flatten().flat_map(str::chars);

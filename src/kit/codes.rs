@@ -72,5 +72,10 @@ pub const KITS: &[Code] = &[
         "may become too long",
         "With the examples the form fits, with the longest values its variables allow it does not. `shorten` cuts a value for one form: {{ what|shorten(40) }}.",
     ),
+    code(
+        "W205",
+        "announcement a little long",
+        "With the values of the moment it takes more than 20 seconds to say. It may go out; past 25 seconds it may not.",
+    ),
     code("W204", "value was cut", "A value was longer than its variable allows and ends with `...`."),
 ];

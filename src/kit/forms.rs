@@ -6,7 +6,9 @@ use sha2::{Digest, Sha256};
 use super::lint::Lint;
 use super::sms::SmsLength;
 use super::{clean, phone, speech};
-use crate::limits::{ACD_SECONDS_MAX, KIT_FORM_BYTES_MAX, MAIL_SUBJECT_CHARS_MAX, SMS_UCS2_PARTS_MAX};
+use crate::limits::{
+    ACD_SECONDS_MAX, ACD_SECONDS_REFUSED, KIT_FORM_BYTES_MAX, MAIL_SUBJECT_CHARS_MAX, SMS_UCS2_PARTS_MAX,
+};
 
 /// Where a text goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -123,7 +125,8 @@ impl Forms {
     }
 
     /// An SMS of several parts is an error in the GSM alphabet, where words can be found that fit. In another script 70
-    /// units hold too little, and a customer's name must not keep a message from going out: three parts are taken.
+    /// units hold too little, and a customer's name must not keep a message from going out: three parts are taken. For
+    /// the same reason an announcement may be a little long when it is made, though not when its kit is saved.
     fn length(&self, form: Form) -> Option<Lint> {
         let text = self.get(form);
         match form {
@@ -152,7 +155,10 @@ impl Forms {
             Form::Acd if speech::seconds(text) > ACD_SECONDS_MAX => {
                 let seconds = speech::seconds(text);
                 let message = format!("takes {seconds:.1} s to say; callers listen for {ACD_SECONDS_MAX} s");
-                Some(Lint::error("E207", form, message).help("leave out what callers cannot use"))
+                let is_refused = seconds > ACD_SECONDS_REFUSED;
+                let lint =
+                    if is_refused { Lint::error("E207", form, message) } else { Lint::warning("W205", form, message) };
+                Some(lint.help("leave out what callers cannot use"))
             }
             _ => None,
         }
@@ -222,7 +228,8 @@ mod tests {
         assert_eq!(codes(&Forms { sms: "Привет".to_owned(), ..forms() }), "W202");
         assert_eq!(codes(&Forms { sms: "я".repeat(201), ..forms() }), "W202");
         assert_eq!(codes(&Forms { sms: "я".repeat(202), ..forms() }), "E207");
-        assert_eq!(codes(&Forms { acd: "word ".repeat(51), ..forms() }), "E207");
+        assert_eq!(codes(&Forms { acd: "word ".repeat(51), ..forms() }), "W205");
+        assert_eq!(codes(&Forms { acd: "word ".repeat(63), ..forms() }), "E207");
         assert_eq!(codes(&Forms { portal: "+46701234567".to_owned(), ..forms() }), "");
         assert_eq!(codes(&Forms { portal: "+46701234567, +46701234568".to_owned(), ..forms() }), "E208");
         assert_eq!(codes(&Forms { mail: "x".repeat(5_000_000), ..forms() }), "E207");

@@ -30,6 +30,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use minijinja::value::Value;
+use sha2::{Digest, Sha256};
 
 pub use fact::{Fact, Facts, OFFERED, Offered, Type, Variable};
 pub use forms::{Form, Forms};
@@ -108,6 +109,19 @@ impl Kit {
 
     pub fn text(&self, form: Form) -> &str {
         self.texts.get(&form).map_or("", String::as_str)
+    }
+
+    /// Of what it says: another one makes other messages of the same facts.
+    pub fn version(&self) -> String {
+        let mut hash = Sha256::new();
+        for (form, text) in &self.texts {
+            for part in [form.as_str(), text] {
+                hash.update((part.len() as u64).to_le_bytes());
+                hash.update(part);
+            }
+        }
+        hash.update(serde_json::to_vec(&self.variables).unwrap_or_default());
+        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
     pub fn path(&self) -> Option<&str> {
@@ -258,7 +272,8 @@ fn strange_number(forms: &Forms, form: Form, given: &[(&Variable, Fact)], lints:
     for (variable, fact) in given {
         match fact {
             Fact::Text(text) if variable.name == "escalation" => {
-                allowed.extend(phone::numbers(&clean::line(text, variable.chars_max).0));
+                let shown = clean::line(text, KIT_VALUE_CHARS_MAX).0;
+                allowed.extend(phone::numbers(&contact(&shown, variable.chars_max)));
             }
             Fact::Text(text) if fact::is_reference(&variable.name) => allowed.push(said_digits(text).replace(' ', "")),
             _ => {}

@@ -1,6 +1,8 @@
 //! The kits that ship, compiled into the binary: what is said where nobody has written better.
 
-use super::{Kits, file};
+use std::sync::LazyLock;
+
+use super::{Kit, Kits, file};
 use crate::policy::RuleSource;
 use crate::policy::render::Texts;
 
@@ -28,18 +30,16 @@ const FILES: [(&str, &str); 16] = files![
     "update.toml",
 ];
 
+/// Read once; tests hold that every kind is there and free of mistakes.
+static SHIPPED: LazyLock<Kits> = LazyLock::new(|| {
+    let kits = file::parse_all(&RuleSource::memory(FILES), &mut Texts::default(), &mut Vec::new());
+    Kits(kits.into_iter().map(|(kit, _)| (kit.kind, Kit { path: None, ..kit })).collect())
+});
+
 impl Kits {
     /// The kits that ship.
     pub fn shipped() -> Kits {
-        let kits = file::parse_all(&RuleSource::memory(FILES), &mut Texts::default(), &mut Vec::new());
-        Kits(
-            kits.into_iter()
-                .map(|(mut kit, _)| {
-                    kit.path = None;
-                    (kit.kind, kit)
-                })
-                .collect(),
-        )
+        SHIPPED.clone()
     }
 
     /// The text of the shipped file of each kind, by its name: to start one's own from.

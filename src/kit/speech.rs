@@ -25,6 +25,8 @@ pub fn words(text: &str) -> usize {
             Class::Digits => number_words(piece),
             Class::Letters => letter_words(piece),
             Class::Sign if first == '+' && after.starts_with(|c: char| c.is_ascii_digit()) => 1,
+            // `2,400`: two thousand four hundred.
+            Class::Sign if first == ',' && after.starts_with(|c: char| c.is_ascii_digit()) => 1,
             Class::Sign if matches!(first, '%' | '&' | '=' | '@' | '/' | '€' | '$' | '£') => 1,
             Class::Sign => 0,
         };

@@ -23,7 +23,7 @@ impl Recorder {
         let (value, threshold) = output::shown(&self.policy, violation)?;
         let event = judged.batch.events.get(violation.event as usize)?;
         let rule = self.threshold(violation.rule);
-        let (group, target) = self.fold_terms(violation.rule);
+        let (group, target) = self.fold_terms(violation);
         Some(Change::Violation(Row {
             id: id.to_owned(),
             position,
@@ -47,8 +47,17 @@ impl Recorder {
     }
 
     /// The group that a violation folds with, and what tells the incidents of the group apart.
-    fn fold_terms(&self, rule: RuleRef) -> (String, Key) {
-        (output::rule_id(&self.policy, rule).to_owned(), Key::default())
+    fn fold_terms(&self, violation: &Violation) -> (String, Key) {
+        match self.threshold(violation.rule) {
+            Some(rule) => {
+                let entries = rule.target.iter().filter_map(|entry| violation.key.get(*entry).cloned());
+                let mut target: Vec<_> = entries.collect();
+                // Rules of one group may write them in different orders.
+                target.sort();
+                (rule.group.clone(), Key(target))
+            }
+            None => (output::rule_id(&self.policy, violation.rule).to_owned(), Key::default()),
+        }
     }
 
     /// The end of an episode, under a name that recovery gives it again. `position`: of the last event so far.
@@ -126,4 +135,78 @@ fn digest(customer: &str, key: &[(String, String)]) -> String {
     }
     let bytes = hash.finalize();
     bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::policy::{LoadOptions, RuleSource, Severity, load};
+    use crate::store::Inbox;
+
+    const RULES: &str = r#"
+ringfence = 1
+default_action = "allow"
+[[threshold]]
+id = "ips-a"
+on = "attempt"
+mode = "monitor"
+group = "robocalls"
+target = ["trunk", "caller"]
+measure = "count"
+per = ["caller", "callee", "trunk"]
+window = "10m"
+warning = ">= 5"
+"#;
+
+    fn recorder(folder: &std::path::Path) -> Recorder {
+        let loaded = load(&RuleSource::memory([("ruleset.toml", RULES.to_owned())]), LoadOptions::default());
+        let (store, _) = Store::open(folder).unwrap();
+        Recorder { store: Arc::new(store), policy: Arc::new(loaded.policy.unwrap()), names: Arc::new(Names::new()) }
+    }
+
+    fn key() -> Arc<[(String, String)]> {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        [pair("caller", "+46700001"), pair("callee", "+46800001"), pair("trunk", "t1")].into()
+    }
+
+    #[test]
+    fn an_end_is_put_into_the_inbox_once_however_often_recovery_tells_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let recorder = recorder(folder.path());
+        let customer = recorder.names.customer("acme").unwrap();
+        let closed = Closed { rule: RuleRef::Threshold(0), customer, key: key(), time: Timestamp(9_000) };
+        // Recovery may notice it behind another event.
+        recorder.write(vec![recorder.closing(&closed, 5)]);
+        recorder.write(vec![recorder.closing(&closed, 6)]);
+        recorder.write(vec![recorder.closing(&Closed { time: Timestamp(9_001), ..closed }, 7)]);
+        recorder.store.flush().unwrap();
+        let waiting = recorder.store.inbox(0, 0).unwrap().rows;
+        let told = waiting.iter().map(|(_, inbox)| match inbox {
+            Inbox::Closed(c) => (c.position, c.time.0, c.rule.as_str(), c.customer.as_str(), c.key.0.len()),
+            Inbox::Violation(_) => panic!("nothing was found"),
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [(5, 9_000, "ips-a", "acme", 3), (7, 9_001, "ips-a", "acme", 3)]);
+    }
+
+    #[test]
+    fn a_violation_folds_by_the_group_of_its_rule_and_the_values_of_its_target_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let recorder = recorder(folder.path());
+        let customer = recorder.names.customer("acme").unwrap();
+        let (rule, level, time) = (RuleRef::Threshold(0), Severity::Warning, Timestamp(1));
+        let violation = Violation { event: 0, rule, level, time, value: 5.0, late: false, customer, key: key() };
+        let (group, target) = recorder.fold_terms(&violation);
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!((group.as_str(), target.0), ("robocalls", vec![pair("caller", "+46700001"), pair("trunk", "t1")]));
+    }
+
+    #[test]
+    fn customers_and_keys_that_are_cut_elsewhere_have_other_digests() {
+        let key = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+        assert_ne!(digest("a", &key("b", "c")), digest("ab", &key("", "c")));
+        assert_ne!(digest("a", &key("b", "cd")), digest("a", &key("bc", "d")));
+        // It stands in databases: it must not change.
+        assert_eq!(digest("acme", &key("caller", "+46700001")), "d8885a2de6c517f9");
+    }
 }

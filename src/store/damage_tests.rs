@@ -374,7 +374,8 @@ fn what_is_good_of_a_damaged_database_is_in_the_new_one() {
     });
     let mut ids: Vec<String> = ids.collect();
     let mut expected: Vec<String> = found.iter().filter(is_waiting).map(|v| v.id.clone()).collect();
-    (ids.sort(), expected.sort());
+    ids.sort();
+    expected.sort();
     assert_eq!(ids, expected, "what the book has not taken still waits, and nothing else");
     let others = (store.transitions_since(0, 0).unwrap().rows.len())
         + store.subjects(SubjectKind::Alert, &SubjectQuery::default()).unwrap().rows.len();

@@ -11,7 +11,7 @@ use ringfence::clock::Timestamp;
 use ringfence::objective::{Allowed, Deadline, Objective, Promise};
 use serde_json::Value as Json;
 
-use crate::support::{Random, shared};
+use crate::support::{Random, ringfence, shared};
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
@@ -366,4 +366,45 @@ proptest! {
             prop_assert!(first.commit >= a && first.target >= a);
         }
     }
+}
+
+fn printed(args: &[&str]) -> (String, String, Option<i32>) {
+    let out = ringfence(args);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&out.stdout), text(&out.stderr), out.status.code())
+}
+
+#[test]
+fn an_explanation_can_be_followed_by_a_person() {
+    let (text, _, code) = printed(&["calendar", "explain", "--clock", "notify", "2026-07-02T16:30"]);
+    assert_eq!(code, Some(0));
+    expect_test::expect![[r#"
+"#]]
+    .assert_eq(&text);
+}
+
+#[test]
+fn an_explanation_for_machines_says_the_same() {
+    let (text, _, code) =
+        printed(&["calendar", "explain", "--clock", "complete", "--format", "json", "2026-03-06T22:30:00Z"]);
+    assert_eq!(code, Some(0));
+    let value: Json = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(value[0]["target"]["at"], "2026-03-09T16:30:00.000Z");
+    assert_eq!(value[0]["commit"]["local"], "Mon 2026-03-09 17:00 CDT");
+    assert_eq!(value[0]["steps"][0]["reason"], "open");
+}
+
+#[test]
+fn dates_that_are_imported_can_be_pasted_and_mistakes_name_their_lines() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("holidays.ics");
+    let text = "BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART;VALUE=DATE:20261225\nSUMMARY:Say \"Hi\"\nEND:VEVENT\n\
+                BEGIN:VEVENT\nDTSTART:20261301\nEND:VEVENT\nEND:VCALENDAR\n";
+    std::fs::write(&file, text).expect("the file is written");
+    let path = file.to_str().expect("a plain path");
+    let (text, errors, code) = printed(&["calendar", "import", path, "--from", "2026-01-01", "--years", "2"]);
+    assert_eq!(code, Some(1), "mistakes are findings");
+    assert!(errors.ends_with("holidays.ics:7: DTSTART `20261301` is no date; the event was left out\n"), "{errors}");
+    let table: toml::Table = text.parse().expect("what is printed is TOML");
+    assert_eq!(table["closed_dates"][0].as_str(), Some("2026-12-25 Say \"Hi\""));
 }

@@ -30,7 +30,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // The conversation with a gateway: the one place where events that come in meet the verdicts that answer them.
     ("gateway", &["ingest", "engine", "policy", "event", "clock", "limits", "metrics"]),
     ("kit", &["policy", "limits"]),
-    ("incident", &["policy", "calendar", "objective", "clock", "limits"]),
+    ("incident", &["customer", "kit", "policy", "calendar", "objective", "clock", "limits"]),
+    ("desk", &["incident", "store", "storage", "policy", "clock", "limits"]),
     ("case/mailbox", &["event", "policy", "calendar", "clock", "limits", "metrics"]),
     ("case", &["event", "policy", "calendar", "objective", "clock", "limits"]),
     // Until incidents stand between them, sinks are told of what the engine judged.
@@ -38,7 +39,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("archive", &["journal", "engine", "event", "policy", "incident", "case", "storage", "clock", "limits", "metrics"]),
     ("report", &["archive", "incident", "case", "calendar", "clock"]),
     // Records may be posted: their feeds' doors are the gateways' side of it.
-    ("portal", &["gateway", "engine", "incident", "case", "report", "metrics", "limits"]),
+    ("portal", &["gateway", "engine", "incident", "desk", "case", "report", "metrics", "limits"]),
     ("snapshot", &["storage", "limits"]),
     ("replay", &["ingest", "event", "policy", "engine", "incident", "archive", "clock", "limits"]),
 ];
@@ -50,6 +51,7 @@ const MEETING_PLACES: &[&str] = &[
     "cli",
     "archive_command",
     "backup",
+    "calendar_command",
     "doctor",
     "kit_command",
     "demo",

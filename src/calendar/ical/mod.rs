@@ -90,6 +90,11 @@ impl Mistakes {
     }
 }
 
+/// A text on one line and of bounded length, as names of dates are.
+pub fn plain_name(text: &str) -> String {
+    event::plain(text)
+}
+
 /// Reads a file whole.
 pub fn read(bytes: &[u8], wanted: &Wanted) -> Import {
     let mut mistakes = Mistakes::default();

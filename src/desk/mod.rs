@@ -1,0 +1,131 @@
+//! The desk: one thread that owns the incident book and makes durable whatever it says.
+//!
+//! Violations come to it through the store's inbox, orders of people through [`Desk::order`]. What the book makes of them
+//! is written in one transaction, and only then is anybody answered or told. The book in memory is nothing but what the
+//! store would give: after a write of which nobody knows what became, it is read again.
+
+mod outlet;
+mod restore;
+mod work;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam::channel::{Sender, bounded};
+
+pub use outlet::Notices;
+
+use crate::incident::{Actor, Answer, BookCounts, Command, Refusal, Terms};
+use crate::limits::{DESK_ORDERS_MAX, DESK_WAIT_MS};
+use crate::store::{Store, StoreError};
+
+/// Why an order was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It may have been done: whoever asked looks again.
+    #[error("it could not be made durable in time: look whether it was done")]
+    Unknown,
+    #[error("too many orders wait, or the service is stopping: come again")]
+    Busy,
+}
+
+/// What the desk is set up with.
+pub struct Charge {
+    pub store: Arc<Store>,
+    pub terms: Terms,
+    pub notices: Notices,
+    /// Ids of the rules that are there.
+    pub rules: Vec<String>,
+    /// What each rule looks for, in a sentence.
+    pub whats: BTreeMap<String, String>,
+}
+
+/// A handle to the desk; with the last one, or by [`Desk::stop`], the thread ends.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    inputs: Sender<Input>,
+    shared: Arc<Shared>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+/// What others see of it.
+#[derive(Debug, Default)]
+struct Shared {
+    counts: Mutex<BookCounts>,
+    breaches: AtomicU64,
+    /// Everything of the inbox so far was taken.
+    is_idle: AtomicBool,
+}
+
+enum Input {
+    Order(Box<Order>),
+    /// A notice was taken by whoever it was handed to.
+    Accepted(i64),
+    /// It was not; it is handed out again later.
+    NotTaken(i64),
+    Terms(Box<Terms>),
+    Stop,
+}
+
+struct Order {
+    by: Actor,
+    command: Command,
+    reply: Sender<Result<Answer, OrderError>>,
+}
+
+impl Desk {
+    /// Reads the book and begins.
+    pub fn start(charge: Charge) -> Result<Desk, StoreError> {
+        let (inputs, received) = bounded(DESK_ORDERS_MAX);
+        let shared: Arc<Shared> = Arc::default();
+        let work = work::Work::new(charge, inputs.clone(), Arc::clone(&shared))?;
+        let run = move || work.run(&received);
+        let thread = thread::Builder::new().name("desk".into()).spawn(run);
+        let thread = thread.map_err(|e| StoreError::Begin(format!("no thread for the desk: {e}")))?;
+        Ok(Desk { inputs, shared, thread: Arc::new(Mutex::new(Some(thread))) })
+    }
+
+    /// Does what a person orders, or says why not; when this returns, it is durable. Blocks for an fsync or two.
+    pub fn order(&self, by: Actor, command: Command) -> Result<Answer, OrderError> {
+        let (reply, answer) = bounded(1);
+        let order = Box::new(Order { by, command, reply });
+        self.inputs.try_send(Input::Order(order)).map_err(|_| OrderError::Busy)?;
+        answer.recv_timeout(Duration::from_millis(DESK_WAIT_MS)).map_err(|_| OrderError::Unknown)?
+    }
+
+    /// By other files from now on.
+    pub fn set_terms(&self, terms: Terms) {
+        // Full, it is busy with orders that were given by the terms of before.
+        drop(self.inputs.send_timeout(Input::Terms(Box::new(terms)), Duration::from_millis(DESK_WAIT_MS)));
+    }
+
+    pub fn counts(&self) -> BookCounts {
+        self.shared.counts.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
+    /// Commitments that were missed, since the start.
+    pub fn breaches(&self) -> u64 {
+        self.shared.breaches.load(Ordering::Relaxed)
+    }
+
+    /// Nothing waits in the inbox that it has not taken.
+    pub fn is_idle(&self) -> bool {
+        self.shared.is_idle.load(Ordering::Acquire)
+    }
+
+    /// Takes what is in the inbox, and the thread ends.
+    pub fn stop(&self) {
+        drop(self.inputs.send(Input::Stop));
+        let thread = self.thread.lock().unwrap_or_else(|e| e.into_inner()).take();
+        // A panic was printed where it happened.
+        drop(thread.map(JoinHandle::join));
+    }
+}

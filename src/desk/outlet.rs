@@ -1,0 +1,100 @@
+//! Standard output as the provider that accepts notices: one JSON object a line, or nothing. A thread of its own, since
+//! whoever reads may stop reading.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::thread;
+
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use serde_json::json;
+
+use super::Input;
+use crate::incident::{Message, incident_name, message_name};
+use crate::limits::DESK_NOTICES_MAX;
+use crate::storage::RotatedFile;
+
+/// Where released messages go until there are channels that reach people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Notices {
+    #[default]
+    Stdout,
+    /// Nobody is told, and nobody counts as told.
+    Off,
+    File {
+        path: PathBuf,
+        rotate_bytes: u64,
+        n_kept: u32,
+    },
+}
+
+enum Sink {
+    Stdout,
+    File(RotatedFile),
+}
+
+/// Hands notices to the thread that writes them.
+pub(super) struct Outlet(Option<Sender<(i64, Vec<u8>)>>);
+
+impl Outlet {
+    /// What became of each comes back as an input of the desk.
+    pub(super) fn start(notices: &Notices, desk: Sender<Input>) -> io::Result<Outlet> {
+        let sink = match notices {
+            Notices::Off => return Ok(Outlet(None)),
+            Notices::Stdout => Sink::Stdout,
+            Notices::File { path, rotate_bytes, n_kept } => {
+                Sink::File(RotatedFile::open(path, *rotate_bytes, *n_kept)?)
+            }
+        };
+        let (notices, waiting) = bounded(DESK_NOTICES_MAX);
+        thread::Builder::new().name("notices".into()).spawn(move || write(sink, &waiting, &desk))?;
+        Ok(Outlet(Some(notices)))
+    }
+
+    /// True where it was taken to be written.
+    pub(super) fn hand(&self, message: &Message) -> bool {
+        let Some(notices) = &self.0 else { return false };
+        let mut line = line(message).into_bytes();
+        line.push(b'\n');
+        match notices.try_send((message.id, line)) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
+        }
+    }
+}
+
+fn write(mut sink: Sink, waiting: &Receiver<(i64, Vec<u8>)>, desk: &Sender<Input>) {
+    for (id, line) in waiting {
+        let written = match &mut sink {
+            Sink::Stdout => {
+                let mut out = io::stdout().lock();
+                out.write_all(&line).and_then(|()| out.flush())
+            }
+            Sink::File(file) => file.append(&line),
+        };
+        let told = match written {
+            Ok(()) => Input::Accepted(id),
+            Err(error) => {
+                tracing::error!(%error, message = message_name(id), "the notice could not be written, it is tried again");
+                Input::NotTaken(id)
+            }
+        };
+        if desk.send(told).is_err() {
+            return;
+        }
+    }
+}
+
+/// What a reader needs to tell people, and to tell a repeat by.
+fn line(message: &Message) -> String {
+    json!({
+        "notice": message_name(message.id),
+        "incident": incident_name(message.incident),
+        "customer": message.customer,
+        "kit": message.kit,
+        "severity": message.severity,
+        "released": message.released.map(|at| at.to_string()),
+        "before_check": message.is_before_check,
+        "forms": message.forms,
+    })
+    .to_string()
+}

@@ -1,0 +1,276 @@
+//! What the desk's thread does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
+
+use super::outlet::Outlet;
+use super::{Charge, Input, Order, OrderError, Shared, restore};
+use crate::clock::Clock;
+use crate::incident::{Actor, Answer, Book, Entries, Terms};
+use crate::limits::{DESK_BATCH_MAX, DESK_RETRY_MS};
+use crate::store::{Audit, Change, Inbox, Store, StoreError, Written};
+
+/// How often it looks whether something is due or has come.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+pub(super) struct Work {
+    store: Arc<Store>,
+    book: Book,
+    terms: Terms,
+    whats: BTreeMap<String, String>,
+    outlet: Outlet,
+    /// Notices that were handed out, and not answered for yet.
+    handed: BTreeSet<i64>,
+    /// Notices that nobody took are left alone until then.
+    retry_at: Option<Instant>,
+    shared: Arc<Shared>,
+    /// What of the inbox was read: what lies before and is still there cannot be read.
+    read_to: i64,
+    seen: u64,
+    /// The inbox may hold something.
+    is_behind: bool,
+}
+
+/// What became of a write.
+enum Wrote {
+    Done,
+    /// The book was read again: what it said before counts for nothing.
+    Undone,
+    /// The store is closed.
+    Over,
+}
+
+impl Work {
+    pub(super) fn new(charge: Charge, inputs: Sender<Input>, shared: Arc<Shared>) -> Result<Work, StoreError> {
+        let Charge { store, terms, notices, rules, whats } = charge;
+        let mut book = restore::book(&store, terms.clone(), Clock.now())?;
+        book.keep_rules(|rule| rules.iter().any(|id| id == rule), Clock.now());
+        let outlet = Outlet::start(&notices, inputs).map_err(|e| StoreError::Begin(format!("notices: {e}")))?;
+        Ok(Work {
+            store,
+            book,
+            terms,
+            whats,
+            outlet,
+            handed: BTreeSet::new(),
+            retry_at: None,
+            shared,
+            read_to: 0,
+            seen: 0,
+            is_behind: true,
+        })
+    }
+
+    pub(super) fn run(mut self, inputs: &Receiver<Input>) {
+        loop {
+            let input = match inputs.recv_timeout(if self.is_behind { Duration::ZERO } else { LOOK_EVERY }) {
+                Ok(input) => Some(input),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => Some(Input::Stop),
+            };
+            let stops = matches!(input, Some(Input::Stop));
+            if let Some(input) = input {
+                self.input(input);
+            }
+            self.book.pass(Clock.now());
+            let written = self.look_in(stops);
+            self.hand_out();
+            self.show();
+            if stops || matches!(written, Wrote::Over) {
+                return;
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        match input {
+            Input::Order(order) => self.order(*order),
+            Input::Accepted(id) => {
+                self.handed.remove(&id);
+                self.book.accepted(id, Clock.now());
+            }
+            Input::NotTaken(id) => {
+                self.handed.remove(&id);
+                self.retry_at = Some(Clock.monotonic() + Duration::from_millis(DESK_RETRY_MS));
+            }
+            Input::Terms(terms) => {
+                self.terms = (*terms).clone();
+                self.book.set_terms(*terms);
+            }
+            Input::Stop => {}
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        let Order { by, command, reply } = order;
+        let now = Clock.now();
+        self.book.pass(now);
+        if let Err(error) = self.recall(&command) {
+            tracing::error!(%error, "an incident could not be read");
+        }
+        let answer = self.book.order(&by, &command, now);
+        let mut audit = Vec::new();
+        if let Ok(done) = &answer {
+            audit.push(entry(&by, command.name(), done));
+        }
+        let entries = self.book.drain();
+        let answer = match self.write(entries, Vec::new(), audit) {
+            Wrote::Done => answer.map_err(OrderError::Refused),
+            Wrote::Undone | Wrote::Over => Err(OrderError::Unknown),
+        };
+        // Whoever asked may have gone.
+        drop(reply.try_send(answer));
+    }
+
+    /// What an order is about may have been forgotten.
+    fn recall(&mut self, command: &crate::incident::Command) -> Result<(), StoreError> {
+        let mut wanted: Vec<i64> = command.incident().into_iter().collect();
+        if let crate::incident::Command::Fold { into, .. } = command {
+            wanted.push(*into);
+        }
+        if let Some(message) = command.message().filter(|id| self.book.message(*id).is_none()) {
+            wanted.extend(restore::incident_of(&self.store, message)?);
+        }
+        for id in wanted {
+            if self.book.incident(id).is_none() {
+                restore::recall(&mut self.book, &self.store, id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a part of the inbox, all of it where `all`, and writes what has become of it and of time.
+    fn look_in(&mut self, all: bool) -> Wrote {
+        loop {
+            let arrived = self.store.arrived();
+            self.is_behind |= std::mem::replace(&mut self.seen, arrived) != arrived;
+            let mut take = Vec::new();
+            if self.is_behind {
+                match self.store.inbox(self.read_to, DESK_BATCH_MAX) {
+                    Ok(page) => take = self.take(page.rows, page.next),
+                    Err(StoreError::Busy) => {}
+                    Err(StoreError::Closed) => return Wrote::Over,
+                    Err(error) => {
+                        tracing::error!(%error, "the inbox of the incident book could not be read");
+                        self.is_behind = false;
+                    }
+                }
+            }
+            self.shared.is_idle.store(!self.is_behind && take.is_empty(), Ordering::Release);
+            let entries = self.book.drain();
+            if entries.is_empty() && take.is_empty() {
+                return Wrote::Done;
+            }
+            let written = self.write(entries, take, Vec::new());
+            if !all || !self.is_behind || matches!(written, Wrote::Over) {
+                return written;
+            }
+        }
+    }
+
+    fn take(&mut self, rows: Vec<(i64, Inbox)>, next: Option<i64>) -> Vec<i64> {
+        let now = Clock.now();
+        let mut taken = Vec::with_capacity(rows.len());
+        for (seq, found) in rows {
+            taken.push(seq);
+            match found {
+                Inbox::Violation(violation) => {
+                    let what = self.whats.get(&violation.rule);
+                    self.book.take(&restore::sighting(*violation, what), now);
+                }
+                Inbox::Closed(closing) => self.book.end(&restore::ending(closing), now),
+            }
+        }
+        self.read_to = next.or(taken.last().copied()).unwrap_or(self.read_to).max(self.read_to);
+        self.is_behind = next.is_some();
+        taken
+    }
+
+    /// Makes durable what the book says.
+    fn write(&mut self, entries: Entries, take: Vec<i64>, audit: Vec<Audit>) -> Wrote {
+        if entries.is_empty() && take.is_empty() && audit.is_empty() {
+            return Wrote::Done;
+        }
+        let n_breaches = entries.rows.iter().filter(|row| row.what == "breached").count();
+        let mut changes = vec![Change::Book(restore::change(entries, take, audit))];
+        let receipt = loop {
+            match self.store.record(changes) {
+                Ok(receipt) => break receipt,
+                Err(refused) if matches!(refused.why, StoreError::Closed) => return Wrote::Over,
+                Err(refused) => {
+                    changes = refused.changes;
+                    std::thread::sleep(Duration::from_millis(DESK_RETRY_MS));
+                }
+            }
+        };
+        match receipt.wait() {
+            Ok(written) if !matches!(written.first(), Some(Written::Stale)) => {
+                self.shared.breaches.fetch_add(n_breaches as u64, Ordering::Relaxed);
+                return Wrote::Done;
+            }
+            Ok(_) => tracing::error!("the inbox of the incident book was taken by somebody else"),
+            Err(StoreError::Closed) => return Wrote::Over,
+            Err(error) => tracing::error!(%error, "what the incident book says is not known to be durable"),
+        }
+        self.read_again()
+    }
+
+    /// What the store holds is what is so.
+    fn read_again(&mut self) -> Wrote {
+        loop {
+            let read = self.store.flush().and_then(|()| restore::book(&self.store, self.terms.clone(), Clock.now()));
+            match read {
+                Ok(book) => {
+                    self.book = book;
+                    (self.read_to, self.is_behind) = (0, true);
+                    self.handed.clear();
+                    return Wrote::Undone;
+                }
+                Err(StoreError::Closed) => return Wrote::Over,
+                Err(error) => {
+                    tracing::error!(%error, "the incident book cannot be read, it is tried again");
+                    std::thread::sleep(Duration::from_millis(DESK_RETRY_MS));
+                }
+            }
+        }
+    }
+
+    /// Released messages go out; what was released and not taken before a crash, again.
+    fn hand_out(&mut self) {
+        if self.retry_at.is_some_and(|at| Clock.monotonic() < at) {
+            return;
+        }
+        self.retry_at = None;
+        for message in self.book.unsent() {
+            if !self.handed.contains(&message.id) && self.outlet.hand(message) {
+                self.handed.insert(message.id);
+            }
+        }
+    }
+
+    fn show(&self) {
+        let counts = self.book.counts();
+        *self.shared.counts.lock().unwrap_or_else(|e| e.into_inner()) = counts;
+    }
+}
+
+fn entry(by: &Actor, action: &str, done: &Answer) -> Audit {
+    let subject = match (done.message, done.incident) {
+        (Some(id), _) => crate::incident::message_name(id),
+        (None, Some(id)) => crate::incident::incident_name(id),
+        (None, None) => String::new(),
+    };
+    Audit {
+        time: Clock.now(),
+        who: by.name.clone(),
+        from: by.from.clone(),
+        action: format!("incident {action}"),
+        subject,
+        before: serde_json::Value::Null,
+        after: serde_json::Value::Null,
+    }
+}

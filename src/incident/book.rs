@@ -1,0 +1,442 @@
+//! The book: every alert, incident, message and clock that something may still happen to, and the rows of what did.
+//!
+//! It changes at once and hands out what to write afterwards ([`Book::drain`]); whoever owns it answers nobody before that
+//! is durable. What nothing can happen to any more is forgotten, and taken in again when a person asks for it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::alert::{Alert, AlertState};
+use super::deadline::{ClockState, NotifyClock};
+use super::entry::{Entries, Event, Subject, SubjectKind};
+use super::message::{Message, MessageState};
+use super::record::{Incident, IncidentState};
+use super::terms::Terms;
+use super::{Pairs, Severity};
+use crate::clock::Timestamp;
+
+/// An alert joins an incident that had its last one within this time.
+pub(super) const FOLD_MS: i64 = 30 * 60_000;
+/// A closed alert that comes back within this time is the same alert.
+pub(super) const REOPEN_MS: i64 = 30 * 60_000;
+/// Alerts of one rule and customer that are told apart. The rest are counted as one for each target: a storm of ever-new
+/// keys must not fill the memory.
+pub(super) const ALERTS_PER_RULE_MAX: usize = 1_000;
+
+/// Customer, group, and the values of the target.
+pub(super) type Fingerprint = (String, String, Pairs);
+/// Customer, rule, key.
+pub(super) type AlertKey = (String, String, Pairs);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Book {
+    pub(super) terms: Terms,
+    pub(super) alerts: BTreeMap<i64, Alert>,
+    pub(super) alert_by_key: HashMap<AlertKey, i64>,
+    /// By customer and rule.
+    pub(super) alerts_by_rule: HashMap<(String, String), usize>,
+    pub(super) incidents: BTreeMap<i64, Incident>,
+    /// The newest of each.
+    pub(super) by_print: HashMap<Fingerprint, i64>,
+    pub(super) messages: BTreeMap<i64, Message>,
+    /// By incident.
+    pub(super) clocks: BTreeMap<i64, NotifyClock>,
+    pub(super) entries: Entries,
+    /// What changed since the last drain.
+    dirty: BTreeSet<(SubjectKind, i64)>,
+    /// When each has something to do, and the same the other way round.
+    schedule: BTreeSet<(Timestamp, SubjectKind, i64)>,
+    due: HashMap<(SubjectKind, i64), Timestamp>,
+    /// Forgotten by the last timers; written once more as such.
+    forgotten: BTreeSet<(SubjectKind, i64)>,
+    highest: HashMap<SubjectKind, i64>,
+    /// The book's own time: never goes back.
+    time: Timestamp,
+}
+
+/// How many of what there are, for metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BookCounts {
+    /// By severity, then state.
+    pub incidents: Vec<(Severity, IncidentState, u64)>,
+    /// What is left until the nearest commitment, ms; below zero past it.
+    pub objective_left_ms: Option<i64>,
+}
+
+impl Book {
+    /// Nothing has happened yet. `highest`: numbers that were given before.
+    pub fn new(terms: Terms, highest: impl IntoIterator<Item = (SubjectKind, i64)>, time: Timestamp) -> Book {
+        Book {
+            terms,
+            alerts: BTreeMap::new(),
+            alert_by_key: HashMap::new(),
+            alerts_by_rule: HashMap::new(),
+            incidents: BTreeMap::new(),
+            by_print: HashMap::new(),
+            messages: BTreeMap::new(),
+            clocks: BTreeMap::new(),
+            entries: Entries::default(),
+            dirty: BTreeSet::new(),
+            schedule: BTreeSet::new(),
+            due: HashMap::new(),
+            forgotten: BTreeSet::new(),
+            highest: highest.into_iter().collect(),
+            time,
+        }
+    }
+
+    /// Takes in a subject as it was written; false where it cannot be read.
+    pub fn adopt(&mut self, kind: SubjectKind, id: i64, body: &serde_json::Value) -> bool {
+        fn read<T: DeserializeOwned>(body: &serde_json::Value) -> Option<T> {
+            T::deserialize(body).ok()
+        }
+        match kind {
+            SubjectKind::Alert => {
+                let Some(alert) = read::<Alert>(body) else { return false };
+                self.time = self.time.max(alert.changed);
+                let key = (alert.customer.clone(), alert.rule.clone(), alert.key.clone());
+                // Numbers rise: a later one of the same key is the one that goes on.
+                let newest = self.alert_by_key.entry(key).or_insert(id);
+                *newest = id.max(*newest);
+                if self.alerts.insert(id, alert.clone()).is_none() {
+                    *self.alerts_by_rule.entry((alert.customer, alert.rule)).or_default() += 1;
+                }
+            }
+            SubjectKind::Incident => {
+                let Some(incident) = read::<Incident>(body) else { return false };
+                self.time = self.time.max(incident.changed);
+                let print = (incident.customer.clone(), incident.group.clone(), incident.target.clone());
+                let newest = self.by_print.entry(print).or_insert(id);
+                *newest = id.max(*newest);
+                self.incidents.insert(id, incident);
+            }
+            SubjectKind::Message => {
+                let Some(message) = read::<Message>(body) else { return false };
+                self.time = self.time.max(message.changed);
+                self.messages.insert(id, message);
+            }
+            SubjectKind::Objective => {
+                let Some(clock) = read::<NotifyClock>(body) else { return false };
+                self.clocks.insert(id, clock);
+            }
+        }
+        let highest = self.highest.entry(kind).or_default();
+        *highest = id.max(*highest);
+        self.plan(kind, id);
+        true
+    }
+
+    pub fn incident(&self, id: i64) -> Option<&Incident> {
+        self.incidents.get(&id)
+    }
+
+    pub fn message(&self, id: i64) -> Option<&Message> {
+        self.messages.get(&id)
+    }
+
+    pub fn clock(&self, incident: i64) -> Option<&NotifyClock> {
+        self.clocks.get(&incident)
+    }
+
+    /// Released messages that no provider has accepted yet.
+    pub fn unsent(&self) -> Vec<&Message> {
+        let is_unsent = |m: &&Message| m.state == MessageState::Released && m.accepted.is_none();
+        self.messages.values().filter(is_unsent).collect()
+    }
+
+    /// Files changed: from now on by these.
+    pub fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms;
+    }
+
+    /// What is to be written, all or nothing. Forgets what was said to be forgotten.
+    pub fn drain(&mut self) -> Entries {
+        let mut entries = std::mem::take(&mut self.entries);
+        for (kind, id) in std::mem::take(&mut self.dirty) {
+            entries.subjects.extend(self.subject(kind, id));
+        }
+        for (kind, id) in std::mem::take(&mut self.forgotten) {
+            self.forget(kind, id);
+        }
+        entries
+    }
+
+    pub fn counts(&self) -> BookCounts {
+        let mut incidents: BTreeMap<(Severity, &'static str), (IncidentState, u64)> = BTreeMap::new();
+        for incident in self.incidents.values() {
+            let count = incidents.entry((incident.severity, incident.state.as_str())).or_insert((incident.state, 0));
+            count.1 += 1;
+        }
+        let left = |clock: &NotifyClock| clock.state.is_open().then(|| clock.left_ms(self.time));
+        BookCounts {
+            incidents: incidents.into_iter().map(|((severity, _), (state, n))| (severity, state, n)).collect(),
+            objective_left_ms: self.clocks.values().filter_map(left).min(),
+        }
+    }
+
+    /// The book's time, which goes on from the latest it knows: a clock that is set back stops nothing and makes no row
+    /// older than the one before.
+    pub(super) fn now(&mut self, now: Timestamp) -> Timestamp {
+        self.time = self.time.max(now);
+        self.time
+    }
+
+    pub(super) fn next_id(&mut self, kind: SubjectKind) -> i64 {
+        let highest = self.highest.entry(kind).or_default();
+        *highest += 1;
+        *highest
+    }
+
+    pub(super) fn touch_alert(&mut self, id: i64) {
+        self.touch(SubjectKind::Alert, id);
+    }
+
+    pub(super) fn touch_incident(&mut self, id: i64) {
+        self.touch(SubjectKind::Incident, id);
+    }
+
+    pub(super) fn touch(&mut self, kind: SubjectKind, id: i64) {
+        // It comes back before it was forgotten.
+        self.forgotten.remove(&(kind, id));
+        self.dirty.insert((kind, id));
+        self.plan(kind, id);
+    }
+
+    pub(super) fn severity_of(&self, incident: i64) -> Option<Severity> {
+        self.incidents.get(&incident).map(|incident| incident.severity)
+    }
+
+    /// Moves an alert along its table, with the row.
+    pub(super) fn move_alert(&mut self, id: i64, to: AlertState, event: Event<'_>) {
+        let Some(alert) = self.alerts.get_mut(&id) else { return };
+        let from = alert.state;
+        debug_assert!(from.may_become(to), "{from:?} to {to:?}");
+        alert.state = to;
+        alert.changed = event.time;
+        let (incident, time) = (alert.incident, event.time);
+        self.entries.rows.push(event.row(SubjectKind::Alert, id, from.as_str(), to.as_str()));
+        self.touch_alert(id);
+        if let Some(of) = incident.and_then(|of| self.incidents.get_mut(&of)) {
+            let of_id = of.id;
+            match (from == AlertState::Open, to == AlertState::Open) {
+                (false, true) => of.open_alerts += 1,
+                (true, false) => of.open_alerts = of.open_alerts.saturating_sub(1),
+                _ => {}
+            }
+            if from == AlertState::Open && of.open_alerts == 0 && of.state.is_open() {
+                let state = of.state.as_str();
+                let event = Event::own(time, "quiet", "no alert of it is open any more");
+                self.entries.rows.push(event.row(SubjectKind::Incident, of_id, state, state));
+            }
+            self.touch_incident(of_id);
+        }
+    }
+
+    /// Moves an incident one step along its table, with the row.
+    pub(super) fn move_incident(&mut self, id: i64, to: IncidentState, event: Event<'_>) {
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        let from = incident.state;
+        debug_assert!(from.may_become(to), "{from:?} to {to:?}");
+        let was_unsure = incident.certainty();
+        incident.state = to;
+        incident.changed = event.time;
+        if to == IncidentState::Resolved {
+            incident.resolved = Some(event.time);
+        }
+        let (time, is_changed) = (event.time, incident.certainty() != was_unsure);
+        self.entries.rows.push(event.row(SubjectKind::Incident, id, from.as_str(), to.as_str()));
+        self.touch_incident(id);
+        if is_changed {
+            self.void_checks(id, time, "the incident was confirmed, and the text says otherwise");
+        }
+        match to {
+            IncidentState::Suspected if from == IncidentState::Candidate => self.ask_for_notice(id, time),
+            IncidentState::Dismissed => self.stop_clock(id, time),
+            _ => {}
+        }
+    }
+
+    /// Says what happened to an incident without moving it.
+    pub(super) fn note(&mut self, id: i64, event: Event<'_>) {
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        incident.changed = event.time;
+        let state = incident.state.as_str();
+        self.entries.rows.push(event.row(SubjectKind::Incident, id, state, state));
+        self.touch_incident(id);
+    }
+
+    pub(super) fn change_severity(&mut self, id: i64, severity: Severity, event: Event<'_>) {
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        let (before, time) = (incident.severity, event.time);
+        incident.severity = severity;
+        self.note(id, event.with([("from", before), ("to", severity)]));
+        self.void_checks(id, time, "the severity was changed, and the text says another");
+        self.ask_for_notice(id, time);
+    }
+
+    /// Back from `resolved`: it was not over.
+    pub(super) fn reopen(&mut self, id: i64, event: Event<'_>) {
+        if let Some(incident) = self.incidents.get_mut(&id) {
+            incident.reopened += 1;
+            incident.resolved = None;
+        }
+        self.move_incident(id, IncidentState::Confirmed, event);
+    }
+
+    fn subject(&self, kind: SubjectKind, id: i64) -> Option<Subject> {
+        fn body(value: &impl Serialize) -> serde_json::Value {
+            serde_json::to_value(value).expect("texts and numbers always serialise")
+        }
+        let is_open = !self.forgotten.contains(&(kind, id));
+        let subject = |customer: &str, state, changed, body| {
+            Some(Subject { kind, id, customer: customer.to_owned(), state, is_open, changed, body })
+        };
+        match kind {
+            SubjectKind::Alert => {
+                let alert = self.alerts.get(&id)?;
+                subject(&alert.customer, alert.state.as_str(), alert.changed, body(alert))
+            }
+            SubjectKind::Incident => {
+                let incident = self.incidents.get(&id)?;
+                subject(&incident.customer, incident.state.as_str(), incident.changed, body(incident))
+            }
+            SubjectKind::Message => {
+                let message = self.messages.get(&id)?;
+                subject(&message.customer, message.state.as_str(), message.changed, body(message))
+            }
+            SubjectKind::Objective => {
+                let clock = self.clocks.get(&id)?;
+                subject(&clock.customer, clock.state.as_str(), clock.ended.unwrap_or(clock.start), body(clock))
+            }
+        }
+    }
+
+    /// Notes when the subject has something to do next.
+    fn plan(&mut self, kind: SubjectKind, id: i64) {
+        let next = self.next_due(kind, id);
+        let before = match next {
+            Some(at) => self.due.insert((kind, id), at),
+            None => self.due.remove(&(kind, id)),
+        };
+        if let Some(before) = before {
+            self.schedule.remove(&(before, kind, id));
+        }
+        self.schedule.extend(next.map(|at| (at, kind, id)));
+    }
+
+    /// The next subject whose time has come.
+    pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<(SubjectKind, i64)> {
+        let (_, kind, id) = self.schedule.first().filter(|(at, _, _)| *at <= now).copied()?;
+        self.schedule.pop_first();
+        self.due.remove(&(kind, id));
+        Some((kind, id))
+    }
+
+    /// Nothing more can happen to it: it goes with the next [`Book::drain`].
+    pub(super) fn let_go(&mut self, kind: SubjectKind, id: i64) {
+        self.forgotten.insert((kind, id));
+        self.dirty.insert((kind, id));
+    }
+
+    fn forget(&mut self, kind: SubjectKind, id: i64) {
+        if let Some(at) = self.due.remove(&(kind, id)) {
+            self.schedule.remove(&(at, kind, id));
+        }
+        match kind {
+            SubjectKind::Alert => {
+                let Some(alert) = self.alerts.remove(&id) else { return };
+                let of_rule = (alert.customer.clone(), alert.rule.clone());
+                if let Some(n) = self.alerts_by_rule.get_mut(&of_rule) {
+                    *n -= 1;
+                    if *n == 0 {
+                        self.alerts_by_rule.remove(&of_rule);
+                    }
+                }
+                let key = (alert.customer, alert.rule, alert.key);
+                if self.alert_by_key.get(&key) == Some(&id) {
+                    self.alert_by_key.remove(&key);
+                }
+            }
+            SubjectKind::Incident => {
+                let Some(incident) = self.incidents.remove(&id) else { return };
+                let print = (incident.customer, incident.group, incident.target);
+                if self.by_print.get(&print) == Some(&id) {
+                    self.by_print.remove(&print);
+                }
+            }
+            SubjectKind::Message => drop(self.messages.remove(&id)),
+            SubjectKind::Objective => drop(self.clocks.remove(&id)),
+        }
+    }
+
+    /// Starts the clock of an incident at its first critical violation.
+    pub(super) fn start_clock(&mut self, id: i64, at: Timestamp, now: Timestamp) {
+        let Some(incident) = self.incidents.get(&id).filter(|i| i.state.is_open() && !i.is_notified()) else { return };
+        if self.clocks.contains_key(&id) {
+            return;
+        }
+        let Some(clock) = self.terms.clock(id, &incident.customer, at) else {
+            let event = Event::own(now, "no clock", "the response calendar does not open again");
+            return self.note(id, event);
+        };
+        let event = Event::own(at, "started", "the first critical violation");
+        let event = event.with([("target", clock.target.to_string()), ("commit", clock.commit.to_string())]);
+        self.entries.rows.push(event.row(SubjectKind::Objective, id, "", ClockState::Running.as_str()));
+        self.clocks.insert(id, clock);
+        self.touch(SubjectKind::Objective, id);
+        self.ask_for_notice(id, now);
+    }
+
+    /// A message was accepted for the customer: the clocks of the incident, and of what was merged into it, end at `at`.
+    pub(super) fn meet_clock(&mut self, id: i64, at: Timestamp) {
+        let merged = |incident: &&Incident| incident.id == id || incident.merged_into == Some(id);
+        let all: Vec<i64> = self.incidents.values().filter(merged).map(|incident| incident.id).collect();
+        for id in all {
+            self.say_marks(id, at);
+            let Some(state) = self.clocks.get(&id).map(|clock| clock.state) else { continue };
+            let end = match state {
+                ClockState::Running => ClockState::Met,
+                ClockState::Breached => ClockState::Late,
+                _ => continue,
+            };
+            self.end_clock(id, end, Event::own(at, end.as_str(), "a contact of the customer was told"));
+        }
+    }
+
+    pub(super) fn stop_clock(&mut self, id: i64, at: Timestamp) {
+        self.say_marks(id, at);
+        if self.clocks.get(&id).is_some_and(|clock| clock.state.is_open()) {
+            self.end_clock(id, ClockState::Stopped, Event::own(at, "stopped", "it was a false alarm"));
+        }
+    }
+
+    fn end_clock(&mut self, id: i64, to: ClockState, event: Event<'_>) {
+        let Some(clock) = self.clocks.get_mut(&id) else { return };
+        let from = clock.state;
+        debug_assert!(from.may_become(to), "{from:?} to {to:?}");
+        clock.state = to;
+        clock.ended = Some(event.time);
+        self.entries.rows.push(event.row(SubjectKind::Objective, id, from.as_str(), to.as_str()));
+        self.touch(SubjectKind::Objective, id);
+    }
+
+    /// Says what a clock has to say by `now`, each row at its own time.
+    pub(super) fn say_marks(&mut self, id: i64, now: Timestamp) {
+        let Some(clock) = self.clocks.get_mut(&id) else { return };
+        for mark in clock.due(now) {
+            let from = clock.state;
+            if mark.is_breach() {
+                clock.state = ClockState::Breached;
+            }
+            let what = if mark.is_breach() { "breached" } else { "warned" };
+            let text = mark.text();
+            let row =
+                Event::own(mark.at, what, &text).row(SubjectKind::Objective, id, from.as_str(), clock.state.as_str());
+            self.entries.rows.push(row);
+        }
+        self.touch(SubjectKind::Objective, id);
+    }
+}

@@ -1,0 +1,192 @@
+//! What happens because time passes.
+
+use super::alert::AlertState;
+use super::book::{Book, FOLD_MS, REOPEN_MS};
+use super::entry::{Event, SubjectKind};
+use super::message::MessageState;
+use super::people::ITSELF;
+use super::record::IncidentState;
+use super::terms::CHAIN;
+use crate::clock::Timestamp;
+
+/// A quiet alert is closed after this time.
+const HOLD_MS: i64 = 15 * 60_000;
+/// An alert of which nothing was heard for so long is over, whatever became of its rule.
+const SILENT_MS: i64 = 7 * 24 * 3_600_000;
+
+impl Book {
+    /// Lets time pass until `now`.
+    pub fn pass(&mut self, now: Timestamp) {
+        let now = self.now(now);
+        while let Some((kind, id)) = self.pop_due(now) {
+            match kind {
+                SubjectKind::Alert => self.alert_due(id, now),
+                SubjectKind::Incident => self.incident_due(id, now),
+                SubjectKind::Message => self.let_go(kind, id),
+                SubjectKind::Objective => self.clock_due(id, now),
+            }
+        }
+    }
+
+    /// Alerts of rules that are no more are over.
+    pub fn keep_rules(&mut self, exists: impl Fn(&str) -> bool, now: Timestamp) {
+        let now = self.now(now);
+        let is_gone = |(_, alert): &(&i64, &super::Alert)| alert.state == AlertState::Open && !exists(&alert.rule);
+        let gone: Vec<i64> = self.alerts.iter().filter(is_gone).map(|(id, _)| *id).collect();
+        for id in gone {
+            self.move_alert(id, AlertState::Quiet, Event::own(now, "quiet", "its rule is no more"));
+        }
+    }
+
+    /// When a subject has something to do by itself.
+    pub(super) fn next_due(&self, kind: SubjectKind, id: i64) -> Option<Timestamp> {
+        match kind {
+            SubjectKind::Alert => {
+                let alert = self.alerts.get(&id)?;
+                Some(match alert.state {
+                    AlertState::Open if alert.is_others => alert.seen.plus_ms(HOLD_MS),
+                    AlertState::Open => alert.seen.plus_ms(SILENT_MS),
+                    AlertState::Quiet => alert.changed.plus_ms(HOLD_MS),
+                    AlertState::Closed => alert.changed.plus_ms(REOPEN_MS),
+                })
+            }
+            SubjectKind::Incident => {
+                let incident = self.incidents.get(&id)?;
+                if incident.state.is_open() {
+                    let since = incident.asked_since?;
+                    let customer = &incident.customer;
+                    return match incident.asked {
+                        1 => Some(since.plus_ms(self.terms.deputy_after_ms(customer))),
+                        2 => Some(since.plus_ms(self.terms.manager_after_ms(customer))),
+                        _ => None,
+                    };
+                }
+                // One that is part of another goes with it.
+                let is_held = incident.merged_into.is_some_and(|into| self.incidents.contains_key(&into));
+                (!is_held).then(|| incident.changed.plus_ms(FOLD_MS))
+            }
+            SubjectKind::Message => {
+                let message = self.messages.get(&id)?;
+                let is_over = matches!(message.state, MessageState::Superseded | MessageState::Withdrawn);
+                is_over.then(|| message.changed.plus_ms(FOLD_MS))
+            }
+            SubjectKind::Objective => {
+                let clock = self.clocks.get(&id)?;
+                clock.next().or_else(|| clock.ended.map(|at| at.plus_ms(FOLD_MS)))
+            }
+        }
+    }
+
+    fn alert_due(&mut self, id: i64, now: Timestamp) {
+        let Some(alert) = self.alerts.get_mut(&id) else { return };
+        match alert.state {
+            AlertState::Open => {
+                let why = "nothing was heard of it";
+                self.move_alert(id, AlertState::Quiet, Event::own(now, "quiet", why));
+            }
+            AlertState::Quiet => {
+                let ends = alert.settle(now);
+                let why = if ends { "it stayed quiet, and flaps no more" } else { "it stayed quiet" };
+                self.move_alert(id, AlertState::Closed, Event::own(now, "closed", why));
+            }
+            AlertState::Closed => self.let_go(SubjectKind::Alert, id),
+        }
+    }
+
+    fn clock_due(&mut self, id: i64, now: Timestamp) {
+        let is_open = self.clocks.get(&id).is_some_and(|clock| clock.state.is_open());
+        if is_open { self.say_marks(id, now) } else { self.let_go(SubjectKind::Objective, id) }
+    }
+
+    fn incident_due(&mut self, id: i64, now: Timestamp) {
+        let Some(incident) = self.incidents.get(&id) else { return };
+        if incident.state.is_open() {
+            return self.ask_further(id, now);
+        }
+        self.let_go(SubjectKind::Incident, id);
+        let of: Vec<i64> = self.messages.values().filter(|m| m.incident == id).map(|m| m.id).collect();
+        of.into_iter().for_each(|message| self.let_go(SubjectKind::Message, message));
+        let parts = self.incidents.values().filter(|i| i.merged_into == Some(id)).map(|i| i.id);
+        for part in parts.collect::<Vec<i64>>() {
+            self.let_go(SubjectKind::Incident, part);
+        }
+    }
+
+    /// Somebody must see to it that the customer hears: of what is grave, and of what a clock runs for.
+    pub(super) fn ask_for_notice(&mut self, id: i64, now: Timestamp) {
+        let Some(incident) = self.incidents.get(&id) else { return };
+        let wants = incident.severity.is_grave() || self.clocks.get(&id).is_some_and(|clock| clock.state.is_open());
+        let is_open = incident.state.is_open() && incident.state != IncidentState::Candidate;
+        if !wants || !is_open || incident.is_notified() || incident.asked_since.is_some() {
+            return;
+        }
+        if let Some(incident) = self.incidents.get_mut(&id) {
+            incident.asked_since = Some(now);
+        }
+        self.ask(id, now);
+    }
+
+    /// Asks who stands next in the chain.
+    fn ask(&mut self, id: i64, now: Timestamp) {
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        let step = usize::from(incident.asked);
+        let Some(whom) = CHAIN.get(step) else { return };
+        incident.asked += 1;
+        let names = self.terms.asked(&incident.customer, step);
+        let why = format!("{whom}: {}", names.join(", "));
+        self.note(id, Event::own(now, "asked", &why).with(names));
+    }
+
+    /// Nobody answered: the next is asked, and after the last the holding kit goes out.
+    fn ask_further(&mut self, id: i64, now: Timestamp) {
+        let Some(incident) = self.incidents.get(&id).filter(|incident| !incident.is_notified()) else { return };
+        let is_last = usize::from(incident.asked) + 1 == CHAIN.len();
+        let is_released = self.messages.values().any(|m| m.incident == id && m.released.is_some());
+        if is_released {
+            return;
+        }
+        self.ask(id, now);
+        if is_last {
+            self.hold(id, now);
+        }
+    }
+
+    /// Releases the holding kit, which was checked as a kit: the first notice waits for nobody any longer.
+    fn hold(&mut self, id: i64, now: Timestamp) {
+        match self.draft_holding(id, now) {
+            Ok(message) => {
+                if let Some(message) = self.messages.get_mut(&message) {
+                    message.is_before_check = true;
+                }
+                let why = "nobody answered in time; released before the check";
+                self.release_message(message, &ITSELF, why, now);
+            }
+            Err(refusal) => {
+                let why = format!("the holding notice cannot go out: {refusal}");
+                self.note(id, Event::own(now, "not told", &why));
+            }
+        }
+    }
+
+    /// A provider took a released message for a contact of the customer.
+    pub fn accepted(&mut self, message: i64, now: Timestamp) {
+        let now = self.now(now);
+        let Some(found) = self.messages.get_mut(&message) else { return };
+        if found.released.is_none() || found.accepted.is_some() {
+            return;
+        }
+        found.accepted = Some(now);
+        found.changed = now;
+        let (of, severity, state) = (found.incident, found.severity, found.state.as_str());
+        let event = Event::own(now, "accepted", "standard output took it");
+        self.entries.rows.push(event.row(SubjectKind::Message, message, state, state));
+        self.touch(SubjectKind::Message, message);
+        if let Some(incident) = self.incidents.get_mut(&of) {
+            incident.notified.get_or_insert(now);
+            incident.severity_told = Some(severity);
+            incident.asked_since = None;
+            self.touch_incident(of);
+        }
+        self.meet_clock(of, now);
+    }
+}
