@@ -11,6 +11,7 @@
 //!   count in exact sliding [`window`]s, and hands the batch back [`engine::Judged`].
 //! - [`journal`] keeps what the engine took, in its order; [`gateway`] answers the gateway and acknowledges what is on the
 //!   disk, [`notify`] tells whoever listens of what was found in it; [`replay`] prints.
+//! - Beside the rules, each [`customer`] has a file that says whose a call is, who is told, and when people work.
 //! - Behind the flow, [`snapshot`] files hold the whole state at one place in the journal, the [`archive`] holds events by
 //!   customer and hour for years, the [`store`] what people look up. A restart is a snapshot and the journal's tail through
 //!   the same engine.
