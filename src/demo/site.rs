@@ -11,12 +11,14 @@ use super::script::OFFICE_CLOSES_MS;
 use super::story::Sighting;
 use crate::clock::Timestamp;
 use crate::config::{Config, FeedSettings};
+use crate::desk::Desk;
 use crate::engine::output;
 use crate::gateway::listener::ListenerSettings;
 use crate::notify::{Observer, Output};
 use crate::policy::load::{LoadOptions, load};
 use crate::policy::{Policy, RuleSource};
 use crate::service::{self, Running, Setup};
+use crate::store::Store;
 
 const RULESET: &str = include_str!("../../rules/demo/ruleset.toml");
 const HARASSERS: &str = include_str!("../../rules/demo/lists/harassers.csv");
@@ -61,6 +63,15 @@ impl Site {
 
     pub(super) fn violations(&self) -> PathBuf {
         self.folder.join("violations.ndjson")
+    }
+
+    pub(super) fn notices(&self) -> PathBuf {
+        self.folder.join("notices.ndjson")
+    }
+
+    /// Where incidents are made, and where they stand.
+    pub(super) fn desk(&self) -> Result<(&Desk, &Store)> {
+        self.running.as_ref().and_then(Running::desk).context("the service has a data folder, so it has a desk")
     }
 
     /// What was found since the last look.
@@ -137,7 +148,9 @@ fn config(folder: &std::path::Path) -> Config {
         data: Some(folder.join("data")),
         ..Config::default()
     };
-    config.notify.output = Output::File { path: folder.join("violations.ndjson"), rotate_bytes: 100 << 20, n_kept: 1 };
+    let file = |name| Output::File { path: folder.join(name), rotate_bytes: 100 << 20, n_kept: 1 };
+    config.notify.output = file("violations.ndjson");
+    config.notices = file("notices.ndjson");
     config
 }
 
