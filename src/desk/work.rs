@@ -76,12 +76,14 @@ impl Work {
             if let Some(input) = input {
                 self.input(input);
             }
-            if stops {
-                self.hear_out(inputs);
-            }
             self.book.pass(Clock.now());
-            let written = self.look_in(stops);
+            let mut written = self.look_in(stops);
             self.hand_out();
+            if stops && !matches!(written, Wrote::Over) {
+                // What is only released now, too.
+                self.hear_out(inputs);
+                written = self.look_in(stops);
+            }
             self.show();
             if stops || matches!(written, Wrote::Over) {
                 return;
