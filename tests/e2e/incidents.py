@@ -11,18 +11,27 @@ with the run of the same scenario that nobody disturbed.
     tests/e2e/incidents.py --kills 2000         # the full number
     tests/e2e/incidents.py --seed 7 --only 212  # one of them again; its folder stays
 """
-import argparse, collections, contextlib, json, multiprocessing, os, pathlib, pickle, random, shutil, signal, tempfile, threading, time
-import traceback
+import argparse, collections, contextlib, json, multiprocessing, os, pathlib, pickle, random, re, shutil, signal, tempfile
+import threading, time, traceback
 
 import gateway
 from book import Book, opened
-from gateway import Killed, Lane, Service
+from gateway import Killed, Lane
+from people import People, hire
 
 KILLS_A_RUN = 6
 # Scenarios are drawn as runs are; so some runs share one, and the run that it is compared with.
 RUNS_A_SCENARIO = 4
 HOUR_MS = 3_600_000
 CUSTOMERS = ["acme", "globex", "initech"]
+
+
+class Service(gateway.Service):
+    """One that people reach over HTTP, too."""
+
+    @property
+    def http_port(self):
+        return int(re.search(rb"ringfence is ready .*http=Some\([\d.]+:(\d+)\)", re.sub(rb"\x1b\[[\d;]*m", b"", self.log()))[1])
 
 
 def rules(draw):
@@ -151,6 +160,7 @@ notices = "notices.ndjson"
                 service.start()
                 lane = Lane("sbc", "calls", "ack")
                 gateway.feed(service, [(lane, first)], [lane])
+                hire(service.http_port, begun)
                 service.stop()
         shutil.copytree(begun, folder, copy_function=shutil.copy)
         return Service(folder)
@@ -231,6 +241,9 @@ class Nobody:
 
     def wrong(self, book):
         return []
+
+    def counts(self):
+        return {}
 
 
 def notices(service):
@@ -332,15 +345,17 @@ def run(job):
         scenario = Scenario(seed, number // RUNS_A_SCENARIO, root / f"scenario-{number // RUNS_A_SCENARIO}", now_ms)
         draw = random.Random(f"{seed}/run/{number}")
         expected = reference(scenario)
-        people = Nobody()
         with scenario.make_folder(folder) as service:
+            # In some runs nobody interferes.
+            people = People(f"{seed}/{number}", folder) if draw.random() < 0.75 else Nobody()
             chunks = killed(scenario, draw, service, people, told, KILLS_A_RUN)
         book = Book(folder / "data")
         lines = book.prove()
         n_again = book.prove_notices(chunks)
         lines += people.wrong(book) + differences(expected, book.findings())
         counts = {"violations": len(book.violations), "alerts": len(book.of("alert")), "incidents": len(book.of("incident")),
-                  "transitions": len(book.rows), "notices": len(book.of("message")), "given out again": n_again}
+                  "transitions": len(book.rows), "messages": len(book.of("message")), "given out again": n_again,
+                  **people.counts()}
         if not lines:
             shutil.rmtree(folder, ignore_errors=True)
     except BaseException:
