@@ -1,5 +1,6 @@
 //! The book as people meet it: violations and orders in, rows and messages out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -22,7 +23,11 @@ struct Desk {
 }
 
 fn terms() -> Terms {
-    Terms { customers: Arc::new(Customers::open(TimeZone::UTC)), kits: Arc::new(Kits::shipped()) }
+    Terms {
+        customers: Arc::new(Customers::open(TimeZone::UTC)),
+        kits: Arc::new(Kits::shipped()),
+        own_kits: BTreeMap::new(),
+    }
 }
 
 impl Desk {
