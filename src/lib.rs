@@ -57,6 +57,7 @@ pub mod archive;
 pub mod incident;
 
 pub mod desk;
+pub mod people;
 
 pub mod gateway;
 pub mod notify;

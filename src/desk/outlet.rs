@@ -27,9 +27,7 @@ impl Outlet {
         let sink = match notices {
             Output::Off => return Ok(Outlet(None)),
             Output::Stdout => Sink::Stdout,
-            Output::File { path, rotate_bytes, n_kept } => {
-                Sink::File(RotatedFile::open(path, *rotate_bytes, *n_kept)?)
-            }
+            Output::File { path, rotate_bytes, n_kept } => Sink::File(RotatedFile::open(path, *rotate_bytes, *n_kept)?),
         };
         let (notices, waiting) = bounded(DESK_NOTICES_MAX);
         thread::Builder::new().name("notices".into()).spawn(move || write(sink, &waiting, &desk))?;

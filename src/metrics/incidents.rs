@@ -27,9 +27,7 @@ impl IncidentMetrics {
     /// `n_severities` from 1 on, and the states in their order.
     pub(super) fn register(n_severities: u8, states: &[&'static str]) -> IncidentMetrics {
         let of = |severity: u8| {
-            let one = |state: &&'static str| {
-                gauge!("ringfence_incidents", "severity" => severity.to_string(), "state" => *state)
-            };
+            let one = |state: &&'static str| gauge!("ringfence_incidents", "severity" => severity.to_string(), "state" => *state);
             states.iter().map(one).collect()
         };
         let metrics = IncidentMetrics {

@@ -238,7 +238,9 @@ impl Parts<'_> {
             Some(folder) => {
                 let (kits, problems) = Kits::load(folder);
                 let (n, folder) = (problems.iter().filter(|p| p.is_error).count(), folder.display());
-                kits.with_context(|| format!("kits of `{folder}`: {n} errors; `ringfence kit lint {folder}` shows them"))?
+                kits.with_context(|| {
+                    format!("kits of `{folder}`: {n} errors; `ringfence kit lint {folder}` shows them")
+                })?
             }
         };
         let said = |text: [&Option<String>; 2], id: &str| {
