@@ -519,3 +519,10 @@ pub const API_ALERTS_SCANNED_MAX: usize = 20_000;
 
 /// Incidents that are looked through for a page where they are narrowed by severity.
 pub const API_INCIDENTS_SCANNED_MAX: usize = 20_000;
+
+/// How long a command waits for the service, longer than the service waits for its disk.
+pub const CLIENT_WAIT_MS: u64 = 30_000;
+const _: () = assert!(CLIENT_WAIT_MS > DESK_WAIT_MS + API_TURN_MS);
+
+/// Longest answer that a command reads: a page of rows, each with texts of people.
+pub const CLIENT_ANSWER_BYTES_MAX: usize = 64 << 20;

@@ -176,6 +176,11 @@ impl People {
         Ok(caller(&user, Scopes::parse(&token.scopes), Proof::Token(token.id)))
     }
 
+    /// Takes as long whatever differs.
+    pub fn is_same_secret(&self, one: &str, other: &str) -> bool {
+        secret::is_same(one, other)
+    }
+
     /// A browser's cookie.
     pub fn by_session(&self, cookie: &str, now: Timestamp) -> Result<Caller, Denied> {
         let ended = Denied::Unknown("the session has ended: log in again");
@@ -363,6 +368,16 @@ impl People {
         let audit = audit(by, "token add", &token.id, Value::Null, after);
         self.write_all(vec![Change::Token(token.clone()), Change::Audit(audit)])?;
         Ok((token, text))
+    }
+
+    /// For a user who was added just now: whatever their roles are good for.
+    pub fn add_first_token(&self, user: &User, by: By<'_>) -> Result<String, Denied> {
+        let is_needed = |scope: &Scope| *scope != Scope::Admin || is_admin(user);
+        let scopes: Vec<String> = Scope::ALL.iter().filter(|s| is_needed(s)).map(|s| s.as_str().to_owned()).collect();
+        let new = NewToken { user: user.name.clone(), label: "first".to_owned(), scopes, days: None };
+        // The setup token lends what it does not have itself: it makes an admin, who could.
+        let lender = Caller { scopes: Scopes::all(), ..by.caller.clone() };
+        self.add_token(&new, By { caller: &lender, ..by }).map(|(_, text)| text)
     }
 
     /// One's own; an admin anybody's.
