@@ -59,6 +59,7 @@ pub(super) struct Lasting {
     archiver: Option<Archiver>,
     backfill: Backfill,
     pub(super) desk: Desk,
+    pub(super) kits: Arc<Kits>,
     pub(super) journal: Journal,
     pub(super) store: Arc<Store>,
     room: Arc<watch::Sender<bool>>,
@@ -224,16 +225,20 @@ impl Parts<'_> {
             marks: taken,
         })
         .context("cannot start a thread")?;
-        let desk = self.desk(&store)?;
+        let kits = self.kits()?;
+        let desk = self.desk(&store, &kits)?;
         let promises = self.config.journal.durability != Durability::None;
         let durable = Durable::new(committed_seen, room_seen, promises);
-        let lasting = Lasting { keeper, archiver, backfill, desk, journal, store, room: Arc::new(room), _lock: lock };
+        let lasting = Lasting { keeper, archiver, backfill, desk, kits, journal, store, room: Arc::new(room), _lock: lock };
         Ok(Begun { engine, calls, ledger, durable, is_resumed, lasting: Some(lasting) })
     }
 
+    fn kits(&self) -> anyhow::Result<Arc<Kits>> {
+        self.config.kits.as_deref().map_or_else(|| Ok(Kits::shipped()), load_kits).map(Arc::new)
+    }
+
     /// Who makes incidents of what is found, by the customers' files and the kits.
-    fn desk(&self, store: &Arc<Store>) -> anyhow::Result<Desk> {
-        let kits = self.config.kits.as_deref().map_or_else(|| Ok(Kits::shipped()), load_kits)?;
+    fn desk(&self, store: &Arc<Store>, kits: &Arc<Kits>) -> anyhow::Result<Desk> {
         let rules = self.config.rules.as_deref().unwrap_or(Path::new(""));
         let rules = if rules.is_file() { rules.parent().unwrap_or(Path::new("")) } else { rules };
         let mut own_kits = BTreeMap::new();
@@ -251,7 +256,7 @@ impl Parts<'_> {
         let whats: BTreeMap<String, String> = firewall.chain(thresholds).collect();
         Ok(Desk::start(desk::Charge {
             store: Arc::clone(store),
-            terms: Terms { customers: Arc::clone(&self.policy.customers), kits: Arc::new(kits), own_kits },
+            terms: Terms { customers: Arc::clone(&self.policy.customers), kits: Arc::clone(kits), own_kits },
             notices: self.config.notices.clone(),
             rules: whats.keys().cloned().collect(),
             whats,
