@@ -56,7 +56,10 @@ pub mod archive;
 
 pub mod incident;
 
+pub mod findings;
+
 pub mod desk;
+pub mod people;
 
 pub mod gateway;
 pub mod notify;

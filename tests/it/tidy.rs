@@ -32,7 +32,15 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("kit", &["policy", "limits"]),
     ("incident", &["customer", "kit", "policy", "calendar", "objective", "clock", "limits"]),
     // Standard output is where both may write, until there are channels.
+    (
+        "findings",
+        &[
+            "archive", "journal", "engine", "store", "incident", "customer", "policy", "event", "storage", "clock",
+            "limits",
+        ],
+    ),
     ("desk", &["incident", "store", "storage", "policy", "notify", "clock", "limits"]),
+    ("people", &["incident", "store", "storage", "clock", "limits"]),
     ("case/mailbox", &["event", "policy", "calendar", "clock", "limits", "metrics"]),
     ("case", &["event", "policy", "calendar", "objective", "clock", "limits"]),
     // Until incidents stand between them, sinks are told of what the engine judged.
@@ -40,7 +48,27 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("archive", &["journal", "engine", "event", "policy", "incident", "case", "storage", "clock", "limits", "metrics"]),
     ("report", &["archive", "incident", "case", "calendar", "clock"]),
     // Records may be posted: their feeds' doors are the gateways' side of it.
-    ("portal", &["gateway", "engine", "incident", "desk", "case", "report", "metrics", "limits"]),
+    (
+        "portal",
+        &[
+            "gateway",
+            "engine",
+            "incident",
+            "desk",
+            "people",
+            "store",
+            "kit",
+            "customer",
+            "policy",
+            "calendar",
+            "objective",
+            "case",
+            "report",
+            "metrics",
+            "clock",
+            "limits",
+        ],
+    ),
     ("snapshot", &["storage", "limits"]),
     ("replay", &["ingest", "event", "policy", "engine", "incident", "archive", "clock", "limits"]),
 ];
@@ -54,10 +82,12 @@ const MEETING_PLACES: &[&str] = &[
     "backup",
     "calendar_command",
     "doctor",
+    "incident_command",
     "kit_command",
     "demo",
     "send",
     "simulate",
+    "user_command",
     "main",
     "lib",
     "bin",
