@@ -77,7 +77,7 @@ class People:
     def __init__(self, seed, folder):
         self.seed, self.tokens = seed, json.loads((folder / "tokens.json").read_text())
         self.orders, self.n_begun, self.n_lives, self.is_going, self.hands = [], 0, 0, False, []
-        self.refusals, self.failures = collections.Counter(), []
+        self.n_unanswered, self.n_found_done, self.failures = 0, 0, []
 
     def come(self, service):
         self.port, self.n_lives, self.is_going = service.http_port, self.n_lives + 1, True
@@ -125,14 +125,17 @@ class People:
             self.n_begun += 1
         order.n_lost += 1
         order.state = "unknown"
-        status, answer = call(self.port, self.tokens[order.by], "POST", order.path, order.body, sent)
+        try:
+            status, answer = call(self.port, self.tokens[order.by], "POST", order.path, order.body, sent)
+        except OSError:
+            self.n_unanswered += 1
+            raise
         if status in (200, 201):
             order.state, order.message = "done", answer.get("message")
             order.n_lost -= 1
         elif status in (403, 404, 409, 422):
             order.state = "refused"
             order.n_lost -= 1
-            self.refusals[f"{order.action} {status}"] += 1
         elif status != 503:
             raise RuntimeError(f"{order}: {status} {answer}")
 
@@ -141,6 +144,7 @@ class People:
         if self.was_done(order):
             order.state = "done"
             order.n_lost -= 1
+            self.n_found_done += 1
         else:
             order.n_lost -= 1
             self.give(order)
@@ -212,7 +216,8 @@ class People:
 
     def counts(self):
         states = collections.Counter(order.state for order in self.orders)
-        return {"orders": states["done"], "refused": states["refused"], "never answered": states["unknown"]}
+        return {"orders": states["done"], "refused": states["refused"], "unanswered": self.n_unanswered,
+                "and yet done": self.n_found_done}
 
     def wrong(self, book):
         """What was answered is there once, what was refused not at all, and what got no answer at most once."""
