@@ -18,12 +18,17 @@ fn begin(folder: &Path) -> (Arc<Store>, Desk) {
 }
 
 fn begin_for(folder: &Path, customers: Arc<Customers>) -> (Arc<Store>, Desk) {
+    let mut charge = charge(folder);
+    charge.terms.customers = customers;
+    (Arc::clone(&charge.store), Desk::start(charge).unwrap())
+}
+
+pub(super) fn charge(folder: &Path) -> Charge {
     let store = Arc::new(Store::open(folder).unwrap().0);
     let notices = Output::File { path: folder.join("notices"), rotate_bytes: 1 << 20, n_kept: 1 };
+    let customers = Arc::new(Customers::open(TimeZone::UTC));
     let terms = Terms { customers, kits: Arc::new(Kits::shipped()), own_kits: BTreeMap::new() };
-    let rules = vec!["calls".to_owned()];
-    let desk = Desk::start(Charge { store: Arc::clone(&store), terms, notices, rules, whats: BTreeMap::new() });
-    (store, desk.unwrap())
+    Charge { store, terms, notices, rules: vec!["calls".to_owned()], whats: BTreeMap::new() }
 }
 
 fn violation(n: u64, rule: &str) -> Change {
@@ -61,7 +66,7 @@ fn wait_for(what: impl Fn() -> bool) {
     }
 }
 
-fn anna() -> Actor {
+pub(super) fn anna() -> Actor {
     Actor { name: "anna".into(), roles: Roles::new([Role::Responder, Role::Commander]), from: "local".into() }
 }
 
