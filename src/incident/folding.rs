@@ -159,6 +159,8 @@ impl Book {
             }
             if is_new && let Some(old) = was_of.and_then(|old| self.incidents.get_mut(&old)) {
                 old.open_alerts = old.open_alerts.saturating_sub(u64::from(is_open));
+                let old = old.id;
+                self.touch_incident(old);
             }
         }
         id
