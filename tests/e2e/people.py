@@ -21,8 +21,8 @@ NEXT = {
 }
 NEXT_OF_MESSAGE = {
     "drafted": ["check", "check", "check", "return", "redraft", "withdraw"], "returned": ["redraft", "redraft", "withdraw"],
-    "checked": ["release", "release", "release", "redraft", "return"], "released": ["withdraw"], "superseded": ["release"],
-    "withdrawn": ["check"],
+    "checked": ["release", "release", "release", "release", "redraft", "return"], "superseded": ["release"],
+    "released": ["release", "release", "release", "check", "return", "withdraw"], "withdrawn": ["check"],
 }
 ROOT = "/api/v1"
 # As the audit calls them.
@@ -30,7 +30,7 @@ NAMES = {"messages": "draft", "notes": "note"}
 
 
 class Order:
-    """One order; `state`: sent, done, refused, or unknown where there was no answer."""
+    """One order; `state`: done, refused, unknown where there was no answer, and unclear where looking does not tell."""
 
     def __init__(self, by, action, path, body, word, subject):
         self.by, self.action, self.path, self.body, self.word, self.subject = by, action, path, body, word, subject
@@ -76,11 +76,11 @@ class People:
 
     def __init__(self, seed, folder):
         self.seed, self.tokens = seed, json.loads((folder / "tokens.json").read_text())
-        self.orders, self.n_begun, self.n_lives, self.is_going, self.hands = [], 0, 0, False, []
+        self.orders, self.n_begun, self.n_lives, self.is_going, self.hands, self.list = [], 0, 0, False, [], []
         self.n_unanswered, self.n_found_done, self.failures = 0, 0, []
 
     def come(self, service):
-        self.port, self.n_lives, self.is_going = service.http_port, self.n_lives + 1, True
+        self.port, self.n_lives, self.is_going, self.list = service.http_port, self.n_lives + 1, True, []
         self.hands = [threading.Thread(target=self.work, args=(n,), daemon=True) for n in range(2)]
         for hand in self.hands:
             hand.start()
@@ -92,7 +92,7 @@ class People:
 
     def finish(self):
         """The last of it, while nothing is killed any more."""
-        time.sleep(0.4)
+        time.sleep(1)
         self.go()
         if self.failures:
             raise RuntimeError(self.failures[0])
@@ -107,7 +107,7 @@ class People:
                 if order is not None:
                     self.orders.append(order)
                     self.give(order)
-                time.sleep(draw.choice([0, 0, 0.002, 0.02]))
+                time.sleep(draw.choice([0, 0, 0, 0.01]))
         except OSError:
             # It is gone; what was not answered stays unknown.
             pass
@@ -142,9 +142,10 @@ class People:
     def settle(self, order):
         """Looks whether it was done; gives it again if not."""
         if self.was_done(order):
-            order.state = "done"
-            order.n_lost -= 1
             self.n_found_done += 1
+            # That it is checked does not say by which of one's orders.
+            order.state = "unclear" if order.action in ("check", "release") else "done"
+            order.n_lost -= order.state == "done"
         else:
             order.n_lost -= 1
             self.give(order)
@@ -176,17 +177,22 @@ class People:
 
     def think(self, draw, word):
         """What somebody does next; nothing where there is nothing."""
-        incidents = self.ask("/incidents?limit=100")["incidents"]
+        # Nobody reads the whole list before each order.
+        if not self.list or draw.random() < 0.1:
+            self.list = self.ask("/incidents?limit=100")["incidents"]
+        incidents = self.list
         if not incidents or draw.random() < 0.03:
             body = {"customer": draw.choice(["acme", "globex", "initech"]), "what": f"calls fail, {word}",
                     "severity": draw.choice([1, 2, 3]), "why": word}
             return Order(draw.choice(list(ROLES)), "open", "/incidents", body, word, "INC")
-        incident = draw.choice(incidents[:15] if draw.random() < 0.7 else incidents)
-        number = incident["id"]
+        number = draw.choice(incidents[:12] if draw.random() < 0.7 else incidents)["id"]
+        page = self.ask(f"/incidents/{number}")
+        incident, messages = page["incident"], page["messages"]
         # Mostly who may, and what fits.
         who = lambda role: draw.choice([n for n, r in ROLES.items() if r == role or draw.random() < 0.1] or ["carl"])
-        if incident["messages"] and draw.random() < 0.55:
-            return self.about_message(draw, who, draw.choice(incident["messages"][-3:]), word)
+        if messages and draw.random() < 0.65:
+            waiting = [message for message in messages if message["state"] in ("drafted", "checked", "returned")]
+            return self.about_message(draw, who, draw.choice(waiting or messages), word)
         action = draw.choice(NEXT[incident["state"]]) if draw.random() < 0.5 else draw.choice(
             ["notes", "assign", "severity", "messages", "messages", "messages", "findings", draw.choice(list(DONE)[:8])])
         body = {"why": word}
@@ -206,13 +212,12 @@ class People:
             body = {"kit": kit, "texts": texts, "next_update": next_update}
         return Order(who("responder"), action, f"/incidents/{number}/{action}", body, word, number)
 
-    def about_message(self, draw, who, number, word):
-        message = self.ask(f"/messages/{number}")
+    def about_message(self, draw, who, message, word):
         action = draw.choice(NEXT_OF_MESSAGE[message["state"]] if draw.random() < 0.9 else ["check", "release", "redraft"])
         body = {"check": {"hash": message["hash"]}, "release": {"hash": message["hash"][:8]}, "return": {"comment": word},
                 "withdraw": {"why": word}, "redraft": {"hash": message["hash"], "texts": {"workaround": word}}}[action]
         by = who("commander" if action in ("check", "release", "withdraw") else "responder")
-        return Order(by, action, f"/messages/{number}/{action}", body, word, number)
+        return Order(by, action, f"/messages/{message['id']}/{action}", body, word, message["id"])
 
     def counts(self):
         states = collections.Counter(order.state for order in self.orders)
