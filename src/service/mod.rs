@@ -36,6 +36,7 @@ use crate::desk::Desk;
 use crate::engine::Engine;
 use crate::event::dialplan::DialPlan;
 use crate::event::{Kind, Names, Reject};
+use crate::findings::Drafter;
 use crate::gateway::clocks::Clocks;
 use crate::gateway::datagrams::{self, Datagrams};
 use crate::gateway::durable::Durable;
@@ -49,8 +50,8 @@ use crate::ingest::{Admission, CallTable, FeedContext};
 use crate::journal::Journal;
 use crate::metrics::{JournalFigures, Labels, Metrics, UPKEEP_EVERY};
 use crate::notify::{Notifier, Observer, Totals, Workers};
-use crate::policy::{Action, Cause, Policy, Severity};
 use crate::people::{ADMIN_TOKEN, People};
+use crate::policy::{Action, Cause, Policy, Severity};
 use crate::portal::api::Office;
 use crate::portal::{Pages, Portal, Status};
 use crate::store::Store;
@@ -194,6 +195,11 @@ impl Running {
     /// What has been judged and found so far.
     pub fn totals(&self) -> Totals {
         self.notifier.totals()
+    }
+
+    /// Who drafts what was found in an incident.
+    pub fn drafter(&self) -> Option<&Drafter> {
+        self.lasting.as_ref().map(|lasting| &*lasting.drafter)
     }
 
     /// Where incidents are made and where they stand, of a service whose data outlive it.
@@ -383,7 +389,8 @@ type Http = (Option<SocketAddr>, Option<SocketAddr>, Vec<JoinHandle<()>>);
 /// What the API works with. Where nobody can let people in yet, says how somebody becomes the first.
 fn office(lasting: &Lasting, config: &Config, policy: &Arc<Policy>) -> anyhow::Result<Arc<Office>> {
     let folder = config.data.as_deref().context("what lasts has a folder")?;
-    let people = People::open(Arc::clone(&lasting.store), folder, Clock.now()).context("cannot open the list of users")?;
+    let people =
+        People::open(Arc::clone(&lasting.store), folder, Clock.now()).context("cannot open the list of users")?;
     if people.awaits_setup() && config.http.is_some() {
         let token = folder.join(ADMIN_TOKEN);
         let token = token.display();
