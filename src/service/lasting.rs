@@ -229,7 +229,8 @@ impl Parts<'_> {
         let desk = self.desk(&store, &kits)?;
         let promises = self.config.journal.durability != Durability::None;
         let durable = Durable::new(committed_seen, room_seen, promises);
-        let lasting = Lasting { keeper, archiver, backfill, desk, kits, journal, store, room: Arc::new(room), _lock: lock };
+        let lasting =
+            Lasting { keeper, archiver, backfill, desk, kits, journal, store, room: Arc::new(room), _lock: lock };
         Ok(Begun { engine, calls, ledger, durable, is_resumed, lasting: Some(lasting) })
     }
 

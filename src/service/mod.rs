@@ -49,8 +49,8 @@ use crate::ingest::{Admission, CallTable, FeedContext};
 use crate::journal::Journal;
 use crate::metrics::{JournalFigures, Labels, Metrics, UPKEEP_EVERY};
 use crate::notify::{Notifier, Observer, Totals, Workers};
-use crate::policy::{Action, Cause, Policy, Severity};
 use crate::people::{ADMIN_TOKEN, People};
+use crate::policy::{Action, Cause, Policy, Severity};
 use crate::portal::api::Office;
 use crate::portal::{Pages, Portal, Status};
 
@@ -382,7 +382,8 @@ type Http = (Option<SocketAddr>, Option<SocketAddr>, Vec<JoinHandle<()>>);
 /// What the API works with. Where nobody can let people in yet, says how somebody becomes the first.
 fn office(lasting: &Lasting, config: &Config, policy: &Arc<Policy>) -> anyhow::Result<Arc<Office>> {
     let folder = config.data.as_deref().context("what lasts has a folder")?;
-    let people = People::open(Arc::clone(&lasting.store), folder, Clock.now()).context("cannot open the list of users")?;
+    let people =
+        People::open(Arc::clone(&lasting.store), folder, Clock.now()).context("cannot open the list of users")?;
     if people.awaits_setup() && config.http.is_some() {
         let token = folder.join(ADMIN_TOKEN);
         let token = token.display();

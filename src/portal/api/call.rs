@@ -170,7 +170,10 @@ mod tests {
     #[test]
     fn queries_are_taken_apart_and_decoded() {
         let pairs = |query| query_pairs(query);
-        assert_eq!(pairs("a=1&b=x%20y+z&c"), [("a", "1"), ("b", "x y z"), ("c", "")].map(|(a, b)| (a.into(), b.into())));
+        assert_eq!(
+            pairs("a=1&b=x%20y+z&c"),
+            [("a", "1"), ("b", "x y z"), ("c", "")].map(|(a, b)| (a.into(), b.into()))
+        );
         assert_eq!(pairs("a=%ff&b=%4&c=%zz&&"), []);
         assert_eq!(pairs("%61=%C3%A5"), [("a".to_owned(), "å".to_owned())]);
     }

@@ -91,7 +91,8 @@ pub(super) fn routes(router: Router, office: Option<Arc<Office>>) -> Router {
         };
         api = api.route(operation.path, on(operation.filter(), answer));
     }
-    let description = on(MethodFilter::GET, || async { sealed(Reply::json(&*description::DESCRIPTION).into_response()) });
+    let description =
+        on(MethodFilter::GET, || async { sealed(Reply::json(&*description::DESCRIPTION).into_response()) });
     let api = api.route("/openapi.json", description);
     let api = api.method_not_allowed_fallback(|| async { sealed(Problem::NoMethod.into_response()) });
     router.nest(ROOT, api.fallback(|| async { sealed(Problem::NoPath.into_response()) }))
@@ -124,7 +125,8 @@ async fn answer(
     let body = read(&head, body).await?;
     let query = call::query_pairs(head.uri.query().unwrap_or_default());
     let reply = blocking(move || {
-        let call = Call { office: &office, caller: caller.as_ref(), guest: &guest, now: Clock.now(), params, query, body };
+        let call =
+            Call { office: &office, caller: caller.as_ref(), guest: &guest, now: Clock.now(), params, query, body };
         let reply = (operation.run)(&call);
         drop(place);
         reply
@@ -133,9 +135,7 @@ async fn answer(
 }
 
 /// Somewhere else than where sockets are served.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
-) -> Result<T, Problem> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(Problem::Internal))
 }
 

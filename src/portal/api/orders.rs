@@ -3,9 +3,7 @@
 use super::call::{Call, Reply, wrong};
 use super::operation::{Access, Operation};
 use super::problem::Problem;
-use super::wire::{
-    AssignOrder, Done, FindingsOrder, FoldOrder, NoteOrder, OpenOrder, SeverityOrder, WhyOrder,
-};
+use super::wire::{AssignOrder, Done, FindingsOrder, FoldOrder, NoteOrder, OpenOrder, SeverityOrder, WhyOrder};
 use crate::incident::{Command, Position, Severity, parse_name};
 use crate::people::Scope;
 
@@ -107,7 +105,8 @@ fn severity(call: &Call<'_>) -> Result<Reply, Problem> {
 fn assign(call: &Call<'_>) -> Result<Reply, Problem> {
     let AssignOrder { position, person } = call.body()?;
     let names = || Position::ALL.map(Position::as_str).join(", ");
-    let position = Position::parse(&position).ok_or_else(|| wrong("position", &position, &format!("is one of {}", names())))?;
+    let position =
+        Position::parse(&position).ok_or_else(|| wrong("position", &position, &format!("is one of {}", names())))?;
     call.order(Command::Assign { incident: call.incident()?, position, person })
 }
 

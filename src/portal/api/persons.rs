@@ -38,10 +38,15 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::post("/users/{name}/enable", "enable_user", "Let somebody in again", enable)
             .needs(Access::Admin)
             .gives::<UserView>(),
-        Operation::post("/users/{name}/password", "set_password", "Set one's own password, or as an admin anybody's", password)
-            .needs(Access::Anybody)
-            .takes::<PasswordOrder>()
-            .gives::<UserView>(),
+        Operation::post(
+            "/users/{name}/password",
+            "set_password",
+            "Set one's own password, or as an admin anybody's",
+            password,
+        )
+        .needs(Access::Anybody)
+        .takes::<PasswordOrder>()
+        .gives::<UserView>(),
         Operation::get("/tokens", "list_tokens", "One's own tokens, or as an admin everybody's", tokens)
             .needs(Access::Anybody)
             .gives::<TokenList>(),

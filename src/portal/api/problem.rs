@@ -26,7 +26,9 @@ pub(super) enum Problem {
     TooLong,
     CutOff,
     Slow,
-    TooMany { wait_s: u64 },
+    TooMany {
+        wait_s: u64,
+    },
     Busy,
     /// Nobody knows whether it was done.
     Undecided(String),
