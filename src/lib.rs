@@ -56,6 +56,8 @@ pub mod archive;
 
 pub mod incident;
 
+pub mod findings;
+
 pub mod desk;
 pub mod people;
 

@@ -434,6 +434,49 @@ pub const DESK_RETRY_MS: u64 = 1_000;
 /// Notices that wait to be written.
 pub const DESK_NOTICES_MAX: usize = 256;
 
+/// Records of one customer that a draft of findings reads: an hour of the busiest there is, a month of most. Ten seconds'
+/// work, and it is said where more are there.
+pub const FINDINGS_EVENTS_MAX: u64 = 20_000_000;
+
+/// How often a draft begins anew because the journal let go of what it was about to read.
+pub const FINDINGS_READ_TRIES: u32 = 3;
+
+/// Calls of an incident that are put together one by one; some half a KiB each.
+pub const FINDINGS_CALLS_MAX: usize = 100_000;
+
+/// Events that were counted, of which values over time are computed anew; 32 bytes each.
+pub const FINDINGS_HITS_MAX: usize = 2_000_000;
+
+/// Keys of a rule, and callers and addresses beside the incident, that are told apart.
+pub const FINDINGS_KEYS_MAX: usize = 200_000;
+
+/// Alerts of an incident whose calls are looked for.
+pub const FINDINGS_ALERTS_MAX: usize = 10_000;
+
+/// Alerts whose key stands for many, of one rule: each is compared with every event.
+pub const FINDINGS_OPEN_KEYS_MAX: usize = 100;
+
+/// How long before an incident tells what is normal: the same hours of the day before.
+pub const FINDINGS_NORMAL_MS: i64 = 24 * 3_600_000;
+
+/// Longest stretch of an incident whose calls are read.
+pub const FINDINGS_SPAN_MS_MAX: i64 = 31 * 86_400_000;
+
+/// Values of a ranking that are kept: a page of a mail. The others are counted.
+pub const FINDINGS_RANKS: usize = 20;
+
+/// Calls that are shown one by one.
+pub const FINDINGS_SAMPLES: usize = 10;
+
+/// Points of a picture over time: more are narrower than a pen.
+pub const FINDINGS_BUCKETS_MAX: usize = 90;
+
+/// Longest picture: it goes with mails and pages.
+pub const FINDINGS_SVG_BYTES_MAX: usize = 30 * 1024;
+
+/// Values that one recommendation puts on a list; a longer list is a range, or a question for a person.
+pub const FINDINGS_BLOCKS_MAX: usize = 10;
+const _: () = assert!(FINDINGS_BLOCKS_MAX <= FINDINGS_RANKS);
 /// Users of one service. Everybody of a large operator's service team fits several times over.
 pub const PEOPLE_MAX: usize = 1_000;
 const _: () = assert!(PEOPLE_MAX <= STORE_PAGE_ROWS_MAX);

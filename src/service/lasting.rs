@@ -1,7 +1,7 @@
 //! What outlives the process, from its restoration at the start to its last snapshot at the stop.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -235,15 +235,19 @@ impl Parts<'_> {
     }
 
     fn kits(&self) -> anyhow::Result<Arc<Kits>> {
-        let Some(folder) = &self.config.kits else { return Ok(Arc::new(Kits::shipped())) };
-        let (kits, problems) = Kits::load(folder);
-        let (n, folder) = (problems.iter().filter(|p| p.is_error).count(), folder.display());
-        let text = || format!("kits of `{folder}`: {n} errors; `ringfence kit lint {folder}` shows them");
-        kits.map(Arc::new).with_context(text)
+        self.config.kits.as_deref().map_or_else(|| Ok(Kits::shipped()), load_kits).map(Arc::new)
     }
 
     /// Who makes incidents of what is found, by the customers' files and the kits.
     fn desk(&self, store: &Arc<Store>, kits: &Arc<Kits>) -> anyhow::Result<Desk> {
+        let rules = self.config.rules.as_deref().unwrap_or(Path::new(""));
+        let rules = if rules.is_file() { rules.parent().unwrap_or(Path::new("")) } else { rules };
+        let mut own_kits = BTreeMap::new();
+        for customer in self.policy.customers.iter() {
+            if let Some(folder) = &customer.kits {
+                own_kits.insert(customer.id.clone(), Arc::new(load_kits(&rules.join(folder))?));
+            }
+        }
         let said = |text: [&Option<String>; 2], id: &str| {
             let text = text.into_iter().flatten().next().cloned();
             (id.to_owned(), text.unwrap_or_else(|| id.to_owned()))
@@ -253,7 +257,7 @@ impl Parts<'_> {
         let whats: BTreeMap<String, String> = firewall.chain(thresholds).collect();
         Ok(Desk::start(desk::Charge {
             store: Arc::clone(store),
-            terms: Terms { customers: Arc::clone(&self.policy.customers), kits: Arc::clone(kits) },
+            terms: Terms { customers: Arc::clone(&self.policy.customers), kits: Arc::clone(kits), own_kits },
             notices: self.config.notices.clone(),
             rules: whats.keys().cloned().collect(),
             whats,
@@ -325,6 +329,12 @@ impl Parts<'_> {
         tracing::info!(record, n_events, snapshot, ?took, "state restored");
         super::audit::started(store, self.policy, recovered);
     }
+}
+
+fn load_kits(folder: &Path) -> anyhow::Result<Kits> {
+    let (kits, problems) = Kits::load(folder);
+    let (n, folder) = (problems.iter().filter(|p| p.is_error).count(), folder.display());
+    kits.with_context(|| format!("kits of `{folder}`: {n} errors; `ringfence kit lint {folder}` shows them"))
 }
 
 impl Lasting {

@@ -53,6 +53,7 @@ use crate::people::{ADMIN_TOKEN, People};
 use crate::policy::{Action, Cause, Policy, Severity};
 use crate::portal::api::Office;
 use crate::portal::{Pages, Portal, Status};
+use crate::store::Store;
 
 /// How often idle keys are told that time passes.
 const TICK_EVERY: Duration = Duration::from_secs(1);
@@ -195,9 +196,9 @@ impl Running {
         self.notifier.totals()
     }
 
-    /// Where incidents are, of a service whose data outlive it.
-    pub fn desk(&self) -> Option<&Desk> {
-        self.lasting.as_ref().map(|lasting| &lasting.desk)
+    /// Where incidents are made and where they stand, of a service whose data outlive it.
+    pub fn desk(&self) -> Option<(&Desk, &Store)> {
+        self.lasting.as_ref().map(|lasting| (&lasting.desk, &*lasting.store))
     }
 
     /// Rules that are warming: their windows lack some of the past. They may count too little.

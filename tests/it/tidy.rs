@@ -32,6 +32,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("kit", &["policy", "limits"]),
     ("incident", &["customer", "kit", "policy", "calendar", "objective", "clock", "limits"]),
     // Standard output is where both may write, until there are channels.
+    (
+        "findings",
+        &[
+            "archive", "journal", "engine", "store", "incident", "customer", "policy", "event", "storage", "clock",
+            "limits",
+        ],
+    ),
     ("desk", &["incident", "store", "storage", "policy", "notify", "clock", "limits"]),
     ("people", &["incident", "store", "storage", "clock", "limits"]),
     ("case/mailbox", &["event", "policy", "calendar", "clock", "limits", "metrics"]),

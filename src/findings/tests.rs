@@ -1,0 +1,1 @@
+//! The rules of recommendations and the parts of drafts, on small examples.
