@@ -22,6 +22,7 @@ use crate::portal::api::wire::{
     AssignOrder, Done, DraftOrder, FindingsOrder, FoldOrder, HashOrder, IncidentList, IncidentPage, MessageView,
     NoteOrder, OpenOrder, RedraftOrder, ReturnOrder, SeverityOrder, WhyOrder,
 };
+use crate::portal::client::Failure;
 
 /// Incidents: look, decide, tell the customer
 #[derive(Debug, clap::Args)]
@@ -231,6 +232,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let service = args.service.connect()?;
     let look = Look { zone: TimeZone::system(), now: Clock.now() };
     let done = answer(&service, &args.command, &look);
+    if let (Err(Stop::Failed(Failure::Refused(422, _))), Command::Draft { kit, .. }) = (&done, &args.command) {
+        eprintln!("`ringfence kit show {kit}` shows the names that `--set NAME=TEXT` gives values to.");
+    }
     let done = done.and_then(|text| {
         io::stdout().write_all(text.as_bytes()).context("cannot print the answer").map_err(Stop::Could)
     });

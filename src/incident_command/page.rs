@@ -35,7 +35,7 @@ pub(super) fn list(list: &IncidentList, all: bool, look: &Look) -> String {
     let mut rows = vec![head.map(str::to_owned)];
     rows.extend(list.incidents.iter().map(|incident| row(incident, look)));
     let mut out = table(&rows);
-    if list.incidents.iter().any(|incident| is_unsure(incident)) {
+    if list.incidents.iter().any(is_unsure) {
         out += "? suspected, not confirmed yet\n";
     }
     if list.next.is_some() {
@@ -103,12 +103,16 @@ fn minutes(seconds: i64) -> String {
 
 /// `Mon 2 Mar 10:04 UTC`, with the year where it is another.
 fn time(text: &str, look: &Look) -> String {
+    shown(text, "%H:%M %Z", look)
+}
+
+fn shown(text: &str, clock: &str, look: &Look) -> String {
     let (Ok(at), Ok(now)) = (text.parse::<jiff::Timestamp>(), jiff::Timestamp::from_millisecond(look.now.0)) else {
         return text.to_owned();
     };
     let (at, now) = (at.to_zoned(look.zone.clone()), now.to_zoned(look.zone.clone()));
-    let form = if at.year() == now.year() { "%a %-d %b %H:%M %Z" } else { "%a %-d %b %Y %H:%M %Z" };
-    at.strftime(form).to_string()
+    let date = if at.year() == now.year() { "%a %-d %b" } else { "%a %-d %b %Y" };
+    at.strftime(&format!("{date} {clock}")).to_string()
 }
 
 pub(super) fn incident(page: &IncidentPage, look: &Look) -> String {
@@ -154,10 +158,13 @@ fn fields(page: &IncidentPage, look: &Look) -> Vec<(&'static str, String)> {
     let name = |name: &Option<String>| name.as_deref().map_or_else(|| "nobody yet".to_owned(), plain);
     let mut fields = vec![
         ("since", time(&incident.first, look)),
-        ("last seen", format!("{}, {} violations in all", time(&incident.last, look), incident.violations)),
         ("commander", name(&incident.commander)),
         ("scribe", name(&incident.scribe)),
     ];
+    if incident.violations > 0 {
+        let n = incident.violations;
+        fields.insert(1, ("last seen", format!("{}, {n} violations in all", time(&incident.last, look))));
+    }
     if !incident.responders.is_empty() {
         fields.push(("responders", plain(&incident.responders.join(", "))));
     }
@@ -185,7 +192,8 @@ fn step_row(step: &TransitionView, look: &Look) -> [String; 4] {
     let own = if step.of.starts_with("INC-") { String::new() } else { format!("{}: ", step.of) };
     let why = plain(&step.why).replace('\n', " ");
     let to = if step.from == step.to || step.to == step.what { String::new() } else { format!(" -> {}", step.to) };
-    [format!("  {}", time(&step.time, look)), format!("{own}{}{to}", step.what), plain(&step.who), why]
+    let at = shown(&step.time, "%H:%M:%S", look);
+    [format!("  {at}"), format!("{own}{}{to}", step.what), plain(&step.who), why]
 }
 
 fn alert_row(alert: &AlertView) -> [String; 4] {

@@ -148,7 +148,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let entrances = shared.open(&config, &clocks)?;
 
     // HTTP.
-    let office = lasting.as_ref().map(|lasting| office(lasting, &config, &policy)).transpose()?;
+    let office = lasting.as_ref().map(|lasting| office(lasting, &config)).transpose()?;
     let (http, metrics_address, mut background) =
         start_http(&config, &status, &entrances.doors, office, &stopping).await?;
     let (feeds, listeners) = entrances.run(&stopping)?;
@@ -381,7 +381,7 @@ impl Shared {
 type Http = (Option<SocketAddr>, Option<SocketAddr>, Vec<JoinHandle<()>>);
 
 /// What the API works with. Where nobody can let people in yet, says how somebody becomes the first.
-fn office(lasting: &Lasting, config: &Config, policy: &Arc<Policy>) -> anyhow::Result<Arc<Office>> {
+fn office(lasting: &Lasting, config: &Config) -> anyhow::Result<Arc<Office>> {
     let folder = config.data.as_deref().context("what lasts has a folder")?;
     let people =
         People::open(Arc::clone(&lasting.store), folder, Clock.now()).context("cannot open the list of users")?;
@@ -398,8 +398,7 @@ fn office(lasting: &Lasting, config: &Config, policy: &Arc<Policy>) -> anyhow::R
     Ok(Arc::new(Office {
         store: Arc::clone(&lasting.store),
         desk: lasting.desk.clone(),
-        policy: Arc::clone(policy),
-        kits: Arc::clone(&lasting.kits),
+        terms: lasting.terms.clone(),
         people,
         is_https: config.public_url.as_ref().is_some_and(|url| url.starts_with("https://")),
     }))

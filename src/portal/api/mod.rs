@@ -40,10 +40,9 @@ use self::operation::{Access, Operation};
 use self::problem::Problem;
 use crate::clock::Clock;
 use crate::desk::Desk;
-use crate::kit::Kits;
+use crate::incident::Terms;
 use crate::limits::{API_BODY_MS, API_BYTES_MAX, API_CALLS_MAX, API_LOGINS_MAX, API_TURN_MS};
 use crate::people::People;
-use crate::policy::Policy;
 use crate::store::Store;
 
 /// Below which all of it stands.
@@ -54,8 +53,8 @@ pub const ROOT: &str = "/api/v1";
 pub struct Office {
     pub store: Arc<Store>,
     pub desk: Desk,
-    pub policy: Arc<Policy>,
-    pub kits: Arc<Kits>,
+    /// The customers' files and the kits.
+    pub terms: Terms,
     pub people: People,
     /// People reach it by `https://` only: browsers are told so.
     pub is_https: bool,
