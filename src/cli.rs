@@ -121,7 +121,7 @@ Examples:
   ringfence serve --config /etc/ringfence/ringfence.toml
 
 Without settings: the rules that ship, gateways on 127.0.0.1:7060 (ndjson) and 127.0.0.1:9060 (hep, TCP and UDP), health
-on 127.0.0.1:8080, metrics on 127.0.0.1:9464/metrics, violations on standard output, one JSON object a line. SIGTERM or
+and the API on 127.0.0.1:8080, metrics on 127.0.0.1:9464/metrics, violations on standard output, one JSON object a line. SIGTERM or
 Ctrl-C stops it and loses nothing that was accepted.
 
 Exit codes: 0 after a signal, 2 where it could not start.")]

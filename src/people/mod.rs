@@ -347,8 +347,8 @@ impl People {
         if !wrong.is_empty() {
             return Err(Denied::Invalid(wrong));
         }
-        let alive = self.tokens(Some(&new.user))?.into_iter().filter(|token| token.revoked.is_none());
-        if alive.count() >= TOKENS_PER_USER_MAX {
+        let is_alive = |token: &Token| token.revoked.is_none() && token.expires.is_none_or(|at| by.now < at);
+        if self.tokens(Some(&new.user))?.into_iter().filter(is_alive).count() >= TOKENS_PER_USER_MAX {
             let text = format!("{} has {TOKENS_PER_USER_MAX} tokens: revoke one that is not used", new.user);
             return Err(Denied::Conflict(text));
         }

@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -75,6 +76,8 @@ pub struct Running {
     pub feeds: Vec<(String, SocketAddr)>,
     pub http: Option<SocketAddr>,
     pub metrics_address: Option<SocketAddr>,
+    /// Nobody can let people in yet but who reads this file.
+    pub admin_token: Option<PathBuf>,
     pub metrics: Arc<Metrics>,
     stop: watch::Sender<bool>,
     ready: Arc<AtomicBool>,
@@ -102,6 +105,7 @@ pub fn run(config: Config, policy: Arc<Policy>) -> anyhow::Result<()> {
         // Before anything listens: whoever sees us answer may tell us to stop.
         let mut signals = Signals::new().context("cannot listen for signals")?;
         let running = start(Setup { config, policy, observer: None }).await?;
+        running.admin_token.as_deref().into_iter().for_each(ask_for_admin);
         signals.stop().await;
         tracing::info!("stopping: no new connections, finishing what was read");
         tokio::select! {
@@ -149,6 +153,8 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
 
     // HTTP.
     let office = lasting.as_ref().map(|lasting| office(lasting, &config)).transpose()?;
+    let awaits_admin = office.as_ref().is_some_and(|office| office.people.awaits_setup()) && config.http.is_some();
+    let admin_token = config.data.as_ref().filter(|_| awaits_admin).map(|folder| folder.join(ADMIN_TOKEN));
     let (http, metrics_address, mut background) =
         start_http(&config, &status, &entrances.doors, office, &stopping).await?;
     let (feeds, listeners) = entrances.run(&stopping)?;
@@ -170,6 +176,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         feeds,
         http,
         metrics_address,
+        admin_token,
         metrics: shared.metrics,
         stop,
         ready,
@@ -380,21 +387,11 @@ impl Shared {
 
 type Http = (Option<SocketAddr>, Option<SocketAddr>, Vec<JoinHandle<()>>);
 
-/// What the API works with. Where nobody can let people in yet, says how somebody becomes the first.
+/// What the API works with.
 fn office(lasting: &Lasting, config: &Config) -> anyhow::Result<Arc<Office>> {
     let folder = config.data.as_deref().context("what lasts has a folder")?;
     let people =
         People::open(Arc::clone(&lasting.store), folder, Clock.now()).context("cannot open the list of users")?;
-    if people.awaits_setup() && config.http.is_some() {
-        let token = folder.join(ADMIN_TOKEN);
-        let token = token.display();
-        tracing::warn!(%token, "nobody can log in yet: `ringfence user add NAME --roles admin,commander` on this machine");
-        eprintln!(
-            "ringfence: nobody can log in yet. Within 24 hours, on this machine and as the user who can read {token}:\n\
-             \n    ringfence user add NAME --roles admin,commander\n\n\
-             That token is good for one use: it makes the first admin."
-        );
-    }
     Ok(Arc::new(Office {
         store: Arc::clone(&lasting.store),
         desk: lasting.desk.clone(),
@@ -402,6 +399,17 @@ fn office(lasting: &Lasting, config: &Config) -> anyhow::Result<Arc<Office>> {
         people,
         is_https: config.public_url.as_ref().is_some_and(|url| url.starts_with("https://")),
     }))
+}
+
+/// Says how somebody becomes the first who can let people in.
+fn ask_for_admin(token: &Path) {
+    let token = token.display();
+    tracing::warn!(%token, "nobody can log in yet");
+    eprintln!(
+        "ringfence: nobody can log in yet. Within 24 hours, on this machine and as the user who can read {token}:\n\
+         \n    ringfence user add NAME --roles admin,commander --save\n\n\
+         That token is good for one use: it makes the first admin."
+    );
 }
 
 /// One address for both kinds of pages where the settings say so.

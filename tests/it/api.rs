@@ -62,7 +62,8 @@ impl House {
     /// The first admin, `anna`, and her token.
     fn with_anna(&self) -> Guest<'_> {
         let setup = Guest { house: self, headers: bearer(&self.setup_token()) };
-        let order = json!({ "name": "anna", "roles": ["admin", "commander"], "password": PASSWORD, "with_token": true });
+        let order =
+            json!({ "name": "anna", "roles": ["admin", "commander"], "password": PASSWORD, "with_token": true });
         let (status, user) = setup.post("/users", &order);
         assert_eq!(status, 201, "{user}");
         Guest { house: self, headers: bearer(user["token"].as_str().expect("a token")) }
@@ -274,6 +275,20 @@ fn whoever_is_not_known_gets_nothing_but_the_description() {
     }
     assert_eq!(house.ask("GET", "/nothing", "", "").0, 404);
     assert_eq!(house.ask("PUT", "/incidents", "", "").0, 405);
+}
+
+#[test]
+fn the_token_of_a_first_start_makes_an_admin_and_nothing_else() {
+    let house = House::start();
+    let setup = Guest { house: &house, headers: bearer(&house.setup_token()) };
+    setup.sees("/incidents");
+    setup.may_not("/incidents", &json!({ "customer": "a", "what": "b", "severity": 3 }), 403);
+    setup.may_not("/tokens", &json!({ "user": "anna" }), 403);
+    setup.may_not("/users/anna/password", &json!({ "password": PASSWORD }), 403);
+    setup.may_not("/users", &json!({ "name": "anna", "roles": ["viewer"] }), 422);
+    setup.does("/users", &json!({ "name": "anna", "roles": ["admin"] }));
+    assert_eq!(setup.get("/me").0, 401);
+    assert!(house.setup_token_gone());
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn list(call: &Call<'_>) -> Result<Reply, Problem> {
         customer: call.query("customer").map(str::to_owned),
         state: state.map(str::to_owned),
         after: call.cursor()?,
-        rows: limit + 1,
+        rows: if severity.is_some() { API_ROWS_MAX } else { limit + 1 },
         ..SubjectQuery::default()
     };
     let (mut found, mut n_scanned) = (Vec::new(), 0);
