@@ -50,7 +50,7 @@ use crate::ingest::{Admission, CallTable, FeedContext};
 use crate::journal::Journal;
 use crate::metrics::{JournalFigures, Labels, Metrics, UPKEEP_EVERY};
 use crate::notify::{Notifier, Observer, Totals, Workers};
-use crate::people::{ADMIN_TOKEN, People};
+use crate::people::People;
 use crate::policy::{Action, Cause, Policy, Severity};
 use crate::portal::api::Office;
 use crate::portal::{Pages, Portal, Status};
@@ -76,9 +76,8 @@ pub struct Running {
     pub feeds: Vec<(String, SocketAddr)>,
     pub http: Option<SocketAddr>,
     pub metrics_address: Option<SocketAddr>,
-    /// Nobody can let people in yet but who reads this file.
-    pub admin_token: Option<PathBuf>,
     pub metrics: Arc<Metrics>,
+    office: Option<Arc<Office>>,
     stop: watch::Sender<bool>,
     ready: Arc<AtomicBool>,
     listeners: Vec<JoinHandle<()>>,
@@ -105,7 +104,7 @@ pub fn run(config: Config, policy: Arc<Policy>) -> anyhow::Result<()> {
         // Before anything listens: whoever sees us answer may tell us to stop.
         let mut signals = Signals::new().context("cannot listen for signals")?;
         let running = start(Setup { config, policy, observer: None }).await?;
-        running.admin_token.as_deref().into_iter().for_each(ask_for_admin);
+        running.admin_token().as_deref().into_iter().for_each(ask_for_admin);
         signals.stop().await;
         tracing::info!("stopping: no new connections, finishing what was read");
         tokio::select! {
@@ -152,17 +151,12 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let entrances = shared.open(&config, &clocks)?;
 
     // HTTP.
-    let office = lasting.as_ref().map(|lasting| office(lasting, &config)).transpose()?;
-    let awaits_admin = office.as_ref().is_some_and(|office| office.people.awaits_setup()) && config.http.is_some();
-    let admin_token = config.data.as_ref().filter(|_| awaits_admin).map(|folder| folder.join(ADMIN_TOKEN));
-    let (http, metrics_address, mut background) =
-        start_http(&config, &status, &entrances.doors, office, &stopping).await?;
+    let (http, metrics_address, mut background, office) =
+        start_http(&config, &status, &entrances.doors, lasting.as_ref(), &stopping).await?;
     let (feeds, listeners) = entrances.run(&stopping)?;
 
     background.push(tokio::spawn(tick(engine.clone(), Arc::clone(&clocks), policy.lateness_ms, stopping.clone())));
-    if let Some(lasting) = &lasting {
-        background.push(tokio::spawn(lasting.watch(Arc::clone(&notifier), stopping.clone())));
-    }
+    background.extend(lasting.iter().map(|l| tokio::spawn(l.watch(Arc::clone(&notifier), stopping.clone()))));
     background.push(tokio::spawn(upkeep(
         Arc::clone(&shared.metrics),
         Arc::clone(&notifier),
@@ -176,7 +170,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         feeds,
         http,
         metrics_address,
-        admin_token,
+        office,
         metrics: shared.metrics,
         stop,
         ready,
@@ -196,6 +190,11 @@ impl Running {
     /// Where the feed of this name listens.
     pub fn feed(&self, name: &str) -> Option<SocketAddr> {
         self.feeds.iter().find(|(n, _)| n == name).map(|(_, address)| *address)
+    }
+
+    /// The file of the token that makes the first admin, while there is none and somebody could come by HTTP.
+    pub fn admin_token(&self) -> Option<PathBuf> {
+        self.office.as_ref().filter(|_| self.http.is_some())?.people.admin_token()
     }
 
     /// What has been judged and found so far.
@@ -385,7 +384,7 @@ impl Shared {
     }
 }
 
-type Http = (Option<SocketAddr>, Option<SocketAddr>, Vec<JoinHandle<()>>);
+type Http = (Option<SocketAddr>, Option<SocketAddr>, Vec<JoinHandle<()>>, Option<Arc<Office>>);
 
 /// What the API works with.
 fn office(lasting: &Lasting, config: &Config) -> anyhow::Result<Arc<Office>> {
@@ -417,9 +416,10 @@ async fn start_http(
     config: &Config,
     status: &Status,
     doors: &[Arc<Door>],
-    office: Option<Arc<Office>>,
+    lasting: Option<&Lasting>,
     stopping: &watch::Receiver<bool>,
 ) -> anyhow::Result<Http> {
+    let office = lasting.map(|lasting| office(lasting, config)).transpose()?;
     let mut tasks = Vec::new();
     let mut serve = async |address: Option<SocketAddr>, pages: Pages| -> anyhow::Result<Option<SocketAddr>> {
         let Some(address) = address else { return Ok(None) };
@@ -433,7 +433,7 @@ async fn start_http(
     let same = config.http.is_some() && config.http == config.metrics && config.http.is_some_and(|a| a.port() != 0);
     let http = serve(config.http, Pages { health: true, metrics: same }).await?;
     let metrics = if same { http } else { serve(config.metrics, Pages { health: false, metrics: true }).await? };
-    Ok((http, metrics, tasks))
+    Ok((http, metrics, tasks, office))
 }
 
 fn labels(config: &Config, policy: &Policy) -> Labels {

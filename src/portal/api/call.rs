@@ -81,6 +81,10 @@ impl Call<'_> {
     /// The body; nothing is `{}`.
     pub(super) fn body<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let bytes = if self.body.is_empty() { b"{}" } else { self.body.as_slice() };
+        // Lists would be taken for the fields in their order, which nobody means.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Problem::Invalid(vec!["body: is a JSON object: {...}".to_owned()]));
+        }
         serde_json::from_slice(bytes).map_err(|error| Problem::Invalid(vec![format!("body: {error}")]))
     }
 
