@@ -537,6 +537,10 @@ pub const LOGIN_ADDRESS_WAIT_MS_MAX: u64 = 15 * 60_000;
 /// Longest body of a request to the API: a message in all its forms, several times over.
 pub const API_BYTES_MAX: usize = 256 * 1024;
 
+/// The same of a login, which anybody may send.
+pub const LOGIN_BYTES_MAX: usize = 4 * 1024;
+const _: () = assert!(PASSWORD_BYTES_MAX + PERSON_NAME_BYTES_MAX < LOGIN_BYTES_MAX);
+
 /// How long the body of a request may take to come.
 pub const API_BODY_MS: u64 = 10_000;
 

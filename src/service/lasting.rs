@@ -61,7 +61,7 @@ pub(super) struct Lasting {
     backfill: Backfill,
     pub(super) desk: Desk,
     pub(super) drafter: Arc<Drafter>,
-    pub(super) kits: Arc<Kits>,
+    pub(super) terms: Terms,
     pub(super) journal: Journal,
     pub(super) store: Arc<Store>,
     room: Arc<watch::Sender<bool>>,
@@ -228,8 +228,8 @@ impl Parts<'_> {
             marks: taken,
         })
         .context("cannot start a thread")?;
-        let kits = self.kits()?;
-        let desk = self.desk(&store, &kits)?;
+        let terms = self.terms()?;
+        let desk = self.desk(&store, &terms)?;
         let drafter = Arc::new(Drafter {
             disk: home_disk,
             archive: home_folder.join("archive"),
@@ -247,7 +247,7 @@ impl Parts<'_> {
             backfill,
             desk,
             drafter,
-            kits,
+            terms,
             journal,
             store,
             room: Arc::new(room),
@@ -256,12 +256,9 @@ impl Parts<'_> {
         Ok(Begun { engine, calls, ledger, durable, is_resumed, lasting: Some(lasting) })
     }
 
-    fn kits(&self) -> anyhow::Result<Arc<Kits>> {
-        self.config.kits.as_deref().map_or_else(|| Ok(Kits::shipped()), load_kits).map(Arc::new)
-    }
-
-    /// Who makes incidents of what is found, by the customers' files and the kits.
-    fn desk(&self, store: &Arc<Store>, kits: &Arc<Kits>) -> anyhow::Result<Desk> {
+    /// The customers' files and the kits.
+    fn terms(&self) -> anyhow::Result<Terms> {
+        let kits = self.config.kits.as_deref().map_or_else(|| Ok(Kits::shipped()), load_kits).map(Arc::new)?;
         let rules = self.config.rules.as_deref().unwrap_or(Path::new(""));
         let rules = if rules.is_file() { rules.parent().unwrap_or(Path::new("")) } else { rules };
         let mut own_kits = BTreeMap::new();
@@ -270,6 +267,11 @@ impl Parts<'_> {
                 own_kits.insert(customer.id.clone(), Arc::new(load_kits(&rules.join(folder))?));
             }
         }
+        Ok(Terms { customers: Arc::clone(&self.policy.customers), kits, own_kits })
+    }
+
+    /// Who makes incidents of what is found.
+    fn desk(&self, store: &Arc<Store>, terms: &Terms) -> anyhow::Result<Desk> {
         let said = |text: [&Option<String>; 2], id: &str| {
             let text = text.into_iter().flatten().next().cloned();
             (id.to_owned(), text.unwrap_or_else(|| id.to_owned()))
@@ -279,7 +281,7 @@ impl Parts<'_> {
         let whats: BTreeMap<String, String> = firewall.chain(thresholds).collect();
         Ok(Desk::start(desk::Charge {
             store: Arc::clone(store),
-            terms: Terms { customers: Arc::clone(&self.policy.customers), kits: Arc::clone(kits), own_kits },
+            terms: terms.clone(),
             notices: self.config.notices.clone(),
             rules: whats.keys().cloned().collect(),
             whats,

@@ -1,5 +1,6 @@
 //! The integration tests: the built program against models, real tools and the house rules.
 
+mod api;
 mod backfill;
 mod backup;
 mod brute;

@@ -62,7 +62,7 @@ fn list(call: &Call<'_>) -> Result<Reply, Problem> {
         customer: call.query("customer").map(str::to_owned),
         state: state.map(str::to_owned),
         after: call.cursor()?,
-        rows: limit + 1,
+        rows: if severity.is_some() { API_ROWS_MAX } else { limit + 1 },
         ..SubjectQuery::default()
     };
     let (mut found, mut n_scanned) = (Vec::new(), 0);
@@ -100,7 +100,7 @@ fn list(call: &Call<'_>) -> Result<Reply, Problem> {
 fn severity_asked(call: &Call<'_>) -> Result<Option<Severity>, Problem> {
     let Some(text) = call.query("severity") else { return Ok(None) };
     let severity = text.parse().ok().and_then(Severity::new);
-    severity.map(Some).ok_or_else(|| wrong("severity", text, "is 1, 2, 3 or 4"))
+    severity.map(Some).ok_or_else(|| wrong("severity", text, "is none of 1, 2, 3, 4"))
 }
 
 fn show(call: &Call<'_>) -> Result<Reply, Problem> {
@@ -185,7 +185,7 @@ fn place(text: &str) -> Option<(i64, Option<Cursor>)> {
 }
 
 /// The incident that the path names.
-fn known(call: &Call<'_>) -> Result<Incident, Problem> {
+pub(super) fn known(call: &Call<'_>) -> Result<Incident, Problem> {
     let id = call.incident()?;
     let row = call.office.store.subject(SubjectKind::Incident, id)?;
     let row = row.ok_or_else(|| Problem::NotFound(format!("there is no incident {}", incident_name(id))))?;
@@ -218,7 +218,7 @@ fn incident_view(
     clock: Option<&NotifyClock>,
     messages: &[Message],
 ) -> IncidentView {
-    let command = &call.office.policy.customers.of(&incident.customer).command;
+    let command = &call.office.terms.customers.of(&incident.customer).command;
     let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
     IncidentView {
         id: incident_name(incident.id),
@@ -257,7 +257,7 @@ fn incident_view(
 pub(super) fn clock_view(call: &Call<'_>, clock: &NotifyClock) -> ClockView {
     let left = clock.state.is_open().then(|| clock.left_ms(call.now));
     let business = left.map(|left| {
-        let calendar = &call.office.policy.customers.of(&clock.customer).response;
+        let calendar = &call.office.terms.customers.of(&clock.customer).response;
         // Past it, how much business time is gone since.
         if left >= 0 { calendar.between(call.now, clock.commit) } else { -calendar.between(clock.commit, call.now) }
     });

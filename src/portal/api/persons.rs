@@ -1,7 +1,7 @@
 //! People over the API: logging in, users, tokens.
 
 use super::call::{Call, Reply};
-use super::guest::COOKIE;
+use super::guest::{ADD_USER, COOKIE};
 use super::operation::{Access, Operation};
 use super::problem::Problem;
 use super::wire::{
@@ -24,7 +24,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::get("/users", "list_users", "Everybody who may log in", users)
             .needs(Access::Scope(Scope::Read))
             .gives::<UserList>(),
-        Operation::post("/users", "add_user", "Add a user", add_user)
+        Operation::post("/users", ADD_USER, "Add a user", add_user)
             .needs(Access::Admin)
             .takes::<UserOrder>()
             .gives::<UserDone>(),

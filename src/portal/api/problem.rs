@@ -80,7 +80,7 @@ impl Problem {
 
     fn message(&self) -> String {
         let text = match self {
-            Problem::NoOffice => "there are no incidents without a data folder: set `data.folder` and restart",
+            Problem::NoOffice => "there are no incidents without a data folder: the settings say `data = \"off\"`",
             Problem::NoPath => "there is nothing at this path: /api/v1/openapi.json says what there is",
             Problem::NoMethod => "not with this method: /api/v1/openapi.json says which",
             Problem::NoCredentials => "a token is needed: `Authorization: Bearer rf_...`, or the cookie of a login",
