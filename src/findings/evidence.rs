@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::customer::Customer;
 use crate::event::Field;
-use crate::incident::{Alert, Incident, Message, incident_name};
+use crate::incident::{Alert, AlertState, Incident, Message, incident_name};
 use crate::limits::{
     FINDINGS_ALERTS_MAX, FINDINGS_CALLS_MAX, FINDINGS_HITS_MAX, FINDINGS_NORMAL_MS, FINDINGS_SAMPLES,
     FINDINGS_SPAN_MS_MAX,
@@ -112,9 +112,12 @@ impl Span {
         let window = watch.rules.iter().map(window).max().unwrap_or(60_000);
         let first = alerts.iter().map(|alert| alert.first).min().unwrap_or_default();
         let last = alerts.iter().map(|alert| alert.last).max().unwrap_or_default();
+        // Violations come when a threshold is crossed, calls for as long as it stays so.
+        let over = |alert: &&Alert| if alert.state == AlertState::Open { sources.now } else { alert.changed };
+        let over = alerts.iter().map(over).max().unwrap_or_default().max(last);
         // An event exactly one window old has left it.
         let from = first.minus_ms(window - 1);
-        let mut to = last.plus_ms(window.max(AFTER_MS)).min(sources.now.max(last));
+        let mut to = over.plus_ms(AFTER_MS).min(sources.now.max(last));
         if to.0 - from.0 > FINDINGS_SPAN_MS_MAX {
             to = from.plus_ms(FINDINGS_SPAN_MS_MAX);
             let days = FINDINGS_SPAN_MS_MAX / 86_400_000;
