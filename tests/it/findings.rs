@@ -30,6 +30,7 @@ include = ["firewall/*.toml", "ips/*.toml"]
 high_risk = 'callee.class in {premium, satellite} or callee.country in {SO, MV, GM, CU, LV}'
 
 [lists]
+auto = { type = "number", dynamic = true }
 blocked_callers = { type = "number", file = "lists/blocked-callers.csv" }
 "#;
 
@@ -38,6 +39,17 @@ const FIREWALL: &str = r#"
 id = "fw-partner"
 when = 'direction == inbound and caller == +46709999999'
 action = "allow"
+
+[[firewall]]
+id = "fw-auto"
+when = 'direction == inbound and caller in $auto'
+action = "block"
+
+[[firewall]]
+id = "fw-night"
+when = 'direction == inbound and callee == +4684000999'
+action = "divert"
+divert_to = "+4684000998"
 
 [[firewall]]
 id = "fw-blocked-callers"
@@ -77,6 +89,7 @@ per = ["caller"]
 window = "15m"
 warning = ">= 8"
 critical = ">= 20"
+on_critical = { do = ["alert"], block = { list = "auto", ttl = "1h" } }
 
 [[threshold]]
 id = "ips-tdos"
@@ -300,9 +313,12 @@ fn a_wangiri_attack_is_counted_and_its_range_proposed() {
     assert_eq!(points, draft.calls);
     assert!(draft.series.peak > Some(15.0), "{:?}", draft.series.peak);
 
+    let beside = kept.calls("wangiri", |line| line["kind"] == "attempt").len() - expected.len();
+    let why = &draft.recommended[0].why;
+    assert!(why.contains(&format!("{beside} other calls of that time")), "{why}");
     let findings = draft.findings();
     assert!(findings.contains("against a warning level of 5 and a critical level of 15"), "{findings}");
-    assert!(findings.contains("No call was turned away."), "{findings}");
+    assert!(findings.contains("No call was turned away, "), "{findings}");
     let typed = assert_can_be_typed(&draft.recommended);
     assert!(typed.contains("+2235550*,INC-000001: "), "{typed}");
     // The rule that the list is for only watches: that is proposed to be changed as well.
@@ -351,6 +367,10 @@ fn one_caller_is_put_on_the_list_and_addresses_into_a_rule() {
     let draft = kept.draft("ips-war-dialing");
     assert_eq!(draft.calls, kept.calls("war-dialing", |line| line["kind"] == "attempt").len() as u64);
     assert_eq!(draft.callers.values, 1);
+    let first_block = draft.first_block.expect("its own rule blocks it");
+    let late = |line: &Value| line["kind"] == "attempt" && line["time"].as_i64() >= Some(first_block.0);
+    assert_eq!(draft.blocked, kept.calls("war-dialing", late).len() as u64);
+    assert!(draft.first_violation < first_block && draft.blocked_by.top[0].value == "fw-auto");
     let caller = &draft.callers.top[0].value;
     let typed = assert_can_be_typed(&draft.recommended);
     assert!(typed.contains(&format!("{caller},INC-")), "{typed}");
@@ -374,11 +394,23 @@ fn a_flooded_number_is_defended_by_what_tells_its_calls_apart() {
 
 /// Many people call one number, which is nothing but a busy day.
 fn busy(n_callers: u64, talk_s: u64, name: &str) -> Vec<Value> {
+    flood(
+        n_callers,
+        talk_s,
+        |i| json!({ "caller": format!("+4670{:07}", i * 7_919 % 10_000_000), "caller_name": name }),
+    )
+}
+
+/// Calls to one number, second by second, and what is special of each.
+fn flood(n_calls: u64, talk_s: u64, special: impl Fn(u64) -> Value) -> Vec<Value> {
     let mut lines = Vec::new();
-    for i in 0..n_callers {
+    for i in 0..n_calls {
         let (time, id) = (1_772_438_400_000u64 + i * 1_000, format!("b{i}"));
-        let call = json!({ "call_id": id, "direction": "inbound", "caller": format!("+4670{:07}", i * 7_919 % 10_000_000),
-            "callee": "+4684000001", "caller_name": name, "customer": "acme", "label": "busy" });
+        let mut call = json!({ "call_id": id, "direction": "inbound", "callee": "+4684000001", "customer": "acme",
+            "label": "busy" });
+        for (key, value) in special(i).as_object().into_iter().flatten() {
+            call[key] = value.clone();
+        }
         let with = |more: Value| {
             let mut line = call.clone();
             for (key, value) in more.as_object().into_iter().flatten() {
@@ -403,7 +435,8 @@ fn hostile_names_come_out_harmless() {
     for text in [draft.findings(), draft.recommendations(), draft.svg(), draft.svg().replace("<text", "")] {
         assert!(!text.contains("<script") && !text.contains("\nBcc") && !text.contains(['\r', '\u{202e}']), "{text}");
     }
-    assert!(draft.findings().contains("(script)alert(1)(/script) Bcc: all@example.com"), "{}", draft.findings());
+    assert!(draft.samples[0].caller_name.starts_with("(script)alert(1)(/script) Bcc: all@example.com &"));
+    assert!(draft.findings().contains("\"(script)alert(1)(/scr...\""), "{}", draft.findings());
     assert_can_be_typed(&draft.recommended);
 }
 
@@ -418,6 +451,88 @@ fn a_false_alarm_is_left_out_of_its_rule() {
     assert!(draft.recommendations().contains("Leave callee=+4684000001 out of rule ips-tdos."));
     let draft = kept.draft("ips-tdos");
     assert!(!draft.recommendations().contains("Leave "), "{}", draft.recommendations());
+}
+
+#[test]
+fn what_must_not_be_blocked_is_named_and_not_proposed() {
+    // Four callers, of which the first three make most of it: listed already, let through on purpose, and own.
+    let callers = ["+46700000001", "+46709999999", "+4684000055", "+4790000001"];
+    let mut lines = flood(120, 5, |i| json!({ "caller": callers[i as usize % 4] }));
+    lines.extend(flood(1, 5, |_| json!({ "call_id": "in", "caller": "+46701111111", "callee": "+4684000055" })));
+    let kept = Kept::of(lines);
+    let draft = kept.draft("ips-tdos");
+    assert_eq!(draft.calls, 120);
+    let notes = draft.notes.join("\n");
+    for said in [
+        "No block is proposed for +46700000001: it is on list blocked_callers already.",
+        "No block is proposed for +46709999999: rule fw-partner lets it through on purpose.",
+        "No block is proposed for +4684000055: calls come in to it: it is one of the customer's own.",
+    ] {
+        assert!(notes.contains(said), "{notes}");
+    }
+    let typed = assert_can_be_typed(&draft.recommended);
+    assert!(callers.iter().all(|caller| !typed.contains(caller)), "{typed}");
+}
+
+#[test]
+fn a_level_that_is_crossed_by_little_is_raised_above_what_is_normal() {
+    let mut lines = Vec::new();
+    for callee in 0..26u64 {
+        let n = if callee == 0 { 31 } else { 25 };
+        lines.extend(flood(n, 60, |i| {
+            json!({ "call_id": format!("r{callee}-{i}"), "caller": format!("+4670{:07}", callee * 1000 + i),
+                "callee": format!("+46840001{callee:02}") })
+        }));
+    }
+    lines.sort_by_key(|line| line["time"].as_i64());
+    let draft = Kept::of(lines).draft("ips-tdos");
+    assert_eq!((draft.calls, draft.series.peak), (31, Some(31.0)));
+    let normal = draft.normal.clone().expect("other keys");
+    assert_eq!((normal.keys, normal.median, normal.p99, normal.highest), (25, 25.0, 25.0, 25.0));
+    assert_eq!(draft.recommended.len(), 1, "{}", draft.recommendations());
+    assert_eq!(draft.recommended[0].replaces.as_deref(), Some("warning = \">= 30\""));
+    assert_eq!(assert_can_be_typed(&draft.recommended), "warning = \">= 32\"\n");
+}
+
+#[test]
+fn a_flood_is_blocked_where_it_withholds_its_number_and_else_goes_elsewhere() {
+    let kept = Kept::of(flood(70, 5, |_| json!({ "caller": "anonymous" })));
+    let typed = assert_can_be_typed(&kept.draft("ips-tdos").recommended);
+    assert!(typed.contains("callee == +4684000001 and anonymous'\naction = \"block\""), "{typed}");
+    let typed = assert_can_be_typed(&Kept::of(busy(70, 5, "Anna")).draft("ips-tdos").recommended);
+    assert!(typed.contains("callee == +4684000001'\naction = \"divert\"\ndivert_to = \"+4684000998\""), "{typed}");
+    // Not to itself.
+    let there =
+        Kept::of(flood(70, 5, |i| json!({ "caller": format!("+4670{:07}", i * 7_919), "callee": "+4684000998" })));
+    let draft = there.draft("ips-tdos");
+    assert!(
+        draft.recommendations().contains("Ask the carrier to limit calls to +4684000998"),
+        "{}",
+        draft.recommendations()
+    );
+}
+
+#[test]
+fn the_picture_marks_what_was_told_and_stays_small_whatever_it_shows() {
+    let kept =
+        Kept::of(simulated("--calls 50 --attack war-dialing:medium --duration 30m --kind events --customer acme"));
+    let mut draft = kept.draft("ips-war-dialing");
+    draft.notices = vec![draft.first_violation.plus_ms(120_000), draft.first_violation.plus_ms(600_000)];
+    draft.customer = "A & B <i>".to_owned();
+    let svg = draft.svg();
+    for part in ["first violation 08:", "first block 08:", "notice 08:", "A &amp; B &lt;i&gt;", "class=\"b\"", "<desc"]
+    {
+        assert!(svg.contains(part), "{part}: {svg}");
+    }
+    assert_eq!(svg, draft.svg());
+    let mut most = draft.clone();
+    let point = most.series.points[0].clone();
+    most.series.points = (0..90)
+        .map(|i| findings::Point { at: point.at.plus_ms(i * 1000), passed: 1, blocked: 1, value: Some(i as f64) })
+        .collect();
+    most.series.key = "k".repeat(500);
+    most.notices = (0..500).map(|i| point.at.plus_ms(i * 100)).collect();
+    assert!(most.svg().len() < 30 * 1024, "{}", most.svg().len());
 }
 
 #[test]
