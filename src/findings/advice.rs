@@ -23,6 +23,8 @@ use crate::policy::{Action, DynamicLists, FirewallRule, ListContent, Mode, Opera
 const MOST_PERCENT: u64 = 60;
 /// So many of its calls are alike in what no carrier vouches for.
 const NEARLY_ALL_PERCENT: usize = 80;
+/// So much of it is turned away: it is over, as far as rules go.
+const STOPPED_PERCENT: u64 = 95;
 /// Fewer calls show no pattern.
 const CALLS_MIN: u64 = 3;
 /// Fewer keys do not tell what is normal.
@@ -91,6 +93,9 @@ impl<'a> Advice<'a> {
         if !found.is_empty() || draft.calls < CALLS_MIN {
             return found;
         }
+        if self.is_stopped(draft) {
+            return found;
+        }
         let n = |is: fn(&Call) -> bool| evidence.calls.iter().filter(|call| is(call)).count() * 2;
         if n(|call| call.is_request) > evidence.calls.len() {
             found.extend(self.addresses(evidence));
@@ -101,6 +106,27 @@ impl<'a> Advice<'a> {
         }
         found.extend(self.enforce_rules(draft));
         found
+    }
+
+    /// A rule that stays turned nearly all of it away: nothing more is needed. What thresholds put on lists ends by
+    /// itself.
+    fn is_stopped(&mut self, draft: &Draft) -> bool {
+        let policy = self.sources.policy;
+        let is_dynamic =
+            |list: usize| matches!(policy.lists.get(list).map(|list| &list.content), Some(ListContent::Dynamic(_)));
+        let stays = |id: &str| {
+            let rule = policy.firewall.iter().find(|rule| rule.id == id && rule.mode == Mode::Enforce);
+            rule.is_some_and(|rule| !rule.when.uses_dynamic(&is_dynamic))
+        };
+        let stopped: Vec<&Ranked> = draft.blocked_by.top.iter().filter(|ranked| stays(&ranked.value)).collect();
+        let n: u64 = stopped.iter().map(|ranked| ranked.count).sum();
+        let is_stopped = n * 100 >= draft.calls * STOPPED_PERCENT;
+        if let Some(rule) = stopped.first().filter(|_| is_stopped) {
+            let share = capital(&share(n, draft.calls, "calls"));
+            self.refusals
+                .push(format!("{share} were turned away by rule {} as it stands: no more is proposed.", rule.value));
+        }
+        is_stopped
     }
 
     fn inbound(&mut self, evidence: &Evidence<'_>, found: &mut Vec<Recommendation>) {

@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::limits::FINDINGS_SVG_BYTES_MAX;
 
 const WIDTH: f64 = 800.0;
-const HEIGHT: f64 = 440.0;
+const HEIGHT: f64 = 448.0;
 /// Where the panels stand.
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 772.0;
@@ -21,6 +21,8 @@ const VALUES: Panel = Panel { top: 92.0, bottom: 248.0 };
 const CALLS: Panel = Panel { top: 284.0, bottom: 384.0 };
 /// The calls alone.
 const ALONE: Panel = Panel { top: 92.0, bottom: 384.0 };
+/// What of a long key has room.
+const KEY_CHARS_MAX: usize = 80;
 /// Instants along the bottom, and how far apart.
 const TICKS_MAX: i64 = 8;
 const STEPS_MS: [i64; 16] = [
@@ -43,6 +45,8 @@ const STEPS_MS: [i64; 16] = [
 ];
 /// Marks of notices.
 const NOTICES: usize = 5;
+/// Where marks have their words, in as many rows as are needed.
+const WORD_ROWS: [f64; 3] = [40.0, 54.0, 68.0];
 /// Room of a mark's words.
 const WORDS: f64 = 128.0;
 
@@ -155,7 +159,8 @@ impl Chart<'_> {
         let levels = [("warning", series.warning), ("critical", series.critical)];
         let of_levels = levels.iter().filter_map(|(_, level)| *level);
         let highest = nice(of_levels.chain(series.peak).fold(1.0, f64::max) * 1.05);
-        let what = format!("{} in {}, {}", series.unit, series.window, series.key);
+        let key: String = series.key.chars().take(KEY_CHARS_MAX).collect();
+        let what = format!("{} in {}, {key}", series.unit, series.window);
         self.words(LEFT, VALUES.top - 8.0, "", &what);
         self.axis(VALUES, highest);
         let mut path = String::new();
@@ -230,18 +235,17 @@ impl Chart<'_> {
         marks.sort_by_key(|(at, _)| *at);
         let is_inside = |at: Timestamp| (self.from..=self.to).contains(&at.0);
         let (inside, outside): (Vec<_>, Vec<_>) = marks.into_iter().partition(|(at, _)| is_inside(*at));
-        // Two rows of words.
-        let mut free = [0.0, 0.0];
+        let mut free = [0.0; WORD_ROWS.len()];
         for (at, name) in inside {
             let x = self.x(at.0);
-            self.line((x, 56.0), (x, CALLS.bottom), "m");
+            self.line((x, WORD_ROWS[0] - 9.0), (x, CALLS.bottom), "m");
             let room = |free: &f64| *free <= x;
             let Some(row) = free.iter().position(room) else { continue };
             let is_late = x > RIGHT - WORDS;
             if let Some(free) = free.get_mut(row) {
                 *free = x + WORDS;
             }
-            let y = if row == 0 { 62.0 } else { 76.0 };
+            let y = WORD_ROWS.get(row).copied().unwrap_or(WORD_ROWS[0]);
             let clock = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default().to_zoned(self.zone.clone());
             let words = format!("{name} {}", clock.strftime("%H:%M:%S"));
             match is_late {
@@ -251,7 +255,7 @@ impl Chart<'_> {
         }
         if let Some((at, name)) = outside.first() {
             let words = format!("not in the picture: {name} {}", text::when(*at, &self.zone));
-            self.words(RIGHT, 40.0, " class=\"e\"", &words);
+            self.words(RIGHT, HEIGHT - 6.0, " class=\"e\"", &words);
         }
     }
 

@@ -32,7 +32,7 @@ impl Draft {
         }
         if !self.notes.is_empty() {
             lines.push(String::new());
-            lines.push("What this draft does not know:".to_owned());
+            lines.push("Please note:".to_owned());
             lines.extend(self.notes.iter().map(|note| format!("- {note}")));
         }
         finished(lines)

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ringfence::archive::{Archive, Erase};
 use ringfence::clock::{Clock, Timestamp};
 use ringfence::findings::{Draft, FindingsError, Recommendation, Sources, draft};
 use ringfence::incident::{Alert, Incident, IncidentState};
@@ -39,6 +40,12 @@ const FIREWALL: &str = r#"
 id = "fw-partner"
 when = 'direction == inbound and caller == +46709999999'
 action = "allow"
+
+[[firewall]]
+id = "fw-tracked"
+when = 'direction == inbound and caller == +4790000002'
+action = "block"
+track = ["alert:warning"]
 
 [[firewall]]
 id = "fw-auto"
@@ -533,6 +540,38 @@ fn the_picture_marks_what_was_told_and_stays_small_whatever_it_shows() {
     most.series.key = "k".repeat(500);
     most.notices = (0..500).map(|i| point.at.plus_ms(i * 100)).collect();
     assert!(most.svg().len() < 30 * 1024, "{}", most.svg().len());
+}
+
+#[test]
+fn a_tracked_rule_that_turns_everything_away_asks_for_nothing_more() {
+    let kept = Kept::of(flood(20, 5, |_| json!({ "caller": "+4790000002" })));
+    let draft = kept.draft("fw-tracked");
+    assert_eq!((draft.calls, draft.blocked, draft.risk.calls), (20, 20, 0));
+    assert_eq!((draft.rules[0].measure.as_str(), draft.recommended.len()), ("match", 0));
+    let findings = draft.findings();
+    assert!(findings.contains("All 20 calls were turned away by rule fw-tracked as it stands"), "{findings}");
+}
+
+#[test]
+fn a_rule_that_is_gone_is_looked_for_by_its_key_and_erased_numbers_are_told() {
+    let mut kept = Kept::of(busy(70, 5, "Anna"));
+    let without = files().map(|(path, text)| match path {
+        "ips/10-all.toml" => (path, text.replace("id = \"ips-tdos\"", "id = \"ips-other\"")),
+        _ => (path, text.to_owned()),
+    });
+    kept.source = RuleSource::memory(without);
+    kept.policy = policy(&kept.source);
+    let draft = kept.draft("ips-tdos");
+    assert_eq!((draft.calls, draft.series.peak), (70, None));
+    assert!(draft.findings().contains("Rule ips-tdos is not there any more: its calls are those with the same key."));
+
+    let (disk, folder) = (Disk::real(), kept.data().join("archive"));
+    let what = Erase::Before { before: Timestamp::MAX, customer: None };
+    Archive::open(&disk, &folder).and_then(|mut archive| archive.erase(&what)).expect("erases");
+    let draft = kept.draft("ips-tdos");
+    let findings = draft.findings();
+    assert!(findings.contains("The phone numbers in one file of that time have been erased"), "{findings}");
+    assert!(findings.contains("no call kept here fits its rules"), "{findings}");
 }
 
 #[test]
