@@ -201,6 +201,16 @@ fn check_settings(path: &Path, text: &str, format: ReportFormat) -> anyhow::Resu
             }
             None => load(&RuleSource::shipped(), LoadOptions::default()).policy,
         };
+        let own = policy.iter().flat_map(|policy| policy.customers.iter()).filter_map(|c| c.kits.as_ref());
+        let rules = config.rules.clone().unwrap_or_default();
+        for folder in config.kits.iter().cloned().chain(own.map(|folder| rules.join(folder))) {
+            if folder.exists() {
+                has_errors |= kit_command::check(&folder, format == ReportFormat::Json)?;
+            } else {
+                has_errors = true;
+                lines.push(format!("{}: kits: there is no `{}`", path.display(), folder.display()));
+            }
+        }
         for mismatch in policy.iter().flat_map(|policy| config::cross_check(&config, policy)) {
             has_errors |= mismatch.is_error;
             lines.push(format!("{}: {}", path.display(), mismatch.message));

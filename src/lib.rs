@@ -59,6 +59,7 @@ pub mod incident;
 pub mod findings;
 
 pub mod desk;
+pub mod people;
 
 pub mod gateway;
 pub mod notify;

@@ -477,3 +477,92 @@ pub const FINDINGS_SVG_BYTES_MAX: usize = 30 * 1024;
 /// Values that one recommendation puts on a list; a longer list is a range, or a question for a person.
 pub const FINDINGS_BLOCKS_MAX: usize = 10;
 const _: () = assert!(FINDINGS_BLOCKS_MAX <= FINDINGS_RANKS);
+/// Users of one service. Everybody of a large operator's service team fits several times over.
+pub const PEOPLE_MAX: usize = 1_000;
+const _: () = assert!(PEOPLE_MAX <= STORE_PAGE_ROWS_MAX);
+
+/// Longest name of a user. An address of mail fits.
+pub const PERSON_NAME_BYTES_MAX: usize = 64;
+
+/// Tokens of one user that hold at once; one a program.
+pub const TOKENS_PER_USER_MAX: usize = 50;
+
+/// Longest note on what a token is for.
+pub const TOKEN_LABEL_CHARS_MAX: usize = 100;
+
+/// Longest life of a token that ends.
+pub const TOKEN_DAYS_MAX: u32 = 3_650;
+
+/// A token's last use is written no oftener: a poll each second would otherwise be a write each second.
+pub const TOKEN_USED_EVERY_MS: i64 = 60_000;
+
+/// How long the token lives that makes the first admin.
+pub const SETUP_TOKEN_MS: i64 = 24 * 3_600_000;
+
+/// Fewest characters of a password; NIST asks for 8 at least, and 12 cost nobody anything.
+pub const PASSWORD_CHARS_MIN: usize = 12;
+
+/// Longest password that is hashed.
+pub const PASSWORD_BYTES_MAX: usize = 256;
+
+/// Passwords that are hashed at once, each with 19 MiB and a good part of a core that calls would otherwise have.
+pub const PASSWORDS_AT_ONCE: usize = 2;
+
+/// How long a login waits for its turn to be hashed.
+pub const PASSWORDS_WAIT_MS: u64 = 2_000;
+
+/// Browsers that are logged in at once, of all and of one user; past it the one not used for longest is logged out.
+pub const SESSIONS_MAX: usize = 2_000;
+/// See [`SESSIONS_MAX`].
+pub const SESSIONS_PER_USER_MAX: usize = 10;
+
+/// A shift: then a browser logs in again.
+pub const SESSION_MS: i64 = 12 * 3_600_000;
+
+/// A browser that nobody uses is logged out.
+pub const SESSION_IDLE_MS: i64 = 3_600_000;
+
+/// Names, and addresses, whose failed logins are remembered; past it the one that failed least is forgotten.
+pub const LOGINS_REMEMBERED_MAX: usize = 4_096;
+
+/// How long a failed login is remembered.
+pub const LOGIN_MEMORY_MS: i64 = 3_600_000;
+
+/// How long a name waits at most after failed logins: whoever knows a name must not be able to keep its owner out.
+pub const LOGIN_NAME_WAIT_MS_MAX: u64 = 30_000;
+
+/// How long an address does.
+pub const LOGIN_ADDRESS_WAIT_MS_MAX: u64 = 15 * 60_000;
+
+/// Longest body of a request to the API: a message in all its forms, several times over.
+pub const API_BYTES_MAX: usize = 256 * 1024;
+
+/// How long the body of a request may take to come.
+pub const API_BODY_MS: u64 = 10_000;
+
+/// Requests to the API that are worked on at once, each on a thread of its own that may wait for the disk; and logins
+/// beside them, so that whoever floods those keeps nobody else waiting.
+pub const API_CALLS_MAX: usize = 16;
+/// See [`API_CALLS_MAX`].
+pub const API_LOGINS_MAX: usize = 8;
+
+/// How long a request waits for its turn.
+pub const API_TURN_MS: u64 = 5_000;
+
+/// Rows of one answer, where it is not said how many, and at most.
+pub const API_ROWS: usize = 100;
+/// See [`API_ROWS`].
+pub const API_ROWS_MAX: usize = 1_000;
+
+/// Alerts that an incident's own page shows: the newest. A storm has hundreds, and nobody reads them one by one.
+pub const API_ALERTS_MAX: usize = 200;
+
+/// Incidents that are looked through for a page where they are narrowed by severity.
+pub const API_INCIDENTS_SCANNED_MAX: usize = 20_000;
+
+/// How long a command waits for the service, longer than the service waits for its disk.
+pub const CLIENT_WAIT_MS: u64 = 30_000;
+const _: () = assert!(CLIENT_WAIT_MS > DESK_WAIT_MS + API_TURN_MS);
+
+/// Longest answer that a command reads: a page of rows, each with texts of people.
+pub const CLIENT_ANSWER_BYTES_MAX: usize = 64 << 20;

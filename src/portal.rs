@@ -1,7 +1,9 @@
-//! The HTTP side: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever restarts us, posts of call records. Later
-//! the rest of the API and the pages.
+//! The HTTP side: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever restarts us, posts of call records, the
+//! API. Later the pages.
 
+pub mod api;
 mod cdr;
+pub mod client;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+use self::api::Office;
 use crate::gateway::post::Door;
 use crate::metrics::Metrics;
 
@@ -41,6 +44,7 @@ pub struct Status {
 /// Which paths an address serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pages {
+    /// Health, and the API.
     pub health: bool,
     pub metrics: bool,
 }
@@ -57,14 +61,18 @@ pub struct Portal {
 }
 
 impl Portal {
-    /// `doors` are the feeds that take posts here.
+    /// `doors` are the feeds that take posts here; the API works with `office`.
     pub async fn bind(
         address: SocketAddr,
         pages: Pages,
         status: Status,
         doors: &[Arc<Door>],
+        office: Option<Arc<Office>>,
     ) -> std::io::Result<Portal> {
-        let router = cdr::routes(router(pages, status), doors);
+        let mut router = cdr::routes(router(pages, status), doors);
+        if pages.health {
+            router = api::routes(router, office);
+        }
         Ok(Portal { socket: TcpListener::bind(address).await?, router })
     }
 

@@ -39,6 +39,8 @@ pub struct Config {
     pub archive: ArchiveSettings,
     /// `None`: off.
     pub http: Option<SocketAddr>,
+    /// How people reach it, where a proxy stands before it.
+    pub public_url: Option<String>,
     /// `None`: off.
     pub metrics: Option<SocketAddr>,
     pub notify: notify::Settings,
@@ -66,6 +68,7 @@ impl Default for Config {
             snapshot: SnapshotSettings::default(),
             archive: ArchiveSettings::default(),
             http: Some(loopback(8080)),
+            public_url: None,
             metrics: Some(loopback(9464)),
             notify: notify::Settings::default(),
             notices: Output::default(),
@@ -146,13 +149,17 @@ fn read(root: &Section<'_, '_>) -> Config {
     }
     check_names(&feeds, &config.feeds);
     if let Some(http) = root.section("http") {
-        config.http = listen(&http, config.http);
+        let advice = "passwords and tokens would cross the network in the clear: bind it to 127.0.0.1 behind a proxy \
+                      with TLS, or set `insecure = true`";
+        config.http = listen(&http, config.http, advice);
+        config.public_url = public_url(&http);
         http.finish();
     }
     data::read(root, &mut config);
     feed::meet_http(&feeds, &mut config.feeds, config.http);
     if let Some(metrics) = root.section("metrics") {
-        config.metrics = listen(&metrics, config.metrics);
+        let advice = "it has no authentication: bind it to 127.0.0.1 or set `insecure = true`";
+        config.metrics = listen(&metrics, config.metrics, advice);
         metrics.finish();
     }
     if let Some(verdict) = root.section("verdict") {
@@ -179,7 +186,7 @@ fn read(root: &Section<'_, '_>) -> Config {
 }
 
 /// `listen` of a section; `off` turns it off.
-fn listen(section: &Section<'_, '_>, usual: Option<SocketAddr>) -> Option<SocketAddr> {
+fn listen(section: &Section<'_, '_>, usual: Option<SocketAddr>, advice: &str) -> Option<SocketAddr> {
     let insecure = section.boolean("insecure").unwrap_or(false);
     let Some(text) = section.text("listen") else { return usual };
     if text == "off" {
@@ -187,10 +194,18 @@ fn listen(section: &Section<'_, '_>, usual: Option<SocketAddr>) -> Option<Socket
     }
     let address = section.address("listen")?;
     if !address.ip().is_loopback() && !insecure {
-        let advice = "it has no authentication yet: bind it to 127.0.0.1 or set `insecure = true`";
         section.problem("listen", format!("{address} is open to others and {advice}"));
     }
     Some(address)
+}
+
+fn public_url(section: &Section<'_, '_>) -> Option<String> {
+    let text = section.text("public_url")?;
+    let url = section::parse_url(section, "public_url", &text)?;
+    (url.path().len() <= 1).then(|| text.trim_end_matches('/').to_owned()).or_else(|| {
+        section.problem("public_url", format!("`{text}` has a path: the service has its own"));
+        None
+    })
 }
 
 fn check_names(sections: &[Section<'_, '_>], feeds: &[FeedSettings]) {
@@ -354,8 +369,8 @@ listen = \"0.0.0.0:8080\"
             "ringfence.toml:8:15: `verdict.deadline_ms`: 0 is outside of 1 to 10000",
             "ringfence.toml:10:14: `output.violations`: expected a text, found integer",
             "ringfence.toml:11:1: webhook `noc` needs a `url`",
-            "ringfence.toml:13:10: `http.listen`: 0.0.0.0:8080 is open to others and it has no authentication yet: \
-             bind it to 127.0.0.1 or set `insecure = true`",
+            "ringfence.toml:13:10: `http.listen`: 0.0.0.0:8080 is open to others and passwords and tokens would \
+             cross the network in the clear: bind it to 127.0.0.1 behind a proxy with TLS, or set `insecure = true`",
         ];
         assert_eq!(problems(text), expected);
     }

@@ -4,6 +4,7 @@
 //! and obeys it. Times are those of the hour that has just passed, so that nothing is taken for a clock gone wrong.
 
 mod gateway;
+mod incident;
 mod script;
 mod site;
 mod story;
@@ -54,6 +55,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut story = Story::new(&mut out, colour, start_ms);
     introduce(&site, &mut story);
     let found_all = play(&site, &mut story, start_ms, args.seed, PLAY)?;
+    incident::tell(&site, &mut story)?;
     if args.once {
         if !found_all {
             story.say("\nnot everything was found as it should have been");
@@ -143,6 +145,7 @@ fn show_around(site: &Site, story: &mut Story<'_>) {
         story.say(&format!("  metrics     curl -s http://{metrics}/metrics | grep ringfence_violations"));
     }
     story.say(&format!("  violations  cat {}", site.violations().display()));
+    story.say(&format!("  notices     cat {}", site.notices().display()));
     story.say(&format!("  rules       ringfence check {}", site.rules().display()));
     story.say(&format!(
         "  more calls  ringfence simulate --start=-1h --attack tdos --kind events | ringfence send --to {} --reply verdict -",

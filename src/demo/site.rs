@@ -10,15 +10,21 @@ use anyhow::{Context, Result, bail};
 use super::script::OFFICE_CLOSES_MS;
 use super::story::Sighting;
 use crate::clock::Timestamp;
-use crate::config::{Config, FeedSettings};
+use crate::config::{Config, CustomerSource, FeedSettings};
+use crate::desk::Desk;
 use crate::engine::output;
+use crate::findings::Drafter;
 use crate::gateway::listener::ListenerSettings;
 use crate::notify::{Observer, Output};
 use crate::policy::load::{LoadOptions, load};
 use crate::policy::{Policy, RuleSource};
 use crate::service::{self, Running, Setup};
+use crate::store::Store;
 
 const RULESET: &str = include_str!("../../rules/demo/ruleset.toml");
+const CUSTOMER: &str = include_str!("../../rules/demo/customer.toml");
+/// As the service knows it.
+const CUSTOMER_ID: &str = "nordkontor";
 const HARASSERS: &str = include_str!("../../rules/demo/lists/harassers.csv");
 /// The office hours as the rule file has them.
 const HOURS: &str = "Mon-Sun 07:00-18:00";
@@ -61,6 +67,19 @@ impl Site {
 
     pub(super) fn violations(&self) -> PathBuf {
         self.folder.join("violations.ndjson")
+    }
+
+    pub(super) fn notices(&self) -> PathBuf {
+        self.folder.join("notices.ndjson")
+    }
+
+    /// Where incidents are made, and where they stand.
+    pub(super) fn desk(&self) -> Result<(&Desk, &Store)> {
+        self.running.as_ref().and_then(Running::desk).context("the service has a data folder, so it has a desk")
+    }
+
+    pub(super) fn drafter(&self) -> Result<&Drafter> {
+        self.running.as_ref().and_then(Running::drafter).context("the service has a data folder to draft from")
     }
 
     /// What was found since the last look.
@@ -106,7 +125,9 @@ fn folder() -> Result<PathBuf> {
 
 fn write_rules(folder: &std::path::Path, start_ms: i64) -> Result<PathBuf> {
     let rules = folder.join("rules");
-    std::fs::create_dir_all(rules.join("lists")).context("make the rules' folder")?;
+    for below in ["lists", "customers"] {
+        std::fs::create_dir_all(rules.join(below)).context("make the rules' folder")?;
+    }
     for (name, text) in files(start_ms) {
         std::fs::write(rules.join(name), text).with_context(|| format!("write the demo's {name}"))?;
     }
@@ -114,8 +135,12 @@ fn write_rules(folder: &std::path::Path, start_ms: i64) -> Result<PathBuf> {
 }
 
 /// The rule set, by path.
-pub(super) fn files(start_ms: i64) -> [(&'static str, String); 2] {
-    [("ruleset.toml", ruleset(start_ms)), ("lists/harassers.csv", HARASSERS.to_owned())]
+pub(super) fn files(start_ms: i64) -> [(&'static str, String); 3] {
+    [
+        ("ruleset.toml", ruleset(start_ms)),
+        ("lists/harassers.csv", HARASSERS.to_owned()),
+        ("customers/nordkontor.toml", CUSTOMER.to_owned()),
+    ]
 }
 
 /// The rules with the office closing when the script wants it, whatever the time of day is now.
@@ -131,13 +156,20 @@ fn ruleset(start_ms: i64) -> String {
 fn config(folder: &std::path::Path) -> Config {
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let mut config = Config {
-        feeds: vec![FeedSettings { listener: ListenerSettings::at(free), ..FeedSettings::default() }],
+        feeds: vec![FeedSettings {
+            listener: ListenerSettings::at(free),
+            customer: CustomerSource::One(CUSTOMER_ID.to_owned()),
+            ..FeedSettings::default()
+        }],
+        rules: Some(folder.join("rules")),
         http: Some(free),
         metrics: Some(free),
         data: Some(folder.join("data")),
         ..Config::default()
     };
-    config.notify.output = Output::File { path: folder.join("violations.ndjson"), rotate_bytes: 100 << 20, n_kept: 1 };
+    let file = |name| Output::File { path: folder.join(name), rotate_bytes: 100 << 20, n_kept: 1 };
+    config.notify.output = file("violations.ndjson");
+    config.notices = file("notices.ndjson");
     config
 }
 

@@ -91,6 +91,7 @@ pub(super) fn change(entries: Entries, take: Vec<i64>, audit: Vec<Audit>) -> Boo
         kind: stored(subject.kind),
         id: subject.id,
         customer: subject.customer,
+        incident: subject.incident,
         state: subject.state.to_owned(),
         is_open: subject.is_open,
         changed: subject.changed,

@@ -16,7 +16,11 @@ use crate::store::{Change, Key, SubjectKind, SubjectQuery, Violation};
 fn begin(folder: &Path) -> (Arc<Store>, Desk) {
     let store = Arc::new(Store::open(folder).unwrap().0);
     let notices = Output::File { path: folder.join("notices"), rotate_bytes: 1 << 20, n_kept: 1 };
-    let terms = Terms { customers: Arc::new(Customers::open(TimeZone::UTC)), kits: Arc::new(Kits::shipped()) };
+    let terms = Terms {
+        customers: Arc::new(Customers::open(TimeZone::UTC)),
+        kits: Arc::new(Kits::shipped()),
+        own_kits: BTreeMap::new(),
+    };
     let rules = vec!["calls".to_owned()];
     let desk = Desk::start(Charge { store: Arc::clone(&store), terms, notices, rules, whats: BTreeMap::new() });
     (store, desk.unwrap())

@@ -291,25 +291,37 @@ impl Book {
             serde_json::to_value(value).expect("texts and numbers always serialise")
         }
         let is_open = !self.forgotten.contains(&(kind, id));
-        let subject = |customer: &str, state, changed, body| {
-            Some(Subject { kind, id, customer: customer.to_owned(), state, is_open, changed, body })
+        let subject = |customer: &str, incident, state, changed, body| {
+            Some(Subject { kind, id, customer: customer.to_owned(), incident, state, is_open, changed, body })
         };
         match kind {
             SubjectKind::Alert => {
                 let alert = self.alerts.get(&id)?;
-                subject(&alert.customer, alert.state.as_str(), alert.changed, body(alert))
+                subject(&alert.customer, alert.incident, alert.state.as_str(), alert.changed, body(alert))
             }
             SubjectKind::Incident => {
                 let incident = self.incidents.get(&id)?;
-                subject(&incident.customer, incident.state.as_str(), incident.changed, body(incident))
+                subject(&incident.customer, None, incident.state.as_str(), incident.changed, body(incident))
             }
             SubjectKind::Message => {
                 let message = self.messages.get(&id)?;
-                subject(&message.customer, message.state.as_str(), message.changed, body(message))
+                subject(
+                    &message.customer,
+                    Some(message.incident),
+                    message.state.as_str(),
+                    message.changed,
+                    body(message),
+                )
             }
             SubjectKind::Objective => {
                 let clock = self.clocks.get(&id)?;
-                subject(&clock.customer, clock.state.as_str(), clock.ended.unwrap_or(clock.start), body(clock))
+                subject(
+                    &clock.customer,
+                    Some(clock.incident),
+                    clock.state.as_str(),
+                    clock.ended.unwrap_or(clock.start),
+                    body(clock),
+                )
             }
         }
     }

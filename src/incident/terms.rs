@@ -1,5 +1,6 @@
 //! What the book goes by: the customers' files and the kits.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -8,7 +9,7 @@ use super::Severity;
 use super::deadline::NotifyClock;
 use crate::clock::Timestamp;
 use crate::customer::{Customer, Customers};
-use crate::kit::Kits;
+use crate::kit::{Kind, Kit, Kits};
 use crate::objective::{Allowed, Objective, Promise};
 use crate::policy::Severity as Level;
 
@@ -20,6 +21,8 @@ const NOBODY: &str = "your service desk";
 pub struct Terms {
     pub customers: Arc<Customers>,
     pub kits: Arc<Kits>,
+    /// Of customers that have their own, by customer.
+    pub own_kits: BTreeMap<String, Arc<Kits>>,
 }
 
 /// Whom a commander's silence leads to, one after the other.
@@ -28,6 +31,10 @@ pub(super) const CHAIN: [&str; 3] = ["commander", "deputy", "manager"];
 impl Terms {
     pub(super) fn customer(&self, id: &str) -> &Customer {
         self.customers.of(id)
+    }
+
+    pub(super) fn kit(&self, customer: &str, kind: Kind) -> &Kit {
+        self.own_kits.get(customer).unwrap_or(&self.kits).get(kind)
     }
 
     /// By the customer's table.

@@ -1,5 +1,6 @@
 //! The book as people meet it: violations and orders in, rows and messages out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -22,7 +23,11 @@ struct Desk {
 }
 
 fn terms() -> Terms {
-    Terms { customers: Arc::new(Customers::open(TimeZone::UTC)), kits: Arc::new(Kits::shipped()) }
+    Terms {
+        customers: Arc::new(Customers::open(TimeZone::UTC)),
+        kits: Arc::new(Kits::shipped()),
+        own_kits: BTreeMap::new(),
+    }
 }
 
 impl Desk {
@@ -382,6 +387,35 @@ fn a_severity_that_the_customer_was_told_is_corrected() {
     // The rules no longer change what a person has set.
     desk.sees(13, "seconds", "+1", Level::Critical);
     assert_eq!(desk.book.incident(1).expect("is there").severity, Severity::MINOR);
+}
+
+#[test]
+fn two_disasters_at_once_are_two_incidents_each_with_its_own_people_and_notices() {
+    let mut desk = Desk::new();
+    let ids = [desk.sees(0, "calls", "+1", Level::Critical), desk.sees(0, "calls", "+2", Level::Critical)];
+    for (id, commander) in ids.into_iter().zip(["carl", "dora"]) {
+        let (position, person) = (Position::Commander, commander.to_owned());
+        desk.orders(1, &carl(), Command::Assign { incident: id, position, person }).unwrap();
+        let (severity, why) = (Severity::DISASTER, "the hospital".to_owned());
+        desk.orders(1, &carl(), Command::SetSeverity { incident: id, severity, why }).unwrap();
+    }
+    let commanders = ids.map(|id| desk.book.incident(id).expect("is there").commander.clone());
+    assert_eq!(commanders.map(Option::unwrap), ["carl", "dora"]);
+    desk.passes(11);
+    let told: Vec<i64> = desk.book.unsent().iter().map(|message| message.incident).collect();
+    assert_eq!(told, ids, "nobody answered for either");
+}
+
+#[test]
+fn an_alert_whose_rule_was_removed_is_over_and_its_incident_is_still_there() {
+    let mut desk = Desk::new();
+    let id = desk.sees(0, "calls", "+1", Level::Critical);
+    desk.sees(0, "seconds", "+1", Level::Critical);
+    desk.book.keep_rules(|rule| rule == "seconds", Timestamp(START + MINUTE));
+    desk.keep();
+    assert_eq!(desk.book.incident(id).expect("is there").open_alerts, 1);
+    assert!(desk.rows.iter().any(|row| row.what == "quiet" && row.why == "its rule is no more"));
+    desk.orders(2, &anna(), Command::Confirm { incident: id, why: String::new() }).unwrap();
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl Book {
         let forms = self.render(id, kind, &given, now)?;
         let incident = self.known(id)?;
         let (customer, severity) = (incident.customer.clone(), incident.severity);
-        let kit_version = self.terms.kits.get(kind).version();
+        let kit_version = self.terms.kit(&customer, kind).version();
         let message = self.next_id(SubjectKind::Message);
         let hash = forms.hash();
         let event = Event::new(now, by, "drafted", "").with([("kit", kind.as_str()), ("hash", &hash)]);
@@ -109,7 +109,7 @@ impl Book {
         let customer = self.terms.customer(&incident.customer);
         let (name, escalation) = (&customer.name, self.terms.escalation(&incident.customer));
         let facts = of_incident(incident, name, &escalation, &self.terms.zone(&incident.customer), given, now);
-        let kit = self.terms.kits.get(kind);
+        let kit = self.terms.kit(&incident.customer, kind);
         kit.render(&facts).map_err(|lints| Refusal::Invalid(lints.iter().map(ToString::to_string).collect()))
     }
 
@@ -149,8 +149,8 @@ impl Book {
         let kind = Kind::parse(&message.kit)
             .ok_or_else(|| Refusal::Conflict(format!("the kit `{}` is no more: draft anew", message.kit)))?;
         let forms = self.render(of_incident, kind, &given, now)?;
-        let severity = self.known(of_incident)?.severity;
-        let kit_version = self.terms.kits.get(kind).version();
+        let incident = self.known(of_incident)?;
+        let (severity, kit_version) = (incident.severity, self.terms.kit(&incident.customer, kind).version());
         let Some(message) = self.messages.get_mut(&id) else { return Ok(of(of_incident)) };
         let (from, hash) = (message.state, forms.hash());
         let event = Event::new(now, by, "redrafted", "").with([("hash", &hash)]);
@@ -286,7 +286,7 @@ impl Book {
     }
 
     fn kit_is_the_same(&self, message: &Message) -> Result<(), Refusal> {
-        let now = Kind::parse(&message.kit).map(|kind| self.terms.kits.get(kind).version());
+        let now = Kind::parse(&message.kit).map(|kind| self.terms.kit(&message.customer, kind).version());
         if now.as_deref() == Some(message.kit_version.as_str()) {
             return Ok(());
         }

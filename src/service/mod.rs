@@ -36,6 +36,7 @@ use crate::desk::Desk;
 use crate::engine::Engine;
 use crate::event::dialplan::DialPlan;
 use crate::event::{Kind, Names, Reject};
+use crate::findings::Drafter;
 use crate::gateway::clocks::Clocks;
 use crate::gateway::datagrams::{self, Datagrams};
 use crate::gateway::durable::Durable;
@@ -49,8 +50,11 @@ use crate::ingest::{Admission, CallTable, FeedContext};
 use crate::journal::Journal;
 use crate::metrics::{JournalFigures, Labels, Metrics, UPKEEP_EVERY};
 use crate::notify::{Notifier, Observer, Totals, Workers};
+use crate::people::{ADMIN_TOKEN, People};
 use crate::policy::{Action, Cause, Policy, Severity};
+use crate::portal::api::Office;
 use crate::portal::{Pages, Portal, Status};
+use crate::store::Store;
 
 /// How often idle keys are told that time passes.
 const TICK_EVERY: Duration = Duration::from_secs(1);
@@ -145,7 +149,9 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let entrances = shared.open(&config, &clocks)?;
 
     // HTTP.
-    let (http, metrics_address, mut background) = start_http(&config, &status, &entrances.doors, &stopping).await?;
+    let office = lasting.as_ref().map(|lasting| office(lasting, &config, &policy)).transpose()?;
+    let (http, metrics_address, mut background) =
+        start_http(&config, &status, &entrances.doors, office, &stopping).await?;
     let (feeds, listeners) = entrances.run(&stopping)?;
 
     background.push(tokio::spawn(tick(engine.clone(), Arc::clone(&clocks), policy.lateness_ms, stopping.clone())));
@@ -191,9 +197,14 @@ impl Running {
         self.notifier.totals()
     }
 
-    /// Where incidents are, of a service whose data outlive it.
-    pub fn desk(&self) -> Option<&Desk> {
-        self.lasting.as_ref().map(|lasting| &lasting.desk)
+    /// Who drafts what was found in an incident.
+    pub fn drafter(&self) -> Option<&Drafter> {
+        self.lasting.as_ref().map(|lasting| &*lasting.drafter)
+    }
+
+    /// Where incidents are made and where they stand, of a service whose data outlive it.
+    pub fn desk(&self) -> Option<(&Desk, &Store)> {
+        self.lasting.as_ref().map(|lasting| (&lasting.desk, &*lasting.store))
     }
 
     /// Rules that are warming: their windows lack some of the past. They may count too little.
@@ -375,18 +386,44 @@ impl Shared {
 
 type Http = (Option<SocketAddr>, Option<SocketAddr>, Vec<JoinHandle<()>>);
 
+/// What the API works with. Where nobody can let people in yet, says how somebody becomes the first.
+fn office(lasting: &Lasting, config: &Config, policy: &Arc<Policy>) -> anyhow::Result<Arc<Office>> {
+    let folder = config.data.as_deref().context("what lasts has a folder")?;
+    let people =
+        People::open(Arc::clone(&lasting.store), folder, Clock.now()).context("cannot open the list of users")?;
+    if people.awaits_setup() && config.http.is_some() {
+        let token = folder.join(ADMIN_TOKEN);
+        let token = token.display();
+        tracing::warn!(%token, "nobody can log in yet: `ringfence user add NAME --roles admin,commander` on this machine");
+        eprintln!(
+            "ringfence: nobody can log in yet. Within 24 hours, on this machine and as the user who can read {token}:\n\
+             \n    ringfence user add NAME --roles admin,commander\n\n\
+             That token is good for one use: it makes the first admin."
+        );
+    }
+    Ok(Arc::new(Office {
+        store: Arc::clone(&lasting.store),
+        desk: lasting.desk.clone(),
+        policy: Arc::clone(policy),
+        kits: Arc::clone(&lasting.kits),
+        people,
+        is_https: config.public_url.as_ref().is_some_and(|url| url.starts_with("https://")),
+    }))
+}
+
 /// One address for both kinds of pages where the settings say so.
 async fn start_http(
     config: &Config,
     status: &Status,
     doors: &[Arc<Door>],
+    office: Option<Arc<Office>>,
     stopping: &watch::Receiver<bool>,
 ) -> anyhow::Result<Http> {
     let mut tasks = Vec::new();
     let mut serve = async |address: Option<SocketAddr>, pages: Pages| -> anyhow::Result<Option<SocketAddr>> {
         let Some(address) = address else { return Ok(None) };
         let doors = if pages.health { doors } else { &[] };
-        let portal = Portal::bind(address, pages, status.clone(), doors).await;
+        let portal = Portal::bind(address, pages, status.clone(), doors, office.clone()).await;
         let portal = portal.with_context(|| format!("cannot bind HTTP to {address}"))?;
         let address = portal.address()?;
         tasks.push(tokio::spawn(portal.run(stopping.clone())));

@@ -389,6 +389,33 @@ fn what_is_good_of_a_damaged_database_is_in_the_new_one() {
 }
 
 #[test]
+fn an_audit_entry_that_could_not_be_saved_is_no_damage_of_the_new_database() {
+    let made = tempfile::tempdir().unwrap();
+    let (first, _) = Store::open(made.path()).unwrap();
+    write(&first, (1..=5).map(|n| Change::Audit(audit(n))).collect());
+    first.close();
+    drop(first);
+    let path = made.path().join(DATABASE);
+    let db = Connection::open(&path).unwrap();
+    let trigger = "SELECT group_concat('DROP TRIGGER ' || name, ';') FROM sqlite_schema WHERE type = 'trigger'";
+    let drop_all: String = db.query_row(trigger, [], |row| row.get(0)).unwrap();
+    db.execute_batch(&drop_all).unwrap();
+    db.execute_batch("UPDATE audit SET sum = 1 WHERE id = 3").unwrap();
+    let into = tempfile::tempdir().unwrap();
+    let (saved, _) = Store::open(into.path()).unwrap();
+    saved.close();
+    drop(saved);
+    let new = Connection::open(into.path().join(DATABASE)).unwrap();
+    verify::save(&path, &new).unwrap();
+    assert_eq!(verify::verify(&new).unwrap(), [""; 0]);
+    new.execute_batch("DELETE FROM audit WHERE id = 5").unwrap_err();
+    let (saved, _) = Store::open(into.path()).unwrap();
+    write(&saved, vec![Change::Audit(audit(6))]);
+    assert_eq!(saved.audits(&Query::default()).unwrap().rows.len(), 5);
+    assert_eq!(saved.verify().unwrap(), [""; 0]);
+}
+
+#[test]
 fn every_page_of_the_database_may_be_damaged_without_a_lie() {
     let made = killed_with_both();
     let length = std::fs::metadata(made.path().join(DATABASE)).unwrap().len() as usize;

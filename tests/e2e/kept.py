@@ -257,8 +257,8 @@ def in_order(kind, data):
 
 
 def rows(database, table):
-    """What the store says, without what only says when and where it stands."""
+    """What the store says, without what only says when and where it stands, or the number of the alert that took it."""
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as db:
         columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
-        told = [c for c in columns if c not in ("row", "told_at", "sum")]
+        told = [c for c in columns if c not in ("row", "told_at", "alert", "sum")]
         return sorted(db.execute(f"SELECT {', '.join(told)} FROM {table}"), key=repr)
