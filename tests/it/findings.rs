@@ -162,7 +162,7 @@ impl Kept {
         let running = runtime.block_on(service::start(setup)).expect("starts");
         send(&running, &lines);
         let begun = Instant::now();
-        while !running.desk().is_some_and(ringfence::desk::Desk::is_idle) {
+        while !running.desk().is_some_and(|(desk, _)| desk.is_idle()) {
             assert!(begun.elapsed() < Duration::from_secs(20), "the desk takes what was found");
             std::thread::sleep(Duration::from_millis(20));
         }
