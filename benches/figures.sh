@@ -473,7 +473,7 @@ storm_rules() { # FOLDER LEVEL [TARGET]: those of W1, and ten more
 # tell what finding costs from what becomes of it, the latter with a program that knows no incidents. What the judges use
 # is the event path; the whole process also has the store and the desk, which no event waits for.
 storming() {
-    local n=$((n_events / 5)) kind rate incidents alerts found
+    local n=$((n_events / 5)) round kind rate incidents alerts found told=
     local kinds=(calm storm)
     [[ -z ${RINGFENCE_BEFORE:-} ]] || kinds+=(before)
     need_w1

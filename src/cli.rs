@@ -17,7 +17,8 @@ use crate::policy::check::{ReportFormat, check_report};
 use crate::policy::load::{LoadOptions, Loaded, load};
 use crate::policy::{Policy, RuleSource, Severity};
 use crate::{
-    archive_command, backup, calendar_command, config, demo, doctor, kit_command, replay, send, service, simulate,
+    archive_command, backup, calendar_command, config, demo, doctor, incident_command, kit_command, portal, replay,
+    send, service, simulate, user_command,
 };
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
@@ -46,8 +47,12 @@ enum Command {
     Restore(backup::command::RestoreArgs),
     Doctor(doctor::Args),
     Archive(archive_command::Args),
+    Incident(incident_command::Args),
+    User(user_command::Args),
     Kit(kit_command::Args),
     Calendar(calendar_command::Args),
+    /// Print the description of the HTTP API (OpenAPI 3.1)
+    Api,
     /// Print a completion script for a shell
     Completions {
         shell: clap_complete::Shell,
@@ -73,6 +78,9 @@ pub fn run() -> ExitCode {
         Command::Restore(args) => backup::command::run_restore(&args, &mut say),
         Command::Doctor(args) => doctor::run(&args, &mut say),
         Command::Archive(args) => archive_command::run(&args),
+        Command::Incident(args) => incident_command::run(&args),
+        Command::User(args) => user_command::run(&args),
+        Command::Api => print_api(),
         Command::Kit(args) => kit_command::run(&args),
         Command::Calendar(args) => calendar_command::run(&args),
         Command::Completions { shell } => {
@@ -95,6 +103,11 @@ pub fn run() -> ExitCode {
     })
 }
 
+fn print_api() -> anyhow::Result<ExitCode> {
+    writeln!(io::stdout(), "{:#}", portal::api::describe()).context("cannot print the description")?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// A line of what was done. Nobody may be reading it.
 fn say(line: &str) {
     drop(writeln!(io::stdout(), "{line}"));
@@ -108,7 +121,7 @@ Examples:
   ringfence serve --config /etc/ringfence/ringfence.toml
 
 Without settings: the rules that ship, gateways on 127.0.0.1:7060 (ndjson) and 127.0.0.1:9060 (hep, TCP and UDP), health
-on 127.0.0.1:8080, metrics on 127.0.0.1:9464/metrics, violations on standard output, one JSON object a line. SIGTERM or
+and the API on 127.0.0.1:8080, metrics on 127.0.0.1:9464/metrics, violations on standard output, one JSON object a line. SIGTERM or
 Ctrl-C stops it and loses nothing that was accepted.
 
 Exit codes: 0 after a signal, 2 where it could not start.")]

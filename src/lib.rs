@@ -76,7 +76,9 @@ pub mod archive_command;
 pub mod backup;
 pub mod calendar_command;
 pub mod doctor;
+pub mod incident_command;
 pub mod kit_command;
+pub mod user_command;
 
 pub mod demo;
 pub mod send;

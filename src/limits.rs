@@ -537,6 +537,10 @@ pub const LOGIN_ADDRESS_WAIT_MS_MAX: u64 = 15 * 60_000;
 /// Longest body of a request to the API: a message in all its forms, several times over.
 pub const API_BYTES_MAX: usize = 256 * 1024;
 
+/// The same of a login, which anybody may send.
+pub const LOGIN_BYTES_MAX: usize = 4 * 1024;
+const _: () = assert!(PASSWORD_BYTES_MAX + PERSON_NAME_BYTES_MAX < LOGIN_BYTES_MAX);
+
 /// How long the body of a request may take to come.
 pub const API_BODY_MS: u64 = 10_000;
 
@@ -556,9 +560,6 @@ pub const API_ROWS_MAX: usize = 1_000;
 
 /// Alerts that an incident's own page shows: the newest. A storm has hundreds, and nobody reads them one by one.
 pub const API_ALERTS_MAX: usize = 200;
-
-/// Alerts of one customer that are looked through for those of one incident.
-pub const API_ALERTS_SCANNED_MAX: usize = 20_000;
 
 /// Incidents that are looked through for a page where they are narrowed by severity.
 pub const API_INCIDENTS_SCANNED_MAX: usize = 20_000;

@@ -33,7 +33,8 @@ impl Terms {
         self.customers.of(id)
     }
 
-    pub(super) fn kit(&self, customer: &str, kind: Kind) -> &Kit {
+    /// The customer's own, or everybody's.
+    pub fn kit(&self, customer: &str, kind: Kind) -> &Kit {
         self.own_kits.get(customer).unwrap_or(&self.kits).get(kind)
     }
 

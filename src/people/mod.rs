@@ -15,7 +15,7 @@ mod throttle;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::{Value, json};
@@ -153,9 +153,9 @@ impl People {
         Ok(people)
     }
 
-    /// The token of one use waits for somebody.
-    pub fn awaits_setup(&self) -> bool {
-        lock(&self.setup).is_some()
+    /// The file of the token of one use, while it waits for somebody.
+    pub fn admin_token(&self) -> Option<PathBuf> {
+        lock(&self.setup).as_ref().map(|setup| setup.path().to_owned())
     }
 
     /// A token as it stands behind `Bearer`.
@@ -347,8 +347,8 @@ impl People {
         if !wrong.is_empty() {
             return Err(Denied::Invalid(wrong));
         }
-        let alive = self.tokens(Some(&new.user))?.into_iter().filter(|token| token.revoked.is_none());
-        if alive.count() >= TOKENS_PER_USER_MAX {
+        let is_alive = |token: &Token| token.revoked.is_none() && token.expires.is_none_or(|at| by.now < at);
+        if self.tokens(Some(&new.user))?.into_iter().filter(is_alive).count() >= TOKENS_PER_USER_MAX {
             let text = format!("{} has {TOKENS_PER_USER_MAX} tokens: revoke one that is not used", new.user);
             return Err(Denied::Conflict(text));
         }

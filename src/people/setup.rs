@@ -41,6 +41,10 @@ impl Setup {
         secret.is_some_and(|secret| secret::is_same(&secret::hash(secret), &self.hash)) && now < self.expires
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn caller(&self) -> Caller {
         Caller {
             name: NAME.to_owned(),

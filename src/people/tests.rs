@@ -48,18 +48,18 @@ fn the_first_admin_comes_by_a_token_of_one_use_that_only_the_service_can_read() 
     let path = house.folder.path().join(ADMIN_TOKEN);
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let token = setup_token(&house);
-    assert!(house.people.awaits_setup());
+    assert_eq!(house.people.admin_token(), Some(path.clone()));
     let setup = house.people.by_token(&token, NOW).unwrap();
     assert!(house.people.by_token(&token, NOW.plus_ms(crate::limits::SETUP_TOKEN_MS)).is_err());
     assert!(house.people.by_token(&format!("{token}x"), NOW).is_err());
     let no_admin = house.people.add_user(&new_user("anna", &["viewer"]), by(&setup));
     assert!(matches!(no_admin, Err(Denied::Invalid(_))), "{no_admin:?}");
     house.people.add_user(&new_user("anna", &["admin"]), by(&setup)).unwrap();
-    assert!(house.people.by_token(&token, NOW).is_err() && !path.exists() && !house.people.awaits_setup());
+    assert!(house.people.by_token(&token, NOW).is_err() && !path.exists() && house.people.admin_token().is_none());
     // Who held it while it was used up has nothing either.
     assert!(house.people.add_user(&new_user("mallory", &["admin"]), by(&setup)).is_err());
     let again = People::open(Arc::clone(&house.store), house.folder.path(), NOW).unwrap();
-    assert!(!again.awaits_setup() && !path.exists());
+    assert!(again.admin_token().is_none() && !path.exists());
 }
 
 #[test]

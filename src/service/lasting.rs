@@ -22,6 +22,7 @@ use crate::config::{Config, Durability};
 use crate::desk::{self, Desk};
 use crate::engine::{self, Engine, Judged};
 use crate::event::Names;
+use crate::findings::Drafter;
 use crate::gateway::durable::Durable;
 use crate::gateway::sequence::Ledger;
 use crate::incident::Terms;
@@ -30,7 +31,7 @@ use crate::journal::{self, Appended, Journal, Mark, Stuck};
 use crate::kit::Kits;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
-use crate::policy::Policy;
+use crate::policy::{Policy, RuleSource};
 use crate::storage::{Disk, FolderLock};
 use crate::store::Store;
 
@@ -59,7 +60,8 @@ pub(super) struct Lasting {
     archiver: Option<Archiver>,
     backfill: Backfill,
     pub(super) desk: Desk,
-    pub(super) kits: Arc<Kits>,
+    pub(super) drafter: Arc<Drafter>,
+    pub(super) terms: Terms,
     pub(super) journal: Journal,
     pub(super) store: Arc<Store>,
     room: Arc<watch::Sender<bool>>,
@@ -184,6 +186,7 @@ impl Parts<'_> {
         self.notifier.committed(recovered.record);
         let DataFolder { disk, path, identity, names_file, store, lock, .. } = data;
         let home = Home { disk: disk.clone(), folder: path };
+        let (home_disk, home_folder) = (home.disk.clone(), home.folder.clone());
         let journal = Journal::open(journal::Options {
             disk,
             folder: data::journal_of(&home.folder),
@@ -225,20 +228,37 @@ impl Parts<'_> {
             marks: taken,
         })
         .context("cannot start a thread")?;
-        let kits = self.kits()?;
-        let desk = self.desk(&store, &kits)?;
+        let terms = self.terms()?;
+        let desk = self.desk(&store, &terms)?;
+        let drafter = Arc::new(Drafter {
+            disk: home_disk,
+            archive: home_folder.join("archive"),
+            journal: data::journal_of(&home_folder),
+            store: Arc::clone(&store),
+            policy: Arc::clone(self.policy),
+            names: Arc::clone(self.names),
+            rules: self.config.rules.as_deref().map_or_else(RuleSource::shipped, RuleSource::at),
+        });
         let promises = self.config.journal.durability != Durability::None;
         let durable = Durable::new(committed_seen, room_seen, promises);
-        let lasting = Lasting { keeper, archiver, backfill, desk, kits, journal, store, room: Arc::new(room), _lock: lock };
+        let lasting = Lasting {
+            keeper,
+            archiver,
+            backfill,
+            desk,
+            drafter,
+            terms,
+            journal,
+            store,
+            room: Arc::new(room),
+            _lock: lock,
+        };
         Ok(Begun { engine, calls, ledger, durable, is_resumed, lasting: Some(lasting) })
     }
 
-    fn kits(&self) -> anyhow::Result<Arc<Kits>> {
-        self.config.kits.as_deref().map_or_else(|| Ok(Kits::shipped()), load_kits).map(Arc::new)
-    }
-
-    /// Who makes incidents of what is found, by the customers' files and the kits.
-    fn desk(&self, store: &Arc<Store>, kits: &Arc<Kits>) -> anyhow::Result<Desk> {
+    /// The customers' files and the kits.
+    fn terms(&self) -> anyhow::Result<Terms> {
+        let kits = self.config.kits.as_deref().map_or_else(|| Ok(Kits::shipped()), load_kits).map(Arc::new)?;
         let rules = self.config.rules.as_deref().unwrap_or(Path::new(""));
         let rules = if rules.is_file() { rules.parent().unwrap_or(Path::new("")) } else { rules };
         let mut own_kits = BTreeMap::new();
@@ -247,6 +267,11 @@ impl Parts<'_> {
                 own_kits.insert(customer.id.clone(), Arc::new(load_kits(&rules.join(folder))?));
             }
         }
+        Ok(Terms { customers: Arc::clone(&self.policy.customers), kits, own_kits })
+    }
+
+    /// Who makes incidents of what is found.
+    fn desk(&self, store: &Arc<Store>, terms: &Terms) -> anyhow::Result<Desk> {
         let said = |text: [&Option<String>; 2], id: &str| {
             let text = text.into_iter().flatten().next().cloned();
             (id.to_owned(), text.unwrap_or_else(|| id.to_owned()))
@@ -256,7 +281,7 @@ impl Parts<'_> {
         let whats: BTreeMap<String, String> = firewall.chain(thresholds).collect();
         Ok(Desk::start(desk::Charge {
             store: Arc::clone(store),
-            terms: Terms { customers: Arc::clone(&self.policy.customers), kits: Arc::clone(kits), own_kits },
+            terms: terms.clone(),
             notices: self.config.notices.clone(),
             rules: whats.keys().cloned().collect(),
             whats,

@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -36,6 +37,7 @@ use crate::desk::Desk;
 use crate::engine::Engine;
 use crate::event::dialplan::DialPlan;
 use crate::event::{Kind, Names, Reject};
+use crate::findings::Drafter;
 use crate::gateway::clocks::Clocks;
 use crate::gateway::datagrams::{self, Datagrams};
 use crate::gateway::durable::Durable;
@@ -49,8 +51,8 @@ use crate::ingest::{Admission, CallTable, FeedContext};
 use crate::journal::Journal;
 use crate::metrics::{JournalFigures, Labels, Metrics, UPKEEP_EVERY};
 use crate::notify::{Notifier, Observer, Totals, Workers};
+use crate::people::People;
 use crate::policy::{Action, Cause, Policy, Severity};
-use crate::people::{ADMIN_TOKEN, People};
 use crate::portal::api::Office;
 use crate::portal::{Pages, Portal, Status};
 use crate::store::Store;
@@ -76,6 +78,7 @@ pub struct Running {
     pub http: Option<SocketAddr>,
     pub metrics_address: Option<SocketAddr>,
     pub metrics: Arc<Metrics>,
+    office: Option<Arc<Office>>,
     stop: watch::Sender<bool>,
     ready: Arc<AtomicBool>,
     listeners: Vec<JoinHandle<()>>,
@@ -102,6 +105,7 @@ pub fn run(config: Config, policy: Arc<Policy>) -> anyhow::Result<()> {
         // Before anything listens: whoever sees us answer may tell us to stop.
         let mut signals = Signals::new().context("cannot listen for signals")?;
         let running = start(Setup { config, policy, observer: None }).await?;
+        running.admin_token().as_deref().into_iter().for_each(ask_for_admin);
         signals.stop().await;
         tracing::info!("stopping: no new connections, finishing what was read");
         tokio::select! {
@@ -148,15 +152,12 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let entrances = shared.open(&config, &clocks)?;
 
     // HTTP.
-    let office = lasting.as_ref().map(|lasting| office(lasting, &config, &policy)).transpose()?;
-    let (http, metrics_address, mut background) =
-        start_http(&config, &status, &entrances.doors, office, &stopping).await?;
+    let (http, metrics_address, mut background, office) =
+        start_http(&config, &status, &entrances.doors, lasting.as_ref(), &stopping).await?;
     let (feeds, listeners) = entrances.run(&stopping)?;
 
     background.push(tokio::spawn(tick(engine.clone(), Arc::clone(&clocks), policy.lateness_ms, stopping.clone())));
-    if let Some(lasting) = &lasting {
-        background.push(tokio::spawn(lasting.watch(Arc::clone(&notifier), stopping.clone())));
-    }
+    background.extend(lasting.iter().map(|l| tokio::spawn(l.watch(Arc::clone(&notifier), stopping.clone()))));
     background.push(tokio::spawn(upkeep(
         Arc::clone(&shared.metrics),
         Arc::clone(&notifier),
@@ -170,6 +171,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         feeds,
         http,
         metrics_address,
+        office,
         metrics: shared.metrics,
         stop,
         ready,
@@ -191,9 +193,19 @@ impl Running {
         self.feeds.iter().find(|(n, _)| n == name).map(|(_, address)| *address)
     }
 
+    /// The file of the token that makes the first admin, while there is none and somebody could come by HTTP.
+    pub fn admin_token(&self) -> Option<PathBuf> {
+        self.office.as_ref().filter(|_| self.http.is_some())?.people.admin_token()
+    }
+
     /// What has been judged and found so far.
     pub fn totals(&self) -> Totals {
         self.notifier.totals()
+    }
+
+    /// Who drafts what was found in an incident.
+    pub fn drafter(&self) -> Option<&Drafter> {
+        self.lasting.as_ref().map(|lasting| &*lasting.drafter)
     }
 
     /// Where incidents are made and where they stand, of a service whose data outlive it.
@@ -378,30 +390,31 @@ impl Shared {
     }
 }
 
-type Http = (Option<SocketAddr>, Option<SocketAddr>, Vec<JoinHandle<()>>);
+type Http = (Option<SocketAddr>, Option<SocketAddr>, Vec<JoinHandle<()>>, Option<Arc<Office>>);
 
-/// What the API works with. Where nobody can let people in yet, says how somebody becomes the first.
-fn office(lasting: &Lasting, config: &Config, policy: &Arc<Policy>) -> anyhow::Result<Arc<Office>> {
+/// What the API works with.
+fn office(lasting: &Lasting, config: &Config) -> anyhow::Result<Arc<Office>> {
     let folder = config.data.as_deref().context("what lasts has a folder")?;
-    let people = People::open(Arc::clone(&lasting.store), folder, Clock.now()).context("cannot open the list of users")?;
-    if people.awaits_setup() && config.http.is_some() {
-        let token = folder.join(ADMIN_TOKEN);
-        let token = token.display();
-        tracing::warn!(%token, "nobody can log in yet: `ringfence user add NAME --roles admin,commander` on this machine");
-        eprintln!(
-            "ringfence: nobody can log in yet. Within 24 hours, on this machine and as the user who can read {token}:\n\
-             \n    ringfence user add NAME --roles admin,commander\n\n\
-             That token is good for one use: it makes the first admin."
-        );
-    }
+    let people =
+        People::open(Arc::clone(&lasting.store), folder, Clock.now()).context("cannot open the list of users")?;
     Ok(Arc::new(Office {
         store: Arc::clone(&lasting.store),
         desk: lasting.desk.clone(),
-        policy: Arc::clone(policy),
-        kits: Arc::clone(&lasting.kits),
+        terms: lasting.terms.clone(),
         people,
         is_https: config.public_url.as_ref().is_some_and(|url| url.starts_with("https://")),
     }))
+}
+
+/// Says how somebody becomes the first who can let people in.
+fn ask_for_admin(token: &Path) {
+    let token = token.display();
+    tracing::warn!(%token, "nobody can log in yet");
+    eprintln!(
+        "ringfence: nobody can log in yet. Within 24 hours, on this machine and as the user who can read {token}:\n\
+         \n    ringfence user add NAME --roles admin,commander --save\n\n\
+         That token is good for one use: it makes the first admin."
+    );
 }
 
 /// One address for both kinds of pages where the settings say so.
@@ -409,9 +422,10 @@ async fn start_http(
     config: &Config,
     status: &Status,
     doors: &[Arc<Door>],
-    office: Option<Arc<Office>>,
+    lasting: Option<&Lasting>,
     stopping: &watch::Receiver<bool>,
 ) -> anyhow::Result<Http> {
+    let office = lasting.map(|lasting| office(lasting, config)).transpose()?;
     let mut tasks = Vec::new();
     let mut serve = async |address: Option<SocketAddr>, pages: Pages| -> anyhow::Result<Option<SocketAddr>> {
         let Some(address) = address else { return Ok(None) };
@@ -425,7 +439,7 @@ async fn start_http(
     let same = config.http.is_some() && config.http == config.metrics && config.http.is_some_and(|a| a.port() != 0);
     let http = serve(config.http, Pages { health: true, metrics: same }).await?;
     let metrics = if same { http } else { serve(config.metrics, Pages { health: false, metrics: true }).await? };
-    Ok((http, metrics, tasks))
+    Ok((http, metrics, tasks, office))
 }
 
 fn labels(config: &Config, policy: &Policy) -> Labels {

@@ -59,6 +59,10 @@ class Book:
                 self.subjects[kind, number] = (customer, state, is_open, json.loads(body))
             columns = "id, time, customer, rule, level, key, rule_group, target, mode, alert"
             self.violations = list(db.execute(f"SELECT {columns} FROM violations ORDER BY row"))
+            # An alert lasts until its episode closed.
+            self.closings = collections.defaultdict(list)
+            for customer, rule, key, time in db.execute("SELECT customer, rule, key, time FROM closings"):
+                self.closings[customer, rule, str(sorted(json.loads(key).items()))].append(time)
             self.waiting = db.execute("SELECT count(*) FROM inbox").fetchone()[0]
             self.audit = list(db.execute("SELECT who, action, subject FROM audit ORDER BY id"))
             self.damage = [row[0] for row in db.execute("PRAGMA integrity_check")]
@@ -122,10 +126,12 @@ class Book:
             taken[alert].append(violation)
             if alert not in alerts or alerts[alert][0] != customer or alerts[alert][3]["rule"] != rule:
                 self.wrong.append(f"violation {name} was taken by alert {alert}, which is not its own")
-        for number, (_, state, _, body) in alerts.items():
+        for number, (customer, state, _, body) in alerts.items():
             rows = taken[number]
             times = [row[1] for row in rows]
-            so = (len(rows), min(times, default=None), max(times, default=None), any(r[4] == "critical" for r in rows))
+            ends = self.closings[customer, body["rule"], str(sorted(map(tuple, body["key"])))]
+            so = (len(rows), min(times, default=None), max(times + ends, default=None),
+                  any(row[4] == "critical" for row in rows))
             told = (body["count"], millis(body["first"]), millis(body["last"]), body["is_critical"])
             if told != so:
                 self.wrong.append(f"alert {number}: says {told}, and its violations {so}")

@@ -1,5 +1,6 @@
 //! The integration tests: the built program against models, real tools and the house rules.
 
+mod api;
 mod backfill;
 mod backup;
 mod brute;
@@ -10,6 +11,7 @@ mod customers;
 mod doctor;
 mod edges;
 mod expression;
+mod findings;
 mod golden;
 mod mirrored;
 mod objectives;

@@ -60,7 +60,7 @@ impl Call<'_> {
         match self.query(name) {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
-            Some(other) => Err(wrong(name, other, "is `true` or `false`")),
+            Some(other) => Err(wrong(name, other, "is neither `true` nor `false`")),
         }
     }
 
@@ -68,19 +68,23 @@ impl Call<'_> {
     pub(super) fn limit(&self) -> Result<usize, Problem> {
         let Some(text) = self.query("limit") else { return Ok(API_ROWS) };
         let limit = text.parse().ok().filter(|n| (1..=API_ROWS_MAX).contains(n));
-        limit.ok_or_else(|| wrong("limit", text, &format!("is a number from 1 to {API_ROWS_MAX}")))
+        limit.ok_or_else(|| wrong("limit", text, &format!("is no number from 1 to {API_ROWS_MAX}")))
     }
 
     /// Where a page before ended.
     pub(super) fn cursor(&self) -> Result<Option<i64>, Problem> {
         let Some(text) = self.query("cursor") else { return Ok(None) };
         let cursor = text.parse().ok().filter(|n: &i64| *n >= 0);
-        cursor.map(Some).ok_or_else(|| wrong("cursor", text, "is what the page before gave as `next`"))
+        cursor.map(Some).ok_or_else(|| wrong("cursor", text, "is not what the page before gave as `next`"))
     }
 
     /// The body; nothing is `{}`.
     pub(super) fn body<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let bytes = if self.body.is_empty() { b"{}" } else { self.body.as_slice() };
+        // Lists would be taken for the fields in their order, which nobody means.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Problem::Invalid(vec!["body: is a JSON object: {...}".to_owned()]));
+        }
         serde_json::from_slice(bytes).map_err(|error| Problem::Invalid(vec![format!("body: {error}")]))
     }
 
@@ -97,8 +101,9 @@ impl Call<'_> {
     }
 }
 
-pub(super) fn wrong(name: &str, value: &str, must: &str) -> Problem {
-    Problem::Invalid(vec![format!("{name}: `{}` {must}", short(value))])
+/// One value that is wrong, and how.
+pub(super) fn wrong(name: &str, value: &str, how: &str) -> Problem {
+    Problem::Invalid(vec![format!("{name}: `{}` {how}", short(value))])
 }
 
 /// Of a stranger's text, as much as an answer repeats.
@@ -170,7 +175,10 @@ mod tests {
     #[test]
     fn queries_are_taken_apart_and_decoded() {
         let pairs = |query| query_pairs(query);
-        assert_eq!(pairs("a=1&b=x%20y+z&c"), [("a", "1"), ("b", "x y z"), ("c", "")].map(|(a, b)| (a.into(), b.into())));
+        assert_eq!(
+            pairs("a=1&b=x%20y+z&c"),
+            [("a", "1"), ("b", "x y z"), ("c", "")].map(|(a, b)| (a.into(), b.into()))
+        );
         assert_eq!(pairs("a=%ff&b=%4&c=%zz&&"), []);
         assert_eq!(pairs("%61=%C3%A5"), [("a".to_owned(), "å".to_owned())]);
     }

@@ -10,13 +10,17 @@ use crate::incident::NotifyClock;
 use crate::kit::{Form, Kind, Kit};
 use crate::store::{SubjectKind, SubjectQuery};
 
+const OF_CUSTOMER: &[(&str, &str)] = &[("customer", "As this customer gets it")];
+
 /// Longest stretch that is explained, two years: a line a day.
 const TRACE_MS_MAX: i64 = 2 * 366 * 86_400_000;
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
-        Operation::get("/kits", "list_kits", "The texts that messages are drafted from", kits).gives::<KitList>(),
-        Operation::get("/kits/{kind}", "show_kit", "One of them", kit).gives::<KitView>(),
+        Operation::get("/kits", "list_kits", "The texts that messages are drafted from", kits)
+            .gives::<KitList>()
+            .query(OF_CUSTOMER),
+        Operation::get("/kits/{kind}", "show_kit", "One of them", kit).gives::<KitView>().query(OF_CUSTOMER),
         Operation::get("/objectives", "list_objectives", "Clocks that run, the most urgent first", objectives)
             .gives::<ObjectiveList>(),
         Operation::get(
@@ -35,7 +39,8 @@ pub(super) fn operations() -> Vec<Operation> {
 }
 
 fn kits(call: &Call<'_>) -> Result<Reply, Problem> {
-    Ok(Reply::json(&KitList { kits: call.office.kits.iter().map(kit_view).collect() }))
+    let kit = |kind: &Kind| kit_view(call.office.terms.kit(call.query("customer").unwrap_or_default(), *kind));
+    Ok(Reply::json(&KitList { kits: Kind::ALL.iter().map(kit).collect() }))
 }
 
 fn kit(call: &Call<'_>) -> Result<Reply, Problem> {
@@ -44,7 +49,7 @@ fn kit(call: &Call<'_>) -> Result<Reply, Problem> {
         let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
         Problem::NotFound(format!("there is no kit `{}`; there are {}", short(word), names.join(", ")))
     })?;
-    Ok(Reply::json(&kit_view(call.office.kits.get(kind))))
+    Ok(Reply::json(&kit_view(call.office.terms.kit(call.query("customer").unwrap_or_default(), kind))))
 }
 
 fn kit_view(kit: &Kit) -> KitView {
@@ -85,7 +90,7 @@ fn objectives(call: &Call<'_>) -> Result<Reply, Problem> {
 
 fn explain(call: &Call<'_>) -> Result<Reply, Problem> {
     let id = call.query("customer").unwrap_or("default");
-    let customers = &call.office.policy.customers;
+    let customers = &call.office.terms.customers;
     if customers.is_closed() && customers.get(id).is_none() {
         return Err(Problem::NotFound(format!("there is no customer `{}`", short(id))));
     }

@@ -24,7 +24,8 @@ pub fn describe() -> Value {
         for shape in operation.takes.into_iter().chain([operation.gives, Shape::of::<ErrorAnswer>()]) {
             let mut found = Vec::new();
             (shape.schemas)(&mut found);
-            let named = found.into_iter().map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default()));
+            let named =
+                found.into_iter().map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default()));
             schemas.extend(named);
         }
     }
@@ -48,9 +49,9 @@ pub fn describe() -> Value {
 }
 
 fn described(operation: &Operation) -> Value {
-    let in_path = operation.params().map(|name| {
-        json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })
-    });
+    let in_path = operation
+        .params()
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
     let in_query = operation.query.iter().map(|(name, text)| {
         json!({ "name": name, "in": "query", "required": false, "description": text, "schema": { "type": "string" } })
     });

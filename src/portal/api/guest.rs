@@ -16,6 +16,9 @@ pub(super) const COOKIE: &str = "ringfence_session";
 /// The second secret of a session, which no other page can know.
 pub(super) const CSRF_HEADER: &str = "x-csrf-token";
 
+/// The one change that the token of a first start is for.
+pub(super) const ADD_USER: &str = "add_user";
+
 pub(super) struct Guest {
     /// An address; `local` for this machine itself.
     pub(super) from: String,
@@ -62,6 +65,11 @@ impl Guest {
             && !self.csrf.as_ref().is_some_and(|sent| people.is_same_secret(sent, csrf))
         {
             let text = format!("a change by cookie needs the header `{CSRF_HEADER}` with the value the login gave");
+            return Err(Problem::Forbidden(text));
+        }
+        // Whoever may make the first admin may not, by the way, make themselves somebody who is there.
+        if caller.proof == Proof::Setup && self.changes && operation.name != ADD_USER {
+            let text = "this token makes the first admin and changes nothing else: `ringfence user add`".to_owned();
             return Err(Problem::Forbidden(text));
         }
         may(&caller, operation.access).map(|()| Some(caller))

@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::incident::{
     Alert, Incident, IncidentState, Message, NotifyClock, Pairs, Severity, incident_name, message_name,
 };
-use crate::limits::{API_ALERTS_MAX, API_ALERTS_SCANNED_MAX, API_INCIDENTS_SCANNED_MAX, API_ROWS_MAX};
+use crate::limits::{API_ALERTS_MAX, API_INCIDENTS_SCANNED_MAX, API_ROWS_MAX};
 use crate::store::{Cursor, Query, SubjectKind, SubjectQuery, SubjectRow, TransitionRow, Violation};
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -62,7 +62,7 @@ fn list(call: &Call<'_>) -> Result<Reply, Problem> {
         customer: call.query("customer").map(str::to_owned),
         state: state.map(str::to_owned),
         after: call.cursor()?,
-        rows: limit + 1,
+        rows: if severity.is_some() { API_ROWS_MAX } else { limit + 1 },
         ..SubjectQuery::default()
     };
     let (mut found, mut n_scanned) = (Vec::new(), 0);
@@ -100,7 +100,7 @@ fn list(call: &Call<'_>) -> Result<Reply, Problem> {
 fn severity_asked(call: &Call<'_>) -> Result<Option<Severity>, Problem> {
     let Some(text) = call.query("severity") else { return Ok(None) };
     let severity = text.parse().ok().and_then(Severity::new);
-    severity.map(Some).ok_or_else(|| wrong("severity", text, "is 1, 2, 3 or 4"))
+    severity.map(Some).ok_or_else(|| wrong("severity", text, "is none of 1, 2, 3, 4"))
 }
 
 fn show(call: &Call<'_>) -> Result<Reply, Problem> {
@@ -185,7 +185,7 @@ fn place(text: &str) -> Option<(i64, Option<Cursor>)> {
 }
 
 /// The incident that the path names.
-fn known(call: &Call<'_>) -> Result<Incident, Problem> {
+pub(super) fn known(call: &Call<'_>) -> Result<Incident, Problem> {
     let id = call.incident()?;
     let row = call.office.store.subject(SubjectKind::Incident, id)?;
     let row = row.ok_or_else(|| Problem::NotFound(format!("there is no incident {}", incident_name(id))))?;
@@ -194,21 +194,8 @@ fn known(call: &Call<'_>) -> Result<Incident, Problem> {
 
 /// The newest of an incident, the newest first.
 fn alerts(call: &Call<'_>, incident: &Incident) -> Result<Vec<Alert>, Problem> {
-    let (mut found, mut n_scanned) = (Vec::new(), 0);
-    let wanted = usize::try_from(incident.alerts).unwrap_or(usize::MAX).min(API_ALERTS_MAX);
-    let customer = Some(incident.customer.clone());
-    let mut query = SubjectQuery { customer, rows: API_ROWS_MAX, ..SubjectQuery::default() };
-    while found.len() < wanted && n_scanned < API_ALERTS_SCANNED_MAX {
-        let page = call.office.store.subjects(SubjectKind::Alert, &query)?;
-        n_scanned += page.rows.len();
-        found.extend(page.rows.iter().filter_map(read::<Alert>).filter(|alert| alert.incident == Some(incident.id)));
-        query.after = page.next;
-        if page.next.is_none() {
-            break;
-        }
-    }
-    found.truncate(API_ALERTS_MAX);
-    Ok(found)
+    let query = SubjectQuery { incident: Some(incident.id), rows: API_ALERTS_MAX, ..SubjectQuery::default() };
+    Ok(call.office.store.subjects(SubjectKind::Alert, &query)?.rows.iter().filter_map(read).collect())
 }
 
 pub(super) fn clocks(call: &Call<'_>, ids: Vec<i64>) -> Result<Vec<NotifyClock>, Problem> {
@@ -231,7 +218,7 @@ fn incident_view(
     clock: Option<&NotifyClock>,
     messages: &[Message],
 ) -> IncidentView {
-    let command = &call.office.policy.customers.of(&incident.customer).command;
+    let command = &call.office.terms.customers.of(&incident.customer).command;
     let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
     IncidentView {
         id: incident_name(incident.id),
@@ -270,7 +257,7 @@ fn incident_view(
 pub(super) fn clock_view(call: &Call<'_>, clock: &NotifyClock) -> ClockView {
     let left = clock.state.is_open().then(|| clock.left_ms(call.now));
     let business = left.map(|left| {
-        let calendar = &call.office.policy.customers.of(&clock.customer).response;
+        let calendar = &call.office.terms.customers.of(&clock.customer).response;
         // Past it, how much business time is gone since.
         if left >= 0 { calendar.between(call.now, clock.commit) } else { -calendar.between(clock.commit, call.now) }
     });

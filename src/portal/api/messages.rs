@@ -1,12 +1,15 @@
 //! Messages: looking at them, and what becomes of them.
 
-use super::call::{Call, Reply, wrong};
-use super::incidents::read;
+use std::collections::BTreeMap;
+
+use super::call::{Call, Reply, short, wrong};
+use super::incidents::{self, read};
 use super::operation::{Access, Operation};
 use super::problem::Problem;
 use super::wire::{Done, DraftOrder, FormsView, HashOrder, MessageView, RedraftOrder, ReturnOrder, WhyOrder};
 use crate::clock::Timestamp;
 use crate::incident::{Command, Given, Incident, Message, message_name};
+use crate::kit::Kind;
 use crate::people::Scope;
 use crate::store::{SubjectKind, SubjectQuery};
 
@@ -31,21 +34,46 @@ pub(super) fn operations() -> Vec<Operation> {
 }
 
 fn show(call: &Call<'_>) -> Result<Reply, Problem> {
+    Ok(Reply::json(&view(&known(call)?)))
+}
+
+/// The message that the path names.
+fn known(call: &Call<'_>) -> Result<Message, Problem> {
     let id = call.message()?;
     let row = call.office.store.subject(SubjectKind::Message, id)?;
     let row = row.ok_or_else(|| Problem::NotFound(format!("there is no message {}", message_name(id))))?;
-    let message: Message = read(&row).ok_or(Problem::Failing)?;
-    Ok(Reply::json(&view(&message)))
+    read(&row).ok_or(Problem::Failing)
+}
+
+/// A name that the kit does not have says nothing to anybody: it was mistyped.
+fn fits(call: &Call<'_>, customer: &str, kit: &str, texts: &BTreeMap<String, String>) -> Result<(), Problem> {
+    let Some(kind) = Kind::parse(kit) else { return Ok(()) };
+    let variables = call.office.terms.kit(customer, kind).variables();
+    let find = |name: &str| variables.iter().find(|v| v.name == name);
+    let free =
+        || variables.iter().filter(|v| v.fixed.is_none()).map(|v| v.name.as_str()).collect::<Vec<_>>().join(", ");
+    let mut wrong = Vec::new();
+    for name in texts.keys() {
+        match find(name) {
+            None => wrong.push(format!("texts: kit `{kit}` has no `{}`; it has {}", short(name), free())),
+            Some(v) if v.fixed.is_some() => wrong.push(format!("texts: kit `{kit}` fixes `{name}`")),
+            Some(_) => {}
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(Problem::Invalid(wrong)) }
 }
 
 fn draft(call: &Call<'_>) -> Result<Reply, Problem> {
     let DraftOrder { kit, texts, next_update } = call.body()?;
+    fits(call, &incidents::known(call)?.customer, &kit, &texts)?;
     let given = Given { texts, next_update: time(next_update)? };
     call.order(Command::Draft { incident: call.incident()?, kit, given }).map(Reply::created)
 }
 
 fn redraft(call: &Call<'_>) -> Result<Reply, Problem> {
     let RedraftOrder { hash, texts, next_update } = call.body()?;
+    let message = known(call)?;
+    fits(call, &message.customer, &message.kit, &texts)?;
     let given = Given { texts, next_update: time(next_update)? };
     call.order(Command::Redraft { message: call.message()?, hash, given })
 }

@@ -30,7 +30,7 @@ use axum::http::header::{self, HeaderValue};
 use axum::http::{StatusCode, request};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use self::description::describe;
 
@@ -40,10 +40,9 @@ use self::operation::{Access, Operation};
 use self::problem::Problem;
 use crate::clock::Clock;
 use crate::desk::Desk;
-use crate::kit::Kits;
-use crate::limits::{API_BODY_MS, API_BYTES_MAX, API_CALLS_MAX, API_LOGINS_MAX, API_TURN_MS};
+use crate::incident::Terms;
+use crate::limits::{API_BODY_MS, API_BYTES_MAX, API_CALLS_MAX, API_LOGINS_MAX, API_TURN_MS, LOGIN_BYTES_MAX};
 use crate::people::People;
-use crate::policy::Policy;
 use crate::store::Store;
 
 /// Below which all of it stands.
@@ -54,8 +53,8 @@ pub const ROOT: &str = "/api/v1";
 pub struct Office {
     pub store: Arc<Store>,
     pub desk: Desk,
-    pub policy: Arc<Policy>,
-    pub kits: Arc<Kits>,
+    /// The customers' files and the kits.
+    pub terms: Terms,
     pub people: People,
     /// People reach it by `https://` only: browsers are told so.
     pub is_https: bool,
@@ -91,7 +90,8 @@ pub(super) fn routes(router: Router, office: Option<Arc<Office>>) -> Router {
         };
         api = api.route(operation.path, on(operation.filter(), answer));
     }
-    let description = on(MethodFilter::GET, || async { sealed(Reply::json(&*description::DESCRIPTION).into_response()) });
+    let description =
+        on(MethodFilter::GET, || async { sealed(Reply::json(&*description::DESCRIPTION).into_response()) });
     let api = api.route("/openapi.json", description);
     let api = api.method_not_allowed_fallback(|| async { sealed(Problem::NoMethod.into_response()) });
     router.nest(ROOT, api.fallback(|| async { sealed(Problem::NoPath.into_response()) }))
@@ -114,17 +114,21 @@ async fn answer(
     let office = desks.office.clone().ok_or(Problem::NoOffice)?;
     let (head, body) = request.into_parts();
     let guest = Guest::of(&head)?;
-    let places = if operation.access == Access::Open { &desks.logins } else { &desks.calls };
-    let turn = tokio::time::timeout(Duration::from_millis(API_TURN_MS), Arc::clone(places).acquire_owned()).await;
-    let place = turn.ok().and_then(Result::ok).ok_or(Problem::Busy)?;
+    let is_open = operation.access == Access::Open;
+    let places = if is_open { &desks.logins } else { &desks.calls };
+    let place = turn(places).await?;
     let (guest, caller) = {
         let office = Arc::clone(&office);
         blocking(move || guest.admit(operation, &office.people, Clock.now()).map(|caller| (guest, caller))).await?
     };
-    let body = read(&head, body).await?;
+    // Whoever sends slowly holds no place meanwhile.
+    drop(place);
+    let body = read(&head, body, if is_open { LOGIN_BYTES_MAX } else { API_BYTES_MAX }).await?;
     let query = call::query_pairs(head.uri.query().unwrap_or_default());
+    let place = turn(places).await?;
     let reply = blocking(move || {
-        let call = Call { office: &office, caller: caller.as_ref(), guest: &guest, now: Clock.now(), params, query, body };
+        let call =
+            Call { office: &office, caller: caller.as_ref(), guest: &guest, now: Clock.now(), params, query, body };
         let reply = (operation.run)(&call);
         drop(place);
         reply
@@ -132,19 +136,22 @@ async fn answer(
     Ok(reply.await?.into_response())
 }
 
+async fn turn(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+    let turn = tokio::time::timeout(Duration::from_millis(API_TURN_MS), Arc::clone(places).acquire_owned()).await;
+    turn.ok().and_then(Result::ok).ok_or(Problem::Busy)
+}
+
 /// Somewhere else than where sockets are served.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
-) -> Result<T, Problem> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(Problem::Internal))
 }
 
-async fn read(head: &request::Parts, body: Body) -> Result<Vec<u8>, Problem> {
+async fn read(head: &request::Parts, body: Body, bytes_max: usize) -> Result<Vec<u8>, Problem> {
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > API_BYTES_MAX as u64) {
+    if length.is_some_and(|length| length > bytes_max as u64) {
         return Err(Problem::TooLong);
     }
-    let read = tokio::time::timeout(Duration::from_millis(API_BODY_MS), to_bytes(body, API_BYTES_MAX)).await;
+    let read = tokio::time::timeout(Duration::from_millis(API_BODY_MS), to_bytes(body, bytes_max)).await;
     let bytes = read.map_err(|_| Problem::Slow)?.map(Vec::from).map_err(|error| {
         let is_limit = std::error::Error::source(&error).is_some_and(|e| e.is::<http_body_util::LengthLimitError>());
         if is_limit { Problem::TooLong } else { Problem::CutOff }

@@ -3,9 +3,7 @@
 use super::call::{Call, Reply, wrong};
 use super::operation::{Access, Operation};
 use super::problem::Problem;
-use super::wire::{
-    AssignOrder, Done, FindingsOrder, FoldOrder, NoteOrder, OpenOrder, SeverityOrder, WhyOrder,
-};
+use super::wire::{AssignOrder, Done, FindingsOrder, FoldOrder, NoteOrder, OpenOrder, SeverityOrder, WhyOrder};
 use crate::incident::{Command, Position, Severity, parse_name};
 use crate::people::Scope;
 
@@ -39,7 +37,7 @@ pub(super) fn operations() -> Vec<Operation> {
 }
 
 fn severity_of(number: u8) -> Result<Severity, Problem> {
-    Severity::new(number).ok_or_else(|| wrong("severity", &number.to_string(), "is 1, 2, 3 or 4"))
+    Severity::new(number).ok_or_else(|| wrong("severity", &number.to_string(), "is none of 1, 2, 3, 4"))
 }
 
 fn why(call: &Call<'_>) -> Result<(i64, String), Problem> {
@@ -107,7 +105,8 @@ fn severity(call: &Call<'_>) -> Result<Reply, Problem> {
 fn assign(call: &Call<'_>) -> Result<Reply, Problem> {
     let AssignOrder { position, person } = call.body()?;
     let names = || Position::ALL.map(Position::as_str).join(", ");
-    let position = Position::parse(&position).ok_or_else(|| wrong("position", &position, &format!("is one of {}", names())))?;
+    let position =
+        Position::parse(&position).ok_or_else(|| wrong("position", &position, &format!("is none of {}", names())))?;
     call.order(Command::Assign { incident: call.incident()?, position, person })
 }
 

@@ -1,7 +1,7 @@
 //! People over the API: logging in, users, tokens.
 
 use super::call::{Call, Reply};
-use super::guest::COOKIE;
+use super::guest::{ADD_USER, COOKIE};
 use super::operation::{Access, Operation};
 use super::problem::Problem;
 use super::wire::{
@@ -24,7 +24,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::get("/users", "list_users", "Everybody who may log in", users)
             .needs(Access::Scope(Scope::Read))
             .gives::<UserList>(),
-        Operation::post("/users", "add_user", "Add a user", add_user)
+        Operation::post("/users", ADD_USER, "Add a user", add_user)
             .needs(Access::Admin)
             .takes::<UserOrder>()
             .gives::<UserDone>(),
@@ -38,10 +38,15 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::post("/users/{name}/enable", "enable_user", "Let somebody in again", enable)
             .needs(Access::Admin)
             .gives::<UserView>(),
-        Operation::post("/users/{name}/password", "set_password", "Set one's own password, or as an admin anybody's", password)
-            .needs(Access::Anybody)
-            .takes::<PasswordOrder>()
-            .gives::<UserView>(),
+        Operation::post(
+            "/users/{name}/password",
+            "set_password",
+            "Set one's own password, or as an admin anybody's",
+            password,
+        )
+        .needs(Access::Anybody)
+        .takes::<PasswordOrder>()
+        .gives::<UserView>(),
         Operation::get("/tokens", "list_tokens", "One's own tokens, or as an admin everybody's", tokens)
             .needs(Access::Anybody)
             .gives::<TokenList>(),

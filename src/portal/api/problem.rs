@@ -26,7 +26,9 @@ pub(super) enum Problem {
     TooLong,
     CutOff,
     Slow,
-    TooMany { wait_s: u64 },
+    TooMany {
+        wait_s: u64,
+    },
     Busy,
     /// Nobody knows whether it was done.
     Undecided(String),
@@ -78,7 +80,7 @@ impl Problem {
 
     fn message(&self) -> String {
         let text = match self {
-            Problem::NoOffice => "there are no incidents without a data folder: set `data.folder` and restart",
+            Problem::NoOffice => "there are no incidents without a data folder: the settings say `data = \"off\"`",
             Problem::NoPath => "there is nothing at this path: /api/v1/openapi.json says what there is",
             Problem::NoMethod => "not with this method: /api/v1/openapi.json says which",
             Problem::NoCredentials => "a token is needed: `Authorization: Bearer rf_...`, or the cookie of a login",

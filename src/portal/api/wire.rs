@@ -164,8 +164,7 @@ pub struct TransitionView {
     /// An address, or `local`.
     pub came_from: String,
     pub why: String,
-    /// Details, null where there are none.
-    #[schema(value_type = Option<Object>)]
+    /// Details of any kind, null where there are none.
     pub data: serde_json::Value,
 }
 
