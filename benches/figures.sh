@@ -16,6 +16,9 @@
 #     keys     bytes a key of a count rule, at twice EVENTS keys
 #     new      resident memory under ever-new callers, six times EVENTS of them
 #     hours    resident memory over ten hours of W1, a fifth of EVENTS each
+#     storm    100,000 violations of one customer in a minute of ordinary traffic: incidents, memory, CPU; takes 10 minutes
+#
+# RINGFENCE_BEFORE may name a program of before there were incidents: the storm then tells what incidents alone cost.
 #
 # Needs Python 3, some 300 bytes an event in $TMPDIR, and $RINGFENCE_SHARED/bench/w1.py (default: ../shared). RINGFENCE
 # names the program to measure; unless it is set, this builds the one of this folder for release. Measures, asserts nothing.
@@ -28,8 +31,8 @@ readonly n_events=${1:-5000000}
 readonly parts=" ${*:2} "
 for part in $parts; do
     case $part in
-        file | tcp | verdict | hep | journal | restart | list | keys | new | hours) ;;
-        *) echo "figures.sh: unknown part \`$part\`; known are file, tcp, verdict, hep, journal, restart, list, keys, new, hours" >&2 && exit 2 ;;
+        file | tcp | verdict | hep | journal | restart | list | keys | new | hours | storm) ;;
+        *) echo "figures.sh: unknown part \`$part\`; known are file, tcp, verdict, hep, journal, restart, list, keys, new, hours, storm" >&2 && exit 2 ;;
     esac
 done
 [[ $n_events =~ ^[1-9][0-9]*$ ]] || { echo "figures.sh: \`$n_events\` is no number of events" >&2 && exit 2; }
@@ -420,6 +423,100 @@ ten_hours() {
         "$(in_mib "${samples[@]}")MiB after each hour" "last / third: $(calc "${samples[9]} / ${samples[2]}" 3)"
 }
 
+# The feed of the storm: W1 as ordinary traffic, and evenly among it 10,000 registrations from ever-new callers over five
+# trunks. Each of them crosses the warning of ten rules.
+cat > "$work/storm.py" << 'PYTHON'
+import json, sys
+n, n_storm = int(sys.argv[1]), 10_000
+for i, line in enumerate(sys.stdin):
+    sys.stdout.write(line)
+    for k in range(i * n_storm // n, (i + 1) * n_storm // n):
+        event = {"time": json.loads(line)["time"], "kind": "register", "customer": "stormy", "trunk": "storm-%d" % (k % 5),
+                 "caller": "+4670%07d" % k, "call_id": "storm-%d" % k}
+        sys.stdout.write(json.dumps(event) + "\n")
+PYTHON
+
+# What the threads of a service used, in seconds: those of some names, or all.
+cat > "$work/threads.py" << 'PYTHON'
+import pathlib, sys
+used = {}
+for task in pathlib.Path("/proc/%s/task" % sys.argv[1]).iterdir():
+    name = (task / "comm").read_text().strip()
+    used[name] = used.get(name, 0) + int((task / "schedstat").read_text().split()[0])
+print(sum(used[name] for name in sys.argv[2:] or used) / 1e9)
+PYTHON
+
+# Waits until everything found was made something of; incidents, alerts and violations.
+cat > "$work/book.py" << 'PYTHON'
+import sqlite3, sys, time
+with sqlite3.connect("file:%s/ringfence.db?mode=ro" % sys.argv[1], uri=True) as db:
+    count = lambda what: db.execute("SELECT count(*) FROM " + what).fetchone()[0]
+    has_book = count("sqlite_schema WHERE name = 'inbox'")
+    before = None
+    while (count("inbox") if has_book else 0) or count("violations") != before:
+        before = count("violations")
+        time.sleep(0.5)
+    kind = lambda name: count("subjects WHERE customer = 'stormy' AND kind = '%s'" % name) if has_book else 0
+    print(kind("incident"), kind("alert"), count("violations WHERE customer = 'stormy'"))
+PYTHON
+
+storm_rules() { # FOLDER LEVEL [TARGET]: those of W1, and ten more
+    mkdir -p "$work/$1"
+    cp -r "$work/w1-rules/." "$work/$1/"
+    for i in {0..9}; do
+        printf '%s\n' '[[threshold]]' "id = \"storm-$i\"" 'on = "register"' 'measure = "count"' 'per = ["trunk", "caller"]' \
+            'window = "10m"' "warning = \"$2\"" "${3:-}" >> "$work/$1/ruleset.toml"
+    done
+}
+
+# The same feed at the same pace, with levels that are never reached, with levels that every registration reaches, and, to
+# tell what finding costs from what becomes of it, the latter with a program that knows no incidents. What the judges use
+# is the event path; the whole process also has the store and the desk, which no event waits for.
+storming() {
+    local n=$((n_events / 5)) kind rate incidents alerts found
+    local kinds=(calm storm)
+    [[ -z ${RINGFENCE_BEFORE:-} ]] || kinds+=(before)
+    need_w1
+    head -n "$n" "$work/w1.ndjson" | python3 "$work/storm.py" "$n" > "$work/storm.ndjson"
+    n=$((n + 10000)) rate=$(((n + 59) / 60))
+    storm_rules calm ">= 1000000" 'target = ["trunk"]'
+    storm_rules storm ">= 1" 'target = ["trunk"]'
+    storm_rules before ">= 1"
+    : > "$work/storms"
+    for round in {1..5}; do
+        for kind in "${kinds[@]}"; do
+            rm -rf "$work/stormed"
+            data=$work/stormed program=$([[ $kind == before ]] && echo "$RINGFENCE_BEFORE" || echo "$program") \
+                start_service "$kind" "${journal_alone[@]}"
+            printf '%s ' "$(rss_kib "$service")" >> "$work/storms"
+            measure "$program" send --to "$address" --reply ack --rate "$rate" "$work/storm.ndjson"
+            read -r incidents alerts found < <(python3 "$work/book.py" "$work/stormed")
+            [[ $kind != storm ]] || printf -v told '%s incidents, %s alerts of %s violations' "$incidents" "$alerts" "$found"
+            printf '%s ' "$(rss_kib "$service")" "$(python3 "$work/threads.py" "$service" ringfence judge)" \
+                "$(python3 "$work/threads.py" "$service")" >> "$work/storms"
+            stop_service
+        done
+        echo >> "$work/storms"
+    done
+    tell "ringfence send --to HOST:PORT --rate $rate storm.ndjson   # ${#kinds[@]} kinds of rules, five times in turn" "$told" \
+        "$(python3 - "$n" "$work/storms" "${kinds[@]}" << 'PYTHON'
+import statistics, sys
+n, kinds = int(sys.argv[1]), sys.argv[3:]
+rows = [[float(x) for x in line.split()] for line in open(sys.argv[2])]
+runs = {kind: [row[4 * i:4 * i + 4] for row in rows] for i, kind in enumerate(kinds)}
+mib = lambda kind: "%d to %d MiB" % tuple(statistics.median(run[i] for run in runs[kind]) / 1024 for i in (0, 1))
+print("resident: %s, in calm %s" % (mib("storm"), mib("calm")))
+for name, i in (("event path", 2), ("the whole process", 3)):
+    for base in [kind for kind in kinds if kind != "storm"]:
+        more = [100 * (a[i] / b[i] - 1) for a, b in zip(runs["storm"], runs[base])]
+        us = [1e6 * statistics.median(run[i] for run in runs[kind]) / n for kind in ("storm", base)]
+        print("%6s%s: %+.1f %% (%s), %.2f us an event against %.2f %s" % ("", name, statistics.median(more),
+            " ".join("%+.0f" % m for m in more), *us, "in calm" if base == "calm" else "without incidents"))
+PYTHON
+)"
+    rm -rf "$work/stormed" "$work/storm.ndjson"
+}
+
 if [[ -n ${RINGFENCE:-} ]]; then
     program=$RINGFENCE
 else
@@ -442,3 +539,4 @@ if is_wanted list "A list of a million numbers"; then million_numbers; fi
 if is_wanted keys "Memory of the keys of a count rule"; then bytes_per_key; fi
 if is_wanted new "Resident memory under ever-new callers"; then ever_new_callers; fi
 if is_wanted hours "Resident memory over ten hours of W1 in \`ringfence serve\`"; then ten_hours; fi
+if is_wanted storm "A storm: 100,000 violations of one customer in a minute"; then storming; fi

@@ -28,6 +28,8 @@ pub(super) struct Work {
     clock: Steady,
     /// Notices that were handed out, and not answered for yet.
     handed: BTreeSet<i64>,
+    /// Notices that were taken, until that is durable: they went out, whatever the store comes to.
+    taken: BTreeSet<i64>,
     /// Notices that nobody took are left alone until then.
     retry_at: Option<Instant>,
     shared: Arc<Shared>,
@@ -65,6 +67,7 @@ impl Work {
             clock,
             outlet,
             handed: BTreeSet::new(),
+            taken: BTreeSet::new(),
             retry_at: None,
             shared,
             read_to: 0,
@@ -85,17 +88,21 @@ impl Work {
             if let Some(input) = input {
                 self.input(input);
             }
-            if stops {
-                self.hear_out(inputs);
-            }
             let now = self.clock.now();
             self.book.pass(now);
-            let written = self.look_in(stops);
+            let mut written = self.look_in(stops);
+            if !matches!(written, Wrote::Over) {
+                self.hand_out();
+            }
+            if stops && !matches!(written, Wrote::Over) {
+                // What is only released now, too.
+                self.hear_out(inputs);
+                written = self.look_in(stops);
+            }
+            self.show();
             if stops || matches!(written, Wrote::Over) {
                 return;
             }
-            self.hand_out();
-            self.show();
         }
     }
 
@@ -116,6 +123,7 @@ impl Work {
             Input::Order(order) => self.order(*order),
             Input::Accepted(id, at) => {
                 self.handed.remove(&id);
+                self.taken.insert(id);
                 self.book.accepted(id, at);
             }
             Input::NotTaken(id) => {
@@ -263,6 +271,7 @@ impl Work {
         match receipt.wait() {
             Ok(written) if !matches!(written.first(), Some(Written::Stale)) => {
                 self.shared.breaches.fetch_add(n_breaches as u64, Ordering::Relaxed);
+                self.taken.clear();
                 return Wrote::Done;
             }
             Ok(_) => tracing::error!("the inbox of the incident book was taken by somebody else"),
@@ -282,6 +291,8 @@ impl Work {
                     let now = self.clock.now();
                     self.book.keep_rules(|rule| self.rules.iter().any(|id| id == rule), now);
                     (self.read_to, self.is_behind) = (0, true);
+                    // What is being given out goes on, and what has gone out is not given out again.
+                    self.taken.iter().for_each(|id| self.book.accepted(*id, now));
                     std::thread::sleep(Duration::from_millis(DESK_RETRY_MS));
                     return Wrote::Undone;
                 }
@@ -331,5 +342,46 @@ fn entry(by: &Actor, action: &str, done: &Answer) -> Audit {
         subject,
         before: serde_json::Value::Null,
         after: serde_json::Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam::channel::bounded;
+
+    use super::*;
+    use crate::desk::tests::{anna, charge};
+    use crate::incident::{Command, Given, Severity};
+
+    #[test]
+    fn what_went_out_is_not_given_out_again_when_the_book_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (inputs, received) = bounded(100);
+        let mut work = Work::new(charge(folder.path()), inputs, Arc::default()).unwrap();
+        let order = |work: &mut Work, command| {
+            let (reply, answer) = bounded(1);
+            work.order(Order { by: anna(), command, reply });
+            answer.recv().unwrap().unwrap().message
+        };
+        for n in 1..=2 {
+            let (customer, severity) = ("acme".to_owned(), Severity::MINOR);
+            order(&mut work, Command::Open { customer, what: "noise".into(), severity, why: String::new() });
+            let draft = Command::Draft { incident: n, kit: "holding".into(), given: Given::default() };
+            let message = order(&mut work, draft).unwrap();
+            let hash = work.book.message(message).unwrap().hash.clone();
+            order(&mut work, Command::Check { message, hash: hash.clone() });
+            order(&mut work, Command::Release { message, hash });
+        }
+        work.hand_out();
+        // Of the first it is heard that it went out, and then nobody knows what became of that; the other is under way.
+        work.input(received.recv().unwrap());
+        assert!(matches!(work.read_again(), Wrote::Undone));
+        work.hand_out();
+        work.input(received.recv().unwrap());
+        assert!(matches!(work.look_in(false), Wrote::Done));
+        work.hand_out();
+        assert!(work.book.unsent().is_empty() && work.handed.is_empty() && work.taken.is_empty());
+        let notices = std::fs::read_to_string(folder.path().join("notices")).unwrap();
+        assert_eq!(notices.lines().count(), 2, "{notices}");
     }
 }

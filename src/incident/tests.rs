@@ -19,6 +19,8 @@ const MINUTE: i64 = 60_000;
 struct Desk {
     book: Book,
     rows: Vec<Row>,
+    /// As they were last written.
+    bodies: BTreeMap<(SubjectKind, i64), serde_json::Value>,
     n: u64,
 }
 
@@ -32,7 +34,7 @@ fn terms() -> Terms {
 
 impl Desk {
     fn new() -> Desk {
-        Desk { book: Book::new(terms(), [], Timestamp(0)), rows: Vec::new(), n: 0 }
+        Desk { book: Book::new(terms(), [], Timestamp(0)), rows: Vec::new(), bodies: BTreeMap::new(), n: 0 }
     }
 
     /// A violation after so many minutes.
@@ -80,7 +82,9 @@ impl Desk {
     }
 
     fn keep(&mut self) {
-        self.rows.extend(self.book.drain().rows);
+        let entries = self.book.drain();
+        self.rows.extend(entries.rows);
+        self.bodies.extend(entries.subjects.into_iter().map(|subject| ((subject.kind, subject.id), subject.body)));
     }
 
     /// `what` of the rows of a kind, in order.
@@ -143,6 +147,18 @@ fn half_an_hour_after_its_last_alert_a_quiet_incident_takes_no_more() {
     assert_ne!(second, first);
     // One whose threshold is still crossed has its alerts now, whenever they began.
     assert_eq!(desk.sees(300, "hours", "+1", Level::Critical), second);
+}
+
+#[test]
+fn an_alert_that_goes_to_another_incident_is_written_off_where_it_was() {
+    let mut desk = Desk::new();
+    let first = desk.sees(0, "calls", "+1", Level::Warning);
+    desk.orders(1, &carl(), Command::Dismiss { incident: first, why: "a drill".to_owned() }).unwrap();
+    assert_eq!(desk.bodies[&(SubjectKind::Incident, first)]["open_alerts"], 1);
+    let second = desk.sees(45, "calls", "+1", Level::Warning);
+    assert_ne!(second, first);
+    let open = |id| desk.bodies[&(SubjectKind::Incident, id)]["open_alerts"].clone();
+    assert_eq!((open(first), open(second)), (0.into(), 1.into()));
 }
 
 #[test]
@@ -493,7 +509,10 @@ fn lowering_the_severity_spares_nobody_the_second_person() {
     desk.confirms(id);
     let message = desk.orders(2, &carl(), draft(id, "confirmed", scope("x"))).unwrap().message.unwrap();
     let hash = desk.book.message(message).expect("is there").hash.clone();
-    assert!(matches!(desk.orders(3, &carl(), Command::Check { message, hash: hash.clone() }), Err(Refusal::Forbidden(_))));
+    assert!(matches!(
+        desk.orders(3, &carl(), Command::Check { message, hash: hash.clone() }),
+        Err(Refusal::Forbidden(_))
+    ));
     // Nor does having somebody else touch it.
     desk.orders(4, &dora(), Command::Redraft { message, hash, given: scope("y") }).unwrap();
     let hash = desk.book.message(message).expect("is there").hash.clone();
