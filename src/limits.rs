@@ -561,9 +561,6 @@ pub const API_ROWS_MAX: usize = 1_000;
 /// Alerts that an incident's own page shows: the newest. A storm has hundreds, and nobody reads them one by one.
 pub const API_ALERTS_MAX: usize = 200;
 
-/// Alerts of one customer that are looked through for those of one incident.
-pub const API_ALERTS_SCANNED_MAX: usize = 20_000;
-
 /// Incidents that are looked through for a page where they are narrowed by severity.
 pub const API_INCIDENTS_SCANNED_MAX: usize = 20_000;
 

@@ -42,8 +42,18 @@ pub(super) fn tell(site: &Site, story: &mut Story<'_>) -> Result<()> {
     let id = gravest.id;
     order(site, &rita, Command::Confirm { incident: id, why: "the calls are in the log".to_owned() })?;
     story.say(&format!("rita   confirms {name}"));
+    let found = site.drafter()?.draft(gravest, Clock.now())?;
+    let (findings, recommendations) = (found.findings(), found.recommendations());
+    let both = (Some(findings.clone()), Some(recommendations.clone()));
+    order(site, &rita, Command::Findings { incident: id, findings: both.0, recommendations: both.1 })?;
+    story.say("rita   has the findings drafted from the calls:");
+    quote(&findings, story);
+    story.say("\n  and what to do:");
+    quote(&recommendations, story);
+    story.say("");
     let mut given = Given { next_update: Some(Clock.now().plus_ms(NEXT_UPDATE_MS)), ..Given::default() };
-    given.texts.insert("scope".to_owned(), format!("{} violations since {}", gravest.violations, clock(gravest.first)));
+    let scope = format!("{} calls since {}, {} of them turned away", found.calls, clock(gravest.first), found.blocked);
+    given.texts.insert("scope".to_owned(), scope);
     let drafted = order(site, &rita, Command::Draft { incident: id, kit: "confirmed".to_owned(), given })?;
     let message = message(site, drafted.message.context("a draft has a number")?)?;
     let short: String = message.hash.chars().take(8).collect();
@@ -94,8 +104,12 @@ fn show(message: &Message, story: &mut Story<'_>) {
     let mail = format!("Subject: {}\n\n{}", forms.mail_subject, forms.mail);
     for (name, text) in [("mail", mail.as_str()), ("SMS", &forms.sms), ("portal", &forms.portal), ("ACD", &forms.acd)] {
         story.say(&format!("\n  {name}"));
-        text.trim_end().lines().for_each(|line| story.say(&format!("  | {line}")));
+        quote(text, story);
     }
+}
+
+fn quote(text: &str, story: &mut Story<'_>) {
+    text.trim_end().lines().for_each(|line| story.say(&format!("  | {line}")));
 }
 
 fn person(name: &str, role: Role) -> Actor {

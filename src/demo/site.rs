@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::config::{Config, CustomerSource, FeedSettings};
 use crate::desk::Desk;
 use crate::engine::output;
+use crate::findings::Drafter;
 use crate::gateway::listener::ListenerSettings;
 use crate::notify::{Observer, Output};
 use crate::policy::load::{LoadOptions, load};
@@ -75,6 +76,10 @@ impl Site {
     /// Where incidents are made, and where they stand.
     pub(super) fn desk(&self) -> Result<(&Desk, &Store)> {
         self.running.as_ref().and_then(Running::desk).context("the service has a data folder, so it has a desk")
+    }
+
+    pub(super) fn drafter(&self) -> Result<&Drafter> {
+        self.running.as_ref().and_then(Running::drafter).context("the service has a data folder to draft from")
     }
 
     /// What was found since the last look.

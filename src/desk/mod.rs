@@ -6,6 +6,7 @@
 
 mod outlet;
 mod restore;
+mod steady;
 mod work;
 
 #[cfg(test)]
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use crossbeam::channel::{Sender, bounded};
 
+use crate::clock::Timestamp;
 use crate::incident::{Actor, Answer, BookCounts, Command, Refusal, Terms};
 use crate::limits::{DESK_ORDERS_MAX, DESK_WAIT_MS};
 use crate::notify::Output;
@@ -68,8 +70,8 @@ struct Shared {
 
 enum Input {
     Order(Box<Order>),
-    /// A notice was taken by whoever it was handed to.
-    Accepted(i64),
+    /// A notice was taken by whoever it was handed to, at this time.
+    Accepted(i64, Timestamp),
     /// It was not; it is handed out again later.
     NotTaken(i64),
     Terms(Box<Terms>),

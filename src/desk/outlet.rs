@@ -8,6 +8,7 @@ use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use serde_json::json;
 
 use super::Input;
+use crate::clock::Clock;
 use crate::incident::{Message, incident_name, message_name};
 use crate::limits::DESK_NOTICES_MAX;
 use crate::notify::Output;
@@ -56,7 +57,7 @@ fn write(mut sink: Sink, waiting: &Receiver<(i64, Vec<u8>)>, desk: &Sender<Input
             Sink::File(file) => file.append(&line),
         };
         let told = match written {
-            Ok(()) => Input::Accepted(id),
+            Ok(()) => Input::Accepted(id, Clock.now()),
             Err(error) => {
                 tracing::error!(%error, message = message_name(id), "the notice could not be written, it is tried again");
                 Input::NotTaken(id)

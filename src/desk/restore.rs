@@ -33,28 +33,38 @@ pub(super) fn book(store: &Store, terms: Terms, now: Timestamp) -> Result<Book, 
     Ok(book)
 }
 
-/// Takes in an incident that was forgotten, with its messages and its clock. Whether there is one.
-pub(super) fn recall(book: &mut Book, store: &Store, id: i64) -> Result<bool, StoreError> {
-    let kind = incident::SubjectKind::Incident;
-    let Some(row) = store.subject(SubjectKind::Incident, id)?.filter(|row| adopt(book, kind, row)) else {
-        return Ok(false);
-    };
-    if let Some(clock) = store.subject(SubjectKind::Objective, id)? {
-        adopt(book, incident::SubjectKind::Objective, &clock);
+/// Takes in an incident that was forgotten, with its messages, its clock, and what was folded into it. What the book has
+/// is newer than what is written and stays.
+pub(super) fn recall(book: &mut Book, store: &Store, id: i64) -> Result<(), StoreError> {
+    let of = SubjectQuery { incident: Some(id), ..SubjectQuery::default() };
+    let parts = store.subjects(SubjectKind::Incident, &of)?.rows;
+    for row in parts.into_iter().chain(store.subject(SubjectKind::Incident, id)?) {
+        if book.incident(row.id).is_none() {
+            adopt(book, incident::SubjectKind::Incident, &row);
+        }
+        if book.clock(row.id).is_none()
+            && let Some(clock) = store.subject(SubjectKind::Objective, row.id)?
+        {
+            adopt(book, incident::SubjectKind::Objective, &clock);
+        }
+        let of = SubjectQuery { incident: Some(row.id), ..SubjectQuery::default() };
+        for message in store.subjects(SubjectKind::Message, &of)?.rows {
+            if book.message(message.id).is_none() {
+                adopt(book, incident::SubjectKind::Message, &message);
+            }
+        }
     }
-    let messages = book.incident(row.id).map(|incident| incident.messages.clone()).unwrap_or_default();
-    let query = SubjectQuery { ids: Some(messages), ..SubjectQuery::default() };
-    for message in store.subjects(SubjectKind::Message, &query)?.rows {
-        adopt(book, incident::SubjectKind::Message, &message);
-    }
-    Ok(true)
+    Ok(())
 }
 
-/// The incident of a message that the book may have forgotten.
-pub(super) fn incident_of(store: &Store, message: i64) -> Result<Option<i64>, StoreError> {
-    let row = store.subject(SubjectKind::Message, message)?;
-    let body = row.and_then(|row| serde_json::from_str::<serde_json::Value>(&row.body).ok());
-    Ok(body.and_then(|body| body.get("incident")?.as_i64()))
+/// Takes in a message that was forgotten while its incident was not.
+pub(super) fn recall_message(book: &mut Book, store: &Store, id: i64) -> Result<(), StoreError> {
+    if book.message(id).is_none()
+        && let Some(row) = store.subject(SubjectKind::Message, id)?
+    {
+        adopt(book, incident::SubjectKind::Message, &row);
+    }
+    Ok(())
 }
 
 fn adopt(book: &mut Book, kind: incident::SubjectKind, row: &SubjectRow) -> bool {
@@ -91,6 +101,7 @@ pub(super) fn change(entries: Entries, take: Vec<i64>, audit: Vec<Audit>) -> Boo
         kind: stored(subject.kind),
         id: subject.id,
         customer: subject.customer,
+        incident: subject.incident,
         state: subject.state.to_owned(),
         is_open: subject.is_open,
         changed: subject.changed,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::outlet::Outlet;
+use super::steady::Steady;
 use super::{Charge, Input, Order, OrderError, Shared, restore};
 use crate::clock::Clock;
 use crate::incident::{Actor, Answer, Book, Entries, Terms};
@@ -23,6 +24,8 @@ pub(super) struct Work {
     terms: Terms,
     whats: BTreeMap<String, String>,
     outlet: Outlet,
+    rules: Vec<String>,
+    clock: Steady,
     /// Notices that were handed out, and not answered for yet.
     handed: BTreeSet<i64>,
     /// Notices that nobody took are left alone until then.
@@ -30,6 +33,8 @@ pub(super) struct Work {
     shared: Arc<Shared>,
     /// What of the inbox was read: what lies before and is still there cannot be read.
     read_to: i64,
+    /// Rows that are taken at once: one by one where a whole page was refused.
+    batch: usize,
     seen: u64,
     /// The inbox may hold something.
     is_behind: bool,
@@ -49,17 +54,21 @@ impl Work {
         let Charge { store, terms, notices, rules, whats } = charge;
         let mut book = restore::book(&store, terms.clone(), Clock.now())?;
         book.keep_rules(|rule| rules.iter().any(|id| id == rule), Clock.now());
+        let clock = Steady::new();
         let outlet = Outlet::start(&notices, inputs).map_err(|e| StoreError::Begin(format!("notices: {e}")))?;
         Ok(Work {
             store,
             book,
             terms,
             whats,
+            rules,
+            clock,
             outlet,
             handed: BTreeSet::new(),
             retry_at: None,
             shared,
             read_to: 0,
+            batch: DESK_BATCH_MAX,
             seen: 0,
             is_behind: true,
         })
@@ -79,13 +88,14 @@ impl Work {
             if stops {
                 self.hear_out(inputs);
             }
-            self.book.pass(Clock.now());
+            let now = self.clock.now();
+            self.book.pass(now);
             let written = self.look_in(stops);
-            self.hand_out();
-            self.show();
             if stops || matches!(written, Wrote::Over) {
                 return;
             }
+            self.hand_out();
+            self.show();
         }
     }
 
@@ -95,7 +105,7 @@ impl Work {
         while !self.handed.is_empty() {
             let Ok(input) = inputs.recv_deadline(until) else { return };
             // Whoever orders now is told that nobody is there any more.
-            if matches!(input, Input::Accepted(_) | Input::NotTaken(_)) {
+            if matches!(input, Input::Accepted(..) | Input::NotTaken(_)) {
                 self.input(input);
             }
         }
@@ -104,9 +114,9 @@ impl Work {
     fn input(&mut self, input: Input) {
         match input {
             Input::Order(order) => self.order(*order),
-            Input::Accepted(id) => {
+            Input::Accepted(id, at) => {
                 self.handed.remove(&id);
-                self.book.accepted(id, Clock.now());
+                self.book.accepted(id, at);
             }
             Input::NotTaken(id) => {
                 self.handed.remove(&id);
@@ -122,8 +132,14 @@ impl Work {
 
     fn order(&mut self, order: Order) {
         let Order { by, command, reply } = order;
-        let now = Clock.now();
+        let now = self.clock.now();
         self.book.pass(now);
+        // What time has done is on record before anything is read back.
+        let entries = self.book.drain();
+        if !matches!(self.write(entries, Vec::new(), Vec::new()), Wrote::Done) {
+            drop(reply.try_send(Err(OrderError::Busy)));
+            return;
+        }
         if let Err(error) = self.recall(&command) {
             tracing::error!(%error, "an incident could not be read");
         }
@@ -147,8 +163,9 @@ impl Work {
         if let crate::incident::Command::Fold { into, .. } = command {
             wanted.push(*into);
         }
-        if let Some(message) = command.message().filter(|id| self.book.message(*id).is_none()) {
-            wanted.extend(restore::incident_of(&self.store, message)?);
+        if let Some(message) = command.message() {
+            restore::recall_message(&mut self.book, &self.store, message)?;
+            wanted.extend(self.book.message(message).map(|message| message.incident));
         }
         for id in wanted {
             if self.book.incident(id).is_none() {
@@ -165,12 +182,19 @@ impl Work {
             self.is_behind |= std::mem::replace(&mut self.seen, arrived) != arrived;
             let mut take = Vec::new();
             if self.is_behind {
-                match self.store.inbox(self.read_to, DESK_BATCH_MAX) {
-                    Ok(page) => take = self.take(page.rows, page.next),
+                match self.store.inbox(self.read_to, self.batch) {
+                    Ok(page) => {
+                        if page.damaged > 0 {
+                            tracing::error!(rows = page.damaged, "what was found is damaged, and becomes no alert");
+                        }
+                        take = self.take(page.rows, page.next);
+                    }
                     Err(StoreError::Busy) => {}
                     Err(StoreError::Closed) => return Wrote::Over,
                     Err(error) => {
                         tracing::error!(%error, "the inbox of the incident book could not be read");
+                        // It is looked at again with the next round.
+                        self.seen = self.seen.wrapping_sub(1);
                         self.is_behind = false;
                     }
                 }
@@ -180,7 +204,19 @@ impl Work {
             if entries.is_empty() && take.is_empty() {
                 return Wrote::Done;
             }
+            let (last, n) = (take.last().copied(), take.len());
             let written = self.write(entries, take, Vec::new());
+            self.batch = match (&written, n) {
+                (Wrote::Undone, 1) => {
+                    // Whatever it is, what comes behind it must not wait for it.
+                    tracing::error!(row = last, "a row of the inbox could not be taken");
+                    self.read_to = last.unwrap_or(self.read_to);
+                    1
+                }
+                (Wrote::Undone, _) => 1,
+                (_, 0) => self.batch,
+                _ => (self.batch * 2).min(DESK_BATCH_MAX),
+            };
             if !all || !self.is_behind || matches!(written, Wrote::Over) {
                 return written;
             }
@@ -188,11 +224,13 @@ impl Work {
     }
 
     fn take(&mut self, rows: Vec<(i64, Inbox)>, next: Option<i64>) -> Vec<i64> {
-        let now = Clock.now();
+        let now = self.clock.now();
         let mut taken = Vec::with_capacity(rows.len());
         for (seq, found) in rows {
             taken.push(seq);
             match found {
+                // It has an alert: a database that was put together again asks twice.
+                Inbox::Violation(violation) if violation.alert.is_some() => {}
                 Inbox::Violation(violation) => {
                     let what = self.whats.get(&violation.rule);
                     self.book.take(&restore::sighting(*violation, what), now);
@@ -241,8 +279,10 @@ impl Work {
             match read {
                 Ok(book) => {
                     self.book = book;
+                    let now = self.clock.now();
+                    self.book.keep_rules(|rule| self.rules.iter().any(|id| id == rule), now);
                     (self.read_to, self.is_behind) = (0, true);
-                    self.handed.clear();
+                    std::thread::sleep(Duration::from_millis(DESK_RETRY_MS));
                     return Wrote::Undone;
                 }
                 Err(StoreError::Closed) => return Wrote::Over,
@@ -261,9 +301,13 @@ impl Work {
         }
         self.retry_at = None;
         for message in self.book.unsent() {
-            if !self.handed.contains(&message.id) && self.outlet.hand(message) {
-                self.handed.insert(message.id);
+            if self.handed.contains(&message.id) {
+                continue;
             }
+            if !self.outlet.hand(message) {
+                return;
+            }
+            self.handed.insert(message.id);
         }
     }
 

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::edits::{self, DAYS_OF_NUMBERS, DAYS_OF_RANGES};
 use super::evidence::Evidence;
-use super::ranking::Ranked;
+use super::ranking::{Ranked, Ranking};
 use super::ruleset::Ruleset;
 use super::series::{Kind, Meter};
-use super::tally::Call;
+use super::tally::{self, Call};
 use super::watch::Rule;
 use super::{Draft, Sources};
 use crate::customer::Customer;
@@ -23,6 +23,8 @@ use crate::policy::{Action, DynamicLists, FirewallRule, ListContent, Mode, Opera
 const MOST_PERCENT: u64 = 60;
 /// So many of its calls are alike in what no carrier vouches for.
 const NEARLY_ALL_PERCENT: usize = 80;
+/// So much of it is turned away: it is over, as far as rules go.
+const STOPPED_PERCENT: u64 = 95;
 /// Fewer calls show no pattern.
 const CALLS_MIN: u64 = 3;
 /// Fewer keys do not tell what is normal.
@@ -91,6 +93,9 @@ impl<'a> Advice<'a> {
         if !found.is_empty() || draft.calls < CALLS_MIN {
             return found;
         }
+        if self.is_stopped(draft) {
+            return found;
+        }
         let n = |is: fn(&Call) -> bool| evidence.calls.iter().filter(|call| is(call)).count() * 2;
         if n(|call| call.is_request) > evidence.calls.len() {
             found.extend(self.addresses(evidence));
@@ -103,17 +108,40 @@ impl<'a> Advice<'a> {
         found
     }
 
+    /// A rule that stays turned nearly all of it away: nothing more is needed. What thresholds put on lists ends by
+    /// itself.
+    fn is_stopped(&mut self, draft: &Draft) -> bool {
+        let policy = self.sources.policy;
+        let is_dynamic =
+            |list: usize| matches!(policy.lists.get(list).map(|list| &list.content), Some(ListContent::Dynamic(_)));
+        let stays = |id: &str| {
+            let rule = policy.firewall.iter().find(|rule| rule.id == id && rule.mode == Mode::Enforce);
+            rule.is_some_and(|rule| !rule.when.uses_dynamic(&is_dynamic))
+        };
+        let stopped: Vec<&Ranked> = draft.blocked_by.top.iter().filter(|ranked| stays(&ranked.value)).collect();
+        let n: u64 = stopped.iter().map(|ranked| ranked.count).sum();
+        let is_stopped = n * 100 >= draft.calls * STOPPED_PERCENT;
+        if let Some(rule) = stopped.first().filter(|_| is_stopped) {
+            let share = capital(&share(n, draft.calls, "calls"));
+            self.refusals
+                .push(format!("{share} were turned away by rule {} as it stands: no more is proposed.", rule.value));
+        }
+        is_stopped
+    }
+
     fn inbound(&mut self, evidence: &Evidence<'_>, found: &mut Vec<Recommendation>) {
         let draft = &evidence.draft;
         let callers = draft.callers.most(MOST_PERCENT, FINDINGS_BLOCKS_MAX);
         let of_all = draft.callers.total * 100 >= draft.calls * MOST_PERCENT;
-        if !callers.is_empty() && of_all {
-            found.extend(self.callers(callers, evidence));
+        let blocks = if of_all { self.callers(callers, evidence) } else { Vec::new() };
+        if !blocks.is_empty() {
+            found.extend(blocks);
             return;
         }
-        let range = draft.caller_prefixes.most(MOST_PERCENT, 1).first();
-        if let Some(range) = range.filter(|range| range.count * 100 >= draft.calls * MOST_PERCENT) {
-            found.extend(self.range(range, evidence));
+        let ranges = ranges(&evidence.calls, |call| &call.caller, &[9, 8, 7, 6], 1);
+        let blocks = ranges.first().map(|range| self.range(range, evidence)).unwrap_or_default();
+        if !blocks.is_empty() {
+            found.extend(blocks);
             return;
         }
         if let Some(callee) = draft.callees.most(MOST_PERCENT, 1).first() {
@@ -135,7 +163,7 @@ impl<'a> Advice<'a> {
             return Vec::new();
         }
         let (sum, all) = (values.iter().map(|v| v.count).sum::<u64>(), evidence.draft.calls);
-        let why = format!("{} made {sum} of the {all} calls.", count(values.len() as u64, "caller", "callers"));
+        let why = format!("{} made {}.", if values.len() == 1 { "It" } else { "They" }, share(sum, all, "calls"));
         let what = match values.as_slice() {
             [one] => format!("Block the caller {}.", one.value),
             _ => format!("Block these {} callers.", values.len()),
@@ -160,8 +188,10 @@ impl<'a> Advice<'a> {
                 count(n, "other call", "other calls")
             ),
         };
-        let why =
-            format!("{} of the {} calls came from numbers that begin so. {beside}", range.count, evidence.draft.calls);
+        let why = format!(
+            "{} came from numbers that begin so. {beside}",
+            capital(&share(range.count, evidence.draft.calls, "calls"))
+        );
         let what = format!("Block the range {value}.");
         self.block(&what, &why, &[(&value, range.count)], DAYS_OF_RANGES, "caller", blocking)
     }
@@ -232,12 +262,8 @@ impl<'a> Advice<'a> {
             return Vec::new();
         }
         let sum: u64 = values.iter().map(|v| v.count).sum();
-        let why = format!(
-            "{} of the {} attempts came from {}, and nothing else did.",
-            sum,
-            draft.calls,
-            count(values.len() as u64, "address", "addresses")
-        );
+        let from = count(values.len() as u64, "address", "addresses");
+        let why = format!("{} came from {from}, and nothing good did.", capital(&share(sum, draft.calls, "attempts")));
         let what = match values.as_slice() {
             [one] => format!("Block the address {}.", one.value),
             _ => format!("Block these {} addresses.", values.len()),
@@ -250,9 +276,14 @@ impl<'a> Advice<'a> {
     /// Somebody calls at our cost: no more calls from there to where these went.
     fn destinations(&mut self, evidence: &Evidence<'_>) -> Vec<Recommendation> {
         let draft = &evidence.draft;
-        let ranges = draft.callee_prefixes.most(MOST_PERCENT, FINDINGS_BLOCKS_MAX);
+        let accounts = draft.accounts.most(MOST_PERCENT, 3);
+        let callers = draft.callers.most(MOST_PERCENT, 3);
+        // A rule for few people may be wider than one for everybody.
+        let is_for_few = !accounts.is_empty() || !callers.is_empty();
+        let lengths: &[usize] = if is_for_few { &[7, 6, 5, 4] } else { &[7, 6] };
+        let ranges = ranges(&evidence.calls, |call| &call.callee, lengths, FINDINGS_BLOCKS_MAX);
         let mut values = Vec::new();
-        for range in ranges {
+        for range in &ranges {
             match self.may_block_range(&range.value, evidence) {
                 Ok(()) => values.push(format!("{}*", range.value)),
                 Err(why) => self.refusals.push(format!("No block is proposed for {}*: {why}.", range.value)),
@@ -262,9 +293,7 @@ impl<'a> Advice<'a> {
             return Vec::new();
         }
         let set = edits::set(values.iter().map(String::as_str));
-        let accounts = draft.accounts.most(MOST_PERCENT, 3);
         let named: Option<Vec<String>> = accounts.iter().map(|account| edits::literal(&account.value)).collect();
-        let callers = draft.callers.most(MOST_PERCENT, 3);
         let numbers: Option<Vec<String>> =
             callers.iter().map(|c| edits::number(&c.value).map(|n| n.to_string())).collect();
         let (who, by) = match (named.filter(|n| !n.is_empty()), numbers.filter(|n| !n.is_empty())) {
@@ -278,8 +307,10 @@ impl<'a> Advice<'a> {
             _ => ("everybody".to_owned(), String::new()),
         };
         let sum: u64 = ranges.iter().map(|range| range.count).sum();
-        let why =
-            format!("{sum} of the {} calls went there. Change the password of whoever made them as well.", draft.calls);
+        let why = format!(
+            "{} went there. Change the password of whoever made them as well.",
+            capital(&share(sum, draft.calls, "calls"))
+        );
         let until = edits::date(self.sources.now, DAYS_OF_NUMBERS, &self.customer.time_zone);
         let description = format!("{}: blocked until {until}, then take this rule out", incident_id(self.incident));
         let what = format!("Block calls of {who} to {}.", values.join(", "));
@@ -289,7 +320,10 @@ impl<'a> Advice<'a> {
     /// A number is called from everywhere: what can be told apart goes, or the calls go elsewhere.
     fn flooded(&self, callee: &Ranked, evidence: &Evidence<'_>) -> Recommendation {
         let (calls, all) = (&evidence.calls, evidence.draft.calls);
-        let why = format!("{} of the {all} calls were to this number, from many different callers.", callee.count);
+        let why = format!(
+            "{} were to this number, from many different callers.",
+            capital(&share(callee.count, all, "calls"))
+        );
         let is_nearly_all = |is: fn(&Call) -> bool| {
             !calls.is_empty() && calls.iter().filter(|call| is(call)).count() * 100 >= calls.len() * NEARLY_ALL_PERCENT
         };
@@ -532,6 +566,18 @@ impl<'a> Advice<'a> {
     }
 }
 
+/// The longest beginnings of numbers, of these lengths, of which few make most of the calls.
+fn ranges(calls: &[Call], number: fn(&Call) -> &str, lengths: &[usize], n_max: usize) -> Vec<Ranked> {
+    let of = |digits: usize| {
+        let ranking = Ranking::of(calls.iter().filter_map(|call| tally::prefix(number(call), digits)));
+        let most = ranking.most(MOST_PERCENT, n_max).to_vec();
+        // Numbers that are shorter, or withheld, count against it.
+        let sum: u64 = most.iter().map(|ranked| ranked.count).sum();
+        (sum * 100 >= calls.len() as u64 * MOST_PERCENT).then_some(most)
+    };
+    lengths.iter().find_map(|digits| of(*digits)).unwrap_or_default()
+}
+
 /// Lists whose members alone make the condition true, so far as it looks at them.
 fn asks(when: &Predicate, by: &Operand, lists: &mut Vec<usize>) {
     match when {
@@ -566,6 +612,16 @@ fn incident_id(incident: &Incident) -> String {
 
 pub(super) fn count(n: u64, one: &str, many: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
+}
+
+/// `all 90 calls`, `25 of the 40 calls`
+fn share(n: u64, all: u64, what: &str) -> String {
+    if n == all { format!("all {all} {what}") } else { format!("{n} of the {all} {what}") }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
 }
 
 /// A number as people write it: whole where it is whole.

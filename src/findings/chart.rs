@@ -13,16 +13,40 @@ use crate::clock::Timestamp;
 use crate::limits::FINDINGS_SVG_BYTES_MAX;
 
 const WIDTH: f64 = 800.0;
-const HEIGHT: f64 = 440.0;
+const HEIGHT: f64 = 448.0;
 /// Where the panels stand.
 const LEFT: f64 = 64.0;
-const RIGHT: f64 = 784.0;
+const RIGHT: f64 = 772.0;
 const VALUES: Panel = Panel { top: 92.0, bottom: 248.0 };
 const CALLS: Panel = Panel { top: 284.0, bottom: 384.0 };
 /// The calls alone.
 const ALONE: Panel = Panel { top: 92.0, bottom: 384.0 };
+/// What of a long key has room.
+const KEY_CHARS_MAX: usize = 80;
+/// Instants along the bottom, and how far apart.
+const TICKS_MAX: i64 = 8;
+const STEPS_MS: [i64; 16] = [
+    1_000,
+    2_000,
+    5_000,
+    10_000,
+    30_000,
+    60_000,
+    120_000,
+    300_000,
+    600_000,
+    1_800_000,
+    3_600_000,
+    10_800_000,
+    21_600_000,
+    43_200_000,
+    86_400_000,
+    345_600_000,
+];
 /// Marks of notices.
 const NOTICES: usize = 5;
+/// Where marks have their words, in as many rows as are needed.
+const WORD_ROWS: [f64; 3] = [40.0, 54.0, 68.0];
 /// Room of a mark's words.
 const WORDS: f64 = 128.0;
 
@@ -97,11 +121,12 @@ impl Chart<'_> {
         if draft.series.points.is_empty() || draft.calls == 0 && !has_values {
             self.words(LEFT, 200.0, "", "No calls of that time are kept here: there is nothing to draw.");
         } else {
+            // Marks lie beneath: what is written stays readable.
+            self.marks();
             if has_values {
                 self.values();
             }
             self.calls(if has_values { CALLS } else { ALONE });
-            self.marks();
             self.times();
         }
         self.add(format_args!("</svg>\n"));
@@ -134,7 +159,8 @@ impl Chart<'_> {
         let levels = [("warning", series.warning), ("critical", series.critical)];
         let of_levels = levels.iter().filter_map(|(_, level)| *level);
         let highest = nice(of_levels.chain(series.peak).fold(1.0, f64::max) * 1.05);
-        let what = format!("{} in {}, {}", series.unit, series.window, series.key);
+        let key: String = series.key.chars().take(KEY_CHARS_MAX).collect();
+        let what = format!("{} in {}, {key}", series.unit, series.window);
         self.words(LEFT, VALUES.top - 8.0, "", &what);
         self.axis(VALUES, highest);
         let mut path = String::new();
@@ -146,11 +172,21 @@ impl Chart<'_> {
             debug_assert!(written.is_ok(), "writing to a String cannot fail");
         }
         self.add(format_args!("<path class=\"v\" d=\"{path}\"/>\n"));
+        let mut words: Vec<(f64, String)> = Vec::new();
         for (name, level) in levels {
             let Some(level) = level else { continue };
             let y = VALUES.y(level, highest);
-            self.line((LEFT, y), (RIGHT, y), if name == "critical" { "c" } else { "w" });
-            self.words(RIGHT, y - 3.0, " class=\"e\"", &format!("{name} {}", amount(level)));
+            let (class, dashes) = if name == "critical" { ("c", "dotted") } else { ("w", "dashed") };
+            self.line((LEFT, y), (RIGHT, y), class);
+            let said = format!("{name} {} ({dashes})", amount(level));
+            match words.first_mut().filter(|(of, _)| (*of - y).abs() < 14.0) {
+                // Lines that lie close share their words.
+                Some((of, words)) => (*of, *words) = (of.min(y), format!("{words}, {said}")),
+                None => words.push((y, said)),
+            }
+        }
+        for (y, said) in words {
+            self.words(RIGHT, y - 4.0, " class=\"e\"", &said);
         }
     }
 
@@ -199,18 +235,17 @@ impl Chart<'_> {
         marks.sort_by_key(|(at, _)| *at);
         let is_inside = |at: Timestamp| (self.from..=self.to).contains(&at.0);
         let (inside, outside): (Vec<_>, Vec<_>) = marks.into_iter().partition(|(at, _)| is_inside(*at));
-        // Two rows of words.
-        let mut free = [0.0, 0.0];
+        let mut free = [0.0; WORD_ROWS.len()];
         for (at, name) in inside {
             let x = self.x(at.0);
-            self.line((x, 56.0), (x, CALLS.bottom), "m");
+            self.line((x, WORD_ROWS[0] - 9.0), (x, CALLS.bottom), "m");
             let room = |free: &f64| *free <= x;
             let Some(row) = free.iter().position(room) else { continue };
             let is_late = x > RIGHT - WORDS;
             if let Some(free) = free.get_mut(row) {
                 *free = x + WORDS;
             }
-            let y = if row == 0 { 62.0 } else { 76.0 };
+            let y = WORD_ROWS.get(row).copied().unwrap_or(WORD_ROWS[0]);
             let clock = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default().to_zoned(self.zone.clone());
             let words = format!("{name} {}", clock.strftime("%H:%M:%S"));
             match is_late {
@@ -220,40 +255,38 @@ impl Chart<'_> {
         }
         if let Some((at, name)) = outside.first() {
             let words = format!("not in the picture: {name} {}", text::when(*at, &self.zone));
-            self.words(RIGHT, 40.0, " class=\"e\"", &words);
+            self.words(RIGHT, HEIGHT - 6.0, " class=\"e\"", &words);
         }
     }
 
-    /// Some instants along the bottom, and which day and zone they are of.
+    /// Round instants of the customer's clock along the bottom, and which day and zone they are of.
     fn times(&mut self) {
-        const TICKS: i64 = 6;
+        let zoned = |at: i64| jiff::Timestamp::from_millisecond(at).unwrap_or_default().to_zoned(self.zone.clone());
         let span = self.to - self.from;
-        for i in 0..=TICKS {
-            let at = self.from + span * i / TICKS;
+        let step = STEPS_MS.into_iter().find(|step| span / step <= TICKS_MAX).unwrap_or(span.max(1));
+        let ahead = i64::from(zoned(self.from).offset().seconds()) * 1000;
+        let first = (self.from + ahead).div_euclid(step) * step - ahead;
+        let format = match step {
+            step if step >= 43_200_000 => "%m-%d %H:%M",
+            step if step < 60_000 => "%H:%M:%S",
+            _ => "%H:%M",
+        };
+        let at = |i: i64| first + i * step;
+        let inside = (0..=TICKS_MAX + 1).map(at).filter(|at| (self.from..=self.to).contains(at));
+        let ticks: Vec<(i64, String)> = inside.map(|at| (at, zoned(at).strftime(format).to_string())).collect();
+        let [first, last] = [self.from, self.to].map(|at| zoned(at).strftime("%Y-%m-%d").to_string());
+        for (at, words) in ticks {
             let x = self.x(at);
             self.line((x, CALLS.bottom), (x, CALLS.bottom + 5.0), "a");
-            let zoned = jiff::Timestamp::from_millisecond(at).unwrap_or_default().to_zoned(self.zone.clone());
-            let format = if span >= 2 * 86_400_000 {
-                "%m-%d %H:%M"
-            } else if span < 600_000 {
-                "%H:%M:%S"
-            } else {
-                "%H:%M"
-            };
-            self.words(x, CALLS.bottom + 18.0, " class=\"m\"", &zoned.strftime(format).to_string());
+            self.words(x, CALLS.bottom + 18.0, " class=\"m\"", &words);
         }
-        let days = [self.from, self.to].map(|at| {
-            let zoned = jiff::Timestamp::from_millisecond(at).unwrap_or_default().to_zoned(self.zone.clone());
-            zoned.strftime("%Y-%m-%d").to_string()
-        });
-        let [first, last] = &days;
-        let day = if first == last { first.clone() } else { format!("{first} to {last}") };
+        let day = if first == last { first } else { format!("{first} to {last}") };
         let words = format!("{day}, {}", self.draft.time_zone);
         self.words((LEFT + RIGHT) / 2.0, CALLS.bottom + 40.0, " class=\"m\"", &words);
     }
 }
 
-const STYLE: &str = "<style>text{font:12px sans-serif;fill:#111}.h{font:bold 15px sans-serif}.e{text-anchor:end}\
+const STYLE: &str = "<style>text{font:12px sans-serif;fill:#111;stroke:#fff;stroke-width:3;paint-order:stroke}.h{font:bold 15px sans-serif}.e{text-anchor:end}\
 .m{text-anchor:middle}path{fill:none;stroke:#111}.v{stroke-width:2}path.a{stroke-width:1}path.g{stroke:#ccc}\
 path.w{stroke-dasharray:8 4}path.c{stroke-dasharray:2 3;stroke-width:2}path.m{stroke:#555;stroke-dasharray:1 2}\
 .p{fill:#777}.b{fill:url(#x);stroke:#111;stroke-width:.5}</style>\n\

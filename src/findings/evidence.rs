@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::customer::Customer;
 use crate::event::Field;
-use crate::incident::{Alert, Incident, Message, incident_name};
+use crate::incident::{Alert, AlertState, Incident, Message, incident_name};
 use crate::limits::{
     FINDINGS_ALERTS_MAX, FINDINGS_CALLS_MAX, FINDINGS_HITS_MAX, FINDINGS_NORMAL_MS, FINDINGS_SAMPLES,
     FINDINGS_SPAN_MS_MAX,
@@ -20,8 +20,8 @@ use super::{Draft, FindingsError, Recommendation, RuleFacts, Sources, plain};
 
 /// Calls end some time after they were counted.
 const AFTER_MS: i64 = 15 * 60_000;
-/// How many digits tell where numbers come from.
-const PREFIX_DIGITS: usize = 7;
+/// How many digits tell where numbers come from, if so many do.
+const PREFIX_DIGITS: [usize; 4] = [7, 6, 5, 4];
 
 /// See the module.
 pub(super) struct Evidence<'a> {
@@ -55,7 +55,7 @@ pub(super) fn gather<'a>(
     }
     let of_alerts: Vec<Alert> = alerts.iter().map(|alert| (*alert).clone()).collect();
     let watch = Watch::new(sources.policy, &of_alerts);
-    let span = Span::of(sources, &alerts, &watch, &mut notes);
+    let span = Span::of(sources, &alerts, &watch);
     let nothing = DynamicLists::default();
     let wanted = Wanted { customer: &incident.customer, from: span.normal, to: span.to };
     let hear = |tally: &mut Tally, heard: &reading::Heard<'_>| {
@@ -74,6 +74,11 @@ pub(super) fn gather<'a>(
     rank(&mut draft, &tally.calls);
     draft.risk = tally.risk();
     draft.samples = samples(&tally.calls);
+    let is_long = span.to.0 - span.from.0 >= FINDINGS_SPAN_MS_MAX;
+    if is_long && draft.last_call.is_some_and(|last| span.to.0 - last.0 < AFTER_MS) {
+        let days = FINDINGS_SPAN_MS_MAX / 86_400_000;
+        notes.push(format!("It lasts longer than {days} days: its calls were looked at up to then."));
+    }
     let measured = measure(&mut draft, &watch, &tally, lead, &span);
     if tally.calls.is_empty() {
         let why = if outcome.n_events == 0 {
@@ -104,7 +109,7 @@ struct Span {
 }
 
 impl Span {
-    fn of(sources: &Sources<'_>, alerts: &[&Alert], watch: &Watch<'_>, notes: &mut Vec<String>) -> Span {
+    fn of(sources: &Sources<'_>, alerts: &[&Alert], watch: &Watch<'_>) -> Span {
         let window = |rule: &Watched<'_>| match rule.rule {
             Rule::Threshold(rule) => rule.window_ms,
             _ => 60_000,
@@ -112,14 +117,12 @@ impl Span {
         let window = watch.rules.iter().map(window).max().unwrap_or(60_000);
         let first = alerts.iter().map(|alert| alert.first).min().unwrap_or_default();
         let last = alerts.iter().map(|alert| alert.last).max().unwrap_or_default();
+        // Violations come when a threshold is crossed, calls for as long as it stays so.
+        let over = |alert: &&Alert| if alert.state == AlertState::Open { sources.now } else { alert.changed };
+        let over = alerts.iter().map(over).max().unwrap_or_default().max(last);
         // An event exactly one window old has left it.
         let from = first.minus_ms(window - 1);
-        let mut to = last.plus_ms(window.max(AFTER_MS)).min(sources.now.max(last));
-        if to.0 - from.0 > FINDINGS_SPAN_MS_MAX {
-            to = from.plus_ms(FINDINGS_SPAN_MS_MAX);
-            let days = FINDINGS_SPAN_MS_MAX / 86_400_000;
-            notes.push(format!("It lasts longer than {days} days: its calls were looked at up to then."));
-        }
+        let to = over.plus_ms(AFTER_MS).min(sources.now.max(last)).min(from.plus_ms(FINDINGS_SPAN_MS_MAX));
         Span { normal: from.minus_ms(FINDINGS_NORMAL_MS), from, to }
     }
 }
@@ -254,8 +257,14 @@ fn rank(draft: &mut Draft, calls: &[Call]) {
     draft.trunks = of(|call| &call.trunk);
     draft.addresses = of(|call| &call.address);
     draft.blocked_by = of(|call| call.blocked_by.as_deref().unwrap_or_default());
-    draft.caller_prefixes = of(|call| tally::prefix(&call.caller, PREFIX_DIGITS).unwrap_or_default());
-    draft.callee_prefixes = of(|call| tally::prefix(&call.callee, PREFIX_DIGITS).unwrap_or_default());
+    draft.caller_prefixes = beginnings(calls, |call| &call.caller);
+    draft.callee_prefixes = beginnings(calls, |call| &call.callee);
+}
+
+/// How numbers begin: as many digits as some of them have in common, or nothing where they have not.
+fn beginnings(calls: &[Call], number: fn(&Call) -> &str) -> Ranking {
+    let of = |digits: &usize| Ranking::of(calls.iter().filter_map(|call| tally::prefix(number(call), *digits)));
+    PREFIX_DIGITS.iter().map(of).find(Ranking::is_steep).unwrap_or_default()
 }
 
 /// Spread over the whole, with the first and the last.

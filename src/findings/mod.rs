@@ -7,6 +7,7 @@
 
 mod advice;
 mod chart;
+mod drafter;
 mod edits;
 mod evidence;
 mod ranking;
@@ -33,6 +34,7 @@ use crate::storage::Disk;
 use crate::store::{Store, StoreError};
 
 pub use advice::Recommendation;
+pub use drafter::Drafter;
 pub use ranking::{Ranked, Ranking};
 pub use series::{Peaks, Point, Series};
 pub use tally::{Call, Risk};

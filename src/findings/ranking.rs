@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use crate::limits::FINDINGS_RANKS;
 
+/// Values that are named in one line.
+pub(super) const NAMED: usize = 5;
+
 /// One value and how often it came.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Ranked {
@@ -38,6 +41,12 @@ impl Ranking {
         top.truncate(FINDINGS_RANKS);
         let top = top.into_iter().map(|(value, count)| Ranked { value: value.to_owned(), count }).collect();
         Ranking { top, values, total }
+    }
+
+    /// Not the same everywhere: some of them make up much of it.
+    pub(super) fn is_steep(&self) -> bool {
+        let first: u64 = self.top.iter().take(NAMED).map(|ranked| ranked.count).sum();
+        first * 2 >= self.total && self.total > 0
     }
 
     /// The fewest of the first values that make up so many percent, no more than `n_max`; none where that is not

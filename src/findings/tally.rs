@@ -174,6 +174,7 @@ impl Tally {
             }
             None => {
                 self.places.insert(place, self.calls.len() as u32);
+                self.is_no_other(heard.event);
                 self.calls.push(begun(heard, key.unwrap_or_default()));
                 self.calls.len() - 1
             }
@@ -198,6 +199,14 @@ impl Tally {
         let is_call = matches!(event.kind, Kind::Attempt | Kind::Cdr);
         if is_call && event.caller.number.is_e164() && self.others.len() < FINDINGS_KEYS_MAX {
             *self.others.entry(event.caller.number.to_string()).or_default() += 1;
+        }
+    }
+
+    /// Its attempt came before anybody knew that the call is one of the incident.
+    fn is_no_other(&mut self, event: &CallEvent) {
+        let is_later = matches!(event.kind, Kind::Answer | Kind::End);
+        if let Some(n) = self.others.get_mut(&event.caller.number.to_string()).filter(|_| is_later) {
+            *n = n.saturating_sub(1);
         }
     }
 

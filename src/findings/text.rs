@@ -2,18 +2,13 @@
 //!
 //! Plain text. What callers sent was made harmless when it was read; numbers stand here, so it goes by mail only.
 
-use std::fmt::Write;
-
 use jiff::tz::TimeZone;
 
 use super::advice::{amount, count};
-use super::ranking::Ranking;
+use super::ranking::{NAMED, Ranking};
 use super::tally::Call;
 use super::{Draft, Recommendation};
 use crate::clock::Timestamp;
-
-/// Values of a ranking in one line.
-const NAMED: usize = 5;
 
 impl Draft {
     /// What happened, in a dozen lines and a table of calls.
@@ -37,7 +32,7 @@ impl Draft {
         }
         if !self.notes.is_empty() {
             lines.push(String::new());
-            lines.push("What this draft does not know:".to_owned());
+            lines.push("Please note:".to_owned());
             lines.extend(self.notes.iter().map(|note| format!("- {note}")));
         }
         finished(lines)
@@ -94,15 +89,14 @@ impl Draft {
         let noticed = self.first_violation;
         lines.push(format!("- It was noticed at {}{}.", when(noticed, &zone), after(self.first_call, noticed)));
         if self.calls > 0 {
-            lines.push(match self.first_block {
-                Some(at) => format!(
+            lines.extend(self.first_block.map(|at| {
+                format!(
                     "- The first {} was turned away at {}{}.",
                     self.noun(),
                     when(at, &zone),
                     after(self.first_call, at)
-                ),
-                None => format!("- No {} was turned away.", self.noun()),
-            });
+                )
+            }));
         }
         if let Some(at) = self.notices.first() {
             lines.push(format!("- The first notice was released at {}.", when(*at, &zone)));
@@ -118,12 +112,15 @@ impl Draft {
             ("To numbers that begin with", &self.callee_prefixes, "beginnings"),
             ("Accounts", &self.accounts, "accounts"),
             ("Trunks", &self.trunks, "trunks"),
-            ("Addresses", &self.addresses, "addresses"),
+            ("IP addresses", &self.addresses, "addresses"),
         ];
-        // Of one number, how it begins is no news.
+        // How one number begins is no news, nor how their own do.
+        let n_out = self.samples.iter().filter(|call| call.direction == "outbound").count();
+        let (own, foreign) = if n_out * 2 > self.samples.len() { ("From", "To") } else { ("To", "From") };
         let is_news = |name: &str, ranking: &Ranking| {
-            let single = if name.starts_with("From") { &self.callers } else { &self.callees };
-            ranking.total > 0 && (!name.ends_with("begin with") || single.values > 1)
+            let single = if foreign == "From" { &self.callers } else { &self.callees };
+            let is_beginning = name.ends_with("begin with");
+            ranking.total > 0 && (!is_beginning || single.values > 1 && !name.starts_with(own))
         };
         let said = rankings.into_iter().filter(|(name, ranking, _)| is_news(name, ranking));
         said.map(|(name, ranking, many)| format!("- {name}: {}.", ranked(ranking, many))).collect()
@@ -133,37 +130,32 @@ impl Draft {
         if self.calls == 0 {
             return Vec::new();
         }
-        let mut lines = Vec::new();
         let passed = self.calls - self.blocked;
-        let by = if self.blocked > 0 { format!(" (by {})", ranked(&self.blocked_by, "rules")) } else { String::new() };
-        let answered = match self.samples.first().is_some_and(|call| call.is_request) {
-            true => String::new(),
-            false => format!("; {} answered", was(self.answered)),
+        let answered = match self.noun() {
+            "call" => format!("; {} answered", was(self.answered)),
+            _ => String::new(),
         };
-        lines.push(format!("- {} turned away{by}, {passed} went through{answered}.", was(self.blocked)));
+        let mut lines = vec![match self.blocked {
+            0 => format!("- No {} was turned away, {passed} went through{answered}.", self.noun()),
+            n => {
+                let by = ranked(&self.blocked_by, "rules");
+                format!("- {} turned away (by {by}), {passed} went through{answered}.", was(n))
+            }
+        }];
         let risk = &self.risk;
         if risk.calls > 0 {
-            let mut text =
-                format!("- At risk: {} that went through", count(risk.calls, "answered call", "answered calls"));
-            match risk.calls_without_duration {
-                n if n == risk.calls => text.push_str(", how long is not known"),
-                0 => {
-                    let _written = write!(text, ", {} of talk", minutes(risk.talk_ms));
-                }
-                n => {
-                    let _written = write!(text, ", {} of talk and {n} of unknown length", minutes(risk.talk_ms));
-                }
-            }
-            match risk.calls_without_cost {
-                n if n == risk.calls => text.push_str("; the records give no cost"),
-                0 => {
-                    let _written = write!(text, "; cost {}", money(risk.cost));
-                }
-                n => {
-                    let _written = write!(text, "; cost {} without {n} of unknown cost", money(risk.cost));
-                }
-            }
-            lines.push(text + ".");
+            let talk = match risk.calls_without_duration {
+                n if n == risk.calls => "how long is not known".to_owned(),
+                0 => format!("{} of talk", minutes(risk.talk_ms)),
+                n => format!("{} of talk and {n} of unknown length", minutes(risk.talk_ms)),
+            };
+            let cost = match risk.calls_without_cost {
+                n if n == risk.calls => "the records give no cost".to_owned(),
+                0 => format!("cost {}", money(risk.cost)),
+                n => format!("cost {} without {n} of unknown cost", money(risk.cost)),
+            };
+            let calls = count(risk.calls, "answered call", "answered calls");
+            lines.push(format!("- At risk: {calls} that went through, {talk}; {cost}."));
         }
         lines
     }
@@ -186,7 +178,7 @@ impl Draft {
         )];
         if let Some(normal) = &self.normal {
             lines.push(format!(
-                "- Usual in that time and the day before, of {}: half came to {} at the most, 99 in 100 to {}, the highest to {}.",
+                "- Usual in that time and the day before, among {}: half came to {} at the most, 99 in 100 to {}, the highest to {}.",
                 count(normal.keys, "other", "others"), amount(normal.median), amount(normal.p99), amount(normal.highest)
             ));
         }
@@ -201,7 +193,7 @@ impl Draft {
             let from = match (call.caller.is_empty(), call.caller_name.is_empty()) {
                 (true, _) => or(&call.address, "withheld"),
                 (_, true) => call.caller.clone(),
-                _ => format!("{} \"{}\"", call.caller, call.caller_name.replace('"', "'")),
+                _ => format!("{} \"{}\"", call.caller, name(&call.caller_name)),
             };
             let talk =
                 call.duration_ms.map_or_else(|| "-".to_owned(), |ms| format!("{}:{:02}", ms / 60_000, ms / 1000 % 60));
@@ -255,6 +247,9 @@ fn finished(lines: Vec<String>) -> String {
 }
 
 fn ranked(ranking: &Ranking, many: &str) -> String {
+    if ranking.values > NAMED as u64 && ranking.top.first().is_some_and(|first| first.count == 1) {
+        return format!("{} different {many}, none of them twice", ranking.values);
+    }
     let shown = ranking.top.iter().take(NAMED);
     let mut parts: Vec<String> = shown.map(|ranked| format!("{} ({})", ranked.value, ranked.count)).collect();
     let more = ranking.values - parts.len() as u64;
@@ -262,6 +257,17 @@ fn ranked(ranking: &Ranking, many: &str) -> String {
         parts.push(format!("{more} more {many}"));
     }
     parts.join(", ")
+}
+
+/// Cut to what a column has room for.
+fn name(text: &str) -> String {
+    const CHARS_MAX: usize = 24;
+    let text = text.replace('"', "'");
+    if text.chars().count() <= CHARS_MAX {
+        text
+    } else {
+        text.chars().take(CHARS_MAX - 3).chain("...".chars()).collect()
+    }
 }
 
 fn was(n: u64) -> String {
@@ -278,8 +284,11 @@ pub(super) fn when(at: Timestamp, zone: &TimeZone) -> String {
 pub(super) fn span_text(ms: i64) -> String {
     let s = ms / 1000;
     match s {
+        s if s >= 86_400 && s / 3600 % 24 == 0 => format!("{} d", s / 86_400),
         s if s >= 86_400 => format!("{} d {} h", s / 86_400, s / 3600 % 24),
+        s if s >= 3600 && s / 60 % 60 == 0 => format!("{} h", s / 3600),
         s if s >= 3600 => format!("{} h {} min", s / 3600, s / 60 % 60),
+        s if s >= 60 && s % 60 == 0 => format!("{} min", s / 60),
         s if s >= 60 => format!("{} min {} s", s / 60, s % 60),
         s => format!("{s} s"),
     }

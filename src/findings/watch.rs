@@ -84,13 +84,16 @@ impl<'a> Watch<'a> {
             return;
         }
         for (at, rule) in self.rules.iter().enumerate() {
-            if let Some(key) = rule.key(view) {
-                let is_alerted = rule.is_alerted(&key);
-                let is_counted = rule.counts(view, is_blocked) && (is_alerted || !matches!(rule.rule, Rule::Gone));
-                if is_alerted || is_counted {
-                    let value = rule.value(view);
-                    seen.push(Seen { rule: at, key, is_alerted, is_counted, value });
-                }
+            let is_met = rule.counts(view, is_blocked);
+            // A call that was turned away is known by its key alone.
+            if !is_met && !is_blocked {
+                continue;
+            }
+            let Some(key) = rule.key(view) else { continue };
+            let is_alerted = rule.is_alerted(&key);
+            let is_counted = is_met && (is_alerted || !matches!(rule.rule, Rule::Gone));
+            if is_alerted || is_counted {
+                seen.push(Seen { rule: at, key, is_alerted, is_counted, value: rule.value(view) });
             }
         }
     }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::alert::{Alert, AlertState};
+use super::command::Answer;
 use super::deadline::{ClockState, NotifyClock};
 use super::entry::{Entries, Event, Subject, SubjectKind};
 use super::message::{Message, MessageState};
@@ -24,6 +25,10 @@ pub(super) const REOPEN_MS: i64 = 30 * 60_000;
 /// Alerts of one rule and customer that are told apart. The rest are counted as one for each target: a storm of ever-new
 /// keys must not fill the memory.
 pub(super) const ALERTS_PER_RULE_MAX: usize = 1_000;
+/// Incidents of one group and customer that are told apart. More at once are nobody's to look at one by one.
+pub(super) const INCIDENTS_PER_GROUP_MAX: usize = 200;
+/// How far what was written may lie ahead of the clock: further is a clock that was wrong then.
+const AHEAD_MS_MAX: i64 = 24 * 3_600_000;
 
 /// Customer, group, and the values of the target.
 pub(super) type Fingerprint = (String, String, Pairs);
@@ -41,6 +46,8 @@ pub struct Book {
     pub(super) incidents: BTreeMap<i64, Incident>,
     /// The newest of each.
     pub(super) by_print: HashMap<Fingerprint, i64>,
+    /// By customer and group.
+    pub(super) incidents_by_group: HashMap<(String, String), usize>,
     pub(super) messages: BTreeMap<i64, Message>,
     /// By incident.
     pub(super) clocks: BTreeMap<i64, NotifyClock>,
@@ -55,6 +62,8 @@ pub struct Book {
     highest: HashMap<SubjectKind, i64>,
     /// The book's own time: never goes back.
     time: Timestamp,
+    /// What is adopted moves it no further.
+    time_max: Timestamp,
 }
 
 /// How many of what there are, for metrics.
@@ -76,6 +85,7 @@ impl Book {
             alerts_by_rule: HashMap::new(),
             incidents: BTreeMap::new(),
             by_print: HashMap::new(),
+            incidents_by_group: HashMap::new(),
             messages: BTreeMap::new(),
             clocks: BTreeMap::new(),
             entries: Entries::default(),
@@ -85,6 +95,7 @@ impl Book {
             forgotten: BTreeSet::new(),
             highest: highest.into_iter().collect(),
             time,
+            time_max: time.plus_ms(AHEAD_MS_MAX),
         }
     }
 
@@ -96,7 +107,7 @@ impl Book {
         match kind {
             SubjectKind::Alert => {
                 let Some(alert) = read::<Alert>(body) else { return false };
-                self.time = self.time.max(alert.changed);
+                self.time = self.time.max(alert.changed.min(self.time_max));
                 let key = (alert.customer.clone(), alert.rule.clone(), alert.key.clone());
                 // Numbers rise: a later one of the same key is the one that goes on.
                 let newest = self.alert_by_key.entry(key).or_insert(id);
@@ -106,16 +117,16 @@ impl Book {
                 }
             }
             SubjectKind::Incident => {
-                let Some(incident) = read::<Incident>(body) else { return false };
-                self.time = self.time.max(incident.changed);
-                let print = (incident.customer.clone(), incident.group.clone(), incident.target.clone());
-                let newest = self.by_print.entry(print).or_insert(id);
-                *newest = id.max(*newest);
-                self.incidents.insert(id, incident);
+                let Some(mut incident) = read::<Incident>(body) else { return false };
+                self.time = self.time.max(incident.changed.min(self.time_max));
+                // They may have ended while the incident was forgotten.
+                let is_open = |alert: &&Alert| alert.incident == Some(id) && alert.state == AlertState::Open;
+                incident.open_alerts = self.alerts.values().filter(is_open).count() as u64;
+                self.put_incident(incident);
             }
             SubjectKind::Message => {
                 let Some(message) = read::<Message>(body) else { return false };
-                self.time = self.time.max(message.changed);
+                self.time = self.time.max(message.changed.min(self.time_max));
                 self.messages.insert(id, message);
             }
             SubjectKind::Objective => {
@@ -205,6 +216,30 @@ impl Book {
         self.plan(kind, id);
     }
 
+    /// Takes in an incident that is not there yet.
+    pub(super) fn put_incident(&mut self, incident: Incident) {
+        let id = incident.id;
+        if !incident.group.is_empty() {
+            let print = (incident.customer.clone(), incident.group.clone(), incident.target.clone());
+            let newest = self.by_print.entry(print).or_insert(id);
+            *newest = id.max(*newest);
+            let of_group = (incident.customer.clone(), incident.group.clone());
+            *self.incidents_by_group.entry(of_group).or_default() += usize::from(!self.incidents.contains_key(&id));
+        }
+        self.incidents.insert(id, incident);
+    }
+
+    /// Messages of an incident that the book has at hand.
+    pub(super) fn messages_of(&self, incident: i64) -> impl Iterator<Item = &Message> {
+        let ids = self.incidents.get(&incident).map(|incident| incident.messages.as_slice()).unwrap_or_default();
+        ids.iter().filter_map(|id| self.messages.get(id))
+    }
+
+    /// What was folded into an incident.
+    pub(super) fn parts(&self, incident: i64) -> Vec<i64> {
+        self.incidents.values().filter(|part| part.merged_into == Some(incident)).map(|part| part.id).collect()
+    }
+
     pub(super) fn severity_of(&self, incident: i64) -> Option<Severity> {
         self.incidents.get(&incident).map(|incident| incident.severity)
     }
@@ -246,6 +281,9 @@ impl Book {
         if to == IncidentState::Resolved {
             incident.resolved = Some(event.time);
         }
+        if matches!(to, IncidentState::Resolved | IncidentState::Dismissed) {
+            (incident.asked_since, incident.asked) = (None, 0);
+        }
         let (time, is_changed) = (event.time, incident.certainty() != was_unsure);
         self.entries.rows.push(event.row(SubjectKind::Incident, id, from.as_str(), to.as_str()));
         self.touch_incident(id);
@@ -254,7 +292,12 @@ impl Book {
         }
         match to {
             IncidentState::Suspected if from == IncidentState::Candidate => self.ask_for_notice(id, time),
-            IncidentState::Dismissed => self.stop_clock(id, time),
+            IncidentState::Dismissed => {
+                self.void_checks(id, time, "the incident was dismissed");
+                self.stop_clocks(id, "it was a false alarm", time);
+            }
+            IncidentState::Resolved => self.void_checks(id, time, "the incident was resolved"),
+            IncidentState::Reviewed => self.stop_clocks(id, "it was reviewed, and nobody was told", time),
             _ => {}
         }
     }
@@ -268,22 +311,34 @@ impl Book {
         self.touch_incident(id);
     }
 
-    pub(super) fn change_severity(&mut self, id: i64, severity: Severity, event: Event<'_>) {
-        let Some(incident) = self.incidents.get_mut(&id) else { return };
-        let (before, time) = (incident.severity, event.time);
+    /// Another severity, and where the customer was told of the one before, the draft of a correction.
+    pub(super) fn change_severity(&mut self, id: i64, severity: Severity, event: Event<'_>) -> Answer {
+        let Some(incident) = self.incidents.get_mut(&id) else { return Answer::default() };
+        let (before, time, by, why) = (incident.severity, event.time, event.by, event.why);
+        let told = incident.severity_told;
         incident.severity = severity;
+        incident.gravest = incident.gravest.graver(severity);
+        let wants_a_look = severity.is_grave() && incident.state == IncidentState::Candidate;
         self.note(id, event.with([("from", before), ("to", severity)]));
         self.void_checks(id, time, "the severity was changed, and the text says another");
+        if wants_a_look {
+            self.move_incident(id, IncidentState::Suspected, Event::new(time, by, "suspected", why));
+        }
         self.ask_for_notice(id, time);
+        self.correct(by, id, told.is_some_and(|told| told != severity), why, time)
     }
 
     /// Back from `resolved`: it was not over.
     pub(super) fn reopen(&mut self, id: i64, event: Event<'_>) {
+        let time = event.time;
         if let Some(incident) = self.incidents.get_mut(&id) {
             incident.reopened += 1;
             incident.resolved = None;
+            incident.is_to_be_told_again = incident.is_notified();
         }
         self.move_incident(id, IncidentState::Confirmed, event);
+        self.void_checks(id, time, "the incident came back");
+        self.ask_for_notice(id, time);
     }
 
     fn subject(&self, kind: SubjectKind, id: i64) -> Option<Subject> {
@@ -291,25 +346,43 @@ impl Book {
             serde_json::to_value(value).expect("texts and numbers always serialise")
         }
         let is_open = !self.forgotten.contains(&(kind, id));
-        let subject = |customer: &str, state, changed, body| {
-            Some(Subject { kind, id, customer: customer.to_owned(), state, is_open, changed, body })
+        let subject = |customer: &str, incident, state, changed, body| {
+            Some(Subject { kind, id, customer: customer.to_owned(), incident, state, is_open, changed, body })
         };
         match kind {
             SubjectKind::Alert => {
                 let alert = self.alerts.get(&id)?;
-                subject(&alert.customer, alert.state.as_str(), alert.changed, body(alert))
+                subject(&alert.customer, alert.incident, alert.state.as_str(), alert.changed, body(alert))
             }
             SubjectKind::Incident => {
                 let incident = self.incidents.get(&id)?;
-                subject(&incident.customer, incident.state.as_str(), incident.changed, body(incident))
+                subject(
+                    &incident.customer,
+                    incident.merged_into,
+                    incident.state.as_str(),
+                    incident.changed,
+                    body(incident),
+                )
             }
             SubjectKind::Message => {
                 let message = self.messages.get(&id)?;
-                subject(&message.customer, message.state.as_str(), message.changed, body(message))
+                subject(
+                    &message.customer,
+                    Some(message.incident),
+                    message.state.as_str(),
+                    message.changed,
+                    body(message),
+                )
             }
             SubjectKind::Objective => {
                 let clock = self.clocks.get(&id)?;
-                subject(&clock.customer, clock.state.as_str(), clock.ended.unwrap_or(clock.start), body(clock))
+                subject(
+                    &clock.customer,
+                    Some(clock.incident),
+                    clock.state.as_str(),
+                    clock.ended.unwrap_or(clock.start),
+                    body(clock),
+                )
             }
         }
     }
@@ -362,6 +435,13 @@ impl Book {
             }
             SubjectKind::Incident => {
                 let Some(incident) = self.incidents.remove(&id) else { return };
+                let of_group = (incident.customer.clone(), incident.group.clone());
+                if let Some(n) = self.incidents_by_group.get_mut(&of_group) {
+                    *n -= 1;
+                    if *n == 0 {
+                        self.incidents_by_group.remove(&of_group);
+                    }
+                }
                 let print = (incident.customer, incident.group, incident.target);
                 if self.by_print.get(&print) == Some(&id) {
                     self.by_print.remove(&print);
@@ -374,7 +454,7 @@ impl Book {
 
     /// Starts the clock of an incident at its first critical violation.
     pub(super) fn start_clock(&mut self, id: i64, at: Timestamp, now: Timestamp) {
-        let Some(incident) = self.incidents.get(&id).filter(|i| i.state.is_open() && !i.is_notified()) else { return };
+        let Some(incident) = self.incidents.get(&id).filter(|i| i.state.is_open() && !i.is_told()) else { return };
         if self.clocks.contains_key(&id) {
             return;
         }
@@ -392,9 +472,7 @@ impl Book {
 
     /// A message was accepted for the customer: the clocks of the incident, and of what was merged into it, end at `at`.
     pub(super) fn meet_clock(&mut self, id: i64, at: Timestamp) {
-        let merged = |incident: &&Incident| incident.id == id || incident.merged_into == Some(id);
-        let all: Vec<i64> = self.incidents.values().filter(merged).map(|incident| incident.id).collect();
-        for id in all {
+        for id in self.parts(id).into_iter().chain([id]) {
             self.say_marks(id, at);
             let Some(state) = self.clocks.get(&id).map(|clock| clock.state) else { continue };
             let end = match state {
@@ -406,10 +484,13 @@ impl Book {
         }
     }
 
-    pub(super) fn stop_clock(&mut self, id: i64, at: Timestamp) {
-        self.say_marks(id, at);
-        if self.clocks.get(&id).is_some_and(|clock| clock.state.is_open()) {
-            self.end_clock(id, ClockState::Stopped, Event::own(at, "stopped", "it was a false alarm"));
+    /// Nobody is owed a notice any more, of the incident or of what was folded into it.
+    pub(super) fn stop_clocks(&mut self, id: i64, why: &str, at: Timestamp) {
+        for id in self.parts(id).into_iter().chain([id]) {
+            self.say_marks(id, at);
+            if self.clocks.get(&id).is_some_and(|clock| clock.state.is_open()) {
+                self.end_clock(id, ClockState::Stopped, Event::own(at, "stopped", why));
+            }
         }
     }
 

@@ -260,5 +260,6 @@ pub(super) fn need(actor: &Actor, roles: &[Role], what: &str) -> Result<(), Refu
         return Ok(());
     }
     let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
-    Err(Refusal::Forbidden(format!("{what}: {} is no {}", actor.name, names.join(" or "))))
+    let is = if actor.roles.is_empty() { "nothing".to_owned() } else { actor.roles.to_string() };
+    Err(Refusal::Forbidden(format!("{what}: it takes a {}; {} is {is}", names.join(" or a "), actor.name)))
 }

@@ -53,6 +53,8 @@ pub struct Subject {
     pub kind: SubjectKind,
     pub id: i64,
     pub customer: String,
+    /// What an alert, a message or a clock belongs to.
+    pub incident: Option<i64>,
     pub state: &'static str,
     pub is_open: bool,
     pub changed: Timestamp,

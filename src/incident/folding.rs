@@ -1,7 +1,7 @@
 //! Violations become alerts, and alerts that are the same problem one incident.
 
 use super::alert::{Alert, AlertState};
-use super::book::{ALERTS_PER_RULE_MAX, Book, FOLD_MS, Fingerprint, REOPEN_MS};
+use super::book::{ALERTS_PER_RULE_MAX, Book, FOLD_MS, Fingerprint, INCIDENTS_PER_GROUP_MAX, REOPEN_MS};
 use super::entry::Event;
 use super::record::{Incident, IncidentState};
 use super::{Pairs, Severity};
@@ -45,15 +45,17 @@ impl Book {
         let id = self.alert_of(sighting, now);
         self.entries.folded.push((sighting.violation.clone(), id));
         let Some(alert) = self.alerts.get_mut(&id) else { return };
+        let is_worse = sighting.level == Level::Critical && !alert.is_critical;
         alert.count += 1;
         alert.is_critical |= sighting.level == Level::Critical;
         alert.first = alert.first.min(sighting.time);
         alert.last = alert.last.max(sighting.time);
         alert.seen = now;
-        let is_told = !alert.is_silent;
+        // A rule that only watched may be in force by now.
+        alert.is_silent &= sighting.is_silent;
         self.touch_alert(id);
-        if is_told {
-            let incident = self.incident_of(id, sighting, now);
+        if !sighting.is_silent {
+            let incident = self.incident_of(id, sighting, is_worse, now);
             self.grow(incident, sighting, now);
         }
     }
@@ -63,6 +65,14 @@ impl Book {
         let now = self.now(now);
         let of = (ending.customer.clone(), ending.rule.clone(), ending.key.clone());
         let Some(id) = self.alert_by_key.get(&of).copied() else { return };
+        // It lasted until now, so what comes back is measured from here.
+        let incident = self.alerts.get_mut(&id).and_then(|alert| {
+            alert.last = alert.last.max(ending.time);
+            alert.incident
+        });
+        if let Some(incident) = incident.and_then(|incident| self.incidents.get_mut(&incident)) {
+            incident.last = incident.last.max(ending.time);
+        }
         if self.alerts.get(&id).is_some_and(|alert| alert.state == AlertState::Open) {
             self.move_alert(id, AlertState::Quiet, Event::own(now, "quiet", "the episode is over"));
         }
@@ -78,7 +88,11 @@ impl Book {
         let mut key = sighting.key.clone();
         if self.alerts_by_rule.get(&of_rule).is_some_and(|n| *n >= ALERTS_PER_RULE_MAX) {
             // A target stays told apart: each is an incident of its own.
-            key = key.into_iter().map(|(name, value)| self.kept_or_others(sighting, name, value)).collect();
+            let is_full = self.is_full(sighting);
+            let kept = |name: &str| !is_full && sighting.target.iter().any(|(target, _)| target == name);
+            for (_, value) in key.iter_mut().filter(|(name, _)| !kept(name)) {
+                OTHERS.clone_into(value);
+            }
             let others = (of_rule.0.clone(), of_rule.1.clone(), key.clone());
             if let Some(id) = self.known_alert(&others, sighting, now) {
                 return id;
@@ -113,9 +127,10 @@ impl Book {
         id
     }
 
-    fn kept_or_others(&self, sighting: &Sighting, name: String, value: String) -> (String, String) {
-        let is_target = sighting.target.iter().any(|(target, _)| *target == name);
-        (name, if is_target { value } else { OTHERS.to_owned() })
+    /// The group has so many incidents that further ones are one.
+    fn is_full(&self, sighting: &Sighting) -> bool {
+        let of_group = (sighting.customer.clone(), sighting.group.clone());
+        self.incidents_by_group.get(&of_group).is_some_and(|n| *n >= INCIDENTS_PER_GROUP_MAX)
     }
 
     /// An alert of this key that the sighting belongs to; it is open afterwards.
@@ -141,12 +156,15 @@ impl Book {
     }
 
     /// The incident of an alert, found or opened.
-    fn incident_of(&mut self, alert: i64, sighting: &Sighting, now: Timestamp) -> i64 {
+    fn incident_of(&mut self, alert: i64, sighting: &Sighting, is_worse: bool, now: Timestamp) -> i64 {
         let before = self.alerts.get(&alert).and_then(|alert| alert.incident);
-        if let Some(id) = before.filter(|id| self.is_still_of(*id, sighting)) {
+        if let Some(id) = before.filter(|id| self.is_still_of(*id, sighting, is_worse)) {
             return id;
         }
-        let print: Fingerprint = (sighting.customer.clone(), sighting.group.clone(), sighting.target.clone());
+        let mut print: Fingerprint = (sighting.customer.clone(), sighting.group.clone(), sighting.target.clone());
+        if self.is_full(sighting) && !self.by_print.get(&print).is_some_and(|id| self.folds(*id, sighting)) {
+            print.2.iter_mut().for_each(|(_, value)| OTHERS.clone_into(value));
+        }
         let found = self.by_print.get(&print).copied().filter(|id| self.folds(*id, sighting));
         let id = found.unwrap_or_else(|| self.open_incident(print, sighting, now));
         if let Some(alert) = self.alerts.get_mut(&alert) {
@@ -159,16 +177,20 @@ impl Book {
             }
             if is_new && let Some(old) = was_of.and_then(|old| self.incidents.get_mut(&old)) {
                 old.open_alerts = old.open_alerts.saturating_sub(u64::from(is_open));
+                let old = old.id;
+                self.touch_incident(old);
             }
         }
         id
     }
 
-    /// An alert that goes on stays with its incident, also where that was dismissed: it is the false alarm still.
-    fn is_still_of(&self, incident: i64, sighting: &Sighting) -> bool {
+    /// An alert that goes on stays with its incident, also where that was dismissed: it is the false alarm still, unless
+    /// it reaches its critical level only now.
+    fn is_still_of(&self, incident: i64, sighting: &Sighting, is_worse: bool) -> bool {
         self.incidents.get(&incident).is_some_and(|incident| match incident.state {
             IncidentState::Reviewed => false,
-            IncidentState::Resolved | IncidentState::Dismissed => is_near(incident, sighting),
+            IncidentState::Dismissed => !is_worse && is_near(incident, sighting),
+            IncidentState::Resolved => is_near(incident, sighting),
             _ => incident.open_alerts > 0 || is_near(incident, sighting),
         })
     }
@@ -199,46 +221,42 @@ impl Book {
         let why = format!("{} reached its {level} level", sighting.rule);
         let event = Event::own(now, "opened", &why).with(&sighting.violation);
         self.entries.rows.push(event.row(super::SubjectKind::Incident, id, "", IncidentState::Candidate.as_str()));
-        self.incidents.insert(id, incident);
-        self.by_print.insert(print, id);
+        self.put_incident(incident);
         id
     }
 
-    /// One more violation of an incident: it is graver, or goes on, or comes back.
-    fn grow(&mut self, id: i64, sighting: &Sighting, now: Timestamp) {
-        let Some(incident) = self.incidents.get_mut(&id) else { return };
+    /// One more violation of an incident: it is graver, or goes on, or comes back. What is folded into another one counts
+    /// for itself; what follows from it is the other's.
+    fn grow(&mut self, part: i64, sighting: &Sighting, now: Timestamp) {
+        let Some(incident) = self.incidents.get_mut(&part) else { return };
         incident.violations += 1;
         incident.first = incident.first.min(sighting.time);
         incident.last = incident.last.max(sighting.time);
-        let (state, is_set, before) = (incident.state, incident.severity_is_set, incident.severity);
+        let id = incident.merged_into.unwrap_or(part);
         let group = incident.group.clone();
+        self.touch_incident(part);
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        incident.last = incident.last.max(sighting.time);
+        let (state, is_set, before) = (incident.state, incident.severity_is_set, incident.severity);
         self.touch_incident(id);
         let severity = self.terms.severity(&sighting.customer, &sighting.rule, &group, sighting.level);
         if severity < before && !is_set && state.is_open() {
             let why = format!("{} reached a graver level", sighting.rule);
             self.change_severity(id, severity, Event::own(now, "severity", &why));
         }
-        let is_worse = sighting.level == Level::Critical || self.severity_of(id).is_some_and(Severity::is_grave);
+        let is_critical = sighting.level == Level::Critical;
+        let is_worse = is_critical || self.severity_of(id).is_some_and(Severity::is_grave);
+        let state = self.incidents.get(&id).map_or(state, |incident| incident.state);
         if state == IncidentState::Candidate && is_worse {
             let why = format!("{} reached its critical level", sighting.rule);
-            let why = if sighting.level == Level::Critical { why } else { "its severity asks for it".to_owned() };
+            let why = if is_critical { why } else { "its severity asks for it".to_owned() };
             self.move_incident(id, IncidentState::Suspected, Event::own(now, "suspected", &why));
         } else if state == IncidentState::Resolved {
             let why = format!("{} came back", sighting.rule);
             self.reopen(id, Event::own(now, "reopened", &why));
         }
-        if sighting.level == Level::Critical {
+        if is_critical {
             self.start_clock(id, sighting.time, now);
-        }
-        self.merged_grows(id, sighting.time);
-    }
-
-    /// What an incident was merged into goes on with it.
-    fn merged_grows(&mut self, id: i64, time: Timestamp) {
-        let Some(into) = self.incidents.get(&id).and_then(|incident| incident.merged_into) else { return };
-        if let Some(whole) = self.incidents.get_mut(&into) {
-            whole.last = whole.last.max(time);
-            self.touch_incident(into);
         }
     }
 }

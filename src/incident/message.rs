@@ -83,8 +83,12 @@ pub struct Message {
     pub kit_version: String,
     /// Who wrote the text as it stands.
     pub author: String,
+    /// Everybody who wrote at it: none of them is the second person.
+    pub authors: Vec<String>,
     pub state: MessageState,
     pub severity: Severity,
+    /// What it calls the incident: `suspected` or `confirmed`.
+    pub certainty: String,
     /// What its author handed in.
     pub given: Given,
     pub forms: Forms,

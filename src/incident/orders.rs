@@ -46,7 +46,9 @@ impl Book {
             Command::Resolve { why, .. } => {
                 self.has_findings(id)?;
                 self.go(id, Resolved, event("resolved", why))?;
-                Ok(self.tell_the_end(by, id, Kind::Resolved, why, now))
+                let mut answer = self.tell_the_end(by, id, Kind::Resolved, why, now);
+                answer.hints.extend(self.owed(id));
+                Ok(answer)
             }
             Command::Review { why, .. } => {
                 self.has_findings(id)?;
@@ -117,8 +119,13 @@ impl Book {
     fn go(&mut self, id: i64, to: IncidentState, event: Event<'_>) -> Result<Answer, Refusal> {
         let from = self.known(id)?.state;
         let Some(way) = from.way(to) else {
-            let (name, from, to) = (incident_name(id), from.as_str(), to.as_str());
-            return Err(Refusal::Conflict(format!("{name} is {from} and cannot become {to}")));
+            let (name, from_text, to_text) = (incident_name(id), from.as_str(), to.as_str());
+            let whole = self.known(id)?.merged_into.map(incident_name);
+            return Err(Refusal::Conflict(match whole {
+                Some(whole) => format!("{name} is part of {whole}: order it there"),
+                None if from == to => format!("{name} is {to_text} already"),
+                None => format!("{name} is {from_text} and cannot become {to_text}"),
+            }));
         };
         for state in way {
             let what = if state == to { event.what } else { state.as_str() };
@@ -133,7 +140,7 @@ impl Book {
         let is_blank = |text: &Option<String>| text.as_ref().is_none_or(|text| text.trim().is_empty());
         let fields = [("findings", &incident.findings), ("recommendations", &incident.recommendations)];
         let missing: Vec<&str> = fields.into_iter().filter(|(_, text)| is_blank(text)).map(|(name, _)| name).collect();
-        if incident.is_notified() && !missing.is_empty() {
+        if self.was_told(id) && !missing.is_empty() {
             let (name, missing) = (incident_name(id), missing.join(" and "));
             return Err(Refusal::Conflict(format!("{name}: the customer was told of it, so it needs {missing} first")));
         }
@@ -152,8 +159,20 @@ impl Book {
 
     /// Who was told of the start is told of the end: the draft is there at once.
     fn tell_the_end(&mut self, by: &Actor, id: i64, kit: Kind, why: &str, now: Timestamp) -> Answer {
-        let is_notified = self.incidents.get(&id).is_some_and(Incident::is_notified);
-        if is_notified { self.draft_at_once(by, id, kit, why, now) } else { of(id) }
+        if self.was_told(id) { self.draft_at_once(by, id, kit, why, now) } else { of(id) }
+    }
+
+    /// The customer was told of it, or of what was folded into it.
+    fn was_told(&self, id: i64) -> bool {
+        let is_notified = |id: i64| self.incidents.get(&id).is_some_and(Incident::is_notified);
+        is_notified(id) || self.parts(id).into_iter().any(is_notified)
+    }
+
+    /// What is left to say of an incident that is resolved.
+    fn owed(&self, id: i64) -> Option<String> {
+        let clock = self.clocks.get(&id).filter(|clock| clock.state.is_open())?;
+        let name = incident_name(id);
+        Some(format!("the customer was not told of {name} and is owed that until {}", clock.commit))
     }
 
     fn set_severity(
@@ -172,14 +191,10 @@ impl Book {
         if incident.severity == severity {
             return Err(Refusal::Conflict(format!("{} has severity {} already", incident_name(id), severity.number())));
         }
-        let was_told = incident.severity_told;
         if let Some(incident) = self.incidents.get_mut(&id) {
             incident.severity_is_set = true;
         }
-        self.change_severity(id, severity, Event::new(now, by, "severity", why));
-        // The customer believes something else: a correction is due.
-        let is_news = was_told.is_some_and(|told| told != severity);
-        Ok(if is_news { self.draft_at_once(by, id, Kind::Severity, why, now) } else { of(id) })
+        Ok(self.change_severity(id, severity, Event::new(now, by, "severity", why)))
     }
 
     fn assign(
@@ -234,6 +249,10 @@ impl Book {
         }
         let (last, severity, is_set) = (part.last, part.severity, whole.severity_is_set);
         let is_graver = !is_set && severity < whole.severity;
+        let is_further = whole.state == IncidentState::Candidate && part.state != IncidentState::Candidate;
+        // The customer waits since whichever was asked for first.
+        let asked_since = [part.asked_since, whole.asked_since].into_iter().flatten().min();
+        let asked = part.asked.max(whole.asked);
         if let Some(part) = self.incidents.get_mut(&id) {
             part.merged_into = Some(into);
             part.state_before = Some(part.state);
@@ -243,6 +262,9 @@ impl Book {
         self.move_incident(id, IncidentState::Merged, Event::new(now, by, "folded", why).with(&whole_name));
         if let Some(whole) = self.incidents.get_mut(&into) {
             whole.last = whole.last.max(last);
+            if !whole.is_told() {
+                (whole.asked_since, whole.asked) = (asked_since, asked);
+            }
         }
         self.note(into, Event::new(now, by, "took in", &name));
         self.void_checks(into, now, "another incident was folded into it");
@@ -250,6 +272,10 @@ impl Book {
             let why = format!("{name} was folded into it");
             self.change_severity(into, severity, Event::new(now, by, "severity", &why));
         }
+        if is_further && self.known(into)?.state == IncidentState::Candidate {
+            self.move_incident(into, IncidentState::Suspected, Event::new(now, by, "suspected", &name));
+        }
+        self.ask_for_notice(into, now);
         Ok(of(into))
     }
 

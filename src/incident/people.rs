@@ -63,6 +63,10 @@ impl Roles {
         roles.iter().any(|role| self.has(*role))
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = Role> {
         self.0.iter().copied()
     }

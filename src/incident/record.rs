@@ -129,6 +129,8 @@ pub struct Incident {
     pub severity: Severity,
     /// A person set the severity: the rules no longer change it.
     pub severity_is_set: bool,
+    /// The gravest it ever had: lowering it spares no message the second person.
+    pub gravest: Severity,
     /// What the customer was last told it is.
     pub severity_told: Option<Severity>,
     pub opened: Timestamp,
@@ -153,6 +155,8 @@ pub struct Incident {
     pub reopened: u32,
     /// When a message of it was first accepted for the customer.
     pub notified: Option<Timestamp>,
+    /// It came back after the customer was told, or may have been told, that it is over.
+    pub is_to_be_told_again: bool,
     /// Since when the first notice waits for a commander, and who has been asked so far.
     pub asked_since: Option<Timestamp>,
     pub asked: u8,
@@ -171,6 +175,7 @@ impl Incident {
             state: IncidentState::Candidate,
             severity,
             severity_is_set: false,
+            gravest: severity,
             severity_told: None,
             opened: Timestamp(0),
             changed: Timestamp(0),
@@ -189,6 +194,7 @@ impl Incident {
             state_before: None,
             reopened: 0,
             notified: None,
+            is_to_be_told_again: false,
             asked_since: None,
             asked: 0,
             resolved: None,
@@ -197,7 +203,7 @@ impl Incident {
 
     /// Suspected ones are told apart from confirmed ones wherever they are shown.
     pub fn certainty(&self) -> &'static str {
-        let unsure = [IncidentState::Candidate, IncidentState::Suspected];
+        let unsure = [IncidentState::Candidate, IncidentState::Suspected, IncidentState::Dismissed];
         let state = self.state_before.unwrap_or(self.state);
         if unsure.contains(&state) { "suspected" } else { "confirmed" }
     }
@@ -205,5 +211,10 @@ impl Incident {
     /// The customer knows of it, so the customer hears of its end.
     pub fn is_notified(&self) -> bool {
         self.notified.is_some()
+    }
+
+    /// The customer knows what is so.
+    pub(super) fn is_told(&self) -> bool {
+        self.is_notified() && !self.is_to_be_told_again
     }
 }

@@ -3,16 +3,19 @@
 use super::alert::AlertState;
 use super::book::{Book, FOLD_MS, REOPEN_MS};
 use super::entry::{Event, SubjectKind};
-use super::message::MessageState;
+use super::message::{Message, MessageState};
 use super::people::ITSELF;
-use super::record::IncidentState;
+use super::record::{Incident, IncidentState};
 use super::terms::CHAIN;
 use crate::clock::Timestamp;
 
 /// A quiet alert is closed after this time.
 const HOLD_MS: i64 = 15 * 60_000;
-/// An alert of which nothing was heard for so long is over, whatever became of its rule.
+/// An alert of which nothing was heard for so long is over, whatever became of its rule. So is an incident at which
+/// nobody looked while it was quiet, and a notice that nobody takes.
 const SILENT_MS: i64 = 7 * 24 * 3_600_000;
+/// Rest before a holding notice that could not be made is tried again.
+const HOLD_AGAIN_MS: i64 = 5 * 60_000;
 
 impl Book {
     /// Lets time pass until `now`.
@@ -52,6 +55,9 @@ impl Book {
             }
             SubjectKind::Incident => {
                 let incident = self.incidents.get(&id)?;
+                if incident.state == IncidentState::Candidate {
+                    return Some(incident.changed.plus_ms(SILENT_MS));
+                }
                 if incident.state.is_open() {
                     let since = incident.asked_since?;
                     let customer = &incident.customer;
@@ -61,9 +67,10 @@ impl Book {
                         _ => None,
                     };
                 }
-                // One that is part of another goes with it.
-                let is_held = incident.merged_into.is_some_and(|into| self.incidents.contains_key(&into));
-                (!is_held).then(|| incident.changed.plus_ms(FOLD_MS))
+                let is_unsent = |m: &&Message| m.state == MessageState::Released && m.accepted.is_none();
+                let unsent = self.messages_of(id).filter(is_unsent).filter_map(|m| m.released).max();
+                // What was released is still to be handed out, and what was folded in goes with the whole.
+                Some(unsent.map_or(incident.changed.plus_ms(FOLD_MS), |at| at.plus_ms(SILENT_MS)))
             }
             SubjectKind::Message => {
                 let message = self.messages.get(&id)?;
@@ -100,30 +107,42 @@ impl Book {
 
     fn incident_due(&mut self, id: i64, now: Timestamp) {
         let Some(incident) = self.incidents.get(&id) else { return };
+        if incident.state == IncidentState::Candidate {
+            if incident.open_alerts == 0 {
+                let why = "nobody looked at it, and it stayed quiet";
+                self.move_incident(id, IncidentState::Dismissed, Event::own(now, "dismissed", why));
+            }
+            return;
+        }
         if incident.state.is_open() {
             return self.ask_further(id, now);
         }
-        self.let_go(SubjectKind::Incident, id);
-        let of: Vec<i64> = self.messages.values().filter(|m| m.incident == id).map(|m| m.id).collect();
-        of.into_iter().for_each(|message| self.let_go(SubjectKind::Message, message));
-        let parts = self.incidents.values().filter(|i| i.merged_into == Some(id)).map(|i| i.id);
-        for part in parts.collect::<Vec<i64>>() {
-            self.let_go(SubjectKind::Incident, part);
+        if incident.merged_into.is_some_and(|whole| self.incidents.contains_key(&whole)) {
+            return;
+        }
+        for id in self.parts(id).into_iter().chain([id]) {
+            let messages: Vec<i64> = self.messages_of(id).map(|message| message.id).collect();
+            messages.into_iter().for_each(|message| self.let_go(SubjectKind::Message, message));
+            self.let_go(SubjectKind::Incident, id);
         }
     }
 
     /// Somebody must see to it that the customer hears: of what is grave, and of what a clock runs for.
     pub(super) fn ask_for_notice(&mut self, id: i64, now: Timestamp) {
         let Some(incident) = self.incidents.get(&id) else { return };
-        let wants = incident.severity.is_grave() || self.clocks.get(&id).is_some_and(|clock| clock.state.is_open());
         let is_open = incident.state.is_open() && incident.state != IncidentState::Candidate;
-        if !wants || !is_open || incident.is_notified() || incident.asked_since.is_some() {
+        if !self.wants_notice(incident) || !is_open || incident.is_told() || incident.asked_since.is_some() {
             return;
         }
         if let Some(incident) = self.incidents.get_mut(&id) {
             incident.asked_since = Some(now);
         }
         self.ask(id, now);
+    }
+
+    fn wants_notice(&self, incident: &Incident) -> bool {
+        let runs = |id: i64| self.clocks.get(&id).is_some_and(|clock| clock.state.is_open());
+        incident.severity.is_grave() || runs(incident.id) || self.parts(incident.id).into_iter().any(runs)
     }
 
     /// Asks who stands next in the chain.
@@ -139,10 +158,12 @@ impl Book {
 
     /// Nobody answered: the next is asked, and after the last the holding kit goes out.
     fn ask_further(&mut self, id: i64, now: Timestamp) {
-        let Some(incident) = self.incidents.get(&id).filter(|incident| !incident.is_notified()) else { return };
+        let Some(incident) = self.incidents.get(&id).filter(|incident| !incident.is_told()) else { return };
         let is_last = usize::from(incident.asked) + 1 == CHAIN.len();
-        let is_released = self.messages.values().any(|m| m.incident == id && m.released.is_some());
-        if is_released {
+        let since = incident.asked_since.unwrap_or(now);
+        // What was said before it came back tells nobody that it did.
+        let is_news = |m: &Message| m.state == MessageState::Released && m.released >= Some(since);
+        if !self.wants_notice(incident) || self.messages_of(id).any(is_news) {
             return;
         }
         self.ask(id, now);
@@ -164,6 +185,12 @@ impl Book {
             Err(refusal) => {
                 let why = format!("the holding notice cannot go out: {refusal}");
                 self.note(id, Event::own(now, "not told", &why));
+                let after_ms = self.incidents.get(&id).map(|i| self.terms.manager_after_ms(&i.customer));
+                if let (Some(incident), Some(after_ms)) = (self.incidents.get_mut(&id), after_ms) {
+                    incident.asked -= 1;
+                    incident.asked_since = Some(now.plus_ms(HOLD_AGAIN_MS - after_ms));
+                }
+                self.touch_incident(id);
             }
         }
     }
@@ -184,7 +211,8 @@ impl Book {
         if let Some(incident) = self.incidents.get_mut(&of) {
             incident.notified.get_or_insert(now);
             incident.severity_told = Some(severity);
-            incident.asked_since = None;
+            (incident.asked_since, incident.asked) = (None, 0);
+            incident.is_to_be_told_again = false;
             self.touch_incident(of);
         }
         self.meet_clock(of, now);

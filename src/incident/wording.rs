@@ -8,7 +8,7 @@ use super::facts::{Given, of_incident};
 use super::message::{Check, Message, MessageState};
 use super::orders::{checkers, of};
 use super::people::{Actor, ITSELF};
-use super::record::IncidentState;
+use super::record::{Incident, IncidentState};
 use super::{SELF, Severity, incident_name, message_name};
 use crate::clock::Timestamp;
 use crate::kit::{Forms, Kind};
@@ -33,8 +33,12 @@ impl Book {
             let into = incident.merged_into.map(incident_name).unwrap_or_default();
             return Err(Refusal::Conflict(format!("{} is part of {into}: say it there", incident_name(id))));
         }
-        let is_waiting = |m: &&Message| m.incident == id && m.state.is_open();
-        if self.messages.values().filter(is_waiting).count() >= DRAFTS_MAX {
+        fits(kind, incident)?;
+        let unknown = self.unknown_names(&incident.customer, kind, given);
+        if !unknown.is_empty() {
+            return Err(Refusal::Invalid(unknown));
+        }
+        if self.messages_of(id).filter(|m| m.state.is_open()).count() >= DRAFTS_MAX {
             return Err(Refusal::Conflict(format!("{} has {DRAFTS_MAX} drafts that wait", incident_name(id))));
         }
         let message = self.put_draft(by, id, kind, given.clone(), now)?;
@@ -46,11 +50,33 @@ impl Book {
         self.put_draft(&ITSELF, id, Kind::Holding, Given::default(), now)
     }
 
+    /// A correction where the customer believes something else; one that was drafted before says too little by now.
+    pub(super) fn correct(&mut self, by: &Actor, id: i64, is_wanted: bool, why: &str, now: Timestamp) -> Answer {
+        let is_stale = |m: &&Message| m.kit == Kind::Severity.as_str() && m.state.is_open();
+        let stale: Vec<i64> = self.messages_of(id).filter(is_stale).map(|m| m.id).collect();
+        for message in stale {
+            let event = Event::new(now, by, "withdrawn", "the severity was changed again");
+            self.move_message(message, MessageState::Withdrawn, event);
+        }
+        if is_wanted { self.draft_at_once(by, id, Kind::Severity, why, now) } else { of(id) }
+    }
+
+    /// Texts that were handed in for variables the kit does not have.
+    fn unknown_names(&self, customer: &str, kind: Kind, given: &Given) -> Vec<String> {
+        let variables = self.terms.kit(customer, kind).variables();
+        let free = || variables.iter().filter(|v| v.is_free).map(|v| v.name.as_str()).collect::<Vec<_>>().join(", ");
+        let is_known = |name: &&String| variables.iter().any(|v| v.name == **name);
+        let say = |name: &String| format!("the kit `{}` has no text `{name}`; it has {}", kind.as_str(), free());
+        given.texts.keys().filter(|name| !is_known(name)).map(say).collect()
+    }
+
     /// A draft that follows from what was just done. What the kit wants besides is for its author to add.
     pub(super) fn draft_at_once(&mut self, by: &Actor, id: i64, kit: Kind, why: &str, now: Timestamp) -> Answer {
         let mut given = Given::default();
-        for name in ["reason", "changed"] {
-            given.texts.insert(name.to_owned(), why.to_owned());
+        if !why.trim().is_empty() {
+            for name in ["reason", "changed"] {
+                given.texts.insert(name.to_owned(), why.to_owned());
+            }
         }
         match self.put_draft(by, id, kit, given, now) {
             Ok(message) => {
@@ -69,6 +95,7 @@ impl Book {
         let forms = self.render(id, kind, &given, now)?;
         let incident = self.known(id)?;
         let (customer, severity) = (incident.customer.clone(), incident.severity);
+        let certainty = incident.certainty().to_owned();
         let kit_version = self.terms.kit(&customer, kind).version();
         let message = self.next_id(SubjectKind::Message);
         let hash = forms.hash();
@@ -81,8 +108,10 @@ impl Book {
             kit: kind.as_str().to_owned(),
             kit_version,
             author: by.name.clone(),
+            authors: vec![by.name.clone()],
             state: MessageState::Drafted,
             severity,
+            certainty,
             given,
             forms,
             hash,
@@ -123,12 +152,17 @@ impl Book {
         if !states.contains(&message.state) {
             let wanted: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
             let (is, wanted) = (message.state.as_str(), wanted.join(" or "));
-            let by = message.check.as_ref().map(|check| format!(" by {}", check.by)).unwrap_or_default();
+            let checked = message.check.as_ref().filter(|_| message.state == MessageState::Checked);
+            let by = checked.map(|check| format!(" by {}", check.by)).unwrap_or_default();
             let text = format!("{what}: {name} is {is}{by}, and would have to be {wanted}");
             return Err(Refusal::Conflict(text));
         }
         // The first digits of a hash are enough for a person to name it.
-        if hash.is_some_and(|hash| hash.len() < HASH_DIGITS_MIN || !message.hash.starts_with(hash)) {
+        if hash.is_some_and(|hash| hash.len() < HASH_DIGITS_MIN) {
+            let text = format!("{what}: give at least the first {HASH_DIGITS_MIN} digits of the text's hash");
+            return Err(Refusal::Invalid(vec![text]));
+        }
+        if hash.is_some_and(|hash| !message.hash.starts_with(&hash.to_ascii_lowercase())) {
             let text = format!("{what}: the text of {name} is not the one you looked at; look at it again");
             return Err(Refusal::Conflict(text));
         }
@@ -150,14 +184,22 @@ impl Book {
             .ok_or_else(|| Refusal::Conflict(format!("the kit `{}` is no more: draft anew", message.kit)))?;
         let forms = self.render(of_incident, kind, &given, now)?;
         let incident = self.known(of_incident)?;
+        fits(kind, incident)?;
         let (severity, kit_version) = (incident.severity, self.terms.kit(&incident.customer, kind).version());
+        let certainty = incident.certainty().to_owned();
         let Some(message) = self.messages.get_mut(&id) else { return Ok(of(of_incident)) };
         let (from, hash) = (message.state, forms.hash());
         let event = Event::new(now, by, "redrafted", "").with([("hash", &hash)]);
+        let mut authors = std::mem::take(&mut message.authors);
+        if !authors.contains(&by.name) {
+            authors.push(by.name.clone());
+        }
         *message = Message {
             author: by.name.clone(),
+            authors,
             state: Drafted,
             severity,
+            certainty,
             given,
             forms,
             hash,
@@ -175,12 +217,13 @@ impl Book {
         let message = self.at_hand(id, &[MessageState::Drafted], Some(hash), "check")?;
         let severity = self.gravest(message);
         need(by, checkers(severity), "check")?;
-        if severity.is_grave() && message.author == by.name {
+        if severity.is_grave() && message.authors.contains(&by.name) {
             let (name, severity) = (message_name(id), severity.number());
-            let text = format!("check: {} wrote {name}; at severity {severity} somebody else checks it", by.name);
+            let text = format!("check: {} wrote at {name}; at severity {severity} somebody else checks it", by.name);
             return Err(Refusal::Forbidden(text));
         }
         self.kit_is_the_same(message)?;
+        self.says_what_is_so(message, now)?;
         let (of_incident, hash) = (message.incident, message.hash.clone());
         let check = Check { by: by.name.clone(), at: now, hash: hash.clone() };
         let event = Event::new(now, by, "checked", "").with([("hash", hash)]);
@@ -210,10 +253,9 @@ impl Book {
             let name = incident_name(of_incident);
             return Err(Refusal::Conflict(format!("release: {name} is part of another incident: say it there")));
         }
-        let is_same = self.kit_is_the_same(message);
         let is_good = message.is_check_good();
-        if let Err(refusal) = is_same {
-            self.void(id, "the kit was edited after the check", now);
+        if let Err(refusal) = self.kit_is_the_same(message).and_then(|()| self.says_what_is_so(message, now)) {
+            self.void(id, "what it says is not so any more", now);
             return Err(refusal);
         }
         if !is_good {
@@ -228,8 +270,8 @@ impl Book {
     pub(super) fn release_message(&mut self, id: i64, by: &Actor, why: &str, now: Timestamp) {
         let Some(message) = self.messages.get(&id) else { return };
         let (of_incident, hash) = (message.incident, message.hash.clone());
-        let is_older = |m: &&Message| m.incident == of_incident && m.id != id && m.state == MessageState::Released;
-        let older: Vec<i64> = self.messages.values().filter(is_older).map(|m| m.id).collect();
+        let is_older = |m: &&Message| m.id != id && m.state == MessageState::Released;
+        let older: Vec<i64> = self.messages_of(of_incident).filter(is_older).map(|m| m.id).collect();
         for older in older {
             let name = message_name(id);
             self.move_message(older, MessageState::Superseded, Event::new(now, by, "superseded", &name));
@@ -239,6 +281,8 @@ impl Book {
             message.released = Some(now);
             message.released_by = Some(by.name.clone());
         }
+        // It stays until this was handed out, however long it has been over.
+        self.touch_incident(of_incident);
     }
 
     pub(super) fn withdraw(&mut self, by: &Actor, id: i64, why: &str, now: Timestamp) -> Result<Answer, Refusal> {
@@ -254,8 +298,8 @@ impl Book {
 
     /// The texts of an incident no longer say what is so: they are checked again.
     pub(super) fn void_checks(&mut self, incident: i64, now: Timestamp, why: &str) {
-        let is_checked = |m: &&Message| m.incident == incident && m.state == MessageState::Checked;
-        let checked: Vec<i64> = self.messages.values().filter(is_checked).map(|m| m.id).collect();
+        let is_checked = |m: &&Message| m.state == MessageState::Checked;
+        let checked: Vec<i64> = self.messages_of(incident).filter(is_checked).map(|m| m.id).collect();
         checked.into_iter().for_each(|id| self.void(id, why, now));
     }
 
@@ -277,12 +321,26 @@ impl Book {
         self.touch(SubjectKind::Message, id);
     }
 
-    /// What a message says was grave, or is: a severity that is lowered does not spare the correction its check.
+    /// Lowering the severity spares no message the second person.
     fn gravest(&self, message: &Message) -> Severity {
-        let incident = self.incidents.get(&message.incident);
-        let told = incident.and_then(|incident| incident.severity_told);
-        let now = incident.map(|incident| incident.severity);
-        [told, now].into_iter().flatten().fold(message.severity, Severity::graver)
+        self.incidents.get(&message.incident).map_or(message.severity, |i| i.gravest.graver(message.severity))
+    }
+
+    /// Refuses a text that was overtaken since it was drafted.
+    fn says_what_is_so(&self, message: &Message, now: Timestamp) -> Result<(), Refusal> {
+        let (incident, name) = (self.known(message.incident)?, message_name(message.id));
+        let redraft = |what: String| Err(Refusal::Conflict(format!("{name} {what}: redraft it")));
+        if message.severity != incident.severity {
+            let (says, is) = (message.severity.number(), incident.severity.number());
+            return redraft(format!("says severity {says}, and it is {is} now"));
+        }
+        if message.certainty != incident.certainty() {
+            return redraft(format!("says {}, and it is {} now", message.certainty, incident.certainty()));
+        }
+        if message.given.next_update.is_some_and(|at| at <= now) {
+            return redraft("promises an update for a time that is past".to_owned());
+        }
+        Kind::parse(&message.kit).map_or(Ok(()), |kind| fits(kind, incident))
     }
 
     fn kit_is_the_same(&self, message: &Message) -> Result<(), Refusal> {
@@ -293,6 +351,25 @@ impl Book {
         let name = message_name(message.id);
         Err(Refusal::Conflict(format!("the kit `{}` was edited since {name} was drafted: redraft it", message.kit)))
     }
+}
+
+/// Refuses a notice that says what the incident is not.
+fn fits(kind: Kind, incident: &Incident) -> Result<(), Refusal> {
+    use IncidentState::{Dismissed, Resolved, Reviewed};
+    let (state, is_open) = (incident.state, incident.state.is_open());
+    let fits = match kind {
+        Kind::Holding | Kind::Update | Kind::Action | Kind::Severity => is_open,
+        Kind::Confirmed | Kind::Monitoring => is_open && incident.certainty() == "confirmed",
+        Kind::Resolved => matches!(state, Resolved | Reviewed),
+        Kind::FalseAlarm => state == Dismissed,
+        Kind::Review => matches!(state, Resolved | Reviewed | Dismissed),
+        _ => return Err(Refusal::Conflict(format!("the kit `{}` is for cases", kind.as_str()))),
+    };
+    if fits {
+        return Ok(());
+    }
+    let (name, kit, state) = (incident_name(incident.id), kind.as_str(), state.as_str());
+    Err(Refusal::Conflict(format!("{name} is {state}: the kit `{kit}` says something else")))
 }
 
 /// Digits of a hash that name a text: as many as people type.

@@ -22,6 +22,7 @@ use crate::config::{Config, Durability};
 use crate::desk::{self, Desk};
 use crate::engine::{self, Engine, Judged};
 use crate::event::Names;
+use crate::findings::Drafter;
 use crate::gateway::durable::Durable;
 use crate::gateway::sequence::Ledger;
 use crate::incident::Terms;
@@ -30,7 +31,7 @@ use crate::journal::{self, Appended, Journal, Mark, Stuck};
 use crate::kit::Kits;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
-use crate::policy::Policy;
+use crate::policy::{Policy, RuleSource};
 use crate::storage::{Disk, FolderLock};
 use crate::store::Store;
 
@@ -59,6 +60,7 @@ pub(super) struct Lasting {
     archiver: Option<Archiver>,
     backfill: Backfill,
     pub(super) desk: Desk,
+    pub(super) drafter: Arc<Drafter>,
     pub(super) terms: Terms,
     pub(super) journal: Journal,
     pub(super) store: Arc<Store>,
@@ -184,6 +186,7 @@ impl Parts<'_> {
         self.notifier.committed(recovered.record);
         let DataFolder { disk, path, identity, names_file, store, lock, .. } = data;
         let home = Home { disk: disk.clone(), folder: path };
+        let (home_disk, home_folder) = (home.disk.clone(), home.folder.clone());
         let journal = Journal::open(journal::Options {
             disk,
             folder: data::journal_of(&home.folder),
@@ -227,10 +230,29 @@ impl Parts<'_> {
         .context("cannot start a thread")?;
         let terms = self.terms()?;
         let desk = self.desk(&store, &terms)?;
+        let drafter = Arc::new(Drafter {
+            disk: home_disk,
+            archive: home_folder.join("archive"),
+            journal: data::journal_of(&home_folder),
+            store: Arc::clone(&store),
+            policy: Arc::clone(self.policy),
+            names: Arc::clone(self.names),
+            rules: self.config.rules.as_deref().map_or_else(RuleSource::shipped, RuleSource::at),
+        });
         let promises = self.config.journal.durability != Durability::None;
         let durable = Durable::new(committed_seen, room_seen, promises);
-        let lasting =
-            Lasting { keeper, archiver, backfill, desk, terms, journal, store, room: Arc::new(room), _lock: lock };
+        let lasting = Lasting {
+            keeper,
+            archiver,
+            backfill,
+            desk,
+            drafter,
+            terms,
+            journal,
+            store,
+            room: Arc::new(room),
+            _lock: lock,
+        };
         Ok(Begun { engine, calls, ledger, durable, is_resumed, lasting: Some(lasting) })
     }
 

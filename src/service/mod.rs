@@ -37,6 +37,7 @@ use crate::desk::Desk;
 use crate::engine::Engine;
 use crate::event::dialplan::DialPlan;
 use crate::event::{Kind, Names, Reject};
+use crate::findings::Drafter;
 use crate::gateway::clocks::Clocks;
 use crate::gateway::datagrams::{self, Datagrams};
 use crate::gateway::durable::Durable;
@@ -200,6 +201,11 @@ impl Running {
     /// What has been judged and found so far.
     pub fn totals(&self) -> Totals {
         self.notifier.totals()
+    }
+
+    /// Who drafts what was found in an incident.
+    pub fn drafter(&self) -> Option<&Drafter> {
+        self.lasting.as_ref().map(|lasting| &*lasting.drafter)
     }
 
     /// Where incidents are made and where they stand, of a service whose data outlive it.

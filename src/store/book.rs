@@ -62,6 +62,8 @@ pub struct SubjectRow {
     /// The book's own number, from 1, each kind by itself.
     pub id: i64,
     pub customer: String,
+    /// What an alert or a message belongs to.
+    pub incident: Option<i64>,
     pub state: String,
     pub is_open: bool,
     pub changed: Timestamp,
@@ -87,6 +89,7 @@ pub struct BookChange {
 pub struct SubjectQuery {
     pub open_only: bool,
     pub customer: Option<String>,
+    pub incident: Option<i64>,
     pub state: Option<String>,
     pub ids: Option<Vec<i64>>,
     /// Goes on where a page ended.
@@ -98,7 +101,7 @@ pub struct SubjectQuery {
 /// Columns of [`transition`] and [`subject`], in their order; the first is the number of the row.
 pub(super) const TRANSITION: &str =
     "seq, time, subject_kind, subject, from_state, to_state, what, who, came_from, why, data, sum";
-pub(super) const SUBJECT: &str = "row, kind, id, customer, state, is_open, changed, body, sum";
+pub(super) const SUBJECT: &str = "row, kind, id, customer, incident, state, is_open, changed, body, sum";
 
 impl TransitionRow {
     fn sum(&self, seq: i64) -> i64 {
@@ -111,6 +114,7 @@ impl TransitionRow {
 impl SubjectRow {
     fn sum(&self) -> i64 {
         let sum = Sum::default().text(self.kind.as_str()).int(self.id).text(&self.customer).text(&self.state);
+        let sum = sum.int(i64::from(self.incident.is_some())).int(self.incident.unwrap_or_default());
         sum.int(i64::from(self.is_open)).int(self.changed.0).text(&self.body).end()
     }
 }
@@ -142,12 +146,13 @@ pub(super) fn subject(row: &Row<'_>) -> Result<SubjectRow> {
         kind: kind(row, 1)?,
         id: row.get(2)?,
         customer: row.get(3)?,
-        state: row.get(4)?,
-        is_open: row.get(5)?,
-        changed: rows::time(row, 6)?,
-        body: row.get(7)?,
+        incident: row.get(4)?,
+        state: row.get(5)?,
+        is_open: row.get(6)?,
+        changed: rows::time(row, 7)?,
+        body: row.get(8)?,
     };
-    if subject.sum() == row.get::<_, i64>(8)? { Ok(subject) } else { Err(rows::damaged(8)) }
+    if subject.sum() == row.get::<_, i64>(9)? { Ok(subject) } else { Err(rows::damaged(9)) }
 }
 
 /// Writes it inside the transaction that is open; the number of its last transition, 0 without any.
@@ -180,11 +185,12 @@ pub(super) fn put_transition(db: &Connection, seq: i64, transition: &TransitionR
 
 pub(super) fn put_subject(db: &Connection, subject: &SubjectRow) -> Result<()> {
     let sql = format!(
-        "INSERT INTO subjects ({SUBJECT}) VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
-         ON CONFLICT (kind, id) DO UPDATE SET customer = ?3, state = ?4, is_open = ?5, changed = ?6, body = ?7, sum = ?8"
+        "INSERT INTO subjects ({SUBJECT}) VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
+         ON CONFLICT (kind, id) DO UPDATE \
+         SET customer = ?3, incident = ?4, state = ?5, is_open = ?6, changed = ?7, body = ?8, sum = ?9"
     );
-    let SubjectRow { kind, id, customer, state, is_open, changed, body } = subject;
-    let all = params![kind.as_str(), id, customer, state, is_open, changed.0, body, subject.sum()];
+    let SubjectRow { kind, id, customer, incident, state, is_open, changed, body } = subject;
+    let all = params![kind.as_str(), id, customer, incident, state, is_open, changed.0, body, subject.sum()];
     db.prepare_cached(&sql)?.execute(all).map(drop)
 }
 
@@ -220,6 +226,9 @@ pub(super) fn subjects(db: &Connection, kind: SubjectKind, query: &SubjectQuery)
         if let Some(text) = text {
             pages.and(column, Value::Text(text.clone()));
         }
+    }
+    if let Some(incident) = query.incident {
+        pages.and("incident = ?", Value::Integer(incident));
     }
     if let Some(ids) = &query.ids {
         pages.and("id IN (SELECT value FROM json_each(?))", Value::Text(format!("{ids:?}")));

@@ -34,6 +34,7 @@ pub(super) fn transition(n: i64) -> TransitionRow {
 
 pub(super) fn subject(kind: SubjectKind, id: i64, state: &str) -> SubjectRow {
     SubjectRow {
+        incident: (kind == SubjectKind::Alert).then_some(id % 2),
         kind,
         id,
         customer: format!("customer-{}", id % 2),

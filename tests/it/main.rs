@@ -11,6 +11,7 @@ mod customers;
 mod doctor;
 mod edges;
 mod expression;
+mod findings;
 mod golden;
 mod mirrored;
 mod objectives;

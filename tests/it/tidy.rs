@@ -31,7 +31,6 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("gateway", &["ingest", "engine", "policy", "event", "clock", "limits", "metrics"]),
     ("kit", &["policy", "limits"]),
     ("incident", &["customer", "kit", "policy", "calendar", "objective", "clock", "limits"]),
-    // Standard output is where both may write, until there are channels.
     (
         "findings",
         &[
@@ -39,6 +38,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "limits",
         ],
     ),
+    // Standard output is where both may write, until there are channels.
     ("desk", &["incident", "store", "storage", "policy", "notify", "clock", "limits"]),
     ("people", &["incident", "store", "storage", "clock", "limits"]),
     ("case/mailbox", &["event", "policy", "calendar", "clock", "limits", "metrics"]),

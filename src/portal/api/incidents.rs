@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::incident::{
     Alert, Incident, IncidentState, Message, NotifyClock, Pairs, Severity, incident_name, message_name,
 };
-use crate::limits::{API_ALERTS_MAX, API_ALERTS_SCANNED_MAX, API_INCIDENTS_SCANNED_MAX, API_ROWS_MAX};
+use crate::limits::{API_ALERTS_MAX, API_INCIDENTS_SCANNED_MAX, API_ROWS_MAX};
 use crate::store::{Cursor, Query, SubjectKind, SubjectQuery, SubjectRow, TransitionRow, Violation};
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -194,21 +194,8 @@ pub(super) fn known(call: &Call<'_>) -> Result<Incident, Problem> {
 
 /// The newest of an incident, the newest first.
 fn alerts(call: &Call<'_>, incident: &Incident) -> Result<Vec<Alert>, Problem> {
-    let (mut found, mut n_scanned) = (Vec::new(), 0);
-    let wanted = usize::try_from(incident.alerts).unwrap_or(usize::MAX).min(API_ALERTS_MAX);
-    let customer = Some(incident.customer.clone());
-    let mut query = SubjectQuery { customer, rows: API_ROWS_MAX, ..SubjectQuery::default() };
-    while found.len() < wanted && n_scanned < API_ALERTS_SCANNED_MAX {
-        let page = call.office.store.subjects(SubjectKind::Alert, &query)?;
-        n_scanned += page.rows.len();
-        found.extend(page.rows.iter().filter_map(read::<Alert>).filter(|alert| alert.incident == Some(incident.id)));
-        query.after = page.next;
-        if page.next.is_none() {
-            break;
-        }
-    }
-    found.truncate(API_ALERTS_MAX);
-    Ok(found)
+    let query = SubjectQuery { incident: Some(incident.id), rows: API_ALERTS_MAX, ..SubjectQuery::default() };
+    Ok(call.office.store.subjects(SubjectKind::Alert, &query)?.rows.iter().filter_map(read).collect())
 }
 
 pub(super) fn clocks(call: &Call<'_>, ids: Vec<i64>) -> Result<Vec<NotifyClock>, Problem> {

@@ -40,6 +40,8 @@ CREATE TABLE subjects (
     kind     TEXT NOT NULL,
     id       INTEGER NOT NULL,
     customer TEXT NOT NULL,
+    -- What an alert or a message belongs to.
+    incident INTEGER,
     state    TEXT NOT NULL,
     is_open  INTEGER NOT NULL,
     changed  INTEGER NOT NULL,
@@ -50,3 +52,4 @@ CREATE TABLE subjects (
 
 CREATE INDEX subjects_by_open ON subjects (kind, is_open, id);
 CREATE INDEX subjects_by_customer ON subjects (kind, customer, id);
+CREATE INDEX subjects_by_incident ON subjects (kind, incident, id);
