@@ -145,7 +145,10 @@ impl From<OrderError> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
         tracing::error!(%error, "the API could not use the store");
-        Problem::Failing
+        match error {
+            StoreError::NotYet(_) => Problem::Undecided("it is not durable yet: look whether it was done".to_owned()),
+            _ => Problem::Failing,
+        }
     }
 }
 
