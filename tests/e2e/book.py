@@ -145,12 +145,16 @@ class Book:
         # How grave an incident was at the beginning: what its first change says, or what it is still.
         gravity, told = {number: subject[3]["severity"] for number, subject in incidents.items()}, {}
         for row in reversed(self.rows):
-            if row.kind == "incident" and row.what == "severity" and "from" in pairs(row.data):
+            if row.kind == "incident" and row.what == "severity":
                 gravity[row.id] = pairs(row.data)["from"]
         author, draft, check = {}, {}, {}
         for row in self.rows:
             if row.kind == "incident" and row.what == "severity":
-                gravity[row.id] = pairs(row.data).get("to", gravity.get(row.id))
+                change = pairs(row.data)
+                if change["from"] != gravity[row.id]:
+                    self.wrong.append(f"incident {row.id}, row {row.seq}: severity from {change['from']}, and it was "
+                                      f"{gravity[row.id]}")
+                gravity[row.id] = change["to"]
             if row.kind != "message":
                 continue
             body = messages[row.id][3]
@@ -165,6 +169,8 @@ class Book:
                                    min(body["severity"], gravity[body["incident"]], told.get(body["incident"], 9)))
             elif row.what == "accepted":
                 told[body["incident"]] = body["severity"]
+        self.wrong += [f"incident {number}: of another severity than its rows say"
+                       for number, subject in incidents.items() if subject[3]["severity"] != gravity[number]]
         for number, (_, _, _, body) in messages.items():
             if text_hash(body["forms"]) != body["hash"] or draft[number] != body["hash"]:
                 self.wrong.append(f"message {number}: its text is not the one that its hash is of")
@@ -203,7 +209,7 @@ class Book:
     def prove_notices(self, chunks):
         """`chunks`: what was written to the file of notices in each life of the service, one after the other."""
         messages, n_lines = self.of("message"), collections.Counter()
-        released = {row.id for row in self.rows if row.kind == "message" and row.to == "released"}
+        released = {row.id for row in self.rows if row.kind == "message" and row.to == "released"} & messages.keys()
         for n_life, chunk in enumerate(chunks):
             seen = set()
             for line in chunk.split(b"\n"):
