@@ -10,7 +10,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use super::outlet::Outlet;
 use super::steady::Steady;
 use super::{Charge, Input, Order, OrderError, Shared, restore};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::incident::{Actor, Answer, Book, Entries, Terms};
 use crate::limits::{DESK_BATCH_MAX, DESK_RETRY_MS};
 use crate::store::{Audit, Change, Inbox, Store, StoreError, Written};
@@ -29,7 +29,7 @@ pub(super) struct Work {
     /// Notices that were handed out, and not answered for yet.
     handed: BTreeSet<i64>,
     /// Notices that were taken, until that is durable: they went out, whatever the store comes to.
-    taken: BTreeMap<i64, Timestamp>,
+    taken: BTreeSet<i64>,
     /// Notices that nobody took are left alone until then.
     retry_at: Option<Instant>,
     shared: Arc<Shared>,
@@ -67,7 +67,7 @@ impl Work {
             clock,
             outlet,
             handed: BTreeSet::new(),
-            taken: BTreeMap::new(),
+            taken: BTreeSet::new(),
             retry_at: None,
             shared,
             read_to: 0,
@@ -91,17 +91,18 @@ impl Work {
             let now = self.clock.now();
             self.book.pass(now);
             let mut written = self.look_in(stops);
-            if stops && !matches!(written, Wrote::Over) {
-                // What is only released now goes out, too, and is heard of.
+            if !matches!(written, Wrote::Over) {
                 self.hand_out();
+            }
+            if stops && !matches!(written, Wrote::Over) {
+                // What is only released now, too.
                 self.hear_out(inputs);
                 written = self.look_in(stops);
             }
+            self.show();
             if stops || matches!(written, Wrote::Over) {
                 return;
             }
-            self.hand_out();
-            self.show();
         }
     }
 
@@ -122,7 +123,7 @@ impl Work {
             Input::Order(order) => self.order(*order),
             Input::Accepted(id, at) => {
                 self.handed.remove(&id);
-                self.taken.insert(id, at);
+                self.taken.insert(id);
                 self.book.accepted(id, at);
             }
             Input::NotTaken(id) => {
@@ -290,8 +291,8 @@ impl Work {
                     let now = self.clock.now();
                     self.book.keep_rules(|rule| self.rules.iter().any(|id| id == rule), now);
                     (self.read_to, self.is_behind) = (0, true);
-                    // What has gone out is not given out again.
-                    self.taken.iter().for_each(|(id, at)| self.book.accepted(*id, *at));
+                    // What is being given out goes on, and what has gone out is not given out again.
+                    self.taken.iter().for_each(|id| self.book.accepted(*id, now));
                     std::thread::sleep(Duration::from_millis(DESK_RETRY_MS));
                     return Wrote::Undone;
                 }

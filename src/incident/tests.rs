@@ -509,7 +509,10 @@ fn lowering_the_severity_spares_nobody_the_second_person() {
     desk.confirms(id);
     let message = desk.orders(2, &carl(), draft(id, "confirmed", scope("x"))).unwrap().message.unwrap();
     let hash = desk.book.message(message).expect("is there").hash.clone();
-    assert!(matches!(desk.orders(3, &carl(), Command::Check { message, hash: hash.clone() }), Err(Refusal::Forbidden(_))));
+    assert!(matches!(
+        desk.orders(3, &carl(), Command::Check { message, hash: hash.clone() }),
+        Err(Refusal::Forbidden(_))
+    ));
     // Nor does having somebody else touch it.
     desk.orders(4, &dora(), Command::Redraft { message, hash, given: scope("y") }).unwrap();
     let hash = desk.book.message(message).expect("is there").hash.clone();

@@ -23,6 +23,7 @@ use crate::portal::api::wire::{
     NoteOrder, OpenOrder, RedraftOrder, ReturnOrder, SeverityOrder, WhyOrder,
 };
 use crate::portal::client::Failure;
+use crate::storage::Disk;
 
 /// Incidents: look, decide, tell the customer
 #[derive(Debug, clap::Args)]
@@ -165,10 +166,16 @@ enum Command {
     Findings {
         #[arg(value_name = "INCIDENT")]
         incident: String,
-        #[arg(long, value_name = "TEXT", required_unless_present = "recommendations")]
+        #[arg(long, value_name = "TEXT", required_unless_present_any = ["recommendations", "draft"])]
         findings: Option<String>,
         #[arg(long, value_name = "TEXT")]
         recommendations: Option<String>,
+        /// Have them drafted from the calls, for you to read and better
+        #[arg(long, conflicts_with_all = ["findings", "recommendations"])]
+        draft: bool,
+        /// Write the picture of the calls over time here, as SVG
+        #[arg(long, value_name = "FILE", requires = "draft")]
+        chart: Option<std::path::PathBuf>,
     },
     /// Write something into its record
     Note {
@@ -287,7 +294,8 @@ fn answer(service: &Service, command: &Command, look: &Look) -> Result<String, S
             let order = AssignOrder { position: position.clone(), person: person.clone() };
             ordered(service, &of_incident(id, "assign")?, &order, &format!("{position}: {}", plain(person)))
         }
-        Command::Findings { incident: id, findings, recommendations } => {
+        Command::Findings { incident: id, draft: true, chart, .. } => draft_findings(service, id, chart.as_deref()),
+        Command::Findings { incident: id, findings, recommendations, .. } => {
             let (findings, recommendations) = (findings.clone(), recommendations.clone());
             ordered(
                 service,
@@ -383,6 +391,19 @@ impl Texts {
         Ok(Some(Timestamp(at.as_millisecond()).to_string()))
     }
 }
+
+/// Writes down what the service drafts from the calls.
+fn draft_findings(service: &Service, id: &str, chart: Option<&std::path::Path>) -> Result<String, Stop> {
+    let drafted = service.get(&format!("{}/draft", of_incident(id, "findings")?))?;
+    let text = |name: &str| drafted.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
+    if let (Some(path), Some(svg)) = (chart, text("chart")) {
+        let written = Disk::real().replace_file(path, |file| file.write_all(svg.as_bytes()));
+        written.with_context(|| format!("cannot write `{}`", path.display()))?;
+    }
+    let order = FindingsOrder { findings: text("findings"), recommendations: text("recommendations") };
+    ordered(service, &of_incident(id, "findings")?, &order, "drafted from the calls; `incident show` has it")
+}
+
 
 fn ordered(service: &Service, path: &str, order: &impl Serialize, what: &str) -> Result<String, Stop> {
     let value = service.post(path, order)?;

@@ -402,6 +402,7 @@ fn office(lasting: &Lasting, config: &Config) -> anyhow::Result<Arc<Office>> {
         desk: lasting.desk.clone(),
         terms: lasting.terms.clone(),
         people,
+        drafter: Arc::clone(&lasting.drafter),
         is_https: config.public_url.as_ref().is_some_and(|url| url.starts_with("https://")),
     }))
 }

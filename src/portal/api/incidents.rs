@@ -6,7 +6,7 @@ use super::next_step::next_step;
 use super::operation::Operation;
 use super::problem::Problem;
 use super::wire::{
-    AlertView, ClockView, IncidentList, IncidentPage, IncidentView, Pair, TransitionList, TransitionView,
+    AlertView, ClockView, FindingsDraft, IncidentList, IncidentPage, IncidentView, Pair, TransitionList, TransitionView,
     ViolationList, ViolationView,
 };
 use crate::clock::Timestamp;
@@ -46,6 +46,13 @@ pub(super) fn operations() -> Vec<Operation> {
         )
         .gives::<ViolationList>()
         .query(&[("limit", "How many at most"), ("cursor", "`next` of the page before")]),
+        Operation::get(
+            "/incidents/{id}/findings/draft",
+            "draft_findings",
+            "Findings and recommendations drafted from the calls, which takes a moment; nothing is written",
+            draft_findings,
+        )
+        .gives::<FindingsDraft>(),
     ]
 }
 
@@ -141,6 +148,13 @@ fn steps(
     found.truncate(limit);
     let next = found.last().filter(|_| has_more).map(|(seq, _)| seq.to_string());
     Ok((found.into_iter().map(transition_view).collect(), next))
+}
+
+fn draft_findings(call: &Call<'_>) -> Result<Reply, Problem> {
+    let incident = known(call)?;
+    let draft = call.office.drafter.draft(&incident, call.now)?;
+    let (findings, recommendations, chart) = (draft.findings(), draft.recommendations(), draft.svg());
+    Ok(Reply::json(&FindingsDraft { findings, recommendations, chart }))
 }
 
 fn violations(call: &Call<'_>) -> Result<Reply, Problem> {

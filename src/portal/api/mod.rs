@@ -40,6 +40,7 @@ use self::operation::{Access, Operation};
 use self::problem::Problem;
 use crate::clock::Clock;
 use crate::desk::Desk;
+use crate::findings::Drafter;
 use crate::incident::Terms;
 use crate::limits::{API_BODY_MS, API_BYTES_MAX, API_CALLS_MAX, API_LOGINS_MAX, API_TURN_MS, LOGIN_BYTES_MAX};
 use crate::people::People;
@@ -56,6 +57,7 @@ pub struct Office {
     /// The customers' files and the kits.
     pub terms: Terms,
     pub people: People,
+    pub drafter: Arc<Drafter>,
     /// People reach it by `https://` only: browsers are told so.
     pub is_https: bool,
 }

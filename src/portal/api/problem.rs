@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::wire::{ErrorAnswer, ErrorBody};
 use crate::desk::OrderError;
+use crate::findings::FindingsError;
 use crate::incident::Refusal;
 use crate::people::Denied;
 use crate::store::StoreError;
@@ -145,7 +146,19 @@ impl From<OrderError> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
         tracing::error!(%error, "the API could not use the store");
-        Problem::Failing
+        match error {
+            StoreError::NotYet(_) => Problem::Undecided("it is not durable yet: look whether it was done".to_owned()),
+            _ => Problem::Failing,
+        }
+    }
+}
+
+impl From<FindingsError> for Problem {
+    fn from(error: FindingsError) -> Problem {
+        match error {
+            FindingsError::Store(error) => error.into(),
+            FindingsError::NoAlerts(_) => Problem::Conflict(error.to_string()),
+        }
     }
 }
 

@@ -282,6 +282,15 @@ pub struct FoldOrder {
     pub why: String,
 }
 
+/// What the data say of an incident, for a person to better.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct FindingsDraft {
+    pub findings: String,
+    pub recommendations: String,
+    /// Calls over time against the thresholds, as SVG.
+    pub chart: String,
+}
+
 /// What is left out stays as it is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
