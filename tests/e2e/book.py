@@ -132,7 +132,7 @@ class Book:
             ends = self.closings[customer, body["rule"], str(sorted(map(tuple, body["key"])))]
             so = (len(rows), min(times, default=None), max(times, default=None), any(row[4] == "critical" for row in rows))
             told = (body["count"], millis(body["first"]), millis(body["last"]), body["is_critical"])
-            lasts = [time for time in times + ends if time >= max(times)]
+            lasts = [time for time in times + ends if time >= max(times, default=0)]
             if told[:2] + told[3:] != so[:2] + so[3:] or told[2] not in lasts:
                 self.wrong.append(f"alert {number}: says {told}, and its violations {so}")
             if body["is_silent"] != (body["incident"] is None):
