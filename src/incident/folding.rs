@@ -70,8 +70,11 @@ impl Book {
             alert.last = alert.last.max(ending.time);
             alert.incident
         });
+        self.touch_alert(id);
         if let Some(incident) = incident.and_then(|incident| self.incidents.get_mut(&incident)) {
             incident.last = incident.last.max(ending.time);
+            let incident = incident.id;
+            self.touch_incident(incident);
         }
         if self.alerts.get(&id).is_some_and(|alert| alert.state == AlertState::Open) {
             self.move_alert(id, AlertState::Quiet, Event::own(now, "quiet", "the episode is over"));

@@ -137,13 +137,13 @@ fn alerts_of_one_group_and_target_fold_and_others_do_not() {
 }
 
 #[test]
-fn half_an_hour_after_its_last_alert_a_quiet_incident_takes_no_more() {
+fn half_an_hour_after_its_last_alert_ended_a_quiet_incident_takes_no_more() {
     let mut desk = Desk::new();
     let first = desk.sees(0, "calls", "+1", Level::Critical);
     desk.ends(10, "calls", "+1");
     assert_eq!(desk.sees(30, "seconds", "+1", Level::Critical), first);
     desk.ends(31, "seconds", "+1");
-    let second = desk.sees(61, "minutes", "+1", Level::Critical);
+    let second = desk.sees(62, "minutes", "+1", Level::Critical);
     assert_ne!(second, first);
     // One whose threshold is still crossed has its alerts now, whenever they began.
     assert_eq!(desk.sees(300, "hours", "+1", Level::Critical), second);
@@ -423,7 +423,9 @@ fn a_notice_that_is_released_long_after_the_end_still_goes_out() {
     let id = desk.sees(0, "calls", "+1", Level::Critical);
     desk.orders(1, &anna(), Command::Dismiss { incident: id, why: "a drill".to_owned() }).unwrap();
     desk.passes(20);
-    let message = desk.orders(25, &anna(), draft(id, "false-alarm", Given::default())).unwrap().message.unwrap();
+    let mut given = Given::default();
+    given.texts.insert("reason".to_owned(), "a drill".to_owned());
+    let message = desk.orders(25, &anna(), draft(id, "false-alarm", given)).unwrap().message.unwrap();
     let hash = desk.book.message(message).expect("is there").hash.clone();
     desk.orders(26, &carl(), Command::Check { message, hash: hash.clone() }).unwrap();
     desk.orders(50, &carl(), Command::Release { message, hash }).unwrap();

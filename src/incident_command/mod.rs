@@ -404,7 +404,6 @@ fn draft_findings(service: &Service, id: &str, chart: Option<&std::path::Path>) 
     ordered(service, &of_incident(id, "findings")?, &order, "drafted from the calls; `incident show` has it")
 }
 
-
 fn ordered(service: &Service, path: &str, order: &impl Serialize, what: &str) -> Result<String, Stop> {
     let value = service.post(path, order)?;
     let done: Done = parsed(&value)?;

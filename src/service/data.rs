@@ -10,7 +10,7 @@ use crate::event::Names;
 use crate::journal::{Identity, NamesFile};
 use crate::snapshot::{self, SnapshotReader};
 use crate::storage::{Disk, FolderLock};
-use crate::store::{OpenReport, Store};
+use crate::store::{DATABASE, OpenReport, Store};
 
 /// An open data folder. Nobody else has it while this lives.
 pub(super) struct DataFolder {
@@ -38,6 +38,8 @@ impl DataFolder {
         let mut problems = Vec::new();
         recall_names(&disk, &snapshots_of(path), names_file.names(), &mut problems);
         let (store, report) = Store::open(path)?;
+        // Passwords' hashes are in it.
+        disk.make_private(&path.join(DATABASE)).context("cannot make the database private")?;
         problems.extend(problems_of(&report));
         problems.extend(names_lost(n_lost));
         let store = Arc::new(store);

@@ -6,8 +6,8 @@ use super::next_step::next_step;
 use super::operation::Operation;
 use super::problem::Problem;
 use super::wire::{
-    AlertView, ClockView, FindingsDraft, IncidentList, IncidentPage, IncidentView, Pair, TransitionList, TransitionView,
-    ViolationList, ViolationView,
+    AlertView, ClockView, FindingsDraft, IncidentList, IncidentPage, IncidentView, Pair, TransitionList,
+    TransitionView, ViolationList, ViolationView,
 };
 use crate::clock::Timestamp;
 use crate::incident::{
