@@ -406,7 +406,11 @@ fn draft_findings(service: &Service, id: &str, chart: Option<&std::path::Path>) 
 
 fn ordered(service: &Service, path: &str, order: &impl Serialize, what: &str) -> Result<String, Stop> {
     let value = service.post(path, order)?;
-    let done: Done = parsed(&value)?;
+    let mut done: Done = parsed(&value)?;
+    // Of a message that follows from it the hints tell.
+    if done.incident.is_some() {
+        done.message = None;
+    }
     Ok(printed(service, &value, || said(&done, what)))
 }
 
