@@ -53,6 +53,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         &[
             "gateway",
             "engine",
+            "findings",
             "incident",
             "desk",
             "people",
