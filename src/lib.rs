@@ -2,7 +2,7 @@
 //!
 //! # The path of an event
 //!
-//! `Frame -> CallEvent -> Verdict -> Violation -> Alert`, one type an arrow, downward through the modules below:
+//! `Frame -> CallEvent -> Verdict -> Violation -> Alert -> Incident -> Message`, one type an arrow, downward through the modules below:
 //!
 //! - [`ingest`] cuts the bytes of a feed or file into frames and decodes each into a [`event::CallEvent`], or a counted
 //!   [`event::Reject`]; a [`event::Batch`] carries the events of one block with the bytes their texts stand in. SIP
@@ -11,6 +11,9 @@
 //!   count in exact sliding [`window`]s, and hands the batch back [`engine::Judged`].
 //! - [`journal`] keeps what the engine took, in its order; [`gateway`] answers the gateway and acknowledges what is on the
 //!   disk, [`notify`] tells whoever listens of what was found in it; [`replay`] prints.
+//! - [`desk`] takes what was found from the [`store`], hands it to the [`incident`] book, which folds it by the files of the
+//!   [`customer`]s, and makes durable what the book says before anybody hears of it. People order it about through the API
+//!   of the [`portal`] ([`people`] knows who they are); notices are made from [`kit`]s, [`findings`] from the calls.
 //! - Beside the rules, each [`customer`] has a file that says whose a call is, who is told, and when people work.
 //! - Behind the flow, [`snapshot`] files hold the whole state at one place in the journal, the [`archive`] holds events by
 //!   customer and hour for years, the [`store`] what people look up. A restart is a snapshot and the journal's tail through
@@ -18,11 +21,10 @@
 //!
 //! # Who may import whom
 //!
-//! Words (`limits`, `clock`, `event`, `calendar`, `objective`) know nothing above them. The pure cores (`policy`, `window`,
-//! `customer`, `kit`, `incident`, the
-//! engine's shards) take values and return values: they read no clock, no file, no socket, and never log or count.
-//! The rims (`gateway`, `notify`, `portal`, `metrics`, `storage`) meet only in [`service`], and commands only in
-//! [`cli`]. `tests/it/tidy.rs` holds the table and fails the build where it is broken.
+//! Words (`limits`, `clock`, `event`, `calendar`, `objective`) know nothing above them. The pure cores (`policy`,
+//! `customer`, `window`, the engine's shards, `kit`, `incident`) take values and return values: they read no clock, no
+//! socket, and never log or count. The rims (`gateway`, `notify`, `desk`, `portal`, `metrics`, `storage`) meet only in
+//! [`service`], and commands only in [`cli`]. `tests/it/tidy.rs` holds the table and fails the build where it is broken.
 //!
 //! # The one loop
 //!
