@@ -31,7 +31,7 @@ pub(crate) fn line(text: &str, chars_max: usize) -> (String, bool) {
     (out, false)
 }
 
-/// A value of several lines; each is cleaned as [`line`] does it, and never more than one blank line is left.
+/// A value of several lines; each is cleaned as [`line()`] does it, and never more than one blank line is left.
 pub(crate) fn lines(text: &str, chars_max: usize) -> (String, bool) {
     let mut out = String::new();
     let mut left = chars_max;

@@ -81,7 +81,9 @@ class People:
 
     def come(self, service):
         self.port, self.n_lives, self.is_going, self.list = service.http_port, self.n_lives + 1, True, []
-        self.hands = [threading.Thread(target=self.work, args=(n,), daemon=True) for n in range(2)]
+        # Looked up before anybody orders anew: what is on its way has no answer yet either.
+        unknown = [order for order in self.orders if order.state == "unknown"]
+        self.hands = [threading.Thread(target=self.work, args=(n, unknown[n::2]), daemon=True) for n in range(2)]
         for hand in self.hands:
             hand.start()
 
@@ -97,10 +99,10 @@ class People:
         if self.failures:
             raise RuntimeError(self.failures[0])
 
-    def work(self, hand):
+    def work(self, hand, unknown):
         draw = random.Random(f"{self.seed}/{self.n_lives}/{hand}")
         try:
-            for order in [order for order in self.orders if order.state == "unknown"][hand::2]:
+            for order in unknown:
                 self.settle(order)
             while self.is_going:
                 order = self.think(draw, f"word-{self.n_lives}-{hand}-{len(self.orders)}-{draw.randrange(1 << 30):x}")
