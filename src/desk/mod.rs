@@ -74,7 +74,6 @@ enum Input {
     Accepted(i64, Timestamp),
     /// It was not; it is handed out again later.
     NotTaken(i64),
-    Terms(Box<Terms>),
     Stop,
 }
 
@@ -102,12 +101,6 @@ impl Desk {
         let order = Box::new(Order { by, command, reply });
         self.inputs.try_send(Input::Order(order)).map_err(|_| OrderError::Busy)?;
         answer.recv_timeout(Duration::from_millis(DESK_WAIT_MS)).map_err(|_| OrderError::Unknown)?
-    }
-
-    /// By other files from now on.
-    pub fn set_terms(&self, terms: Terms) {
-        // Full, it is busy with orders that were given by the terms of before.
-        drop(self.inputs.send_timeout(Input::Terms(Box::new(terms)), Duration::from_millis(DESK_WAIT_MS)));
     }
 
     pub fn counts(&self) -> BookCounts {

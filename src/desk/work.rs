@@ -130,10 +130,6 @@ impl Work {
                 self.handed.remove(&id);
                 self.retry_at = Some(Clock.monotonic() + Duration::from_millis(DESK_RETRY_MS));
             }
-            Input::Terms(terms) => {
-                self.terms = (*terms).clone();
-                self.book.set_terms(*terms);
-            }
             Input::Stop => {}
         }
     }

@@ -158,11 +158,6 @@ impl Book {
         self.messages.values().filter(is_unsent).collect()
     }
 
-    /// Files changed: from now on by these.
-    pub fn set_terms(&mut self, terms: Terms) {
-        self.terms = terms;
-    }
-
     /// What is to be written, all or nothing. Forgets what was said to be forgotten.
     pub fn drain(&mut self) -> Entries {
         let mut entries = std::mem::take(&mut self.entries);

@@ -16,7 +16,7 @@ use crate::policy::Severity as Level;
 /// Where a customer has no escalation contact.
 const NOBODY: &str = "your service desk";
 
-/// Exchanged as a whole when files change.
+/// As the files were at the start.
 #[derive(Clone, Debug)]
 pub struct Terms {
     pub customers: Arc<Customers>,
