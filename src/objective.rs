@@ -174,13 +174,6 @@ impl Objective {
         all
     }
 
-    /// When the deadline was breached: at the deadline itself, where it has passed and what was promised came later or
-    /// not yet. Done at the very instant of the deadline is in time.
-    pub fn breach(&self, deadline: Deadline, done: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
-        let at = self.at(deadline);
-        (done.unwrap_or(now) > at).then_some(at)
-    }
-
     /// What the target counted, from the start to it.
     pub fn steps(&self, calendar: &Calendar) -> Vec<Step> {
         calendar.steps(self.start, self.target)

@@ -329,6 +329,18 @@ fn a_breach_stands_at_its_deadline_whenever_somebody_looks() {
 }
 
 #[test]
+fn who_is_told_at_the_very_deadline_is_told_in_time() {
+    for (late_ms, expected) in [(0, ClockState::Met), (1, ClockState::Late)] {
+        let mut desk = Desk::new();
+        let id = desk.sees(0, "calls", "+1", Level::Critical);
+        desk.passes(10);
+        let message = desk.book.unsent()[0].id;
+        desk.book.accepted(message, Timestamp(START + 60 * MINUTE + late_ms));
+        assert_eq!(desk.book.clock(id).map(|clock| clock.state), Some(expected));
+    }
+}
+
+#[test]
 fn a_clock_that_is_set_back_makes_no_row_older_than_the_one_before() {
     let mut desk = Desk::new();
     desk.sees(0, "calls", "+1", Level::Critical);

@@ -335,19 +335,6 @@ fn warnings_stand_where_people_work_and_the_last_is_the_deadline() {
     assert_eq!(in_hours.warnings(&calendar).len(), 3, "one deadline warns once");
 }
 
-#[test]
-fn a_breach_lies_at_the_deadline_however_late_it_is_noticed() {
-    let calendar = us_central();
-    let found = objective(&calendar, Promise::Notify, chicago("2026-06-02T10:00"));
-    let deadline = chicago("2026-06-02T11:00");
-    let (long_after, before) = (deadline.plus_ms(30 * DAY_MS), deadline.minus_ms(1));
-    assert_eq!(found.breach(Deadline::Commit, None, long_after), Some(deadline));
-    assert_eq!(found.breach(Deadline::Commit, Some(deadline.plus_ms(1)), long_after), Some(deadline));
-    assert_eq!(found.breach(Deadline::Commit, Some(deadline), long_after), None, "at the very instant is in time");
-    assert_eq!(found.breach(Deadline::Commit, None, before), None);
-    assert_eq!(found.breach(Deadline::Commit, Some(before), long_after), None);
-}
-
 proptest! {
     #[test]
     fn business_time_is_monotone_and_adding_undoes_between(
