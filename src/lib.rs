@@ -60,6 +60,7 @@ pub mod incident;
 
 pub mod findings;
 
+pub mod delivery;
 pub mod desk;
 pub mod people;
 
