@@ -13,6 +13,7 @@ mod edges;
 mod expression;
 mod findings;
 mod golden;
+mod mail;
 mod mirrored;
 mod objectives;
 mod oracle;
