@@ -13,8 +13,8 @@ As a program, `mailservers.py sink|postfix|smtp-sink`, it starts one, says where
 of JSON on standard input say until they end: {"plan": ["rcpt", "450 no"]}, {"always": ["dot", "drop"]}, {"stop": []},
 {"start": 1}, {"received": 1}. It answers each with a line: what was received.
 """
-import asyncio, collections, contextlib, email, email.policy, json, logging, os, pathlib, shutil, signal, ssl, subprocess, sys
-import smtplib, threading, time
+import asyncio, collections, contextlib, email, email.policy, json, logging, os, pathlib, re, shutil, signal, smtplib
+import ssl, subprocess, sys, threading, time
 
 from stage import Stage, cannot_run, free_port, need, wait_for
 
@@ -340,13 +340,21 @@ class Postfix:
         return path
 
     def arrived(self, name="everybody"):
-        found = []
-        for path in sorted(self.inbox(name).glob("*/*")):
+        """What it delivered; `answer` has the number it gave. What it has delivered twice since it was killed in between
+        has one number and counts once: that is its own doing."""
+        found, numbers = [], set()
+        inbox = self.inbox(name)
+        for path in sorted([*inbox.glob("new/*"), *inbox.glob("cur/*")]):
             raw = path.read_bytes()
             head = email.message_from_bytes(raw, policy=email.policy.compat32)
             sender = head.get("Return-Path", "").strip("<>")
             recipient = head.get("X-Original-To", head.get("Delivered-To", ""))
-            found.append(received(raw, sender, recipient, path.stat().st_mtime, "delivered", True))
+            number = re.search(r"\bid (\w+)", head.get("Received", ""))
+            number = number.group(1) if number else path.name
+            if (number, recipient) not in numbers:
+                numbers.add((number, recipient))
+                answer = f"queued as {number}"
+                found.append(received(raw, sender, recipient, path.stat().st_mtime, answer, True))
         return found
 
     def queued(self):

@@ -74,6 +74,18 @@ impl Server {
         kept
     }
 
+    /// Asks until it has what it should; after a minute it never will.
+    async fn wait_for(&mut self, has_enough: impl Fn(&BTreeMap<String, usize>) -> bool) -> BTreeMap<String, usize> {
+        for _ in 0..3_000 {
+            let kept = self.kept();
+            if has_enough(&kept) {
+                return kept;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("a minute in vain for mails to arrive; there are {:?}", self.kept());
+    }
+
     fn settings(&self, tls: Tls) -> Settings {
         let from = parse_mailbox("Ringfence <ringfence@example.net>").expect("a mailbox");
         let (port, ca_file) = (self.port, (tls != Tls::None).then(|| self.certificate.clone()));
@@ -186,9 +198,7 @@ async fn postfix_gets_what_was_written_and_its_own_canary() {
     assert!(matches!(&outcome, Outcome::Never(why) if why.contains("no such person")), "{outcome:?}");
     let outcome = mail.send(&parcel("DLV-000003", "greylisted@box.test")).await;
     assert!(matches!(&outcome, Outcome::Later(why) if why.contains("come again")), "{outcome:?}");
-    while server.kept().is_empty() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    server.wait_for(|kept| !kept.is_empty()).await;
     let told = server.order(&json!({"received": 1}));
     let arrived = &told["received"][0];
     assert_eq!(arrived["subject"], "[INC-000007] Störung: toll fraud suspected");
@@ -242,16 +252,14 @@ async fn postfix_killed_in_the_middle_has_every_letter_once_that_it_took() {
     let Some(mut server) = Server::start("postfix", "mail to Postfix that is killed") else { return };
     let mail = mail(&Settings { connections: 4, ..server.settings(Tls::None) });
     let mut open: Vec<String> = (0..400).map(|n| format!("DLV-{n:06}")).collect();
-    let (mut handed, mut doubtful) = (Vec::new(), Vec::new());
+    let (mut handed, mut doubtful, mut n_later) = (Vec::new(), Vec::new(), 0);
     for round in 0.. {
         let sending = tokio::spawn({
             let (mail, names) = (Arc::clone(&mail), std::mem::take(&mut open));
             async move { send_all(&mail, names).await }
         });
         if round == 0 {
-            while server.kept().is_empty() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            server.wait_for(|kept| !kept.is_empty()).await;
             server.order(&json!({"stop": [9]}));
             server.order(&json!({"start": 1}));
         }
@@ -259,7 +267,10 @@ async fn postfix_killed_in_the_middle_has_every_letter_once_that_it_took() {
             match outcome {
                 Outcome::Handed { .. } => handed.push(name),
                 Outcome::Unknown(_) => doubtful.push(name),
-                Outcome::Later(_) => open.push(name),
+                Outcome::Later(_) => {
+                    n_later += 1;
+                    open.push(name);
+                }
                 Outcome::Never(why) => panic!("{name}: {why}"),
             }
         }
@@ -267,13 +278,9 @@ async fn postfix_killed_in_the_middle_has_every_letter_once_that_it_took() {
             break;
         }
     }
-    eprintln!("{} handed over, {} in doubt", handed.len(), doubtful.len());
+    eprintln!("mail: {} handed over, {} in doubt, {n_later} tried again", handed.len(), doubtful.len());
     assert_eq!(handed.len() + doubtful.len(), 400);
-    let mut kept = server.kept();
-    while !handed.iter().all(|name| kept.contains_key(name)) {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        kept = server.kept();
-    }
+    let kept = server.wait_for(|kept| handed.iter().all(|name| kept.contains_key(name))).await;
     assert!(kept.values().all(|n| *n == 1), "{kept:?}");
 }
 
