@@ -496,6 +496,9 @@ const _: () = assert!(MAIL_SUBJECT_CHARS_MAX <= MAIL_HEADER_CHARS_MAX);
 /// Longest name of an installation in the ids of its mails. An id must fit a line, which cannot be broken there.
 pub const MAIL_SITE_CHARS_MAX: usize = 64;
 
+/// Addresses of a mail server's name that are tried, each with its own time-out.
+pub const MAIL_ADDRESSES_MAX: usize = 4;
+
 /// How long a mail server that is bid goodbye may take to answer. Nothing depends on it.
 pub const MAIL_QUIT_MS: u64 = 2_000;
 
