@@ -570,3 +570,33 @@ const _: () = assert!(CLIENT_WAIT_MS > DESK_WAIT_MS + API_TURN_MS);
 
 /// Longest answer that a command reads: a page of rows, each with texts of people.
 pub const CLIENT_ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Deliveries that one round of the outbox takes: some milliseconds' work for the store.
+pub const OUTBOX_BATCH_MAX: usize = 500;
+
+/// Parcels that are with the providers of one channel at once.
+pub const OUTBOX_SENDING_MAX: usize = 128;
+
+/// What waits for the outbox's thread: answers of providers, receipts, orders.
+pub const OUTBOX_INPUTS_MAX: usize = 4_096;
+
+/// How long a receipt or an order waits to be on record.
+pub const OUTBOX_WAIT_MS: u64 = 10_000;
+
+/// Rest before a provider is asked for something it may have.
+pub const OUTBOX_ASK_MS: i64 = 2_000;
+
+/// How long a receipt may still come of a text message of which nobody knows whether it went, before it is sent again.
+pub const OUTBOX_ASK_AGAIN_MS: i64 = 60_000;
+
+/// Messages whose texts are kept at hand.
+pub const OUTBOX_MESSAGES_KEPT: usize = 64;
+
+/// How long a stop waits for what is with providers.
+pub const OUTBOX_STOP_MS: u64 = 3_000;
+
+/// How long a link is good by which somebody on call says that they look after an incident.
+pub const LINK_MS: i64 = 24 * 3_600_000;
+
+/// Longest link that is read; a name of a person has a hundred bytes, two digits each.
+pub const LINK_BYTES_MAX: usize = 512;

@@ -403,12 +403,12 @@ impl Notifier {
 
     /// Tells what has waited for the journal for too long, and sets the age of the oldest undelivered message; called now
     /// and then.
-    pub fn measure(&self) {
+    pub fn measure(&self, oldest_elsewhere: Duration) {
         self.tell_held();
         let lines = self.lines.iter().filter_map(|l| l.queue.oldest());
         let alerts = self.alertmanagers.iter().filter_map(|a| a.oldest());
         let webhooks = self.webhooks.values().filter_map(|w| w.queue.oldest());
-        let oldest = lines.chain(alerts).chain(webhooks).max().unwrap_or_default();
+        let oldest = lines.chain(alerts).chain(webhooks).max().unwrap_or_default().max(oldest_elsewhere);
         self.metrics.delivery_oldest_s.set(oldest.as_secs_f64());
     }
 

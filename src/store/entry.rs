@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::book::BookChange;
+use super::deliveries::DeliveryChange;
 use super::inbox::Closing;
 use super::people::{Token, User};
 use crate::clock::Timestamp;
@@ -110,6 +111,7 @@ pub enum Change {
     /// An episode has ended. A new one is put into the inbox too.
     Closed(Closing),
     Book(BookChange),
+    Deliveries(DeliveryChange),
     /// A new user, or all of one that is there.
     User(User),
     /// A new token; one that is there stays as it is. Refused where there is no such user.
@@ -130,6 +132,7 @@ impl Change {
         match self {
             Change::Audit(_) | Change::User(_) | Change::Token(_) | Change::TokenRevoked { .. } => true,
             Change::Book(change) => !change.transitions.is_empty() || !change.audit.is_empty(),
+            Change::Deliveries(change) => !change.audit.is_empty(),
             _ => false,
         }
     }
