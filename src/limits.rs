@@ -477,6 +477,43 @@ pub const FINDINGS_SVG_BYTES_MAX: usize = 30 * 1024;
 /// Values that one recommendation puts on a list; a longer list is a range, or a question for a person.
 pub const FINDINGS_BLOCKS_MAX: usize = 10;
 const _: () = assert!(FINDINGS_BLOCKS_MAX <= FINDINGS_RANKS);
+/// Longest answer of a mail server that is read. What a server offers is under 1 KiB.
+pub const MAIL_REPLY_BYTES_MAX: usize = 16 * 1024;
+
+/// As much of an answer of a mail server as is kept and shown: the number it gave a mail, or why it did not take it.
+pub const MAIL_REPLY_CHARS_MAX: usize = 200;
+
+/// Longest mail address: what SMTP allows between the brackets of a command.
+pub const MAIL_ADDRESS_BYTES_MAX: usize = 254;
+
+/// As much of an address that is none as a person needs to find it.
+pub const MAIL_SHOWN_CHARS_MAX: usize = 80;
+
+/// Longest text in a header of a mail, a subject or a name, before it is encoded: room for the longest subject of a kit.
+pub const MAIL_HEADER_CHARS_MAX: usize = 250;
+const _: () = assert!(MAIL_SUBJECT_CHARS_MAX <= MAIL_HEADER_CHARS_MAX);
+
+/// Longest name of an installation in the ids of its mails. An id must fit a line, which cannot be broken there.
+pub const MAIL_SITE_CHARS_MAX: usize = 64;
+
+/// How long a mail server that is bid goodbye may take to answer. Nothing depends on it.
+pub const MAIL_QUIT_MS: u64 = 2_000;
+
+/// Canaries that fail in a row until mail is held to be down: one may be an accident, and everybody's telephone rings.
+pub const CANARY_FAILURES: u32 = 2;
+
+/// Rest before the canary that decides, and between any two.
+pub const CANARY_AGAIN_MS: u64 = 5_000;
+
+/// How often it is looked whether a canary arrived.
+pub const CANARY_LOOK_MS: u64 = 500;
+
+/// Files of either folder of the canary's inbox that are looked at: a day of canaries that were not removed.
+pub const CANARY_INBOX_FILES_MAX: usize = 2_000;
+
+/// As much of a mail as is read to see whether it is a canary: its headers and those that servers on the way add.
+pub const CANARY_MAIL_BYTES_MAX: u64 = 64 * 1024;
+
 /// Users of one service. Everybody of a large operator's service team fits several times over.
 pub const PEOPLE_MAX: usize = 1_000;
 const _: () = assert!(PEOPLE_MAX <= STORE_PAGE_ROWS_MAX);

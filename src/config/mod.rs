@@ -6,6 +6,7 @@
 mod cross;
 mod data;
 mod feed;
+mod mail;
 mod section;
 
 use std::collections::BTreeMap;
@@ -46,6 +47,8 @@ pub struct Config {
     pub notify: notify::Settings,
     /// Where released messages go.
     pub notices: Output,
+    /// The way out by mail; `None`: there is none.
+    pub mail: Option<crate::delivery::mail::Settings>,
     /// Folder of kits; `None`: those that ship.
     pub kits: Option<PathBuf>,
     pub verdict_deadline: Duration,
@@ -72,6 +75,7 @@ impl Default for Config {
             metrics: Some(loopback(9464)),
             notify: notify::Settings::default(),
             notices: Output::default(),
+            mail: None,
             kits: None,
             verdict_deadline: Duration::from_millis(20),
             emergency_numbers: Vec::new(),
@@ -103,6 +107,7 @@ pub fn is_settings(text: &str) -> bool {
                 "output",
                 "alertmanager",
                 "webhook",
+                "mail",
                 "kits",
                 "log",
             ]
@@ -173,6 +178,7 @@ fn read(root: &Section<'_, '_>) -> Config {
         emergency.finish();
     }
     read_notify(root, &mut config);
+    config.mail = root.section("mail").and_then(|section| mail::read(&section));
     if let Some(kits) = root.section("kits") {
         config.kits = kits.path("folder");
         kits.finish();

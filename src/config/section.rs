@@ -219,6 +219,7 @@ impl<'d, 't> Section<'d, 't> {
         // Names of keys live as long as the program; these few are made once a section.
         let (file_key, env_key) = match key {
             "token" => ("token_file", "token_env"),
+            "password" => ("password_file", "password_env"),
             _ => ("bearer_token_file", "bearer_token_env"),
         };
         if self.has(key) {

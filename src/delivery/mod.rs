@@ -12,6 +12,7 @@ mod digest;
 mod fallback;
 mod limit;
 pub mod link;
+pub mod mail;
 mod parcel;
 mod route;
 mod stdout;
