@@ -274,11 +274,13 @@ fn read_webhooks(root: &Section<'_, '_>) -> BTreeMap<String, WebhookSettings> {
     for (name, section) in all.named_sections() {
         let endpoint = read_endpoint(&section);
         let age_max = section.seconds("age_max_s", 1..=7 * 86_400, Duration::from_secs(3600));
+        let secret = section.secret("secret");
         match section.text("url") {
             None => section.problem_here(format!("webhook `{name}` needs a `url`")),
             Some(url) => {
                 if let Some(url) = section::parse_url(&section, "url", &url) {
-                    webhooks.insert(name, WebhookSettings { endpoint: Endpoint { url, ..endpoint }, age_max });
+                    let endpoint = Endpoint { url, ..endpoint };
+                    webhooks.insert(name, WebhookSettings { endpoint, age_max, secret });
                 }
             }
         }

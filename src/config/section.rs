@@ -219,6 +219,10 @@ impl<'d, 't> Section<'d, 't> {
         // Names of keys live as long as the program; these few are made once a section.
         let (file_key, env_key) = match key {
             "token" => ("token_file", "token_env"),
+            "secret" => ("secret_file", "secret_env"),
+            "password" => ("password_file", "password_env"),
+            "auth_token" => ("auth_token_file", "auth_token_env"),
+            "routing_key" => ("routing_key_file", "routing_key_env"),
             _ => ("bearer_token_file", "bearer_token_env"),
         };
         if self.has(key) {
