@@ -6,7 +6,9 @@
 mod cross;
 mod data;
 mod feed;
+mod pagerduty;
 mod section;
+mod sms;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -20,6 +22,7 @@ pub use feed::{CustomerSource, FeedSettings};
 pub use section::Problem;
 use section::{Document, Section};
 
+use crate::delivery;
 use crate::limits;
 use crate::logging::{LogFormat, LogSettings};
 use crate::notify::{self, Endpoint, Output, WebhookSettings};
@@ -44,6 +47,9 @@ pub struct Config {
     /// `None`: off.
     pub metrics: Option<SocketAddr>,
     pub notify: notify::Settings,
+    /// Providers of text messages, the first to be asked first.
+    pub sms: Vec<delivery::sms::Settings>,
+    pub pagerduty: Option<delivery::pagerduty::Settings>,
     /// Where released messages go.
     pub notices: Output,
     /// Folder of kits; `None`: those that ship.
@@ -71,6 +77,8 @@ impl Default for Config {
             public_url: None,
             metrics: Some(loopback(9464)),
             notify: notify::Settings::default(),
+            sms: Vec::new(),
+            pagerduty: None,
             notices: Output::default(),
             kits: None,
             verdict_deadline: Duration::from_millis(20),
@@ -103,6 +111,8 @@ pub fn is_settings(text: &str) -> bool {
                 "output",
                 "alertmanager",
                 "webhook",
+                "sms",
+                "pagerduty",
                 "kits",
                 "log",
             ]
@@ -245,6 +255,8 @@ fn read_notify(root: &Section<'_, '_>, config: &mut Config) {
         alertmanager.finish();
     }
     config.notify.webhooks = read_webhooks(root);
+    config.sms = sms::read(root);
+    config.pagerduty = pagerduty::read(root);
 }
 
 fn read_output(output: &Section<'_, '_>, key: &'static str, rotate: i64, n_kept: i64) -> Output {
@@ -259,11 +271,16 @@ fn read_output(output: &Section<'_, '_>, key: &'static str, rotate: i64, n_kept:
 }
 
 fn read_endpoint(section: &Section<'_, '_>) -> Endpoint {
+    Endpoint { bearer_token: section.secret("bearer_token"), ..read_timeouts(section) }
+}
+
+/// An endpoint without its URL, and without a token.
+fn read_timeouts(section: &Section<'_, '_>) -> Endpoint {
     Endpoint {
         url: hyper::Uri::default(),
         connect_timeout: section.milliseconds("connect_timeout_ms", 1..=60_000, Duration::from_secs(2)),
         request_timeout: section.milliseconds("request_timeout_ms", 1..=600_000, Duration::from_secs(10)),
-        bearer_token: section.secret("bearer_token"),
+        bearer_token: None,
         ca_file: section.path("ca_file"),
     }
 }

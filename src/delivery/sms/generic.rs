@@ -107,7 +107,7 @@ impl Settings {
         let values = self.values(letter);
         let secret = self.password.as_ref();
         let fill = |what: &str, template: &str| fill(template, &values).map_err(|e| format!("`{what}`: {e}"));
-        let url: Uri = fill("url", &self.url)?.parse().map_err(|_| "`url` makes no address".to_owned())?;
+        let url: Uri = fill("url", &self.url)?.parse().map_err(|_| "`url` makes no address that can be asked".to_owned())?;
         let mut headers = HeaderMap::new();
         if let Some(content_type) = &self.content_type {
             headers.insert(CONTENT_TYPE, HeaderValue::try_from(content_type).map_err(|e| format!("`content_type`: {e}"))?);
@@ -241,7 +241,8 @@ mod tests {
         broken(|s| s.body = Some("{{ text".into()), "`body`");
         broken(|s| s.body = Some("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}".into()), "`body`");
         broken(|s| s.url = "https://evil.example/{{ to }}".into(), "its server");
-        broken(|s| s.url = "https://{{ to }}/".into(), "address");
+        broken(|s| s.url = "https://{{ to }}/".into(), "its server");
+        broken(|s| s.url = "https://sms.example.com/a b".into(), "makes no address");
         broken(|s| s.headers = vec![("X Y".into(), "1".into())], "no name of a header");
         broken(|s| s.headers = vec![("X-Y".into(), "a\nb".into())], "no header can carry");
         broken(|s| s.receipt = Some("id".into()), "JSON pointer");

@@ -139,4 +139,4 @@ fn judge(status: StatusCode, head: &[u8], secrets: &[&str]) -> Outcome {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
