@@ -29,10 +29,16 @@ from pathlib import Path
 WAIT_S = 30
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+def free_ports(n):
+    """Together, so that none comes twice."""
+    sockets = [socket.socket() for _ in range(n)]
+    try:
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in sockets]
+    finally:
+        for s in sockets:
+            s.close()
 
 
 def eventually(what, condition, seconds=WAIT_S):
@@ -68,7 +74,7 @@ def kannel_programs():
     return (bearerbox, smsbox, str(fakesmsc)) if fakesmsc.is_file() else None
 
 
-Sms = collections.namedtuple("Sms", "sender receiver text udh")
+Sms = collections.namedtuple("Sms", "sender receiver data udh")
 
 
 class Kannel:
@@ -87,10 +93,9 @@ class Kannel:
         self.bearerbox, self.smsbox, self.fakesmsc = programs
         self.folder = Path(folder or tempfile.mkdtemp(prefix="ringfence-kannel-"))
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.admin_port, self.box_port, self.smsc_port, self.port = (free_port() for _ in range(4))
         self.log = self.folder / "fakesmsc.log"
         self.running = {}
-        (self.folder / "kannel.conf").write_text(self._config())
+        self.admin_port = None
 
     @property
     def url(self):
@@ -102,7 +107,6 @@ group = core
 admin-port = {self.admin_port}
 admin-password = admin
 smsbox-port = {self.box_port}
-wdp-interface-name = "*"
 log-file = "{self.folder}/bearerbox.log"
 log-level = 0
 store-type = spool
@@ -133,15 +137,37 @@ max-messages = 10
 """
 
     def start(self):
+        """The ports stay the same; at the very first start others are tried where somebody was quicker."""
         (self.folder / "spool").mkdir(exist_ok=True)
-        config = str(self.folder / "kannel.conf")
-        self._run("bearerbox", self.bearerbox, config)
-        eventually("bearerbox listens", lambda: is_open(self.box_port) and is_open(self.smsc_port))
-        self.smsc_start()
-        self._run("smsbox", self.smsbox, config)
-        eventually("smsbox listens", lambda: is_open(self.port))
+        for n_left in [2, 1, 0] if self.admin_port is None else [0]:
+            if n_left or self.admin_port is None:
+                self.admin_port, self.box_port, self.smsc_port, self.port = free_ports(4)
+                (self.folder / "kannel.conf").write_text(self._config())
+            if self._boxes_start():
+                break
+            self.kill()
+            if not n_left:
+                logs = [f"{log}:\n{log.read_text(errors='replace')[-2000:]}" for log in self.folder.glob("*.out")]
+                raise SystemExit("\n".join(["Kannel does not start", *logs]))
         eventually("the SMSC is online", lambda: "online" in self.status())
         return self
+
+    def _boxes_start(self):
+        config = str(self.folder / "kannel.conf")
+        self._run("bearerbox", self.bearerbox, config)
+        if not self._comes_up("bearerbox", self.box_port, self.smsc_port):
+            return False
+        self.smsc_start()
+        self._run("smsbox", self.smsbox, config)
+        return self._comes_up("smsbox", self.port)
+
+    def _comes_up(self, name, *ports):
+        deadline = time.monotonic() + WAIT_S
+        while not all(map(is_open, ports)):
+            if self.running[name].poll() is not None or time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
 
     def smsc_start(self):
         # It wants something to send, and sends none of it. It lives as long as it has something to wait for.
@@ -206,12 +232,13 @@ max-messages = 10
             if len(sms.udh) >= 6 and sms.udh[1] == 0:  # concatenated, with an 8-bit reference
                 reference, n, i = sms.udh[3:6]
                 joined = pieces.setdefault((sms.receiver, reference), {})
-                joined[i] = sms.text
+                joined[i] = sms.data
                 if len(joined) == n:
-                    whole.append([sms.receiver, "".join(joined[k] for k in sorted(joined))])
+                    # As bytes: Kannel divides a character of two units as it comes.
+                    whole.append([sms.receiver, text_of(b"".join(joined[k] for k in sorted(joined)))])
                     del pieces[(sms.receiver, reference)]
             else:
-                whole.append([sms.receiver, sms.text])
+                whole.append([sms.receiver, text_of(sms.data)])
         return whole
 
 
@@ -219,18 +246,18 @@ def part(line):
     """A line of the fake SMSC: `SENDER RECEIVER text TEXT`, `... ucs-2 ESCAPED` or `... udh HEADER data ESCAPED`."""
     sender, receiver, kind, rest = line.split(" ", 3)
     if kind == "text":
-        return Sms(sender, receiver, rest, b"")
+        return Sms(sender, receiver, rest.encode(), b"")
     udh = b""
     if kind == "udh":
         header, _, rest = rest.split(" ", 2)
         udh = urllib.parse.unquote_to_bytes(header.replace("+", " "))
-    data = urllib.parse.unquote_to_bytes(rest.replace("+", " "))
-    return Sms(sender, receiver, data.decode("utf-16-be") if kind == "ucs-2" or is_ucs2(data) else data.decode(), udh)
+    return Sms(sender, receiver, urllib.parse.unquote_to_bytes(rest.replace("+", " ")), udh)
 
 
-def is_ucs2(data):
+def text_of(data):
     """The SMSC is not told of a part's alphabet: in UTF-8 no text has these bytes, in UCS-2 nearly every one does."""
-    return any(byte < 0x20 and byte not in b"\n\r\x0c" for byte in data)
+    is_ucs2 = any(byte < 0x20 and byte not in b"\n\r\x0c" for byte in data)
+    return data.decode("utf-16-be" if is_ucs2 else "utf-8")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -505,7 +532,7 @@ class FakePagerDuty(Fake):
 def serve_kannel():
     """For programs in other languages: says where it is, then answers each line that comes in.
 
-    `messages` and `parts`: what the SMSC got, as JSON. `smsc stop`, `smsc start`, `stop`, `start`: done, `null`.
+    `messages`: what phones show, as JSON; `parts`: how many parts it came in. `smsc stop`, `smsc start`, `stop`, `start`: done, `null`.
     """
     kannel = Kannel()
     try:
@@ -513,7 +540,7 @@ def serve_kannel():
         print(json.dumps({"url": kannel.url, "user": kannel.USER, "password": kannel.PASSWORD}), flush=True)
         commands = {
             "messages": kannel.messages,
-            "parts": lambda: [[sms.receiver, sms.text] for sms in kannel.parts()],
+            "parts": lambda: len(kannel.parts()),
             "smsc stop": kannel.smsc_stop,
             "smsc start": kannel.smsc_start,
             "stop": kannel.stop,
@@ -540,7 +567,7 @@ def ask(url, fields=None, headers=None):
 
 def try_kannel():
     with Kannel() as kannel:
-        texts = ["Åsa: 3 > 2 [€]", "two\nlines", "x" * 159 + "€" + "y" * 200, "Łódź " * 30 + "😀"]
+        texts = ["Åsa: 3 > 2 [€]", "two\nlines", "x" * 159 + "€" + "y" * 200, "Łódź " * 13 + "x😀" + "Łódź " * 13]
         for text in texts:
             coding = "2" if "Ł" in text else "0"
             fields = {"username": kannel.USER, "password": kannel.PASSWORD, "to": "+46700000001", "text": text}

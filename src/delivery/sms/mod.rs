@@ -16,7 +16,7 @@ use hyper::StatusCode;
 pub use generic::Settings as GenericSettings;
 pub use kannel::Settings as KannelSettings;
 pub(crate) use receipt::{Post, Verdict};
-pub use receipt::{Callback, Receipt, Receipts, State};
+pub use receipt::{Callback, Receipt, Receipts, State, Taker};
 pub use twilio::{Sender as TwilioSender, Settings as TwilioSettings};
 
 use super::{Found, Outcome, Parcel};
