@@ -66,6 +66,7 @@ pub mod people;
 
 pub mod gateway;
 pub mod notify;
+pub mod outbound;
 pub mod portal;
 
 pub mod snapshot;

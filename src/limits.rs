@@ -637,3 +637,55 @@ pub const LINK_MS: i64 = 24 * 3_600_000;
 
 /// Longest link that is read; a name of a person has a hundred bytes, two digits each.
 pub const LINK_BYTES_MAX: usize = 512;
+/// What is kept of an answer to what we send: a page of a provider's list of messages, each with its text. The rest is not
+/// read, however much a server sends.
+pub const OUTBOUND_ANSWER_BYTES_MAX: usize = 256 * 1024;
+
+/// Longest head of such an answer.
+pub const OUTBOUND_HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Connections that are kept open to one server, for bursts.
+pub const OUTBOUND_IDLE_MAX: usize = 32;
+
+/// How long a connection is kept that nothing uses. Shorter than servers wait before they hang up (2 s is the shortest that
+/// is usual): a request that crosses such a hang-up may or may not have been taken, and somebody has to find out.
+pub const OUTBOUND_IDLE_MS: u64 = 1_500;
+
+/// Parts that one text message may be made of: each is paid for, and phones put no more together.
+pub const SMS_PARTS_MAX: usize = 10;
+
+/// Longest time that an SMS centre is told to go on trying: a week.
+pub const SMS_VALIDITY_MINUTES_MAX: i64 = 7 * 24 * 60;
+
+/// Pages of a provider's list that are looked through for one message, and rows of each, whose texts fit into
+/// [`OUTBOUND_ANSWER_BYTES_MAX`] with all their escapes.
+pub const SMS_LIST_PAGES_MAX: usize = 5;
+/// See [`SMS_LIST_PAGES_MAX`].
+pub const SMS_LIST_ROWS: usize = 20;
+const _: () = assert!(SMS_LIST_ROWS * (1600 * 6 + 2048) < OUTBOUND_ANSWER_BYTES_MAX);
+
+/// What the templates of a provider may compute, and how much they may make.
+pub const SMS_TEMPLATE_FUEL: u64 = 20_000;
+/// See [`SMS_TEMPLATE_FUEL`].
+pub const SMS_TEMPLATE_BYTES_MAX: usize = 32 * 1024;
+
+/// Longest post of a receipt; providers send a dozen short fields.
+pub const RECEIPT_BYTES_MAX: usize = 16 * 1024;
+
+/// Receipts that are worked on at once, each waiting for the disk.
+pub const RECEIPTS_AT_ONCE: usize = 32;
+
+/// How long a receipt waits for its turn, shorter than providers wait for us.
+pub const RECEIPT_TURN_MS: u64 = 3_000;
+
+/// Longest reason that a receipt may give; providers write a word or a code.
+pub const RECEIPT_REASON_CHARS_MAX: usize = 120;
+
+/// Longest summary of an event that PagerDuty takes.
+pub const PAGERDUTY_SUMMARY_CHARS_MAX: usize = 1024;
+
+/// Longest key of what belongs together, there.
+pub const PAGERDUTY_KEY_CHARS_MAX: usize = 255;
+
+/// What is told of a message's text, there; it takes 512 KiB of everything together.
+pub const PAGERDUTY_TEXT_CHARS_MAX: usize = 16 * 1024;

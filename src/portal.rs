@@ -4,6 +4,7 @@
 pub mod api;
 mod cdr;
 pub mod client;
+pub mod receipts;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

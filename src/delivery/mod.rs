@@ -13,10 +13,13 @@ mod fallback;
 mod limit;
 pub mod link;
 pub mod mail;
+pub mod pagerduty;
 mod parcel;
 mod route;
+pub mod sms;
 mod stdout;
 mod step;
+pub mod webhook;
 mod words;
 mod work;
 

@@ -10,14 +10,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use hyper::header::HeaderMap;
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::http::{Backoff, Endpoint, Failure, Poster};
+use super::http::{Backoff, Failure, Poster};
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::ChannelMetrics;
+use crate::outbound::Endpoint;
 use crate::policy::Severity;
 
 /// A firing alert that is not sent again within this is taken for over by Alertmanager.
@@ -77,7 +79,7 @@ impl Alertmanager {
         metrics: Arc<ChannelMetrics>,
     ) -> Result<(Arc<Alertmanager>, JoinHandle<()>), String> {
         metrics.capacity.set(ALERTS_MAX as f64);
-        let poster = Poster::new(endpoint)?;
+        let poster = Poster::new(&endpoint)?;
         let alertmanager = Arc::new(Alertmanager { book: Mutex::default(), wake: Notify::new(), metrics });
         let worker = tokio::spawn(Arc::clone(&alertmanager).tell(poster));
         Ok((alertmanager, worker))
@@ -147,7 +149,7 @@ impl Alertmanager {
                 continue;
             }
             let body = Value::Array(told.iter().map(|t| t.body.clone()).collect()).to_string();
-            match poster.post(Bytes::from(body)).await {
+            match poster.post(Bytes::from(body), HeaderMap::new()).await {
                 Ok(()) => {
                     backoff.reset();
                     self.metrics.delivered.increment(told.len() as u64);

@@ -20,5 +20,6 @@ mod posts;
 mod records;
 mod service;
 mod signalling;
+mod sms;
 mod support;
 mod tidy;
