@@ -117,7 +117,11 @@ pub(super) fn change(entries: Entries, take: Vec<i64>, audit: Vec<Audit>) -> Boo
 }
 
 pub(super) fn sighting(violation: Violation, what: Option<&String>) -> Sighting {
-    let what = what.cloned().unwrap_or_else(|| format!("{}: {}", violation.rule, violation.measure));
+    let what = match what {
+        Some(what) => what.clone(),
+        None if !violation.what.is_empty() => violation.what,
+        None => format!("{}: {}", violation.rule, violation.measure),
+    };
     let group = if violation.group.is_empty() { violation.rule.clone() } else { violation.group };
     Sighting {
         violation: violation.id,

@@ -51,6 +51,7 @@ fn violation(n: u64, rule: &str) -> Change {
         group: "tdos".into(),
         target: Key(Vec::new()),
         alert: None,
+        what: String::new(),
     })
 }
 

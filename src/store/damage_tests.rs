@@ -86,9 +86,11 @@ fn every_older_schema_is_brought_forward_and_keeps_its_rows() {
 fn a_newer_schema_and_the_database_of_another_application_are_refused_and_left_alone() {
     let newer = tempfile::tempdir().unwrap();
     store(newer.path()).close();
-    make(newer.path(), &["INSERT INTO migrations VALUES (7, 9, '9.0'); PRAGMA user_version = 7;"]);
+    let ours = super::file::version();
+    let next = ours + 1;
+    make(newer.path(), &[&format!("INSERT INTO migrations VALUES ({next}, 9, '9.0'); PRAGMA user_version = {next};")]);
     let error = Store::open(newer.path()).unwrap_err().to_string();
-    assert_eq!(error, "store ringfence.db: schema 7 is newer than this build reads (6)");
+    assert_eq!(error, format!("store ringfence.db: schema {next} is newer than this build reads ({ours})"));
 
     let foreign = tempfile::tempdir().unwrap();
     make(foreign.path(), &["CREATE TABLE songs (title TEXT); PRAGMA application_id = 77; PRAGMA user_version = 3;"]);

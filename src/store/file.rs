@@ -25,6 +25,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/004-inbox.sql"),
     include_str!("migrations/005-book.sql"),
     include_str!("migrations/006-people.sql"),
+    include_str!("migrations/007-alertmanager.sql"),
 ];
 
 /// Files that SQLite keeps beside the database.
