@@ -1,9 +1,10 @@
-//! The HTTP side: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever restarts us, posts of call records, the
-//! API. Later the pages.
+//! The HTTP side: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever restarts us, posts of call records
+//! and of other programs' alerts, the API. Later the pages.
 
 pub mod api;
 mod cdr;
 pub mod client;
+mod upstream;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -71,6 +72,7 @@ impl Portal {
     ) -> std::io::Result<Portal> {
         let mut router = cdr::routes(router(pages, status), doors);
         if pages.health {
+            router = upstream::routes(router, office.as_ref().and_then(|office| office.receivers.clone()));
             router = api::routes(router, office);
         }
         Ok(Portal { socket: TcpListener::bind(address).await?, router })

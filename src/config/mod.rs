@@ -6,7 +6,9 @@
 mod cross;
 mod data;
 mod feed;
+mod receiver;
 mod section;
+mod syslog;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -20,9 +22,11 @@ pub use feed::{CustomerSource, FeedSettings};
 pub use section::Problem;
 use section::{Document, Section};
 
+use crate::delivery;
 use crate::limits;
 use crate::logging::{LogFormat, LogSettings};
 use crate::notify::{self, Endpoint, Output, WebhookSettings};
+use crate::upstream;
 
 /// The whole file, checked.
 #[derive(Clone, Debug)]
@@ -44,6 +48,10 @@ pub struct Config {
     /// `None`: off.
     pub metrics: Option<SocketAddr>,
     pub notify: notify::Settings,
+    /// Where messages go as syslog.
+    pub syslog: Option<delivery::syslog::Settings>,
+    /// Who may post alerts of other programs.
+    pub receivers: Vec<upstream::Settings>,
     /// Where released messages go.
     pub notices: Output,
     /// Folder of kits; `None`: those that ship.
@@ -71,6 +79,8 @@ impl Default for Config {
             public_url: None,
             metrics: Some(loopback(9464)),
             notify: notify::Settings::default(),
+            syslog: None,
+            receivers: Vec::new(),
             notices: Output::default(),
             kits: None,
             verdict_deadline: Duration::from_millis(20),
@@ -103,6 +113,8 @@ pub fn is_settings(text: &str) -> bool {
                 "output",
                 "alertmanager",
                 "webhook",
+                "receiver",
+                "syslog",
                 "kits",
                 "log",
             ]
@@ -173,6 +185,8 @@ fn read(root: &Section<'_, '_>) -> Config {
         emergency.finish();
     }
     read_notify(root, &mut config);
+    config.syslog = syslog::read(root);
+    config.receivers = receiver::read(root, config.data.is_some());
     if let Some(kits) = root.section("kits") {
         config.kits = kits.path("folder");
         kits.finish();
