@@ -63,6 +63,7 @@ pub mod findings;
 pub mod delivery;
 pub mod desk;
 pub mod people;
+pub mod upstream;
 
 pub mod gateway;
 pub mod notify;

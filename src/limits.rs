@@ -689,3 +689,53 @@ pub const PAGERDUTY_KEY_CHARS_MAX: usize = 255;
 
 /// What is told of a message's text, there; it takes 512 KiB of everything together.
 pub const PAGERDUTY_TEXT_CHARS_MAX: usize = 16 * 1024;
+/// Longest post of another program's alerts: some two thousand of them. Alertmanager has `max_alerts` for more.
+pub const UPSTREAM_POST_BYTES_MAX: usize = 1 << 20;
+
+/// Longest single event: what PagerDuty takes.
+pub const UPSTREAM_EVENT_BYTES_MAX: usize = 512 * 1024;
+const _: () = assert!(UPSTREAM_EVENT_BYTES_MAX <= UPSTREAM_POST_BYTES_MAX);
+
+/// How long the body of a post may take to come. Alertmanager gives up by itself after some ten seconds.
+pub const UPSTREAM_BODY_MS: u64 = 10_000;
+
+/// Posts that are read or worked on at once; others come again. Each may be held in memory many times its length.
+pub const UPSTREAM_POSTS_MAX: usize = 8;
+
+/// How long a post waits for those of the same receiver before it.
+pub const UPSTREAM_TURN_MS: u64 = 5_000;
+
+/// Alerts of one post.
+pub const UPSTREAM_ALERTS_MAX: usize = 5_000;
+const _: () = assert!(2 * UPSTREAM_ALERTS_MAX <= STORE_WAITING_MAX);
+
+/// Labels of one alert that are kept; usual ones have ten.
+pub const UPSTREAM_LABELS_MAX: usize = 64;
+
+/// Longest name of a label that is kept whole.
+pub const UPSTREAM_NAME_BYTES_MAX: usize = 128;
+
+/// Longest value of a label that is kept whole.
+pub const UPSTREAM_LABEL_BYTES_MAX: usize = 512;
+
+/// Longest name that alerts fold by; a dedup_key of PagerDuty has up to 255 characters.
+pub const UPSTREAM_GROUP_BYTES_MAX: usize = 255;
+
+/// Longest line on what an alert is about: kits show no more.
+pub const UPSTREAM_WHAT_CHARS_MAX: usize = 160;
+
+/// Reasons that one answer tells.
+pub const UPSTREAM_PROBLEMS_MAX: usize = 20;
+
+/// Receivers of one service: a customer has a few.
+pub const UPSTREAM_RECEIVERS_MAX: usize = 10_000;
+
+/// Longest line to a syslog server. rsyslog cuts at 8 KiB unless told otherwise, and takes the rest for a new message.
+pub const SYSLOG_LINE_BYTES_MAX: usize = 8_000;
+
+/// Longest value of a field beside the text of a message.
+pub const SYSLOG_VALUE_CHARS_MAX: usize = 255;
+
+/// How long a new connection to a syslog server is looked at before anything is sent: a server that does not want us says
+/// so at once, but only behind the handshake.
+pub const SYSLOG_SETTLE_MS: u64 = 200;

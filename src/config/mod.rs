@@ -10,6 +10,9 @@ mod mail;
 mod pagerduty;
 mod section;
 mod sms;
+mod receiver;
+mod section;
+mod syslog;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -27,6 +30,7 @@ use crate::delivery;
 use crate::limits;
 use crate::logging::{LogFormat, LogSettings};
 use crate::notify::{self, Endpoint, Output, WebhookSettings};
+use crate::upstream;
 
 /// The whole file, checked.
 #[derive(Clone, Debug)]
@@ -51,6 +55,10 @@ pub struct Config {
     /// Providers of text messages, the first to be asked first.
     pub sms: Vec<delivery::sms::Settings>,
     pub pagerduty: Option<delivery::pagerduty::Settings>,
+    /// Where messages go as syslog.
+    pub syslog: Option<delivery::syslog::Settings>,
+    /// Who may post alerts of other programs.
+    pub receivers: Vec<upstream::Settings>,
     /// Where released messages go.
     pub notices: Output,
     /// The way out by mail; `None`: there is none.
@@ -82,6 +90,8 @@ impl Default for Config {
             notify: notify::Settings::default(),
             sms: Vec::new(),
             pagerduty: None,
+            syslog: None,
+            receivers: Vec::new(),
             notices: Output::default(),
             mail: None,
             kits: None,
@@ -118,6 +128,8 @@ pub fn is_settings(text: &str) -> bool {
                 "mail",
                 "sms",
                 "pagerduty",
+                "receiver",
+                "syslog",
                 "kits",
                 "log",
             ]
@@ -189,6 +201,8 @@ fn read(root: &Section<'_, '_>) -> Config {
     }
     read_notify(root, &mut config);
     config.mail = root.section("mail").and_then(|section| mail::read(&section));
+    config.syslog = syslog::read(root);
+    config.receivers = receiver::read(root, config.data.is_some());
     if let Some(kits) = root.section("kits") {
         config.kits = kits.path("folder");
         kits.finish();

@@ -7,6 +7,7 @@
 //! wait for no provider that fails: they go by the next one, by text message instead of mail, and at last stand on the
 //! call sheet for a person to phone. The outbox decides when and by whom something is sent, never what is said or to whom.
 
+mod cef;
 mod circuit;
 mod digest;
 mod fallback;
@@ -20,6 +21,7 @@ pub mod sms;
 mod stdout;
 mod step;
 pub mod webhook;
+pub mod syslog;
 mod words;
 mod work;
 

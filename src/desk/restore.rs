@@ -154,7 +154,11 @@ fn superseding((incident, message, time): (i64, i64, Timestamp)) -> Superseding 
 }
 
 pub(super) fn sighting(violation: Violation, what: Option<&String>) -> Sighting {
-    let what = what.cloned().unwrap_or_else(|| format!("{}: {}", violation.rule, violation.measure));
+    let what = match what {
+        Some(what) => what.clone(),
+        None if !violation.what.is_empty() => violation.what,
+        None => format!("{}: {}", violation.rule, violation.measure),
+    };
     let group = if violation.group.is_empty() { violation.rule.clone() } else { violation.group };
     Sighting {
         violation: violation.id,

@@ -50,6 +50,7 @@ fn violation(n: u64, rule: &str) -> Change {
         group: "tdos".into(),
         target: Key(Vec::new()),
         alert: None,
+        what: String::new(),
     })
 }
 

@@ -188,6 +188,7 @@ impl Parts<'_> {
         let (committed, committed_seen) = watch::channel(recovered.record);
         let (room, room_seen) = watch::channel(true);
         self.notifier.committed(recovered.record);
+        self.notifier.settle();
         let DataFolder { disk, path, identity, names_file, store, lock, .. } = data;
         let home = Home { disk: disk.clone(), folder: path };
         let (home_disk, home_folder) = (home.disk.clone(), home.folder.clone());
@@ -288,7 +289,7 @@ impl Parts<'_> {
         Ok(Desk::start(desk::Charge {
             store: Arc::clone(store),
             terms: terms.clone(),
-            rules: whats.keys().cloned().collect(),
+            rules: whats.keys().cloned().chain(self.config.receivers.iter().map(|r| r.rule())).collect(),
             whats,
         })?)
     }

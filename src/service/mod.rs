@@ -57,6 +57,7 @@ use crate::policy::{Action, Cause, Policy, Severity};
 use crate::portal::api::Office;
 use crate::portal::{Pages, Portal, Status};
 use crate::store::Store;
+use crate::upstream::Receivers;
 
 /// How often idle keys are told that time passes.
 const TICK_EVERY: Duration = Duration::from_secs(1);
@@ -406,6 +407,7 @@ fn office(lasting: &Lasting, config: &Config) -> anyhow::Result<Arc<Office>> {
         terms: lasting.terms.clone(),
         people,
         drafter: Arc::clone(&lasting.drafter),
+        receivers: (!config.receivers.is_empty()).then(|| Arc::new(Receivers::new(&config.receivers, &lasting.store))),
         is_https: config.public_url.as_ref().is_some_and(|url| url.starts_with("https://")),
     }))
 }

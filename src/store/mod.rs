@@ -9,6 +9,7 @@ mod book;
 mod deliveries;
 mod entry;
 mod file;
+mod firing;
 mod inbox;
 mod lookup;
 mod people;
@@ -37,6 +38,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 pub use book::{BookChange, SubjectKind, SubjectQuery, SubjectRow, TransitionRow};
 pub use deliveries::{DeliveryChange, DeliveryQuery, DeliveryRow, DeliveryStep, NewDelivery, Superseding};
 pub use entry::{Audit, Block, Change, Key, Violation, Written};
+pub use firing::Firing;
 pub use inbox::{Closing, Inbox};
 pub use lookup::{Cursor, Page, Query};
 pub use people::{Token, User};
@@ -384,6 +386,22 @@ impl Store {
     /// Of one user or of all, in the order in which they came; `after`: where a page ended, 0 for the first.
     pub fn tokens(&self, of: Option<&str>, after: i64, rows: usize) -> Result<Page<Token, i64>, StoreError> {
         self.shared.readers.with(|db| people::tokens(db, of, after, rows).map_err(cannot("read")))
+    }
+
+    /// What Alertmanagers were told and have not been told the end of, in the order in which it came; `after`: where a page
+    /// ended, 0 for the first.
+    pub fn firing(&self, after: i64, rows: usize) -> Result<Page<Firing, i64>, StoreError> {
+        self.shared.readers.with(|db| firing::page(db, after, rows).map_err(cannot("read")))
+    }
+
+    /// The last of the violations whose ids begin with this text up to a `/`, in the order of their ids.
+    pub fn last_violation_of(&self, prefix: &str) -> Result<Option<String>, StoreError> {
+        self.shared.readers.with(|db| rows::last_violation_of(db, prefix).map_err(cannot("read")))
+    }
+
+    /// When the episode of the closing of this id was over, where there is such a closing.
+    pub fn closed_at(&self, id: &str) -> Result<Option<Timestamp>, StoreError> {
+        self.shared.readers.with(|db| inbox::closed_at(db, id).map_err(cannot("read")))
     }
 
     /// Reads everything and compares it with its sums and indices: what is wrong, in sentences. Takes as long as reading

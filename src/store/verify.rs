@@ -7,7 +7,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, Result, Row};
 
 use super::entry::{Change, Written};
-use super::{StoreError, book, cannot, deliveries, file, inbox, people, rows};
+use super::{StoreError, book, cannot, deliveries, file, firing, inbox, people, rows};
 use crate::clock::Clock;
 use crate::limits::{STORE_FINDINGS_MAX, STORE_SAVE_MS};
 use crate::storage;
@@ -45,6 +45,7 @@ pub(super) fn verify(db: &Connection) -> Result<Vec<String>> {
     verify_book(&moment, &mut found)?;
     each(&moment, &mut found, ("users", people::USER), people::user, |_| Ok(None))?;
     each(&moment, &mut found, ("tokens", people::TOKEN), people::token, |_| Ok(None))?;
+    each(&moment, &mut found, ("firing", firing::FIRING), firing::firing, |_| Ok(None))?;
     Ok(found)
 }
 
@@ -127,6 +128,7 @@ pub(super) fn save(from: &Path, into: &Connection) -> Result<usize> {
     });
     n += table(("subjects", book::SUBJECT), "row", &|row| book::add_subject(&all, &book::subject(row)?));
     n += table(("deliveries", deliveries::DELIVERY), "id", &|row| deliveries::add(&all, &deliveries::delivery(row)?));
+    n += table(("firing", firing::FIRING), "row", &|row| firing::put(&all, &firing::firing(row)?).map(|_| true));
     // Names alone: they are worth nothing without what they name.
     table(("inbox", inbox::WAITING), "seq", &|row| inbox::put_waiting(&all, &inbox::waiting(row)?).map(|()| true));
     let block = |row: &Row<'_>| rows::apply(&all, &Change::Block(rows::block(row)?.1)).map(is_new);

@@ -48,7 +48,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // The way out by HTTP.
     ("outbound", &["clock", "limits"]),
     // Alerts of other programs come in.
-    ("upstream", &["store", "incident", "customer", "clock", "limits"]),
+    ("upstream", &["store", "notify", "clock", "limits"]),
     // Standard output is where both may write, until there are channels.
     ("desk", &["incident", "store", "storage", "policy", "notify", "clock", "limits"]),
     ("people", &["incident", "store", "storage", "clock", "limits"]),
