@@ -1,6 +1,7 @@
 //! The HTTP side: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever restarts us, posts of call records, the
-//! API. Later the pages.
+//! announcements that telephone systems fetch, the API. Later the pages.
 
+pub mod acd;
 pub mod api;
 mod cdr;
 pub mod client;
@@ -71,6 +72,9 @@ impl Portal {
     ) -> std::io::Result<Portal> {
         let mut router = cdr::routes(router(pages, status), doors);
         if pages.health {
+            if let Some(office) = &office {
+                router = acd::routes(router, Arc::clone(&office.acd));
+            }
             router = api::routes(router, office);
         }
         Ok(Portal { socket: TcpListener::bind(address).await?, router })

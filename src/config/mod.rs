@@ -3,6 +3,7 @@
 //! Every key has a default; what is unknown is a mistake with a suggestion; all mistakes are reported at once, each as
 //! `ringfence.toml:LINE:COL: message`. Secrets come from files or the environment and are never printed.
 
+mod acd;
 mod cross;
 mod data;
 mod feed;
@@ -20,6 +21,7 @@ pub use feed::{CustomerSource, FeedSettings};
 pub use section::Problem;
 use section::{Document, Section};
 
+use crate::acd::Settings as AcdSettings;
 use crate::limits;
 use crate::logging::{LogFormat, LogSettings};
 use crate::notify::{self, Endpoint, Output, WebhookSettings};
@@ -48,6 +50,7 @@ pub struct Config {
     pub notices: Output,
     /// Folder of kits; `None`: those that ship.
     pub kits: Option<PathBuf>,
+    pub acd: AcdSettings,
     pub verdict_deadline: Duration,
     /// Besides those of the feeds' countries, 112 and 911.
     pub emergency_numbers: Vec<String>,
@@ -73,6 +76,7 @@ impl Default for Config {
             notify: notify::Settings::default(),
             notices: Output::default(),
             kits: None,
+            acd: AcdSettings::default(),
             verdict_deadline: Duration::from_millis(20),
             emergency_numbers: Vec::new(),
             emergency_callback_ms: limits::EMERGENCY_CALLBACK_MS,
@@ -104,6 +108,7 @@ pub fn is_settings(text: &str) -> bool {
                 "alertmanager",
                 "webhook",
                 "kits",
+                "acd",
                 "log",
             ]
             .contains(&name.as_str())
@@ -177,6 +182,7 @@ fn read(root: &Section<'_, '_>) -> Config {
         config.kits = kits.path("folder");
         kits.finish();
     }
+    acd::read(root, &mut config);
     if let Some(log) = root.section("log") {
         config.log = read_log(&log);
         log.finish();

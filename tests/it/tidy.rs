@@ -41,7 +41,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // Every channel is a file of its own below it.
     ("delivery", &["desk", "incident", "customer", "store", "storage", "outbound", "notify", "clock", "limits", "metrics"]),
     // Telling the callers of a queue what is known.
-    ("acd", &["delivery", "incident", "customer", "kit", "store", "storage", "outbound", "clock", "limits"]),
+    ("acd", &["delivery", "incident", "customer", "kit", "store", "storage", "outbound", "notify", "clock", "limits"]),
     // The way out by HTTP.
     ("outbound", &["limits"]),
     // Alerts of other programs come in.
@@ -90,6 +90,7 @@ const MEETING_PLACES: &[&str] = &[
     "config",
     "service",
     "cli",
+    "acd_command",
     "archive_command",
     "backup",
     "calendar_command",
