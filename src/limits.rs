@@ -739,3 +739,43 @@ pub const SYSLOG_VALUE_CHARS_MAX: usize = 255;
 /// How long a new connection to a syslog server is looked at before anything is sent: a server that does not want us says
 /// so at once, but only behind the handshake.
 pub const SYSLOG_SETTLE_MS: u64 = 200;
+/// Announcements that callers hear one after the other: a third is not remembered, and they wait for somebody to answer.
+pub const ACD_SAID_MAX: usize = 2;
+
+/// Announcements that a queue leaves out and names; the others are counted.
+pub const ACD_LEFT_OUT_MAX: usize = 50;
+
+/// Queues of the settings. Each is chosen for, and read back, with every change.
+pub const ACD_QUEUES_MAX: usize = 500;
+
+/// Longest name of a queue: a part of a path and of dial plans.
+pub const ACD_QUEUE_NAME_BYTES_MAX: usize = 64;
+
+/// Longest answer that is read where the served text is compared with the released one.
+pub const ACD_TEXT_BYTES_MAX: usize = 2 * KIT_FORM_BYTES_MAX + 1024;
+const _: () = assert!(ACD_TEXT_BYTES_MAX > ACD_SAID_MAX * KIT_FORM_BYTES_MAX);
+
+/// How long such a look may take, on this machine.
+pub const ACD_READ_BACK_MS: u64 = 5_000;
+
+/// Before a recording, a look or a push that failed is tried again: twice as long each time, up to a minute. Callers are
+/// on the line meanwhile.
+pub const ACD_RETRY_MS: u64 = 1_000;
+/// See [`ACD_RETRY_MS`].
+pub const ACD_RETRY_MS_MAX: u64 = 60_000;
+const _: () = assert!(ACD_RETRY_MS <= ACD_RETRY_MS_MAX);
+
+/// Recordings that are kept, 160 KB each: those of some incidents, and of texts that come again.
+pub const ACD_RECORDINGS_MAX: usize = 64;
+const _: () = assert!(ACD_RECORDINGS_MAX >= ACD_SAID_MAX);
+
+/// Longest recording. A slow voice needs twice what is reckoned; what is longer is a mistake of its program.
+pub const ACD_WAV_SECONDS_MAX: u64 = 60;
+const _: () = assert!(ACD_WAV_SECONDS_MAX as f64 > 2.0 * ACD_SECONDS_REFUSED);
+
+/// Most that a text-to-speech program may write: the longest recording at 48 kHz in stereo, with room.
+pub const TTS_WAV_BYTES_MAX: usize = 16 << 20;
+const _: () = assert!(TTS_WAV_BYTES_MAX as u64 > ACD_WAV_SECONDS_MAX * 48_000 * 4);
+
+/// Of what it says on standard error, as much is logged.
+pub const TTS_SAID_BYTES_MAX: usize = 1024;

@@ -3,15 +3,16 @@
 //! Every key has a default; what is unknown is a mistake with a suggestion; all mistakes are reported at once, each as
 //! `ringfence.toml:LINE:COL: message`. Secrets come from files or the environment and are never printed.
 
+mod acd;
 mod cross;
 mod data;
 mod feed;
 mod mail;
 mod pagerduty;
-mod section;
-mod sms;
 mod receiver;
 mod section;
+mod section;
+mod sms;
 mod syslog;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub use feed::{CustomerSource, FeedSettings};
 pub use section::Problem;
 use section::{Document, Section};
 
+use crate::acd::Settings as AcdSettings;
 use crate::delivery;
 use crate::limits;
 use crate::logging::{LogFormat, LogSettings};
@@ -65,6 +67,7 @@ pub struct Config {
     pub mail: Option<crate::delivery::mail::Settings>,
     /// Folder of kits; `None`: those that ship.
     pub kits: Option<PathBuf>,
+    pub acd: AcdSettings,
     pub verdict_deadline: Duration,
     /// Besides those of the feeds' countries, 112 and 911.
     pub emergency_numbers: Vec<String>,
@@ -95,6 +98,7 @@ impl Default for Config {
             notices: Output::default(),
             mail: None,
             kits: None,
+            acd: AcdSettings::default(),
             verdict_deadline: Duration::from_millis(20),
             emergency_numbers: Vec::new(),
             emergency_callback_ms: limits::EMERGENCY_CALLBACK_MS,
@@ -131,6 +135,7 @@ pub fn is_settings(text: &str) -> bool {
                 "receiver",
                 "syslog",
                 "kits",
+                "acd",
                 "log",
             ]
             .contains(&name.as_str())
@@ -207,6 +212,7 @@ fn read(root: &Section<'_, '_>) -> Config {
         config.kits = kits.path("folder");
         kits.finish();
     }
+    acd::read(root, &mut config);
     if let Some(log) = root.section("log") {
         config.log = read_log(&log);
         log.finish();

@@ -20,8 +20,8 @@ mod route;
 pub mod sms;
 mod stdout;
 mod step;
-pub mod webhook;
 pub mod syslog;
+pub mod webhook;
 mod words;
 mod work;
 

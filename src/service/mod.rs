@@ -31,6 +31,7 @@ pub use self::admission::admission;
 use self::calls::Calls;
 use self::data::DataFolder;
 use self::lasting::{Begun, Lasting, Parts};
+use crate::acd::Board;
 use crate::clock::Clock;
 use crate::config::{Config, CustomerSource, FeedSettings};
 use crate::delivery::{self, Figures, Outbox};
@@ -401,6 +402,7 @@ fn office(lasting: &Lasting, config: &Config) -> anyhow::Result<Arc<Office>> {
     let folder = config.data.as_deref().context("what lasts has a folder")?;
     let people =
         People::open(Arc::clone(&lasting.store), folder, Clock.now()).context("cannot open the list of users")?;
+    let board = Board::start(config.acd.clone(), Some(folder.to_owned())).map_err(anyhow::Error::msg)?;
     Ok(Arc::new(Office {
         store: Arc::clone(&lasting.store),
         desk: lasting.desk.clone(),
@@ -408,6 +410,7 @@ fn office(lasting: &Lasting, config: &Config) -> anyhow::Result<Arc<Office>> {
         people,
         drafter: Arc::clone(&lasting.drafter),
         receivers: (!config.receivers.is_empty()).then(|| Arc::new(Receivers::new(&config.receivers, &lasting.store))),
+        acd: Arc::new(board),
         is_https: config.public_url.as_ref().is_some_and(|url| url.starts_with("https://")),
     }))
 }

@@ -168,7 +168,10 @@ fn what_kannel_cannot_do_now_is_told_from_what_it_never_will() {
     let (good, bad) = (kannel.sms("s3cret", None), kannel.sms("wrong", None));
     let one = parcel(1, "hello");
     let refused = runtime.block_on(bad.send(&one));
-    assert!(matches!(&refused, Outcome::Later(why) if why.contains("Authorization failed") && !why.contains("wrong")), "{refused:?}");
+    assert!(
+        matches!(&refused, Outcome::Later(why) if why.contains("Authorization failed") && !why.contains("wrong")),
+        "{refused:?}"
+    );
     assert!(matches!(runtime.block_on(good.find(&one)), Found::Unclear(_)));
     // Without its SMSC it queues: that is handed over, and arrives when the SMSC is back.
     kannel.order("smsc stop");

@@ -41,10 +41,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // Every channel is a file of its own below it.
     (
         "delivery",
-        &["desk", "kit", "incident", "customer", "store", "storage", "outbound", "notify", "clock", "limits", "metrics"],
+        &[
+            "desk", "kit", "incident", "customer", "store", "storage", "outbound", "notify", "clock", "limits",
+            "metrics",
+        ],
     ),
     // Telling the callers of a queue what is known.
-    ("acd", &["delivery", "incident", "customer", "kit", "store", "storage", "outbound", "clock", "limits"]),
+    ("acd", &["delivery", "incident", "customer", "kit", "store", "storage", "outbound", "notify", "clock", "limits"]),
     // The way out by HTTP.
     ("outbound", &["clock", "limits"]),
     // Alerts of other programs come in.
@@ -99,6 +102,7 @@ const MEETING_PLACES: &[&str] = &[
     "config",
     "service",
     "cli",
+    "acd_command",
     "archive_command",
     "backup",
     "calendar_command",
