@@ -15,6 +15,7 @@ use super::backfill::{self, Backfill};
 use super::calls::Calls;
 use super::data::{self, DataFolder};
 use super::keeper::{Charge, Keeper};
+use super::outgoing::Outgoing;
 use super::recovery::{self, Recovered};
 use crate::archive::{Archive, KEY_FILE};
 use crate::clock::Clock;
@@ -60,6 +61,7 @@ pub(super) struct Lasting {
     archiver: Option<Archiver>,
     backfill: Backfill,
     pub(super) desk: Desk,
+    pub(super) outgoing: Outgoing,
     pub(super) drafter: Arc<Drafter>,
     pub(super) terms: Terms,
     pub(super) journal: Journal,
@@ -184,6 +186,7 @@ impl Parts<'_> {
         let (committed, committed_seen) = watch::channel(recovered.record);
         let (room, room_seen) = watch::channel(true);
         self.notifier.committed(recovered.record);
+        self.notifier.settle();
         let DataFolder { disk, path, identity, names_file, store, lock, .. } = data;
         let home = Home { disk: disk.clone(), folder: path };
         let (home_disk, home_folder) = (home.disk.clone(), home.folder.clone());
@@ -230,6 +233,8 @@ impl Parts<'_> {
         .context("cannot start a thread")?;
         let terms = self.terms()?;
         let desk = self.desk(&store, &terms)?;
+        let customers = &self.policy.customers;
+        let outgoing = Outgoing::start(self.config, &home_folder, &store, &desk, customers)?;
         let drafter = Arc::new(Drafter {
             disk: home_disk,
             archive: home_folder.join("archive"),
@@ -246,6 +251,7 @@ impl Parts<'_> {
             archiver,
             backfill,
             desk,
+            outgoing,
             drafter,
             terms,
             journal,
@@ -282,8 +288,7 @@ impl Parts<'_> {
         Ok(Desk::start(desk::Charge {
             store: Arc::clone(store),
             terms: terms.clone(),
-            notices: self.config.notices.clone(),
-            rules: whats.keys().cloned().collect(),
+            rules: whats.keys().cloned().chain(self.config.receivers.iter().map(|r| r.rule())).collect(),
             whats,
         })?)
     }
@@ -384,6 +389,7 @@ impl Lasting {
         if let Some(archiver) = self.archiver {
             archiver.stop();
         }
+        self.outgoing.outbox.stop();
         self.desk.stop();
         if let Err(stuck) = self.journal.close() {
             tracing::error!(

@@ -1,5 +1,6 @@
 //! The integration tests: the built program against models, real tools and the house rules.
 
+mod acd;
 mod api;
 mod backfill;
 mod backup;
@@ -21,5 +22,6 @@ mod posts;
 mod records;
 mod service;
 mod signalling;
+mod sms;
 mod support;
 mod tidy;

@@ -41,14 +41,17 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // Every channel is a file of its own below it.
     (
         "delivery",
-        &["desk", "incident", "customer", "store", "storage", "outbound", "notify", "clock", "limits", "metrics"],
+        &[
+            "desk", "kit", "incident", "customer", "store", "storage", "outbound", "notify", "clock", "limits",
+            "metrics",
+        ],
     ),
     // Telling the callers of a queue what is known.
-    ("acd", &["delivery", "incident", "customer", "kit", "store", "storage", "outbound", "clock", "limits"]),
+    ("acd", &["incident", "customer", "kit", "store", "storage", "outbound", "notify", "clock", "limits"]),
     // The way out by HTTP.
-    ("outbound", &["limits"]),
+    ("outbound", &["clock", "limits"]),
     // Alerts of other programs come in.
-    ("upstream", &["store", "incident", "customer", "clock", "limits"]),
+    ("upstream", &["store", "notify", "clock", "limits"]),
     // Standard output is where both may write, until there are channels.
     ("desk", &["incident", "store", "storage", "policy", "notify", "clock", "limits"]),
     ("people", &["incident", "store", "storage", "clock", "limits"]),
@@ -99,6 +102,7 @@ const MEETING_PLACES: &[&str] = &[
     "config",
     "service",
     "cli",
+    "acd_command",
     "archive_command",
     "backup",
     "calendar_command",
