@@ -16,7 +16,9 @@ pub(super) fn read(root: &Section<'_, '_>) -> Option<Settings> {
     let installation = section.text("installation").unwrap_or_else(|| "ringfence".to_owned());
     let routing_key = section.secret("routing_key");
     if !section.has("routing_key_file") && !section.has("routing_key_env") {
-        section.problem_here("[pagerduty] needs a `routing_key_file`: the integration key of \"Events API v2\"".to_owned());
+        section.problem_here(
+            "[pagerduty] needs a `routing_key_file`: the integration key of \"Events API v2\"".to_owned(),
+        );
     }
     section.finish();
     let settings = Settings { endpoint: Endpoint { url: url?, ..endpoint }, routing_key: routing_key?, installation };

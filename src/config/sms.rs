@@ -175,11 +175,23 @@ success = [200]
     fn a_provider_that_is_not_whole_is_told_with_what_it_lacks() {
         for (text, told) in [
             ("[[sms]]\n", "needs a `kind`"),
-            ("[[sms]]\nkind = \"kannel\"\nurl = \"http://h/\"\nuser = \"u\"\npassword_env = \"PATH\"\n", "needs a `name`"),
-            ("[[sms]]\nname = \"a/b\"\nkind = \"kannel\"\nurl = \"http://h/\"\nuser = \"u\"\npassword_env = \"PATH\"\n", "`a/b` is not"),
+            (
+                "[[sms]]\nkind = \"kannel\"\nurl = \"http://h/\"\nuser = \"u\"\npassword_env = \"PATH\"\n",
+                "needs a `name`",
+            ),
+            (
+                "[[sms]]\nname = \"a/b\"\nkind = \"kannel\"\nurl = \"http://h/\"\nuser = \"u\"\npassword_env = \"PATH\"\n",
+                "`a/b` is not",
+            ),
             ("[[sms]]\nname = \"a\"\nkind = \"kannel\"\nurl = \"http://h/\"\n", "sendsms-user"),
-            ("[[sms]]\nname = \"a\"\nkind = \"kannel\"\nurl = \"http://h/\"\nuser = \"u\"\npassword = \"p\"\n", "does not belong here"),
-            ("[[sms]]\nname = \"a\"\nkind = \"twilio\"\naccount = \"AC1\"\nauth_token_env = \"PATH\"\n", "either `from`"),
+            (
+                "[[sms]]\nname = \"a\"\nkind = \"kannel\"\nurl = \"http://h/\"\nuser = \"u\"\npassword = \"p\"\n",
+                "does not belong here",
+            ),
+            (
+                "[[sms]]\nname = \"a\"\nkind = \"twilio\"\naccount = \"AC1\"\nauth_token_env = \"PATH\"\n",
+                "either `from`",
+            ),
             ("[[sms]]\nname = \"a\"\nkind = \"http\"\n", "needs a `url`"),
             ("[[sms]]\nname = \"a\"\nkind = \"http\"\nurl = \"http://h/{{ two }}\"\n", "there is no `two`"),
             ("[[sms]]\nname = \"a\"\nkind = \"http\"\nurl = \"http://{{ to }}/\"\n", "no URL"),

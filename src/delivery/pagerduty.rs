@@ -137,8 +137,11 @@ mod tests {
         assert_eq!(pagerduty.send(&parcel).await, handed);
         parcel.is_end = true;
         assert_eq!(pagerduty.send(&parcel).await, handed);
-        let events: Vec<Value> =
-            server.requests().iter().map(|r| serde_json::from_str(r.split_once("\r\n\r\n").unwrap().1).unwrap()).collect();
+        let events: Vec<Value> = server
+            .requests()
+            .iter()
+            .map(|r| serde_json::from_str(r.split_once("\r\n\r\n").unwrap().1).unwrap())
+            .collect();
         assert_eq!(events[0]["event_action"], "trigger");
         assert_eq!(events[0]["payload"]["severity"], "critical");
         assert_eq!(events[1]["event_action"], "resolve");
@@ -166,7 +169,11 @@ mod tests {
     fn only_an_event_that_is_wrong_is_never_sent_again() {
         let pagerduty = pagerduty(endpoint("http://127.0.0.1:1/"));
         let judged = |status: u16| {
-            pagerduty.judge(StatusCode::from_u16(status).unwrap(), b"key 0123456789abcdef0123456789abcdef", &parcel("x"))
+            pagerduty.judge(
+                StatusCode::from_u16(status).unwrap(),
+                b"key 0123456789abcdef0123456789abcdef",
+                &parcel("x"),
+            )
         };
         assert!(matches!(judged(202), Outcome::Handed { .. }));
         assert!(matches!(judged(400), Outcome::Never(why) if !why.contains("0123")));

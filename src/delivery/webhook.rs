@@ -118,7 +118,8 @@ mod tests {
         let (outcome, requests) = sent(Turn::answer("200 OK", "", "thanks")).await;
         assert_eq!(outcome, Outcome::Handed { receipt: String::new() });
         let (head, body) = requests[0].split_once("\r\n\r\n").unwrap();
-        let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).unwrap().to_owned();
+        let header =
+            |name: &str| head.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).unwrap().to_owned();
         assert_eq!(header("x-ringfence-delivery"), "DLV-000001");
         let expected = hmac_sha256(b"s3cret", &[header("x-ringfence-timestamp").as_bytes(), b".", body.as_bytes()]);
         assert_eq!(header("x-ringfence-signature"), format!("sha256={}", hex(&expected)));
@@ -129,7 +130,9 @@ mod tests {
 
     #[tokio::test]
     async fn each_answer_means_one_thing() {
-        for (status, redirect) in [("302 Found", "Location: http://169.254.169.254/\r\n"), ("400 Bad", ""), ("410 Gone", "")] {
+        for (status, redirect) in
+            [("302 Found", "Location: http://169.254.169.254/\r\n"), ("400 Bad", ""), ("410 Gone", "")]
+        {
             let (outcome, requests) = sent(Turn::answer(status, redirect, "")).await;
             assert!(matches!(outcome, Outcome::Never(_)), "{status}: {outcome:?}");
             assert_eq!(requests.len(), 1);

@@ -137,8 +137,8 @@ impl Notifier {
         let mut webhooks = BTreeMap::new();
         for (name, webhook) in &settings.webhooks {
             let channel = metrics.channel(&format!("webhook:{name}"));
-            let (webhook, task) = Webhook::start(name, webhook.clone(), channel)
-                .map_err(|e| format!("webhook `{name}`: {e}"))?;
+            let (webhook, task) =
+                Webhook::start(name, webhook.clone(), channel).map_err(|e| format!("webhook `{name}`: {e}"))?;
             webhooks.insert(name.clone(), webhook);
             tasks.push(task);
         }

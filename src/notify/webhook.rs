@@ -102,7 +102,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_violation_carries_its_id_and_is_signed_anew_at_each_try() {
-        let server = Scripted::start(vec![Turn::HangUp, Turn::answer("503 Busy", "", ""), Turn::answer("204 None", "", "")]).await;
+        let server =
+            Scripted::start(vec![Turn::HangUp, Turn::answer("503 Busy", "", ""), Turn::answer("204 None", "", "")])
+                .await;
         let settings = WebhookSettings {
             endpoint: server.endpoint("/hook"),
             age_max: Duration::from_secs(3600),

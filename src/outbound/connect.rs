@@ -21,10 +21,8 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 use super::Endpoint;
 
 /// Metadata services of clouds that are not link-local: AWS and GCP over IPv6, Alibaba, Oracle, Azure.
-const METADATA_V6: [Ipv6Addr; 2] = [
-    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
-    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
-];
+const METADATA_V6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)];
 const METADATA_V4: [Ipv4Addr; 3] =
     [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192), Ipv4Addr::new(168, 63, 129, 16)];
 
@@ -98,7 +96,8 @@ pub(super) fn is_refused(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_refused_v4(v4),
         IpAddr::V6(v6) => {
-            let is_own = v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local() || METADATA_V6.contains(&v6);
+            let is_own =
+                v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local() || METADATA_V6.contains(&v6);
             is_own || (v6 != Ipv6Addr::LOCALHOST && inner_v4(v6).is_some_and(is_refused_v4))
         }
     }
@@ -208,7 +207,8 @@ mod tests {
 
     #[test]
     fn a_gateway_beside_us_is_reached() {
-        for address in ["127.0.0.1", "::1", "10.1.2.3", "192.168.0.9", "172.16.0.1", "fd12::1", "100.64.0.1", "1.1.1.1"] {
+        for address in ["127.0.0.1", "::1", "10.1.2.3", "192.168.0.9", "172.16.0.1", "fd12::1", "100.64.0.1", "1.1.1.1"]
+        {
             assert!(!refused(address), "{address}");
         }
     }

@@ -83,7 +83,8 @@ async fn once_it_was_written_nobody_knows() {
         assert!(matches!(answer, Answer::Unanswered(_)), "{answer:?}");
         assert_eq!(server.requests().len(), 1);
     }
-    let endless = [b"HTTP/1.1 200 OK\r\n".to_vec(), b"X-Filler: aaaaaaaaaaaaaaaaaaaaaaaaaa\r\n".repeat(10_000)].concat();
+    let endless =
+        [b"HTTP/1.1 200 OK\r\n".to_vec(), b"X-Filler: aaaaaaaaaaaaaaaaaaaaaaaaaa\r\n".repeat(10_000)].concat();
     let server = Scripted::start(vec![Turn::Last(endless)]).await;
     let answer = ask(&server.endpoint("/")).await;
     assert!(matches!(answer, Answer::Unanswered(_)), "{answer:?}");

@@ -39,7 +39,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     // Every channel is a file of its own below it.
-    ("delivery", &["desk", "kit", "incident", "customer", "store", "storage", "outbound", "notify", "clock", "limits", "metrics"]),
+    (
+        "delivery",
+        &[
+            "desk", "kit", "incident", "customer", "store", "storage", "outbound", "notify", "clock", "limits",
+            "metrics",
+        ],
+    ),
     // Telling the callers of a queue what is known.
     ("acd", &["delivery", "incident", "customer", "kit", "store", "storage", "outbound", "clock", "limits"]),
     // The way out by HTTP.
@@ -52,7 +58,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("case/mailbox", &["event", "policy", "calendar", "clock", "limits", "metrics"]),
     ("case", &["event", "policy", "calendar", "objective", "clock", "limits"]),
     // Until incidents stand between them, sinks are told of what the engine judged.
-    ("notify", &["outbound", "engine", "policy", "event", "incident", "case", "store", "storage", "clock", "limits", "metrics"]),
+    (
+        "notify",
+        &[
+            "outbound", "engine", "policy", "event", "incident", "case", "store", "storage", "clock", "limits",
+            "metrics",
+        ],
+    ),
     ("archive", &["journal", "engine", "event", "policy", "incident", "case", "storage", "clock", "limits", "metrics"]),
     ("report", &["archive", "incident", "case", "calendar", "clock"]),
     // Records may be posted: their feeds' doors are the gateways' side of it.

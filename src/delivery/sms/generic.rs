@@ -107,10 +107,12 @@ impl Settings {
         let values = self.values(letter);
         let secret = self.password.as_ref();
         let fill = |what: &str, template: &str| fill(template, &values).map_err(|e| format!("`{what}`: {e}"));
-        let url: Uri = fill("url", &self.url)?.parse().map_err(|_| "`url` makes no address that can be asked".to_owned())?;
+        let url: Uri =
+            fill("url", &self.url)?.parse().map_err(|_| "`url` makes no address that can be asked".to_owned())?;
         let mut headers = HeaderMap::new();
         if let Some(content_type) = &self.content_type {
-            headers.insert(CONTENT_TYPE, HeaderValue::try_from(content_type).map_err(|e| format!("`content_type`: {e}"))?);
+            headers
+                .insert(CONTENT_TYPE, HeaderValue::try_from(content_type).map_err(|e| format!("`content_type`: {e}"))?);
         }
         if let (Some(user), Some(password)) = (&self.user, secret) {
             headers.insert(AUTHORIZATION, basic(user, password)?);
@@ -199,7 +201,9 @@ mod tests {
         Settings {
             method: Method::POST,
             url: "https://sms.example.com/v1/{{ user|urlencode }}/send?to={{ to|urlencode }}".into(),
-            body: Some(r#"{"msisdn": {{ to_digits|json }}, "text": {{ text|json }}, "ref": {{ delivery|json }}}"#.into()),
+            body: Some(
+                r#"{"msisdn": {{ to_digits|json }}, "text": {{ text|json }}, "ref": {{ delivery|json }}}"#.into(),
+            ),
             content_type: Some("application/json".into()),
             headers: vec![("X-Key".into(), "{{ password }}".into())],
             user: Some("a/b".into()),
@@ -239,7 +243,10 @@ mod tests {
         };
         broken(|s| s.body = Some("{{ txt }}".into()), "there is no `txt`");
         broken(|s| s.body = Some("{{ text".into()), "`body`");
-        broken(|s| s.body = Some("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}".into()), "`body`");
+        broken(
+            |s| s.body = Some("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}".into()),
+            "`body`",
+        );
         broken(|s| s.url = "https://evil.example/{{ to }}".into(), "its server");
         broken(|s| s.url = "https://{{ to }}/".into(), "its server");
         broken(|s| s.url = "https://sms.example.com/a b".into(), "makes no address");

@@ -78,7 +78,9 @@ impl Settings {
             200..=299 if ["0:", "3:", "Sent"].iter().any(|yes| text.starts_with(yes)) => {
                 Outcome::Handed { receipt: String::new() }
             }
-            200..=299 => Outcome::Unknown(format!("{}: Kannel does not say yes like this", shown(status, head, &secrets))),
+            200..=299 => {
+                Outcome::Unknown(format!("{}: Kannel does not say yes like this", shown(status, head, &secrets)))
+            }
             // Its word for a number that no SMSC of its takes has the same status as a wrong password.
             403 if text.contains("Not routable") => Outcome::Never(shown(status, head, &secrets)),
             500 if text.contains("Sending failed") => Outcome::Later(shown(status, head, &secrets)),
@@ -131,7 +133,8 @@ mod tests {
     #[test]
     fn a_password_is_told_to_nobody_but_kannel() {
         for status in [400, 403, 500, 200] {
-            let said = format!("{:?}", settings().judge(StatusCode::from_u16(status).unwrap(), b"?password=a%2Fb%20c a/b c"));
+            let said =
+                format!("{:?}", settings().judge(StatusCode::from_u16(status).unwrap(), b"?password=a%2Fb%20c a/b c"));
             assert!(!said.contains("a%2Fb") && !said.contains("a/b"), "{said}");
         }
         assert!(!format!("{:?}", settings()).contains("a/b"));
@@ -140,7 +143,8 @@ mod tests {
     #[test]
     fn validity_is_in_whole_minutes_and_never_none() {
         let now = Timestamp(1_000_000);
-        for (ms, expected) in [(-5, 1), (0, 1), (1, 1), (60_000, 1), (60_001, 2), (i64::MAX, SMS_VALIDITY_MINUTES_MAX)] {
+        for (ms, expected) in [(-5, 1), (0, 1), (1, 1), (60_000, 1), (60_001, 2), (i64::MAX, SMS_VALIDITY_MINUTES_MAX)]
+        {
             assert_eq!(minutes(now.plus_ms(ms), now), expected, "{ms}");
         }
     }

@@ -15,8 +15,8 @@ use hyper::StatusCode;
 
 pub use generic::Settings as GenericSettings;
 pub use kannel::Settings as KannelSettings;
-pub(crate) use receipt::{Post, Verdict};
 pub use receipt::{Callback, Receipt, Receipts, State, Taker};
+pub(crate) use receipt::{Post, Verdict};
 pub use twilio::{Sender as TwilioSender, Settings as TwilioSettings};
 
 use super::{Found, Outcome, Parcel};
@@ -74,7 +74,10 @@ impl Sms {
             return Outcome::Never("there is no text".to_owned());
         }
         if length.n_parts > SMS_PARTS_MAX {
-            return Outcome::Never(format!("the text fills {} messages; {SMS_PARTS_MAX} are sent at most", length.n_parts));
+            return Outcome::Never(format!(
+                "the text fills {} messages; {SMS_PARTS_MAX} are sent at most",
+                length.n_parts
+            ));
         }
         let callback = self.callback.as_ref().map(|callback| callback.url(self.name(), &parcel.name));
         let letter = Letter { parcel, text, is_unicode: length.forces_ucs2.is_some(), callback };
@@ -128,7 +131,9 @@ fn text(parcel: &Parcel) -> String {
 fn judge(status: StatusCode, head: &[u8], secrets: &[&str]) -> Outcome {
     let said = shown(status, head, secrets);
     match status.as_u16() {
-        300..=399 => Outcome::Later(format!("{said}: it points elsewhere, and no redirect is followed; set its own address")),
+        300..=399 => {
+            Outcome::Later(format!("{said}: it points elsewhere, and no redirect is followed; set its own address"))
+        }
         401 | 403 | 407 => Outcome::Later(format!("{said}: it does not accept our name and password")),
         404 | 405 => Outcome::Later(format!("{said}: there is no such service at this address")),
         408 | 425 | 429 => Outcome::Later(said),

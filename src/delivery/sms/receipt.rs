@@ -197,7 +197,8 @@ fn of_plain(state: &str, reason: &str) -> Option<State> {
 }
 
 fn because(what: &str, said: &str) -> String {
-    let words: Vec<&str> = said.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
+    let words: Vec<&str> =
+        said.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
     let said: String = words.join(" ").chars().take(RECEIPT_REASON_CHARS_MAX).collect();
     if said.is_empty() { what.to_owned() } else { format!("{what}: {said}") }
 }
@@ -229,7 +230,9 @@ fn unescaped(text: &[u8]) -> String {
     let mut rest = text;
     while let Some((first, behind)) = rest.split_first() {
         let digits = behind.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        let byte = digits.filter(|two| two.bytes().all(|b| b.is_ascii_hexdigit())).and_then(|two| u8::from_str_radix(two, 16).ok());
+        let byte = digits
+            .filter(|two| two.bytes().all(|b| b.is_ascii_hexdigit()))
+            .and_then(|two| u8::from_str_radix(two, 16).ok());
         match (first, byte) {
             (b'%', Some(byte)) => {
                 out.push(byte);
@@ -321,7 +324,15 @@ mod tests {
     #[test]
     fn kannels_bits_are_read_in_any_order_and_as_often_as_they_come() {
         let rig = rig();
-        for query in ["?type=8&answer=", "?type=1&answer=sub%3A001", "?type=8", "?type=1", "?type=16&answer=NACK%2F0x0b", "?type=2", "?type=4"] {
+        for query in [
+            "?type=8&answer=",
+            "?type=1&answer=sub%3A001",
+            "?type=8",
+            "?type=1",
+            "?type=16&answer=NACK%2F0x0b",
+            "?type=2",
+            "?type=4",
+        ] {
             assert_eq!(rig.post("kannel", query, "", None), Verdict::Taken, "{query}");
         }
         let failed = |why: &str| State::Failed(why.to_owned());
@@ -370,12 +381,15 @@ mod tests {
         assert_eq!(rig.post("twilio", "", body, Some(&good)), Verdict::Taken);
         let why = "it could not be delivered: Twilio 30006: a landline, or an operator that takes no text messages";
         assert_eq!(rig.taken(), [State::Failed(why.into())]);
-        for bad in [None, Some(""), Some("????????????????????????????"), Some(signed(&url, fields, b"other").as_str())] {
+        for bad in [None, Some(""), Some("????????????????????????????"), Some(signed(&url, fields, b"other").as_str())]
+        {
             assert_eq!(rig.post("twilio", "", body, bad), Verdict::Forged, "{bad:?}");
         }
         assert_eq!(rig.post("twilio", "", &body.replace("undelivered", "delivered"), Some(&good)), Verdict::Forged);
         assert_eq!(rig.post("twilio", "?x=1", body, Some(&good)), Verdict::Forged);
-        for (status, expected) in [("sent", State::Accepted), ("delivered", State::Delivered), ("brand-new", State::Accepted)] {
+        for (status, expected) in
+            [("sent", State::Accepted), ("delivered", State::Delivered), ("brand-new", State::Accepted)]
+        {
             let signature = signed(&url, &format!("MessageStatus{status}"), b"s3cret");
             assert_eq!(rig.post("twilio", "", &format!("MessageStatus={status}"), Some(&signature)), Verdict::Taken);
             assert_eq!(rig.taken(), [expected]);
@@ -397,8 +411,14 @@ mod tests {
         let callback = Callback::new("https://ringfence.example.com", b"key");
         let receipts = Receipts::new(callback.clone(), &[kannel("http://k/")], Arc::new(|_| false));
         let proof = callback.proof("kannel", "DLV-000001");
-        let post =
-            Post { provider: "kannel", delivery: "DLV-000001", proof: &proof, query: "?type=1", body: b"", signature: None };
+        let post = Post {
+            provider: "kannel",
+            delivery: "DLV-000001",
+            proof: &proof,
+            query: "?type=1",
+            body: b"",
+            signature: None,
+        };
         assert_eq!(receipts.take(&post), Verdict::Busy);
     }
 }

@@ -123,7 +123,18 @@ async fn five_megabytes_are_an_answer_like_any_other() {
 #[tokio::test]
 async fn an_address_that_is_no_number_is_never_sent() {
     let server = Scripted::start(vec![Turn::Silence]).await;
-    for address in ["", "+", "0701234567", "+0701234567", "+46 70", "+4670000\n", "+46;70", "ada@example.com", "+1234", "+1234567890123456"] {
+    for address in [
+        "",
+        "+",
+        "0701234567",
+        "+0701234567",
+        "+46 70",
+        "+4670000\n",
+        "+46;70",
+        "ada@example.com",
+        "+1234",
+        "+1234567890123456",
+    ] {
         let sms = Sms::new(kannel(&format!("{}/", server.url)), None).unwrap();
         let outcome = sms.send(&Parcel { address: address.into(), ..parcel("hello") }).await;
         assert!(matches!(outcome, Outcome::Never(_)), "{address}");
@@ -142,7 +153,10 @@ async fn kannel_is_asked_for_everything_in_one_query() {
     assert!(matches!(sms.send(&parcel("Łódź")).await, Outcome::Handed { .. }));
     let requests = server.requests();
     let line = requests[0].lines().next().unwrap();
-    assert!(line.starts_with("GET /cgi-bin/sendsms?username=ringfence&password=s3cret&to=%2B46700000001&text="), "{line}");
+    assert!(
+        line.starts_with("GET /cgi-bin/sendsms?username=ringfence&password=s3cret&to=%2B46700000001&text="),
+        "{line}"
+    );
     for part in [
         "&text=%C3%85sa%3A%20100%20%25%20%26%20more%0Ahttps%3A%2F%2Fringfence.example.com%2Fa%2F1&",
         "&charset=UTF-8&coding=0&validity=60&from=Ringfence&dlr-mask=31&dlr-url=https%3A%2F%2Fringfence.example.com%2Freceipts%2Fsms%2Fkannel%2FDLV-000001%2F",
@@ -177,7 +191,10 @@ async fn twilio_is_posted_a_form_and_names_the_message() {
     assert!(request.starts_with("POST /2010-04-01/Accounts/AC1/Messages.json HTTP/1.1\r\n"), "{request}");
     assert!(request.contains("authorization: Basic QUMxOnMzY3JldA==\r\n"), "{request}");
     assert!(request.contains("\r\n\r\nTo=%2B46700000001&Body=a%26b&From=%2B15005550006&ValidityPeriod=3"), "{request}");
-    assert!(request.contains("&StatusCallback=https%3A%2F%2Fringfence.example.com%2Freceipts%2Fsms%2Ftwilio%2FDLV-000001%2F"));
+    assert!(
+        request
+            .contains("&StatusCallback=https%3A%2F%2Fringfence.example.com%2Freceipts%2Fsms%2Ftwilio%2FDLV-000001%2F")
+    );
 }
 
 fn list(rows: &str, next: &str) -> Turn {
@@ -196,7 +213,10 @@ async fn twilio_is_asked_what_it_took() {
     let next = r#""/2010-04-01/Accounts/AC1/Messages.json?To=%2B46700000001&Page=1&PageToken=x""#;
     let (two_pages, requests) = found(vec![list(other, next), list(ours, "null")]).await;
     assert_eq!(two_pages, Found::Handed { receipt: "SM1".into() });
-    assert!(requests[0].contains("?To=%2B46700000001&DateSent=20") && requests[1].contains("&PageToken=x"), "{requests:?}");
+    assert!(
+        requests[0].contains("?To=%2B46700000001&DateSent=20") && requests[1].contains("&PageToken=x"),
+        "{requests:?}"
+    );
     // Taken, and waiting to be sent: it has no day yet.
     let (waiting, _) = found(vec![list(other, "null"), list(ours, "null")]).await;
     assert_eq!(waiting, Found::Handed { receipt: "SM1".into() });
@@ -204,7 +224,10 @@ async fn twilio_is_asked_what_it_took() {
     assert_eq!(absent, Found::Absent);
     // By day, and once without one.
     let (undated, by_day) = requests.split_last().unwrap();
-    assert!(!undated.contains("DateSent=") && by_day.iter().all(|request| request.contains("DateSent=")), "{requests:?}");
+    assert!(
+        !undated.contains("DateSent=") && by_day.iter().all(|request| request.contains("DateSent=")),
+        "{requests:?}"
+    );
     for turns in [
         vec![Turn::answer("503 Busy", "", "")],
         vec![Turn::Silence],

@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use super::{Found, Letter, Outcome, judge};
 use crate::clock::{Clock, Timestamp, civil_from_days};
-use crate::limits::{SMS_LIST_PAGES_MAX, SMS_LIST_ROWS};
 use crate::delivery::Parcel;
+use crate::limits::{SMS_LIST_PAGES_MAX, SMS_LIST_ROWS};
 use crate::outbound::{Answer, Client, Request, Secret, basic, form, http_date, shown};
 
 #[derive(Clone, Debug)]
@@ -78,7 +78,9 @@ impl Settings {
 
     pub(super) async fn send(&self, client: &Client, letter: &Letter<'_>) -> Outcome {
         if letter.text.chars().count() > TEXT_CHARS_MAX {
-            return Outcome::Never(format!("the text is longer than the {TEXT_CHARS_MAX} characters that Twilio takes"));
+            return Outcome::Never(format!(
+                "the text is longer than the {TEXT_CHARS_MAX} characters that Twilio takes"
+            ));
         }
         let body = self.form(letter, Clock.now());
         let request = match self.authorised(client.url(), &self.path(), |url| Request::post(url, FORM, body)) {
