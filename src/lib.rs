@@ -14,6 +14,7 @@
 //! - [`desk`] takes what was found from the [`store`], hands it to the [`incident`] book, which folds it by the files of the
 //!   [`customer`]s, and makes durable what the book says before anybody hears of it. People order it about through the API
 //!   of the [`portal`] ([`people`] knows who they are); notices are made from [`kit`]s, [`findings`] from the calls.
+//! - [`acd`] publishes what the callers of a queue hear while an incident is known.
 //! - Beside the rules, each [`customer`] has a file that says whose a call is, who is told, and when people work.
 //! - Behind the flow, [`snapshot`] files hold the whole state at one place in the journal, the [`archive`] holds events by
 //!   customer and hour for years, the [`store`] what people look up. A restart is a snapshot and the journal's tail through
@@ -60,9 +61,11 @@ pub mod incident;
 
 pub mod findings;
 
+pub mod acd;
 pub mod delivery;
 pub mod desk;
 pub mod people;
+pub mod upstream;
 
 pub mod gateway;
 pub mod notify;
@@ -76,6 +79,7 @@ pub mod logging;
 pub mod replay;
 pub mod service;
 
+pub mod acd_command;
 pub mod archive_command;
 pub mod backup;
 pub mod calendar_command;

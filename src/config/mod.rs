@@ -3,12 +3,17 @@
 //! Every key has a default; what is unknown is a mistake with a suggestion; all mistakes are reported at once, each as
 //! `ringfence.toml:LINE:COL: message`. Secrets come from files or the environment and are never printed.
 
+mod acd;
 mod cross;
 mod data;
 mod feed;
+mod mail;
 mod pagerduty;
+mod receiver;
+mod section;
 mod section;
 mod sms;
+mod syslog;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,10 +27,12 @@ pub use feed::{CustomerSource, FeedSettings};
 pub use section::Problem;
 use section::{Document, Section};
 
+use crate::acd::Settings as AcdSettings;
 use crate::delivery;
 use crate::limits;
 use crate::logging::{LogFormat, LogSettings};
 use crate::notify::{self, Endpoint, Output, WebhookSettings};
+use crate::upstream;
 
 /// The whole file, checked.
 #[derive(Clone, Debug)]
@@ -50,10 +57,17 @@ pub struct Config {
     /// Providers of text messages, the first to be asked first.
     pub sms: Vec<delivery::sms::Settings>,
     pub pagerduty: Option<delivery::pagerduty::Settings>,
+    /// Where messages go as syslog.
+    pub syslog: Option<delivery::syslog::Settings>,
+    /// Who may post alerts of other programs.
+    pub receivers: Vec<upstream::Settings>,
     /// Where released messages go.
     pub notices: Output,
+    /// The way out by mail; `None`: there is none.
+    pub mail: Option<crate::delivery::mail::Settings>,
     /// Folder of kits; `None`: those that ship.
     pub kits: Option<PathBuf>,
+    pub acd: AcdSettings,
     pub verdict_deadline: Duration,
     /// Besides those of the feeds' countries, 112 and 911.
     pub emergency_numbers: Vec<String>,
@@ -79,8 +93,12 @@ impl Default for Config {
             notify: notify::Settings::default(),
             sms: Vec::new(),
             pagerduty: None,
+            syslog: None,
+            receivers: Vec::new(),
             notices: Output::default(),
+            mail: None,
             kits: None,
+            acd: AcdSettings::default(),
             verdict_deadline: Duration::from_millis(20),
             emergency_numbers: Vec::new(),
             emergency_callback_ms: limits::EMERGENCY_CALLBACK_MS,
@@ -111,9 +129,13 @@ pub fn is_settings(text: &str) -> bool {
                 "output",
                 "alertmanager",
                 "webhook",
+                "mail",
                 "sms",
                 "pagerduty",
+                "receiver",
+                "syslog",
                 "kits",
+                "acd",
                 "log",
             ]
             .contains(&name.as_str())
@@ -183,10 +205,14 @@ fn read(root: &Section<'_, '_>) -> Config {
         emergency.finish();
     }
     read_notify(root, &mut config);
+    config.mail = root.section("mail").and_then(|section| mail::read(&section));
+    config.syslog = syslog::read(root);
+    config.receivers = receiver::read(root, config.data.is_some());
     if let Some(kits) = root.section("kits") {
         config.kits = kits.path("folder");
         kits.finish();
     }
+    acd::read(root, &mut config);
     if let Some(log) = root.section("log") {
         config.log = read_log(&log);
         log.finish();

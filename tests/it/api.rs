@@ -461,7 +461,11 @@ fn what_is_answered_is_what_is_described() {
             continue;
         }
         let of = if path.contains("/messages/") { message } else { &id };
-        let asked = path.trim_start_matches("/api/v1").replace("{id}", of).replace("{kind}", "update");
+        let asked = path
+            .trim_start_matches("/api/v1")
+            .replace("{id}", of)
+            .replace("{kind}", "update")
+            .replace("{queue}", "all");
         let answer = anna.sees(&asked);
         let schema = &get["responses"]["2XX"]["content"]["application/json"]["schema"];
         assert_fits(&answer, schema, all, path);

@@ -1,5 +1,6 @@
 //! The integration tests: the built program against models, real tools and the house rules.
 
+mod acd;
 mod api;
 mod backfill;
 mod backup;

@@ -47,11 +47,11 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     // Telling the callers of a queue what is known.
-    ("acd", &["delivery", "incident", "customer", "kit", "store", "storage", "outbound", "clock", "limits"]),
+    ("acd", &["delivery", "incident", "customer", "kit", "store", "storage", "outbound", "notify", "clock", "limits"]),
     // The way out by HTTP.
     ("outbound", &["clock", "limits"]),
     // Alerts of other programs come in.
-    ("upstream", &["store", "incident", "customer", "clock", "limits"]),
+    ("upstream", &["store", "notify", "clock", "limits"]),
     // Standard output is where both may write, until there are channels.
     ("desk", &["incident", "store", "storage", "policy", "notify", "clock", "limits"]),
     ("people", &["incident", "store", "storage", "clock", "limits"]),
@@ -102,6 +102,7 @@ const MEETING_PLACES: &[&str] = &[
     "config",
     "service",
     "cli",
+    "acd_command",
     "archive_command",
     "backup",
     "calendar_command",

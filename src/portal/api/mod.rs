@@ -4,6 +4,7 @@
 //! description at `/api/v1/openapi.json` are both made of it. What an operation does blocks, so it runs on a thread of its
 //! own; how many do at once is bounded. It decides nothing about incidents: that is for the desk.
 
+mod announcements;
 mod call;
 mod catalogue;
 mod description;
@@ -38,6 +39,7 @@ use self::call::{Call, Reply};
 use self::guest::Guest;
 use self::operation::{Access, Operation};
 use self::problem::Problem;
+use crate::acd::Board;
 use crate::clock::Clock;
 use crate::desk::Desk;
 use crate::findings::Drafter;
@@ -45,6 +47,7 @@ use crate::incident::Terms;
 use crate::limits::{API_BODY_MS, API_BYTES_MAX, API_CALLS_MAX, API_LOGINS_MAX, API_TURN_MS, LOGIN_BYTES_MAX};
 use crate::people::People;
 use crate::store::Store;
+use crate::upstream::Receivers;
 
 /// Below which all of it stands.
 pub const ROOT: &str = "/api/v1";
@@ -58,6 +61,10 @@ pub struct Office {
     pub terms: Terms,
     pub people: People,
     pub drafter: Arc<Drafter>,
+    /// Those who take alerts of other programs, where there are any.
+    pub receivers: Option<Arc<Receivers>>,
+    /// What callers hear.
+    pub acd: Arc<Board>,
     /// People reach it by `https://` only: browsers are told so.
     pub is_https: bool,
 }
@@ -68,6 +75,7 @@ static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
     all.extend(messages::operations());
     all.extend(catalogue::operations());
     all.extend(persons::operations());
+    all.extend(announcements::operations());
     all
 });
 
