@@ -368,7 +368,7 @@ class FakeTwilio(Fake):
     `messages` are what it took, oldest first; `report` posts a receipt as Twilio does, signed.
     """
 
-    FIELDS = {"To", "From", "MessagingServiceSid", "Body", "StatusCallback", "ValidityPeriod"}
+    FIELDS = {"To", "From", "MessagingServiceSid", "Body", "StatusCallback", "ValidityPeriod", "SmartEncoded"}
 
     def __init__(self, account="AC" + "0" * 32, token="s3cret", clock_off_s=0):
         self.account, self.token, self.clock_off_s = account, token, clock_off_s
