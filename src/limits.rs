@@ -654,6 +654,9 @@ pub const OUTBOUND_IDLE_MAX: usize = 32;
 /// is usual): a request that crosses such a hang-up may or may not have been taken, and somebody has to find out.
 pub const OUTBOUND_IDLE_MS: u64 = 1_500;
 
+/// A path of a server from this length on may be a key, and is not repeated in an error.
+pub const OUTBOUND_SECRET_PATH_MIN: usize = 16;
+
 /// Parts that one text message may be made of: each is paid for, and phones put no more together.
 pub const SMS_PARTS_MAX: usize = 10;
 
