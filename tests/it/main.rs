@@ -21,4 +21,6 @@ mod records;
 mod service;
 mod signalling;
 mod support;
+mod syslog;
 mod tidy;
+mod upstream;
