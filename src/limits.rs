@@ -741,6 +741,9 @@ pub const SYSLOG_LINE_BYTES_MAX: usize = 8_000;
 
 /// Longest value of a field beside the text of a message.
 pub const SYSLOG_VALUE_CHARS_MAX: usize = 255;
+/// The same in bytes, before what must be escaped is: nine of them leave room for a text.
+pub const SYSLOG_VALUE_BYTES_MAX: usize = 300;
+const _: () = assert!(2 * 9 * SYSLOG_VALUE_BYTES_MAX + 1_000 < SYSLOG_LINE_BYTES_MAX);
 
 /// How long a new connection to a syslog server is looked at before anything is sent: a server that does not want us says
 /// so at once, but only behind the handshake.

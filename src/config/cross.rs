@@ -146,6 +146,20 @@ mod tests {
         assert!(found[0].message.starts_with("feed `a` names customer `beta`"), "{found:?}");
     }
 
+    #[test]
+    fn a_receiver_of_a_customer_without_a_file_is_told_where_customers_have_files() {
+        // Whatever it holds: there is such a variable.
+        let receiver = "[receiver.noc]\ncustomer = 'beta'\ntoken_env = 'PATH'\n";
+        assert!(told(receiver, "").is_empty(), "without the folder everybody is a customer");
+        let (config, _) = super::super::parse(receiver, Path::new("ringfence.toml"));
+        let rules = "ringfence = 1\ndefault_action = 'allow'\n";
+        let files = [("ruleset.toml", rules), ("customers/acme.toml", "name = 'Acme'\n")];
+        let policy = load(&RuleSource::memory(files), LoadOptions::default()).policy.expect("the rules load");
+        let found = cross_check(&config.expect("good settings"), &policy);
+        let message = "receiver `noc` names customer `beta`, but the rules have no customers/beta.toml";
+        assert!(found.iter().any(|m| m.is_error && m.message == message), "{found:?}");
+    }
+
     const UP: &str =
         "[[threshold]]\nid = 'up'\non = 'call'\nmeasure = 'concurrent'\nper = ['trunk']\nwarning = '>= 3'\n";
     const CSV: &str = "[[feed]]\nname = 'a'\nformat = 'csv'\ncsv = { dialect = 'asterisk', time_zone = 'UTC' }\n";

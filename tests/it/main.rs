@@ -24,4 +24,6 @@ mod service;
 mod signalling;
 mod sms;
 mod support;
+mod syslog;
 mod tidy;
+mod upstream;
