@@ -65,9 +65,11 @@ pub mod acd;
 pub mod delivery;
 pub mod desk;
 pub mod people;
+pub mod upstream;
 
 pub mod gateway;
 pub mod notify;
+pub mod outbound;
 pub mod portal;
 
 pub mod snapshot;

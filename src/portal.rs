@@ -1,10 +1,12 @@
-//! The HTTP side: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever restarts us, posts of call records, the
-//! announcements that telephone systems fetch, the API. Later the pages.
+//! The HTTP side: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever restarts us, posts of call records and of
+//! other programs' alerts, the announcements that telephone systems fetch, the API. Later the pages.
 
 pub mod acd;
 pub mod api;
 mod cdr;
 pub mod client;
+pub mod receipts;
+mod upstream;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,6 +74,7 @@ impl Portal {
     ) -> std::io::Result<Portal> {
         let mut router = cdr::routes(router(pages, status), doors);
         if pages.health {
+            router = upstream::routes(router, office.as_ref().and_then(|office| office.receivers.clone()));
             if let Some(office) = &office {
                 router = acd::routes(router, Arc::clone(&office.acd));
             }

@@ -19,6 +19,7 @@ pub struct Mismatch {
 pub fn cross_check(config: &Config, policy: &Policy) -> Vec<Mismatch> {
     let mut found = unknown_webhooks(config, policy);
     found.extend(customers_without_file(config, policy));
+    found.extend(receivers_without_customer(config, policy));
     found.extend(no_calls_to_follow(config, policy));
     found.extend(counted_twice(config));
     found
@@ -40,6 +41,21 @@ fn unknown_webhooks(config: &Config, policy: &Policy) -> Vec<Mismatch> {
         }
     }
     found
+}
+
+/// Where customers have files, alerts of anybody else would fold into incidents of nobody.
+fn receivers_without_customer(config: &Config, policy: &Policy) -> Vec<Mismatch> {
+    let strangers = config.receivers.iter().filter(|receiver| policy.customers.get(&receiver.customer).is_none());
+    let told = strangers.map(|receiver| Mismatch {
+        is_error: true,
+        message: format!(
+            "receiver `{}` names customer `{1}`, but the rules have no {2}/{1}.toml",
+            receiver.name,
+            receiver.customer,
+            customer::FOLDER
+        ),
+    });
+    told.collect()
 }
 
 /// Where customers have files, a feed of anybody else would have every event rejected.

@@ -68,7 +68,8 @@ fn named(
     let mut found = BTreeMap::new();
     let Some(all) = section.section(key, problems) else { return found };
     for (name, span, value) in all.keys() {
-        if !known.contains(&name) {
+        // Of which receivers there are, the settings tell; it is not known here.
+        if !known.contains(&name) && !(what == "rule" && name.starts_with("upstream:")) {
             let message = match suggest(name, known.iter().copied()) {
                 Some(near) => format!("unknown {what} `{}`; did you mean `{near}`?", short(name)),
                 None => format!("unknown {what} `{}`", short(name)),

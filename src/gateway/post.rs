@@ -210,7 +210,7 @@ fn only_event(batch: &mut Batch, leg: Option<Leg>) -> Result<(), &'static str> {
 }
 
 /// `user:password` of HTTP basic.
-fn credentials(header: &[u8]) -> Option<String> {
+pub fn credentials(header: &[u8]) -> Option<String> {
     let (scheme, encoded) = header.trim_ascii().split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;

@@ -23,7 +23,6 @@ use tokio::task::JoinHandle;
 
 use alertmanager::{Alertmanager, Facts, Id};
 use findings::{Findings, Held};
-pub use http::{Endpoint, Secret, reach};
 use lines::Lines;
 pub use lines::Output;
 use record::Recorder;
@@ -33,8 +32,9 @@ use crate::clock::{Clock, Timestamp};
 use crate::engine::{Judged, OpenEpisode, RuleRef, Violation, output};
 use crate::event::{CallEvent, CustomerId, Flags, Names};
 use crate::metrics::{Metrics, RuleMetrics};
+pub use crate::outbound::{Endpoint, Secret, reach};
 use crate::policy::{Action, Cause, Mode, Policy, Reaction, Severity};
-use crate::store::Store;
+use crate::store::{Change, Store};
 
 /// Name of the Alertmanager channel in the metrics.
 pub const ALERTMANAGER_CHANNEL: &str = "alertmanager";
@@ -51,6 +51,8 @@ pub struct Settings {
 pub struct WebhookSettings {
     pub endpoint: Endpoint,
     pub age_max: Duration,
+    /// What its messages are signed with.
+    pub secret: Option<Secret>,
 }
 
 impl Settings {
@@ -135,8 +137,8 @@ impl Notifier {
         let mut webhooks = BTreeMap::new();
         for (name, webhook) in &settings.webhooks {
             let channel = metrics.channel(&format!("webhook:{name}"));
-            let (webhook, task) = Webhook::start(name, webhook.endpoint.clone(), webhook.age_max, channel)
-                .map_err(|e| format!("webhook `{name}`: {e}"))?;
+            let (webhook, task) =
+                Webhook::start(name, webhook.clone(), channel).map_err(|e| format!("webhook `{name}`: {e}"))?;
             webhooks.insert(name.clone(), webhook);
             tasks.push(task);
         }
@@ -162,8 +164,38 @@ impl Notifier {
 
     /// Violations and blocks are written down there from now on.
     pub fn record_in(&self, store: Arc<Store>) {
+        self.take_over(&store);
         let recorder = Recorder { store, policy: Arc::clone(&self.policy), names: Arc::clone(&self.names) };
         self.recorder.set(recorder).unwrap_or_default();
+    }
+
+    /// What Alertmanagers were told before is theirs to end.
+    fn take_over(&self, store: &Arc<Store>) {
+        let mut found = Vec::new();
+        let mut after = Some(0);
+        while let Some(place) = after {
+            match store.firing(place, 0) {
+                Ok(page) => {
+                    after = page.next;
+                    found.extend(page.rows);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "what alertmanagers were told before is not known: its ends are not told");
+                    break;
+                }
+            }
+        }
+        self.alertmanagers.iter().for_each(|alertmanager| alertmanager.go_on(Arc::clone(store), &found));
+        // Of those that are not in the settings any more, nobody is told.
+        found.retain(|firing| !self.alertmanagers.iter().any(|a| a.endpoint() == firing.endpoint));
+        if !found.is_empty() {
+            drop(store.record(found.into_iter().map(Change::FiringEnded).collect()));
+        }
+    }
+
+    /// Everything that goes on across a restart has been told of: of what was told before and does not, the end is told.
+    pub fn settle(&self) {
+        self.alertmanagers.iter().for_each(|alertmanager| alertmanager.settle());
     }
 
     /// Takes note of a judged batch. The engine calls it for one batch at a time.
@@ -403,12 +435,12 @@ impl Notifier {
 
     /// Tells what has waited for the journal for too long, and sets the age of the oldest undelivered message; called now
     /// and then.
-    pub fn measure(&self) {
+    pub fn measure(&self, oldest_elsewhere: Duration) {
         self.tell_held();
         let lines = self.lines.iter().filter_map(|l| l.queue.oldest());
         let alerts = self.alertmanagers.iter().filter_map(|a| a.oldest());
         let webhooks = self.webhooks.values().filter_map(|w| w.queue.oldest());
-        let oldest = lines.chain(alerts).chain(webhooks).max().unwrap_or_default();
+        let oldest = lines.chain(alerts).chain(webhooks).max().unwrap_or_default().max(oldest_elsewhere);
         self.metrics.delivery_oldest_s.set(oldest.as_secs_f64());
     }
 

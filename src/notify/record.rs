@@ -43,6 +43,7 @@ impl Recorder {
             late: violation.late,
             told_at: None,
             alert: None,
+            what: String::new(),
         }))
     }
 

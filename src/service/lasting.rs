@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use crossbeam::channel::{Sender, bounded};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::archiver::{self, Archiver};
@@ -19,6 +20,8 @@ use super::recovery::{self, Recovered};
 use crate::archive::{Archive, KEY_FILE};
 use crate::clock::Clock;
 use crate::config::{Config, Durability};
+use crate::delivery::link::Links;
+use crate::delivery::{self, Outbox};
 use crate::desk::{self, Desk};
 use crate::engine::{self, Engine, Judged};
 use crate::event::Names;
@@ -60,6 +63,7 @@ pub(super) struct Lasting {
     archiver: Option<Archiver>,
     backfill: Backfill,
     pub(super) desk: Desk,
+    pub(super) outbox: Outbox,
     pub(super) drafter: Arc<Drafter>,
     pub(super) terms: Terms,
     pub(super) journal: Journal,
@@ -184,6 +188,7 @@ impl Parts<'_> {
         let (committed, committed_seen) = watch::channel(recovered.record);
         let (room, room_seen) = watch::channel(true);
         self.notifier.committed(recovered.record);
+        self.notifier.settle();
         let DataFolder { disk, path, identity, names_file, store, lock, .. } = data;
         let home = Home { disk: disk.clone(), folder: path };
         let (home_disk, home_folder) = (home.disk.clone(), home.folder.clone());
@@ -230,6 +235,7 @@ impl Parts<'_> {
         .context("cannot start a thread")?;
         let terms = self.terms()?;
         let desk = self.desk(&store, &terms)?;
+        let outbox = self.outbox(&home_folder, &store, &desk)?;
         let drafter = Arc::new(Drafter {
             disk: home_disk,
             archive: home_folder.join("archive"),
@@ -246,6 +252,7 @@ impl Parts<'_> {
             archiver,
             backfill,
             desk,
+            outbox,
             drafter,
             terms,
             journal,
@@ -282,10 +289,23 @@ impl Parts<'_> {
         Ok(Desk::start(desk::Charge {
             store: Arc::clone(store),
             terms: terms.clone(),
-            notices: self.config.notices.clone(),
-            rules: whats.keys().cloned().collect(),
+            rules: whats.keys().cloned().chain(self.config.receivers.iter().map(|r| r.rule())).collect(),
             whats,
         })?)
+    }
+
+    /// Who sees to it that people hear.
+    fn outbox(&self, folder: &Path, store: &Arc<Store>, desk: &Desk) -> anyhow::Result<Outbox> {
+        let url = self.config.public_url.clone();
+        let links = Links::open(folder, url).context("cannot read or make the key of links")?;
+        let charge = delivery::Charge {
+            store: Arc::clone(store),
+            desk: desk.clone(),
+            customers: Arc::clone(&self.policy.customers),
+            links,
+        };
+        let settings = delivery::Settings { notices: self.config.notices.clone() };
+        Outbox::start(settings, charge, Handle::current()).map_err(anyhow::Error::msg)
     }
 
     /// An archive that cannot be opened is no reason to let calls go unwatched: the journal keeps what is missing there.
@@ -384,6 +404,7 @@ impl Lasting {
         if let Some(archiver) = self.archiver {
             archiver.stop();
         }
+        self.outbox.stop();
         self.desk.stop();
         if let Err(stuck) = self.journal.close() {
             tracing::error!(

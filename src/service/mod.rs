@@ -34,6 +34,7 @@ use self::lasting::{Begun, Lasting, Parts};
 use crate::acd::Board;
 use crate::clock::Clock;
 use crate::config::{Config, CustomerSource, FeedSettings};
+use crate::delivery::{self, Figures, Outbox};
 use crate::desk::Desk;
 use crate::engine::Engine;
 use crate::event::dialplan::DialPlan;
@@ -57,6 +58,7 @@ use crate::policy::{Action, Cause, Policy, Severity};
 use crate::portal::api::Office;
 use crate::portal::{Pages, Portal, Status};
 use crate::store::Store;
+use crate::upstream::Receivers;
 
 /// How often idle keys are told that time passes.
 const TICK_EVERY: Duration = Duration::from_secs(1);
@@ -163,7 +165,9 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         Arc::clone(&shared.metrics),
         Arc::clone(&notifier),
         shared.calls.clone(),
-        lasting.as_ref().map(|lasting| (lasting.journal.clone(), lasting.warming(), lasting.desk.clone())),
+        lasting
+            .as_ref()
+            .map(|lasting| (lasting.journal.clone(), lasting.warming(), lasting.desk.clone(), lasting.outbox.clone())),
         stopping,
     )));
     ready.store(true, Ordering::Relaxed);
@@ -405,6 +409,7 @@ fn office(lasting: &Lasting, config: &Config) -> anyhow::Result<Arc<Office>> {
         terms: lasting.terms.clone(),
         people,
         drafter: Arc::clone(&lasting.drafter),
+        receivers: (!config.receivers.is_empty()).then(|| Arc::new(Receivers::new(&config.receivers, &lasting.store))),
         acd: Arc::new(board),
         is_https: config.public_url.as_ref().is_some_and(|url| url.starts_with("https://")),
     }))
@@ -459,6 +464,7 @@ fn labels(config: &Config, policy: &Policy) -> Labels {
         rules: firewall.chain(policy.thresholds.iter().map(|r| r.id.clone())).collect(),
         n_firewall_rules: policy.firewall.len(),
         channels: config.notify.channels(),
+        delivery_channels: delivery::channels(),
         n_severities: incident::Severity::ALL.len() as u8,
         incident_states: IncidentState::ALL.iter().map(|s| s.as_str()).collect(),
         policy_version: policy.version.clone(),
@@ -485,7 +491,7 @@ async fn upkeep(
     metrics: Arc<Metrics>,
     notifier: Arc<Notifier>,
     calls: Calls,
-    lasting: Option<(Journal, Arc<AtomicUsize>, Desk)>,
+    lasting: Option<(Journal, Arc<AtomicUsize>, Desk, Outbox)>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut every = tokio::time::interval(UPKEEP_EVERY);
@@ -493,7 +499,9 @@ async fn upkeep(
         tokio::select! {
             _ = every.tick() => {
                 metrics.run_upkeep();
-                notifier.measure();
+                let figures = lasting.as_ref().map(|(.., outbox)| outbox.take_figures()).unwrap_or_default();
+                notifier.measure(Duration::from_millis(figures.oldest_ms.unsigned_abs()));
+                measure_deliveries(&metrics, &figures);
                 let mut held = 0;
                 for counts in calls.tables.iter().map(|(_, table)| table.take_counts()) {
                     held += counts.held;
@@ -501,7 +509,7 @@ async fn upkeep(
                     metrics.calls_evicted.increment(counts.evicted);
                 }
                 metrics.calls.set(held as f64);
-                if let Some((journal, warming, desk)) = &lasting {
+                if let Some((journal, warming, desk, _)) = &lasting {
                     measure_desk(&metrics, desk);
                     metrics.journal.measure(&journal_figures(journal));
                     metrics.journal.rules_warming.set(warming.load(Ordering::Relaxed) as f64);
@@ -510,6 +518,14 @@ async fn upkeep(
             _ = stopping.wait_for(|stop| *stop) => return,
         }
     }
+}
+
+fn measure_deliveries(metrics: &Metrics, figures: &Figures) {
+    let of = &metrics.deliveries;
+    figures.outcomes.iter().for_each(|(channel, state, n)| of.outcome(channel, state, *n));
+    of.waiting.set(figures.waiting as f64);
+    of.providers_down.set(figures.down.len() as f64);
+    of.mail_down.set(f64::from(u8::from(figures.is_mail_down)));
 }
 
 fn measure_desk(metrics: &Metrics, desk: &Desk) {

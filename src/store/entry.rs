@@ -7,6 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::book::BookChange;
+use super::deliveries::DeliveryChange;
+use super::firing::Firing;
 use super::inbox::Closing;
 use super::people::{Token, User};
 use crate::clock::Timestamp;
@@ -54,6 +56,8 @@ pub struct Violation {
     pub told_at: Option<Timestamp>,
     /// Which alert took it; None while the incident book has not.
     pub alert: Option<i64>,
+    /// What it is about, in a line, where no rule of ours says it; else empty.
+    pub what: String,
 }
 
 /// `per` entries and their values, in the order of the rule.
@@ -110,6 +114,7 @@ pub enum Change {
     /// An episode has ended. A new one is put into the inbox too.
     Closed(Closing),
     Book(BookChange),
+    Deliveries(DeliveryChange),
     /// A new user, or all of one that is there.
     User(User),
     /// A new token; one that is there stays as it is. Refused where there is no such user.
@@ -122,6 +127,10 @@ pub enum Change {
         id: String,
         at: Timestamp,
     },
+    /// An Alertmanager is about to be told that this fires.
+    Firing(Firing),
+    /// It took the end; by the labels alone.
+    FiringEnded(Firing),
 }
 
 impl Change {
@@ -129,7 +138,11 @@ impl Change {
     pub(super) fn is_told_once(&self) -> bool {
         match self {
             Change::Audit(_) | Change::User(_) | Change::Token(_) | Change::TokenRevoked { .. } => true,
+            // What other programs told us and was acknowledged stands in no journal.
+            Change::Violation(violation) => violation.position == 0,
+            Change::Closed(closing) => closing.position == 0,
             Change::Book(change) => !change.transitions.is_empty() || !change.audit.is_empty(),
+            Change::Deliveries(change) => !change.audit.is_empty(),
             _ => false,
         }
     }
@@ -244,12 +257,14 @@ impl Violation {
         let sum = sum.text(&self.rule).text(&self.level).text(&self.key.to_json()).text(&self.measure);
         let sum = sum.real(self.value).real(self.threshold).text(&self.window).text(&self.call_id);
         let sum = sum.text(&self.mode).int(i64::from(self.late)).time(self.told_at);
-        if self.group.is_empty() && self.target.0.is_empty() && self.alert.is_none() {
+        if self.group.is_empty() && self.target.0.is_empty() && self.alert.is_none() && self.what.is_empty() {
             // As rows were summed before there was an incident book.
             return sum.end();
         }
         let sum = sum.text(&self.group).text(&self.target.to_json());
-        sum.int(i64::from(self.alert.is_some())).int(self.alert.unwrap_or_default()).end()
+        let sum = sum.int(i64::from(self.alert.is_some())).int(self.alert.unwrap_or_default());
+        // As they were summed before other programs' alerts came in.
+        if self.what.is_empty() { sum.end() } else { sum.text(&self.what).end() }
     }
 }
 

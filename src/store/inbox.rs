@@ -176,6 +176,12 @@ pub(super) fn named(db: &Connection, waiting: &Waiting) -> Result<Option<Inbox>>
     }
 }
 
+/// When an episode was over, by the id of its closing.
+pub(super) fn closed_at(db: &Connection, id: &str) -> Result<Option<Timestamp>> {
+    let mut by_id = db.prepare_cached("SELECT time FROM closings WHERE id = ?1")?;
+    by_id.query_row([id], |row| rows::time(row, 0)).optional()
+}
+
 /// Mends the inbox of a database that was saved: what it names is there, and every violation that no alert took is named.
 /// Told twice is better than never: a violation that the book took without an alert comes again.
 pub(super) fn put_in_order(db: &Connection, now: Timestamp) -> Result<()> {

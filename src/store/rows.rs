@@ -5,13 +5,13 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, Error, OptionalExtension, Result, Row, params};
 
 use super::entry::{Audit, Block, Change, Key, Violation, Written, json, stored};
-use super::{book, inbox, people};
+use super::{book, deliveries, firing, inbox, people};
 use crate::clock::Timestamp;
 
 /// Columns of [`audit`], [`violation`] and [`block`], in their order; the first is the number of the row.
 pub(super) const AUDIT: &str = "id, time, who, came_from, action, subject, before, after, sum";
 pub(super) const VIOLATION: &str = "row, id, position, time, customer, rule, level, key, measure, value, threshold, \
-                                    window, call_id, mode, late, told_at, rule_group, target, alert, sum";
+                                    window, call_id, mode, late, told_at, rule_group, target, alert, what, sum";
 pub(super) const BLOCK: &str = "row, list, value, customer, rule, position, added, until, removed, sum";
 
 /// A row that is not what was written.
@@ -80,13 +80,21 @@ pub(super) fn violation(row: &Row<'_>) -> Result<(i64, Violation)> {
         group: row.get(16)?,
         target: key(row, 17)?,
         alert: row.get(18)?,
+        what: row.get(19)?,
     };
-    if violation.sum() == row.get::<_, i64>(19)? { Ok((row.get(0)?, violation)) } else { Err(damaged(19)) }
+    if violation.sum() == row.get::<_, i64>(20)? { Ok((row.get(0)?, violation)) } else { Err(damaged(20)) }
 }
 
 pub(super) fn violation_by_id(db: &Connection, id: &str) -> Result<Option<(i64, Violation)>> {
     let sql = format!("SELECT {VIOLATION} FROM violations WHERE id = ?1");
     db.prepare_cached(&sql)?.query_row([id], violation).optional()
+}
+
+/// The last id that begins with this text and a `/`.
+pub(super) fn last_violation_of(db: &Connection, prefix: &str) -> Result<Option<String>> {
+    // The character behind the slash.
+    let sql = "SELECT id FROM violations WHERE id > ?1 || '/' AND id < ?1 || '0' ORDER BY id DESC LIMIT 1";
+    db.prepare_cached(sql)?.query_row([prefix], |row| row.get(0)).optional()
 }
 
 pub(super) fn block(row: &Row<'_>) -> Result<(i64, Block)> {
@@ -134,10 +142,13 @@ pub(super) fn apply(db: &Connection, change: &Change) -> Result<Written> {
         }
         Change::Closed(closing) => inbox::close(db, closing),
         Change::Book(change) => book::apply(db, change),
+        Change::Deliveries(change) => deliveries::apply(db, change),
         Change::User(user) => people::put_user(db, user),
         Change::Token(token) => people::put_token(db, token),
         Change::TokenUsed { id, at } => people::used(db, id, *at),
         Change::TokenRevoked { id, at } => people::revoke(db, id, *at),
+        Change::Firing(told) => firing::put(db, told),
+        Change::FiringEnded(told) => firing::end(db, told),
     }
 }
 
@@ -177,7 +188,7 @@ pub(super) fn put_audit(db: &Connection, id: i64, audit: &Audit) -> Result<()> {
 pub(super) fn put_violation(db: &Connection, v: &Violation) -> Result<Written> {
     let sql = format!(
         "INSERT INTO violations ({VIOLATION}) \
-         VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) \
+         VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20) \
          ON CONFLICT (id) DO NOTHING"
     );
     let n = db.prepare_cached(&sql)?.execute(params![
@@ -199,6 +210,7 @@ pub(super) fn put_violation(db: &Connection, v: &Violation) -> Result<Written> {
         v.group,
         v.target.to_json(),
         v.alert,
+        v.what,
         v.sum(),
     ])?;
     if n == 0 {

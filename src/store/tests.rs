@@ -49,6 +49,7 @@ pub(super) fn violation(n: u64) -> Violation {
         late: n.is_multiple_of(6),
         told_at: None,
         alert: None,
+        what: String::new(),
     }
 }
 

@@ -21,5 +21,6 @@ mod posts;
 mod records;
 mod service;
 mod signalling;
+mod sms;
 mod support;
 mod tidy;

@@ -39,20 +39,32 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     // Every channel is a file of its own below it.
-    ("delivery", &["desk", "incident", "customer", "store", "storage", "outbound", "notify", "clock", "limits", "metrics"]),
+    (
+        "delivery",
+        &[
+            "desk", "kit", "incident", "customer", "store", "storage", "outbound", "notify", "clock", "limits",
+            "metrics",
+        ],
+    ),
     // Telling the callers of a queue what is known.
     ("acd", &["delivery", "incident", "customer", "kit", "store", "storage", "outbound", "notify", "clock", "limits"]),
     // The way out by HTTP.
-    ("outbound", &["limits"]),
+    ("outbound", &["clock", "limits"]),
     // Alerts of other programs come in.
-    ("upstream", &["store", "incident", "customer", "clock", "limits"]),
+    ("upstream", &["store", "notify", "clock", "limits"]),
     // Standard output is where both may write, until there are channels.
     ("desk", &["incident", "store", "storage", "policy", "notify", "clock", "limits"]),
     ("people", &["incident", "store", "storage", "clock", "limits"]),
     ("case/mailbox", &["event", "policy", "calendar", "clock", "limits", "metrics"]),
     ("case", &["event", "policy", "calendar", "objective", "clock", "limits"]),
     // Until incidents stand between them, sinks are told of what the engine judged.
-    ("notify", &["outbound", "engine", "policy", "event", "incident", "case", "store", "storage", "clock", "limits", "metrics"]),
+    (
+        "notify",
+        &[
+            "outbound", "engine", "policy", "event", "incident", "case", "store", "storage", "clock", "limits",
+            "metrics",
+        ],
+    ),
     ("archive", &["journal", "engine", "event", "policy", "incident", "case", "storage", "clock", "limits", "metrics"]),
     ("report", &["archive", "incident", "case", "calendar", "clock"]),
     // Records may be posted: their feeds' doors are the gateways' side of it.

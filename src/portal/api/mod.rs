@@ -47,6 +47,7 @@ use crate::incident::Terms;
 use crate::limits::{API_BODY_MS, API_BYTES_MAX, API_CALLS_MAX, API_LOGINS_MAX, API_TURN_MS, LOGIN_BYTES_MAX};
 use crate::people::People;
 use crate::store::Store;
+use crate::upstream::Receivers;
 
 /// Below which all of it stands.
 pub const ROOT: &str = "/api/v1";
@@ -60,6 +61,8 @@ pub struct Office {
     pub terms: Terms,
     pub people: People,
     pub drafter: Arc<Drafter>,
+    /// Those who take alerts of other programs, where there are any.
+    pub receivers: Option<Arc<Receivers>>,
     /// What callers hear.
     pub acd: Arc<Board>,
     /// People reach it by `https://` only: browsers are told so.

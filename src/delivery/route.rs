@@ -1,0 +1,98 @@
+//! Providers of each channel, in the order in which they are tried, and whether each is worth trying.
+
+use std::sync::Arc;
+
+use super::circuit::Circuit;
+use super::stdout::Stdout;
+use super::{Found, Outcome, Parcel};
+use crate::clock::Timestamp;
+use crate::incident::Message;
+
+/// The channel that no machine serves: a page of people to phone, ticked off by hand.
+pub(super) const CALL_SHEET: &str = "call-sheet";
+pub(super) const MAIL: &str = "mail";
+pub(super) const SMS: &str = "sms";
+
+/// Something that takes parcels.
+#[derive(Debug)]
+pub(super) enum Sender {
+    Stdout(Stdout),
+    /// On the sheet it is as soon as it is on record.
+    Sheet,
+    /// Says what a test wants said.
+    #[cfg(test)]
+    Script(super::tests::Script),
+}
+
+/// What goes to a sender, whole.
+#[derive(Debug)]
+pub(super) struct Load {
+    pub(super) parcel: Parcel,
+    pub(super) channel: String,
+    pub(super) message: Option<Arc<Message>>,
+}
+
+impl Sender {
+    pub(super) async fn send(&self, load: &Load) -> Outcome {
+        match self {
+            Sender::Stdout(stdout) => stdout.send(&load.parcel, &load.channel, load.message.as_deref()).await,
+            Sender::Sheet => Outcome::Handed { receipt: String::new() },
+            #[cfg(test)]
+            Sender::Script(script) => script.send(&load.parcel).await,
+        }
+    }
+
+    /// Asks for something that may have got there.
+    pub(super) async fn find(&self, _load: &Load) -> Found {
+        match self {
+            Sender::Stdout(_) => Found::Unclear("a file or a terminal cannot be asked".to_owned()),
+            Sender::Sheet => Found::Absent,
+            #[cfg(test)]
+            Sender::Script(script) => script.find(_load.parcel.name.as_str()),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Provider {
+    pub(super) name: String,
+    pub(super) sender: Arc<Sender>,
+    pub(super) circuit: Circuit,
+}
+
+impl Provider {
+    pub(super) fn new(name: impl Into<String>, sender: Sender) -> Provider {
+        Provider { name: name.into(), sender: Arc::new(sender), circuit: Circuit::default() }
+    }
+}
+
+/// The providers of one channel.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) providers: Vec<Provider>,
+    /// Parcels that are with them now.
+    pub(super) n_sending: usize,
+    pub(super) n_sending_max: usize,
+}
+
+impl Route {
+    /// The one to try next: the first that is worth it, beginning behind the one that was tried last.
+    pub(super) fn next(&self, last: &str, now: Timestamp) -> Option<usize> {
+        let behind = self.providers.iter().position(|p| p.name == last).map_or(0, |place| place + 1);
+        let n = self.providers.len();
+        (0..n).map(|i| (behind + i) % n).find(|place| self.providers.get(*place).is_some_and(|p| p.circuit.allows(now)))
+    }
+
+    /// Nobody of them is worth trying now.
+    pub(super) fn is_down(&self) -> bool {
+        self.providers.iter().all(|provider| provider.circuit.is_open())
+    }
+
+    pub(super) fn provider(&mut self, name: &str) -> Option<&mut Provider> {
+        self.providers.iter_mut().find(|provider| provider.name == name)
+    }
+
+    pub(super) fn room(&self) -> usize {
+        self.n_sending_max.saturating_sub(self.n_sending)
+    }
+}
