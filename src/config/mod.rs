@@ -11,7 +11,6 @@ mod mail;
 mod pagerduty;
 mod receiver;
 mod section;
-mod section;
 mod sms;
 mod syslog;
 
