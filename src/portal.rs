@@ -76,6 +76,7 @@ impl Portal {
         if pages.health {
             router = upstream::routes(router, office.as_ref().and_then(|office| office.receivers.clone()));
             if let Some(office) = &office {
+                router = receipts::routes(router, office.receipts.clone());
                 router = acd::routes(router, Arc::clone(&office.acd));
             }
             router = api::routes(router, office);

@@ -36,6 +36,7 @@ pub(super) fn read(section: &Section<'_, '_>) -> Option<Settings> {
         connections: connections.unwrap_or(usual.connections),
         idle: idle.unwrap_or(usual.idle),
         canary,
+        groups: section.texts("incident_groups").unwrap_or_default(),
         ..usual
     })
 }

@@ -7,6 +7,7 @@
 //! wait for no provider that fails: they go by the next one, by text message instead of mail, and at last stand on the
 //! call sheet for a person to phone. The outbox decides when and by whom something is sent, never what is said or to whom.
 
+mod announcer;
 mod cef;
 mod circuit;
 mod digest;
@@ -28,7 +29,7 @@ mod work;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -38,6 +39,7 @@ use std::time::Duration;
 use crossbeam::channel::{Sender as Queue, bounded};
 use tokio::runtime::Handle;
 
+use crate::acd::Board;
 use crate::customer::Customers;
 use crate::desk::Desk;
 use crate::incident::STDOUT;
@@ -45,10 +47,15 @@ use crate::limits::{OUTBOX_INPUTS_MAX, OUTBOX_SENDING_MAX, OUTBOX_WAIT_MS};
 use crate::notify::Output;
 use crate::store::Store;
 use link::Links;
+use mail::Mail;
+use pagerduty::PagerDuty;
 pub use parcel::{Found, Outcome, Parcel};
-use route::{CALL_SHEET, MAIL, Provider, Route, SMS, Sender};
+use route::{ACD, CALL_SHEET, MAIL, Provider, Route, SMS, Sender};
+use sms::Sms;
 use stdout::Stdout;
 pub use step::By;
+use syslog::Syslog;
+use webhook::Webhook;
 
 /// What a delivery that a person tries again is worth at least.
 const RETRY_BY_HAND_MS: i64 = 3_600_000;
@@ -57,6 +64,14 @@ const RETRY_BY_HAND_MS: i64 = 3_600_000;
 #[derive(Debug, Default)]
 pub struct Settings {
     pub notices: Output,
+    pub mail: Option<Arc<Mail>>,
+    /// Groups of incidents that concern the mail path itself.
+    pub mail_groups: BTreeSet<String>,
+    /// The first is asked first.
+    pub sms: Vec<Sms>,
+    pub webhooks: Vec<Webhook>,
+    pub pagerduty: Option<PagerDuty>,
+    pub syslog: Option<Syslog>,
 }
 
 /// What the outbox is set up with.
@@ -66,6 +81,8 @@ pub struct Charge {
     pub customers: Arc<Customers>,
     /// How people say by link that they look after something.
     pub links: Links,
+    /// What callers hear.
+    pub board: Arc<Board>,
 }
 
 impl fmt::Debug for Charge {
@@ -91,6 +108,22 @@ pub struct Receipt {
     pub is_delivered: bool,
     /// It never will, and why.
     pub failed: Option<String>,
+}
+
+impl From<sms::Receipt> for Receipt {
+    fn from(receipt: sms::Receipt) -> Receipt {
+        let failed = match &receipt.state {
+            sms::State::Failed(why) => Some(why.clone()),
+            sms::State::Accepted | sms::State::Delivered => None,
+        };
+        Receipt {
+            // What is no number of ours is nobody's.
+            delivery: crate::incident::parse_name(&receipt.delivery, "DLV").unwrap_or(0),
+            provider: receipt.provider,
+            is_delivered: receipt.state == sms::State::Delivered,
+            failed,
+        }
+    }
 }
 
 /// What people do about a delivery.
@@ -163,6 +196,8 @@ enum Input {
     Receipt(Receipt, Queue<bool>),
     Order(By, Order, Queue<Result<(), OrderError>>),
     MailDown(bool),
+    /// What callers are told of these messages was fetched again: it is what was released, or why it is not.
+    ReadBack(Vec<i64>, String, Result<(), String>),
     Stop,
 }
 
@@ -182,13 +217,19 @@ struct Answered {
 impl Outbox {
     /// Begins where the last one ended.
     pub fn start(settings: Settings, charge: Charge, runtime: Handle) -> Result<Outbox, String> {
-        Outbox::run(routes(settings)?, charge, runtime)
+        let groups = settings.mail_groups.clone();
+        Outbox::run(routes(settings, Arc::clone(&charge.board))?, groups, charge, runtime)
     }
 
-    fn run(routes: BTreeMap<String, Route>, charge: Charge, runtime: Handle) -> Result<Outbox, String> {
+    fn run(
+        routes: BTreeMap<String, Route>,
+        mail_groups: BTreeSet<String>,
+        charge: Charge,
+        runtime: Handle,
+    ) -> Result<Outbox, String> {
         let (inputs, received) = bounded(OUTBOX_INPUTS_MAX);
         let shared: Arc<Shared> = Arc::default();
-        let work = work::Work::new(charge, routes, runtime, inputs.clone(), Arc::clone(&shared));
+        let work = work::Work::new(charge, routes, mail_groups, runtime, inputs.clone(), Arc::clone(&shared));
         let thread = thread::Builder::new().name("outbox".into()).spawn(move || work.run(&received));
         let thread = thread.map_err(|e| format!("no thread for the outbox: {e}"))?;
         Ok(Outbox { inputs, shared, thread: Arc::new(Mutex::new(Some(thread))) })
@@ -211,6 +252,12 @@ impl Outbox {
     /// What is sent by mail does not come through, or does again.
     pub fn mail_is_down(&self, is_down: bool) {
         drop(self.inputs.send(Input::MailDown(is_down)));
+    }
+
+    /// The announcement of these messages was fetched as callers get it.
+    pub fn was_read_back(&self, queue: &str, messages: &[i64], outcome: Result<(), String>) {
+        // Where there is no room, the delivery stays handed over: nothing is lost but a word.
+        drop(self.inputs.try_send(Input::ReadBack(messages.to_vec(), queue.to_owned(), outcome)));
     }
 
     pub fn take_figures(&self) -> Figures {
@@ -236,18 +283,33 @@ impl Outbox {
 }
 
 /// Names of the channels in the metrics.
-pub fn channels() -> Vec<String> {
-    [STDOUT, MAIL, SMS, CALL_SHEET].map(str::to_owned).to_vec()
+pub fn channels<'w>(webhooks: impl Iterator<Item = &'w String>) -> Vec<String> {
+    let plain = [STDOUT, MAIL, SMS, CALL_SHEET, ACD, "pagerduty", "syslog"].map(str::to_owned);
+    plain.into_iter().chain(webhooks.map(|name| format!("webhook:{name}"))).collect()
 }
 
-fn routes(settings: Settings) -> Result<BTreeMap<String, Route>, String> {
+fn routes(settings: Settings, board: Arc<Board>) -> Result<BTreeMap<String, Route>, String> {
     let mut providers: BTreeMap<String, Vec<Provider>> = BTreeMap::new();
-    providers.insert(CALL_SHEET.to_owned(), vec![Provider::new(CALL_SHEET, Sender::Sheet)]);
+    let mut add = |channel: &str, provider: Option<Provider>| {
+        providers.entry(channel.to_owned()).or_default().extend(provider);
+    };
+    add(CALL_SHEET, Some(Provider::new(CALL_SHEET, Sender::Sheet)));
+    add(ACD, Some(Provider::new(ACD, Sender::Acd(board))));
+    add(MAIL, settings.mail.map(|mail| Provider::new(MAIL, Sender::Mail(mail))));
+    add(SMS, None);
+    settings.sms.into_iter().for_each(|sms| add(SMS, Some(Provider::new(sms.name().to_owned(), Sender::Sms(sms)))));
+    for webhook in settings.webhooks {
+        let name = format!("webhook:{}", webhook.name());
+        add(&name, Some(Provider::new(name.clone(), Sender::Webhook(webhook))));
+    }
+    add("pagerduty", settings.pagerduty.map(|pagerduty| Provider::new("pagerduty", Sender::PagerDuty(pagerduty))));
+    add("syslog", settings.syslog.map(|syslog| Provider::new("syslog", Sender::Syslog(syslog))));
+    add(STDOUT, None);
+    let stdout = Stdout::new(&settings.notices).map_err(|e| format!("notices: {e}"))?;
     for channel in [STDOUT, MAIL, SMS] {
         let own = providers.entry(channel.to_owned()).or_default();
         if own.is_empty() {
-            let stdout = Stdout::new(&settings.notices).map_err(|e| format!("notices: {e}"))?;
-            own.extend(stdout.map(|stdout| Provider::new("standard output", Sender::Stdout(stdout))));
+            own.extend(stdout.clone().map(|stdout| Provider::new("standard output", Sender::Stdout(stdout))));
         }
     }
     Ok(with_providers(providers))

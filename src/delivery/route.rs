@@ -3,8 +3,14 @@
 use std::sync::Arc;
 
 use super::circuit::Circuit;
+use super::mail::Mail;
+use super::pagerduty::PagerDuty;
+use super::sms::Sms;
 use super::stdout::Stdout;
+use super::syslog::Syslog;
+use super::webhook::Webhook;
 use super::{Found, Outcome, Parcel};
+use crate::acd::Board;
 use crate::clock::Timestamp;
 use crate::incident::Message;
 
@@ -12,11 +18,19 @@ use crate::incident::Message;
 pub(super) const CALL_SHEET: &str = "call-sheet";
 pub(super) const MAIL: &str = "mail";
 pub(super) const SMS: &str = "sms";
+pub(super) const ACD: &str = "acd";
 
 /// Something that takes parcels.
 #[derive(Debug)]
 pub(super) enum Sender {
     Stdout(Stdout),
+    Mail(Arc<Mail>),
+    Sms(Sms),
+    Webhook(Webhook),
+    PagerDuty(PagerDuty),
+    Syslog(Syslog),
+    /// Shown there before this is asked.
+    Acd(Arc<Board>),
     /// On the sheet it is as soon as it is on record.
     Sheet,
     /// Says what a test wants said.
@@ -36,6 +50,12 @@ impl Sender {
     pub(super) async fn send(&self, load: &Load) -> Outcome {
         match self {
             Sender::Stdout(stdout) => stdout.send(&load.parcel, &load.channel, load.message.as_deref()).await,
+            Sender::Mail(mail) => mail.send(&load.parcel).await,
+            Sender::Sms(sms) => sms.send(&load.parcel).await,
+            Sender::Webhook(webhook) => webhook.send(&load.parcel).await,
+            Sender::PagerDuty(pagerduty) => pagerduty.send(&load.parcel).await,
+            Sender::Syslog(syslog) => syslog.send(&load.parcel).await,
+            Sender::Acd(board) => announced(board, &load.parcel.customer),
             Sender::Sheet => Outcome::Handed { receipt: String::new() },
             #[cfg(test)]
             Sender::Script(script) => script.send(&load.parcel).await,
@@ -43,13 +63,27 @@ impl Sender {
     }
 
     /// Asks for something that may have got there.
-    pub(super) async fn find(&self, _load: &Load) -> Found {
+    pub(super) async fn find(&self, load: &Load) -> Found {
         match self {
             Sender::Stdout(_) => Found::Unclear("a file or a terminal cannot be asked".to_owned()),
-            Sender::Sheet => Found::Absent,
+            // The same mail twice has one id, and a log tells repeats by the delivery's name.
+            Sender::Mail(_) | Sender::Syslog(_) => Found::Unclear("it cannot be asked".to_owned()),
+            Sender::Sms(sms) => sms.find(&load.parcel).await,
+            Sender::Webhook(webhook) => webhook.find(&load.parcel).await,
+            Sender::PagerDuty(pagerduty) => pagerduty.find(&load.parcel).await,
+            Sender::Acd(_) | Sender::Sheet => Found::Absent,
             #[cfg(test)]
-            Sender::Script(script) => script.find(_load.parcel.name.as_str()),
+            Sender::Script(script) => script.find(load.parcel.name.as_str()),
         }
+    }
+}
+
+/// Callers hear it where a queue is for them.
+fn announced(board: &Board, customer: &str) -> Outcome {
+    let queues = board.queues_for(customer);
+    match queues.is_empty() {
+        true => Outcome::Never(format!("no queue of the settings is for customer `{customer}`")),
+        false => Outcome::Handed { receipt: queues.join(" ") },
     }
 }
 

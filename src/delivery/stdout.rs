@@ -17,7 +17,7 @@ enum Sink {
     File(RotatedFile),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Stdout(Arc<Mutex<Sink>>);
 
 impl Stdout {

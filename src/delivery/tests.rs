@@ -125,8 +125,10 @@ impl Site {
                 .push(Provider::new(*name, Sender::Script((*script).clone())));
         }
         let links = Links::open(folder, Some("https://ringfence.example".into())).unwrap();
-        let charge = Charge { store: Arc::clone(&store), desk: desk.clone(), customers, links };
-        let outbox = Outbox::run(with_providers(routes), charge, Handle::current()).unwrap();
+        let board = Board::start(crate::acd::Settings::default(), None).unwrap();
+        let board = Arc::new(board);
+        let charge = Charge { store: Arc::clone(&store), desk: desk.clone(), customers, links, board };
+        let outbox = Outbox::run(with_providers(routes), BTreeSet::new(), charge, Handle::current()).unwrap();
         Site { store, desk, outbox }
     }
 

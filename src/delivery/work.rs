@@ -4,7 +4,7 @@
 //! sent. So at most one try of a delivery is under way, whatever is killed when, and a try that nobody saw the end of is
 //! known as such.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::runtime::Handle;
 
-use super::route::{CALL_SHEET, Load, MAIL, Route, SMS};
+use super::route::{ACD, CALL_SHEET, Load, MAIL, Route, SMS};
 use super::step::{By, ITSELF, Steps};
 use super::{
-    Answered, Charge, Done, Found, Input, Order, OrderError, Outcome, Receipt, Shared, Tick, circuit, digest, fallback,
-    limit, words,
+    Answered, Charge, Done, Found, Input, Order, OrderError, Outcome, Receipt, Shared, Tick, announcer, circuit,
+    digest, fallback, limit, words,
 };
 use crate::clock::{Clock, Timestamp};
-use crate::incident::{About, Message, Purpose, delivery_name};
+use crate::incident::{About, Incident, Message, Purpose, delivery_name};
 use crate::limits::{
     OUTBOX_ASK_AGAIN_MS, OUTBOX_ASK_MS, OUTBOX_BATCH_MAX, OUTBOX_INPUTS_MAX, OUTBOX_MESSAGES_KEPT, OUTBOX_STOP_MS,
     STORE_PAGE_ROWS_MAX,
@@ -38,6 +38,9 @@ pub(super) struct Work {
     charge: Charge,
     runtime: Handle,
     routes: BTreeMap<String, Route>,
+    mail_groups: BTreeSet<String>,
+    /// Changes of the store that the announcements were last looked at with.
+    announced: Option<u64>,
     inputs: Sender<Input>,
     shared: Arc<Shared>,
     /// What is with a provider, or being asked for, by number.
@@ -60,6 +63,7 @@ impl Work {
     pub(super) fn new(
         charge: Charge,
         routes: BTreeMap<String, Route>,
+        mail_groups: BTreeSet<String>,
         runtime: Handle,
         inputs: Sender<Input>,
         shared: Arc<Shared>,
@@ -69,6 +73,8 @@ impl Work {
             charge,
             runtime,
             routes,
+            mail_groups,
+            announced: None,
             inputs,
             shared,
             out: HashMap::new(),
@@ -168,6 +174,7 @@ impl Work {
                 self.shared.is_mail_down.store(is_down, Ordering::Relaxed);
                 self.idle_until = Timestamp(0);
             }
+            Input::ReadBack(messages, queue, outcome) => self.read_back(&messages, &queue, outcome, now, steps),
             Input::Stop => self.is_stopping = true,
         }
     }
@@ -295,6 +302,49 @@ impl Work {
             steps.told.extend(row.message.map(|message| (message, now, row.id, receipt.provider.clone())));
         }
         true
+    }
+
+    /// The announcement of these messages was fetched as callers get it.
+    fn read_back(
+        &mut self,
+        messages: &[i64],
+        queue: &str,
+        outcome: Result<(), String>,
+        now: Timestamp,
+        steps: &mut Steps,
+    ) {
+        for message in messages {
+            let query =
+                DeliveryQuery { message: Some(*message), channel: Some(ACD.to_owned()), ..DeliveryQuery::default() };
+            let rows = self.store.deliveries(&query).map(|page| page.rows).unwrap_or_default();
+            for row in rows.iter().filter(|row| row.state == "handed") {
+                if steps.has(row.id) {
+                    continue;
+                }
+                match &outcome {
+                    Ok(()) => {
+                        let why = format!("callers of queue `{queue}` hear what was released");
+                        steps.push(row, ITSELF.step(row, "delivered", now, "read back", &why));
+                    }
+                    Err(why) => {
+                        let why = format!("queue `{queue}`: {why}");
+                        steps.push(row, ITSELF.step(row, "handed", now, "not read back", &why));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Callers hear what is to be announced now.
+    fn announce(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let written = self.store.health().written;
+        if self.announced == Some(written) {
+            return Ok(());
+        }
+        let all = announcer::all(&self.store)?;
+        self.charge.board.show(now, &all);
+        self.announced = Some(written);
+        Ok(())
     }
 
     /// What people do about a delivery.
@@ -425,6 +475,9 @@ impl Work {
             steps.queue.push(new);
             return Ok(());
         }
+        if self.concerns_mail(&row)? {
+            self.fall_back(&row, "the incident concerns mail itself", now, steps);
+        }
         let Some(route) = self.routes.get_mut(&row.channel) else { return Ok(()) };
         let Some(place) = route.next(&row.provider, now) else { return Ok(()) };
         let Some(provider) = route.providers.get_mut(place) else { return Ok(()) };
@@ -435,6 +488,17 @@ impl Work {
         step.attempts = Some(row.attempts + 1);
         steps.lease(&row);
         Ok(())
+    }
+
+    /// A grave notice by mail of something that mail itself may suffer from.
+    fn concerns_mail(&self, row: &DeliveryRow) -> Result<bool, StoreError> {
+        let is_candidate = row.channel == MAIL && row.severity <= fallback::SEVERITY_MAX && !row.fell_back;
+        let Some(incident) = row.incident.filter(|_| is_candidate && !self.mail_groups.is_empty()) else {
+            return Ok(false);
+        };
+        let Some(incident) = self.store.subject(SubjectKind::Incident, incident)? else { return Ok(false) };
+        let group = serde_json::from_str::<Incident>(&incident.body).map(|incident| incident.group);
+        Ok(group.is_ok_and(|group| self.mail_groups.contains(&group)))
     }
 
     fn ask_for_unknown(&mut self, now: Timestamp, steps: &mut Steps) -> Result<(), StoreError> {
@@ -470,6 +534,7 @@ impl Work {
     /// Channels that nobody serves, and figures.
     fn survey(&mut self, now: Timestamp, steps: &mut Steps) -> Result<(), StoreError> {
         self.surveyed = now;
+        self.announce(now)?;
         for channel in self.store.delivery_channels()? {
             if self.routes.get(&channel).is_some_and(|route| !route.providers.is_empty()) {
                 continue;
@@ -560,6 +625,11 @@ impl Work {
     }
 
     fn send_one(&mut self, row: DeliveryRow) {
+        if row.channel == ACD
+            && let Err(error) = self.announce(Clock.now())
+        {
+            tracing::error!(%error, "announcements cannot be read, they are looked at again");
+        }
         let (id, provider, inputs, load) = (row.id, row.provider.clone(), self.inputs.clone(), self.load(&row));
         let Some(route) = self.routes.get_mut(&row.channel) else { return };
         route.n_sending += 1;

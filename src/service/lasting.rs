@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use crossbeam::channel::{Sender, bounded};
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::archiver::{self, Archiver};
@@ -16,12 +15,11 @@ use super::backfill::{self, Backfill};
 use super::calls::Calls;
 use super::data::{self, DataFolder};
 use super::keeper::{Charge, Keeper};
+use super::outgoing::Outgoing;
 use super::recovery::{self, Recovered};
 use crate::archive::{Archive, KEY_FILE};
 use crate::clock::Clock;
 use crate::config::{Config, Durability};
-use crate::delivery::link::Links;
-use crate::delivery::{self, Outbox};
 use crate::desk::{self, Desk};
 use crate::engine::{self, Engine, Judged};
 use crate::event::Names;
@@ -63,7 +61,7 @@ pub(super) struct Lasting {
     archiver: Option<Archiver>,
     backfill: Backfill,
     pub(super) desk: Desk,
-    pub(super) outbox: Outbox,
+    pub(super) outgoing: Outgoing,
     pub(super) drafter: Arc<Drafter>,
     pub(super) terms: Terms,
     pub(super) journal: Journal,
@@ -235,7 +233,8 @@ impl Parts<'_> {
         .context("cannot start a thread")?;
         let terms = self.terms()?;
         let desk = self.desk(&store, &terms)?;
-        let outbox = self.outbox(&home_folder, &store, &desk)?;
+        let customers = &self.policy.customers;
+        let outgoing = Outgoing::start(self.config, &home_folder, &store, &desk, customers)?;
         let drafter = Arc::new(Drafter {
             disk: home_disk,
             archive: home_folder.join("archive"),
@@ -252,7 +251,7 @@ impl Parts<'_> {
             archiver,
             backfill,
             desk,
-            outbox,
+            outgoing,
             drafter,
             terms,
             journal,
@@ -292,20 +291,6 @@ impl Parts<'_> {
             rules: whats.keys().cloned().chain(self.config.receivers.iter().map(|r| r.rule())).collect(),
             whats,
         })?)
-    }
-
-    /// Who sees to it that people hear.
-    fn outbox(&self, folder: &Path, store: &Arc<Store>, desk: &Desk) -> anyhow::Result<Outbox> {
-        let url = self.config.public_url.clone();
-        let links = Links::open(folder, url).context("cannot read or make the key of links")?;
-        let charge = delivery::Charge {
-            store: Arc::clone(store),
-            desk: desk.clone(),
-            customers: Arc::clone(&self.policy.customers),
-            links,
-        };
-        let settings = delivery::Settings { notices: self.config.notices.clone() };
-        Outbox::start(settings, charge, Handle::current()).map_err(anyhow::Error::msg)
     }
 
     /// An archive that cannot be opened is no reason to let calls go unwatched: the journal keeps what is missing there.
@@ -404,7 +389,7 @@ impl Lasting {
         if let Some(archiver) = self.archiver {
             archiver.stop();
         }
-        self.outbox.stop();
+        self.outgoing.outbox.stop();
         self.desk.stop();
         if let Err(stuck) = self.journal.close() {
             tracing::error!(

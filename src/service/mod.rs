@@ -11,6 +11,7 @@ mod calls;
 mod data;
 mod keeper;
 mod lasting;
+mod outgoing;
 mod recovery;
 
 use std::collections::HashMap;
@@ -31,7 +32,6 @@ pub use self::admission::admission;
 use self::calls::Calls;
 use self::data::DataFolder;
 use self::lasting::{Begun, Lasting, Parts};
-use crate::acd::Board;
 use crate::clock::Clock;
 use crate::config::{Config, CustomerSource, FeedSettings};
 use crate::delivery::{self, Figures, Outbox};
@@ -165,9 +165,9 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         Arc::clone(&shared.metrics),
         Arc::clone(&notifier),
         shared.calls.clone(),
-        lasting
-            .as_ref()
-            .map(|lasting| (lasting.journal.clone(), lasting.warming(), lasting.desk.clone(), lasting.outbox.clone())),
+        lasting.as_ref().map(|lasting| {
+            (lasting.journal.clone(), lasting.warming(), lasting.desk.clone(), lasting.outgoing.outbox.clone())
+        }),
         stopping,
     )));
     ready.store(true, Ordering::Relaxed);
@@ -402,7 +402,6 @@ fn office(lasting: &Lasting, config: &Config) -> anyhow::Result<Arc<Office>> {
     let folder = config.data.as_deref().context("what lasts has a folder")?;
     let people =
         People::open(Arc::clone(&lasting.store), folder, Clock.now()).context("cannot open the list of users")?;
-    let board = Board::start(config.acd.clone(), Some(folder.to_owned())).map_err(anyhow::Error::msg)?;
     Ok(Arc::new(Office {
         store: Arc::clone(&lasting.store),
         desk: lasting.desk.clone(),
@@ -410,7 +409,10 @@ fn office(lasting: &Lasting, config: &Config) -> anyhow::Result<Arc<Office>> {
         people,
         drafter: Arc::clone(&lasting.drafter),
         receivers: (!config.receivers.is_empty()).then(|| Arc::new(Receivers::new(&config.receivers, &lasting.store))),
-        acd: Arc::new(board),
+        acd: Arc::clone(&lasting.outgoing.board),
+        receipts: lasting.outgoing.receipts.clone(),
+        outbox: lasting.outgoing.outbox.clone(),
+        links: lasting.outgoing.links.clone(),
         is_https: config.public_url.as_ref().is_some_and(|url| url.starts_with("https://")),
     }))
 }
@@ -448,6 +450,7 @@ async fn start_http(
     let same = config.http.is_some() && config.http == config.metrics && config.http.is_some_and(|a| a.port() != 0);
     let http = serve(config.http, Pages { health: true, metrics: same }).await?;
     let metrics = if same { http } else { serve(config.metrics, Pages { health: false, metrics: true }).await? };
+    tasks.extend(lasting.iter().flat_map(|lasting| lasting.outgoing.watch(http, stopping)));
     Ok((http, metrics, tasks, office))
 }
 
@@ -464,7 +467,7 @@ fn labels(config: &Config, policy: &Policy) -> Labels {
         rules: firewall.chain(policy.thresholds.iter().map(|r| r.id.clone())).collect(),
         n_firewall_rules: policy.firewall.len(),
         channels: config.notify.channels(),
-        delivery_channels: delivery::channels(),
+        delivery_channels: delivery::channels(config.notify.webhooks.keys()),
         n_severities: incident::Severity::ALL.len() as u8,
         incident_states: IncidentState::ALL.iter().map(|s| s.as_str()).collect(),
         policy_version: policy.version.clone(),

@@ -87,12 +87,7 @@ impl House {
     }
 
     fn until(&self, is_it: impl Fn(&Published) -> bool) -> Arc<Published> {
-        loop {
-            if let Some(published) = self.board.queue(ALL).filter(|published| is_it(published)) {
-                return published;
-            }
-            std::thread::yield_now();
-        }
+        patiently(|| self.board.queue(ALL).filter(|published| is_it(published)))
     }
 
     fn fetch(&self, file: &str) -> Answer {
@@ -110,6 +105,17 @@ impl House {
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
         Answer { status, head, body: bytes[end..].to_vec() }
     }
+}
+
+/// Looks until there is something to see. What does not come in minutes never will.
+fn patiently<T>(look: impl Fn() -> Option<T>) -> T {
+    for _ in 0..60_000 {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    panic!("it never came");
 }
 
 fn serve(runtime: &Runtime, router: Router) -> SocketAddr {
@@ -236,13 +242,7 @@ fn is_good(published: &Published) -> bool {
 }
 
 fn until_told(told: &Told, n: usize) -> Vec<(String, Vec<i64>, Result<(), String>)> {
-    loop {
-        let found = told.lock().expect("not poisoned").clone();
-        if found.len() >= n {
-            return found;
-        }
-        std::thread::yield_now();
-    }
+    patiently(|| Some(told.lock().expect("not poisoned").clone()).filter(|found| found.len() >= n))
 }
 
 #[test]

@@ -47,7 +47,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     // Telling the callers of a queue what is known.
-    ("acd", &["delivery", "incident", "customer", "kit", "store", "storage", "outbound", "clock", "limits"]),
+    ("acd", &["incident", "customer", "kit", "store", "storage", "outbound", "clock", "limits"]),
     // The way out by HTTP.
     ("outbound", &["clock", "limits"]),
     // Alerts of other programs come in.

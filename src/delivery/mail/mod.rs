@@ -102,6 +102,8 @@ pub struct Settings {
     /// How long a connection is kept that nobody uses.
     pub idle: Duration,
     pub canary: Option<CanarySettings>,
+    /// Groups of incidents that concern the way by mail itself: grave notices of them go by text message too.
+    pub groups: Vec<String>,
 }
 
 impl Settings {
@@ -119,6 +121,7 @@ impl Settings {
             connections: 8,
             idle: Duration::from_secs(5),
             canary: None,
+            groups: Vec::new(),
         }
     }
 }

@@ -41,6 +41,9 @@ use self::operation::{Access, Operation};
 use self::problem::Problem;
 use crate::acd::Board;
 use crate::clock::Clock;
+use crate::delivery::Outbox;
+use crate::delivery::link::Links;
+use crate::delivery::sms::Receipts;
 use crate::desk::Desk;
 use crate::findings::Drafter;
 use crate::incident::Terms;
@@ -63,6 +66,12 @@ pub struct Office {
     pub drafter: Arc<Drafter>,
     /// Those who take alerts of other programs, where there are any.
     pub receivers: Option<Arc<Receivers>>,
+    /// Where deliveries stand.
+    pub outbox: Outbox,
+    /// By which somebody on call says that they look after something.
+    pub links: Links,
+    /// Those who take what providers of text messages tell later.
+    pub receipts: Option<Receipts>,
     /// What callers hear.
     pub acd: Arc<Board>,
     /// People reach it by `https://` only: browsers are told so.
