@@ -8,48 +8,46 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::{Announcement, Board, Published, Pushed, retry_wait};
+use super::{Announcement, Board, Published, Pushed, QueueSettings, retry_wait};
 use crate::clock::Clock;
 use crate::incident::{incident_name, message_name};
-use crate::outbound::{Answer, Client, Request, Secret, shown};
+use crate::outbound::{Answer, Client, Endpoint, Request, Secret, shown};
 
 /// One that wants to be told of a queue.
-struct Listener {
+#[derive(Debug)]
+pub(super) struct Listener {
     queue: String,
     client: Client,
     token: Option<Secret>,
 }
 
 /// Until `stop` turns true. Each queue is told of by itself, one state after the other; what is not taken is tried again
-/// until it is, or until there is something newer to tell. After a start the present state is told once more. An error:
-/// one of those who want to be told cannot be asked as the settings say.
-pub fn push(
-    board: Arc<Board>,
-    stop: watch::Receiver<bool>,
-) -> Result<impl Future<Output = ()> + Send + 'static, String> {
-    let mut listeners = Vec::new();
-    for queue in &board.settings().queues {
-        if let Some(endpoint) = &queue.push {
-            let client = Client::new(endpoint).map_err(|why| format!("acd.queue.{}: push: {why}", queue.name))?;
-            listeners.push(Listener { queue: queue.name.clone(), client, token: endpoint.bearer_token.clone() });
-        }
+/// until it is, or until there is something newer to tell. After a start the present state is told once more.
+pub async fn push(board: Arc<Board>, stop: watch::Receiver<bool>) {
+    let mut tasks = JoinSet::new();
+    for listener in board.listeners() {
+        let (board, listener, mut stop) = (Arc::clone(&board), Arc::clone(listener), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = listener.tell(&board) => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+        });
     }
-    Ok(async move {
-        let mut tasks = JoinSet::new();
-        for listener in listeners {
-            let (board, mut stop) = (Arc::clone(&board), stop.clone());
-            tasks.spawn(async move {
-                tokio::select! {
-                    () = listener.tell(&board) => {}
-                    _ = stop.wait_for(|stop| *stop) => {}
-                }
-            });
-        }
-        tasks.join_all().await;
-    })
+    tasks.join_all().await;
 }
 
 impl Listener {
+    /// Those of the settings. An error: one cannot be asked as it is set up.
+    pub(super) fn all(queues: &[QueueSettings]) -> Result<Vec<Arc<Listener>>, String> {
+        let wanted = queues.iter().filter_map(|queue| Some((queue.name.clone(), queue.push.as_ref()?)));
+        let listener = |(queue, endpoint): (String, &Endpoint)| {
+            let client = Client::new(endpoint).map_err(|why| format!("acd.queue.{queue}.push: {why}"))?;
+            Ok(Arc::new(Listener { queue, client, token: endpoint.bearer_token.clone() }))
+        };
+        wanted.map(listener).collect()
+    }
+
     /// For ever.
     async fn tell(&self, board: &Board) {
         let mut changes = board.changes();

@@ -315,7 +315,7 @@ fn whoever_wants_to_be_told_gets_every_state_in_order_until_it_is_taken() {
         ca_file: None,
     };
     let house = House::start(vec![QueueSettings { push: Some(endpoint), ..queue(ALL) }]);
-    house.runtime.spawn(push(Arc::clone(&house.board), house.stop.subscribe()).expect("it can be asked"));
+    house.runtime.spawn(push(Arc::clone(&house.board), house.stop.subscribe()));
     house.show(&[announced(1, 2, 1, "One.")]);
     house.until(|published| matches!(published.pushed, Pushed::Done(_)));
     house.show(&[]);

@@ -42,7 +42,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "delivery",
         &[
-            "desk", "kit", "incident", "customer", "store", "storage", "outbound", "notify", "clock", "limits",
+            "acd", "desk", "kit", "incident", "customer", "store", "storage", "outbound", "notify", "clock", "limits",
             "metrics",
         ],
     ),
