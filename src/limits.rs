@@ -760,11 +760,7 @@ pub const ACD_QUEUES_MAX: usize = 500;
 /// Longest name of a queue: a part of a path and of dial plans.
 pub const ACD_QUEUE_NAME_BYTES_MAX: usize = 64;
 
-/// Longest answer that is read where the served text is compared with the released one.
-pub const ACD_TEXT_BYTES_MAX: usize = 2 * KIT_FORM_BYTES_MAX + 1024;
-const _: () = assert!(ACD_TEXT_BYTES_MAX > ACD_SAID_MAX * KIT_FORM_BYTES_MAX);
-
-/// How long such a look may take, on this machine.
+/// How long it may take to look at what is served, on this machine.
 pub const ACD_READ_BACK_MS: u64 = 5_000;
 
 /// Before a recording, a look or a push that failed is tried again: twice as long each time, up to a minute. Callers are
