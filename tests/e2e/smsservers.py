@@ -189,6 +189,13 @@ max-messages = 10
         for name in ["smsbox", "bearerbox", "fakesmsc"]:
             self._end(name, signal.SIGKILL)
 
+    def kill_boxes(self):
+        """Kannel alone: its SMSC still writes down what was on the way to it."""
+        for name in ["smsbox", "bearerbox"]:
+            self._end(name, signal.SIGKILL)
+        # It ends with its connection.
+        self.running.pop("fakesmsc").wait(timeout=WAIT_S)
+
     def __enter__(self):
         return self.start()
 
@@ -538,7 +545,8 @@ class FakePagerDuty(Fake):
 def serve_kannel():
     """For programs in other languages: says where it is, then answers each line that comes in.
 
-    `messages`: what phones show, as JSON; `parts`: how many parts it came in. `smsc stop`, `smsc start`, `stop`, `start`: done, `null`.
+    `messages`: what phones show, as JSON; `parts`: how many parts it came in. `smsc stop`, `smsc start`, `stop`,
+    `kill boxes`, `start`: done, `null`.
     """
     with Kannel() as kannel:
         print(json.dumps({"url": kannel.url}), flush=True)
@@ -548,6 +556,7 @@ def serve_kannel():
             "smsc stop": kannel.smsc_stop,
             "smsc start": kannel.smsc_start,
             "stop": kannel.stop,
+            "kill boxes": kannel.kill_boxes,
             "start": lambda: kannel.start() and None,
         }
         for line in sys.stdin:
