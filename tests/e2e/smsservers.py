@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import os
 import re
 import shutil
 import signal
@@ -74,6 +75,16 @@ def kannel_programs():
     return (bearerbox, smsbox, str(fakesmsc)) if fakesmsc.is_file() else None
 
 
+def with_libraries(program):
+    """The environment of a program whose package was unpacked rather than installed: its libraries lie beside it."""
+    root = Path(program).resolve().parent.parent.parent
+    if root == Path("/"):
+        return None
+    folders = {str(library.parent) for library in (root / "usr/lib").rglob("*.so*") if "modules" not in library.parts}
+    before = os.environ.get("LD_LIBRARY_PATH")
+    return {**os.environ, "LD_LIBRARY_PATH": ":".join(([before] if before else []) + sorted(folders))}
+
+
 Sms = collections.namedtuple("Sms", "sender receiver data udh")
 
 
@@ -96,6 +107,7 @@ class Kannel:
         self.is_temporary = folder is None
         self.folder = Path(folder or tempfile.mkdtemp(prefix="ringfence-kannel-"))
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.environment = with_libraries(self.bearerbox)
         self.log = self.folder / "fakesmsc.log"
         self.running = {}
         self.admin_port = None
@@ -212,7 +224,13 @@ max-messages = 10
         # What it prints goes where nobody waits for it to be read.
         with open(log or self.folder / f"{name}.out", "ab") as out:
             self.running[name] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.folder, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                cwd=self.folder,
+                env=self.environment,
+                start_new_session=True,
             )
 
     def _end(self, name, how):
