@@ -80,7 +80,8 @@ def with_libraries(program):
     root = Path(program).resolve().parent.parent.parent
     if root == Path("/"):
         return None
-    folders = {str(library.parent) for library in (root / "usr/lib").rglob("*.so*") if "modules" not in library.parts}
+    libraries = [library for place in ("lib", "usr/lib") for library in (root / place).rglob("*.so*")]
+    folders = {str(library.parent) for library in libraries if "modules" not in library.parts}
     before = os.environ.get("LD_LIBRARY_PATH")
     return {**os.environ, "LD_LIBRARY_PATH": ":".join(([before] if before else []) + sorted(folders))}
 
