@@ -17,8 +17,8 @@ use crate::policy::check::{ReportFormat, check_report};
 use crate::policy::load::{LoadOptions, Loaded, load};
 use crate::policy::{Policy, RuleSource, Severity};
 use crate::{
-    archive_command, backup, calendar_command, config, demo, doctor, incident_command, kit_command, portal, replay,
-    send, service, simulate, user_command,
+    acd_command, archive_command, backup, calendar_command, config, demo, doctor, incident_command, kit_command,
+    portal, replay, send, service, simulate, user_command,
 };
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
@@ -48,6 +48,7 @@ enum Command {
     Doctor(doctor::Args),
     Archive(archive_command::Args),
     Incident(incident_command::Args),
+    Acd(acd_command::Args),
     User(user_command::Args),
     Kit(kit_command::Args),
     Calendar(calendar_command::Args),
@@ -79,6 +80,7 @@ pub fn run() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args, &mut say),
         Command::Archive(args) => archive_command::run(&args),
         Command::Incident(args) => incident_command::run(&args),
+        Command::Acd(args) => acd_command::run(&args),
         Command::User(args) => user_command::run(&args),
         Command::Api => print_api(),
         Command::Kit(args) => kit_command::run(&args),

@@ -16,6 +16,7 @@
 //!   of the [`portal`] ([`people`] knows who they are); notices are made from [`kit`]s, [`findings`] from the calls.
 //! - Alerts of other programs come in by [`upstream`] and go the same way from the [`store`] on; [`delivery`] hands messages
 //!   to the channels that reach people and programs.
+//! - [`acd`] publishes what the callers of a queue hear while an incident is known.
 //! - Beside the rules, each [`customer`] has a file that says whose a call is, who is told, and when people work.
 //! - Behind the flow, [`snapshot`] files hold the whole state at one place in the journal, the [`archive`] holds events by
 //!   customer and hour for years, the [`store`] what people look up. A restart is a snapshot and the journal's tail through
@@ -62,6 +63,7 @@ pub mod incident;
 
 pub mod findings;
 
+pub mod acd;
 pub mod delivery;
 pub mod desk;
 pub mod people;
@@ -69,6 +71,7 @@ pub mod upstream;
 
 pub mod gateway;
 pub mod notify;
+pub mod outbound;
 pub mod portal;
 
 pub mod snapshot;
@@ -78,6 +81,7 @@ pub mod logging;
 pub mod replay;
 pub mod service;
 
+pub mod acd_command;
 pub mod archive_command;
 pub mod backup;
 pub mod calendar_command;

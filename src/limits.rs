@@ -477,6 +477,46 @@ pub const FINDINGS_SVG_BYTES_MAX: usize = 30 * 1024;
 /// Values that one recommendation puts on a list; a longer list is a range, or a question for a person.
 pub const FINDINGS_BLOCKS_MAX: usize = 10;
 const _: () = assert!(FINDINGS_BLOCKS_MAX <= FINDINGS_RANKS);
+/// Longest answer of a mail server that is read. What a server offers is under 1 KiB.
+pub const MAIL_REPLY_BYTES_MAX: usize = 16 * 1024;
+
+/// As much of an answer of a mail server as is kept and shown: the number it gave a mail, or why it did not take it.
+pub const MAIL_REPLY_CHARS_MAX: usize = 200;
+
+/// Longest mail address: what SMTP allows between the brackets of a command.
+pub const MAIL_ADDRESS_BYTES_MAX: usize = 254;
+
+/// As much of an address that is none as a person needs to find it.
+pub const MAIL_SHOWN_CHARS_MAX: usize = 80;
+
+/// Longest text in a header of a mail, a subject or a name, before it is encoded: room for the longest subject of a kit.
+pub const MAIL_HEADER_CHARS_MAX: usize = 250;
+const _: () = assert!(MAIL_SUBJECT_CHARS_MAX <= MAIL_HEADER_CHARS_MAX);
+
+/// Longest name of an installation in the ids of its mails. An id must fit a line, which cannot be broken there.
+pub const MAIL_SITE_CHARS_MAX: usize = 64;
+
+/// Addresses of a mail server's name that are tried, each with its own time-out.
+pub const MAIL_ADDRESSES_MAX: usize = 4;
+
+/// How long a mail server that is bid goodbye may take to answer. Nothing depends on it.
+pub const MAIL_QUIT_MS: u64 = 2_000;
+
+/// Canaries that fail in a row until mail is held to be down: one may be an accident, and everybody's telephone rings.
+pub const CANARY_FAILURES: u32 = 2;
+
+/// Rest before the canary that decides, and between any two.
+pub const CANARY_AGAIN_MS: u64 = 5_000;
+
+/// How often it is looked whether a canary arrived.
+pub const CANARY_LOOK_MS: u64 = 500;
+
+/// Files of either folder of the canary's inbox that are looked at: a day of canaries that were not removed.
+pub const CANARY_INBOX_FILES_MAX: usize = 2_000;
+
+/// As much of a mail as is read to see whether it is a canary: its headers and those that servers on the way add.
+pub const CANARY_MAIL_BYTES_MAX: u64 = 64 * 1024;
+
 /// Users of one service. Everybody of a large operator's service team fits several times over.
 pub const PEOPLE_MAX: usize = 1_000;
 const _: () = assert!(PEOPLE_MAX <= STORE_PAGE_ROWS_MAX);
@@ -571,6 +611,90 @@ const _: () = assert!(CLIENT_WAIT_MS > DESK_WAIT_MS + API_TURN_MS);
 /// Longest answer that a command reads: a page of rows, each with texts of people.
 pub const CLIENT_ANSWER_BYTES_MAX: usize = 64 << 20;
 
+/// Deliveries that one round of the outbox takes: some milliseconds' work for the store.
+pub const OUTBOX_BATCH_MAX: usize = 500;
+
+/// Parcels that are with the providers of one channel at once.
+pub const OUTBOX_SENDING_MAX: usize = 128;
+
+/// What waits for the outbox's thread: answers of providers, receipts, orders.
+pub const OUTBOX_INPUTS_MAX: usize = 4_096;
+
+/// How long a receipt or an order waits to be on record.
+pub const OUTBOX_WAIT_MS: u64 = 10_000;
+
+/// Rest before a provider is asked for something it may have.
+pub const OUTBOX_ASK_MS: i64 = 2_000;
+
+/// How long a receipt may still come of a text message of which nobody knows whether it went, before it is sent again.
+pub const OUTBOX_ASK_AGAIN_MS: i64 = 60_000;
+
+/// Messages whose texts are kept at hand.
+pub const OUTBOX_MESSAGES_KEPT: usize = 64;
+
+/// How long a stop waits for what is with providers.
+pub const OUTBOX_STOP_MS: u64 = 3_000;
+
+/// How long a link is good by which somebody on call says that they look after an incident.
+pub const LINK_MS: i64 = 24 * 3_600_000;
+
+/// Longest link that is read; a name of a person has a hundred bytes, two digits each.
+pub const LINK_BYTES_MAX: usize = 512;
+/// What is kept of an answer to what we send: a page of a provider's list of messages, each with its text. The rest is not
+/// read, however much a server sends.
+pub const OUTBOUND_ANSWER_BYTES_MAX: usize = 256 * 1024;
+
+/// Longest head of such an answer.
+pub const OUTBOUND_HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Connections that are kept open to one server, for bursts.
+pub const OUTBOUND_IDLE_MAX: usize = 32;
+
+/// How long a connection is kept that nothing uses. Shorter than servers wait before they hang up (2 s is the shortest that
+/// is usual): a request that crosses such a hang-up may or may not have been taken, and somebody has to find out.
+pub const OUTBOUND_IDLE_MS: u64 = 1_500;
+
+/// A path of a server from this length on may be a key, and is not repeated in an error.
+pub const OUTBOUND_SECRET_PATH_MIN: usize = 16;
+
+/// Parts that one text message may be made of: each is paid for, and phones put no more together.
+pub const SMS_PARTS_MAX: usize = 10;
+
+/// Longest time that an SMS centre is told to go on trying: a week.
+pub const SMS_VALIDITY_MINUTES_MAX: i64 = 7 * 24 * 60;
+
+/// Pages of a provider's list that are looked through for one message, and rows of each, whose texts fit into
+/// [`OUTBOUND_ANSWER_BYTES_MAX`] with all their escapes.
+pub const SMS_LIST_PAGES_MAX: usize = 5;
+/// See [`SMS_LIST_PAGES_MAX`].
+pub const SMS_LIST_ROWS: usize = 20;
+const _: () = assert!(SMS_LIST_ROWS * (1600 * 6 + 2048) < OUTBOUND_ANSWER_BYTES_MAX);
+
+/// What the templates of a provider may compute, and how much they may make.
+pub const SMS_TEMPLATE_FUEL: u64 = 20_000;
+/// See [`SMS_TEMPLATE_FUEL`].
+pub const SMS_TEMPLATE_BYTES_MAX: usize = 32 * 1024;
+
+/// Longest post of a receipt; providers send a dozen short fields.
+pub const RECEIPT_BYTES_MAX: usize = 16 * 1024;
+
+/// Receipts that are worked on at once, each waiting for the disk.
+pub const RECEIPTS_AT_ONCE: usize = 32;
+
+/// How long a receipt waits for its turn, shorter than providers wait for us.
+pub const RECEIPT_TURN_MS: u64 = 3_000;
+
+/// Longest reason that a receipt may give; providers write a word or a code.
+pub const RECEIPT_REASON_CHARS_MAX: usize = 120;
+
+/// Longest summary of an event that PagerDuty takes.
+pub const PAGERDUTY_SUMMARY_CHARS_MAX: usize = 1024;
+
+/// Longest key of what belongs together, there.
+pub const PAGERDUTY_KEY_CHARS_MAX: usize = 255;
+
+/// What is told of a message's text, there; it takes 512 KiB of everything together.
+pub const PAGERDUTY_TEXT_CHARS_MAX: usize = 16 * 1024;
 /// Longest post of another program's alerts: some two thousand of them. Alertmanager has `max_alerts` for more.
 pub const UPSTREAM_POST_BYTES_MAX: usize = 1 << 20;
 
@@ -624,3 +748,39 @@ const _: () = assert!(2 * 9 * SYSLOG_VALUE_BYTES_MAX + 1_000 < SYSLOG_LINE_BYTES
 /// How long a new connection to a syslog server is looked at before anything is sent: a server that does not want us says
 /// so at once, but only behind the handshake.
 pub const SYSLOG_SETTLE_MS: u64 = 200;
+/// Announcements that callers hear one after the other: a third is not remembered, and they wait for somebody to answer.
+pub const ACD_SAID_MAX: usize = 2;
+
+/// Announcements that a queue leaves out and names; the others are counted.
+pub const ACD_LEFT_OUT_MAX: usize = 50;
+
+/// Queues of the settings. Each is chosen for, and read back, with every change.
+pub const ACD_QUEUES_MAX: usize = 500;
+
+/// Longest name of a queue: a part of a path and of dial plans.
+pub const ACD_QUEUE_NAME_BYTES_MAX: usize = 64;
+
+/// How long it may take to look at what is served, on this machine.
+pub const ACD_READ_BACK_MS: u64 = 5_000;
+
+/// Before a recording, a look or a push that failed is tried again: twice as long each time, up to a minute. Callers are
+/// on the line meanwhile.
+pub const ACD_RETRY_MS: u64 = 1_000;
+/// See [`ACD_RETRY_MS`].
+pub const ACD_RETRY_MS_MAX: u64 = 60_000;
+const _: () = assert!(ACD_RETRY_MS <= ACD_RETRY_MS_MAX);
+
+/// Recordings that are kept, 160 KB each: those of some incidents, and of texts that come again.
+pub const ACD_RECORDINGS_MAX: usize = 64;
+const _: () = assert!(ACD_RECORDINGS_MAX >= ACD_SAID_MAX);
+
+/// Longest recording. A slow voice needs twice what is reckoned; what is longer is a mistake of its program.
+pub const ACD_WAV_SECONDS_MAX: u64 = 60;
+const _: () = assert!(ACD_WAV_SECONDS_MAX as f64 > 2.0 * ACD_SECONDS_REFUSED);
+
+/// Most that a text-to-speech program may write: the longest recording at 48 kHz in stereo, with room.
+pub const TTS_WAV_BYTES_MAX: usize = 16 << 20;
+const _: () = assert!(TTS_WAV_BYTES_MAX as u64 > ACD_WAV_SECONDS_MAX * 48_000 * 4);
+
+/// Of what it says on standard error, as much is logged.
+pub const TTS_SAID_BYTES_MAX: usize = 1024;

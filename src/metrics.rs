@@ -4,6 +4,7 @@
 //! service starts and stand at zero from then on; a number, address or call id is never one. Each service has its own
 //! recorder, so that two of them in one process (tests, the demo) do not add up.
 
+mod deliveries;
 mod incidents;
 mod journal;
 mod latency;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+pub use deliveries::DeliveryMetrics;
 pub use incidents::IncidentMetrics;
 pub use journal::{JournalFigures, JournalMetrics};
 pub use latency::Latency;
@@ -33,6 +35,8 @@ pub struct Labels {
     pub rules: Vec<String>,
     pub n_firewall_rules: usize,
     pub channels: Vec<String>,
+    /// Of the outbox.
+    pub delivery_channels: Vec<String>,
     pub n_severities: u8,
     pub incident_states: Vec<&'static str>,
     pub policy_version: String,
@@ -56,6 +60,7 @@ pub struct Metrics {
     pub calls_evicted: Counter,
     pub journal: JournalMetrics,
     pub incidents: IncidentMetrics,
+    pub deliveries: DeliveryMetrics,
     started: process::Started,
 }
 
@@ -170,6 +175,7 @@ impl Metrics {
             calls_evicted: counter!("ringfence_calls_evicted_total"),
             journal: JournalMetrics::register(),
             incidents: IncidentMetrics::register(labels.n_severities, &labels.incident_states),
+            deliveries: DeliveryMetrics::register(&labels.delivery_channels),
             started: process::Started::read(),
         }
     }
@@ -329,7 +335,9 @@ fn describe() {
         ("ringfence_policy_info", Unit::Count, "1, labelled with the version of the rules in force."),
         ("ringfence_build_info", Unit::Count, "1, labelled with the version of this program."),
     ];
-    for (name, unit, help) in gauges.into_iter().chain(journal::GAUGES).chain(incidents::GAUGES) {
+    for (name, unit, help) in
+        gauges.into_iter().chain(journal::GAUGES).chain(incidents::GAUGES).chain(deliveries::GAUGES)
+    {
         describe_gauge!(name, unit, help);
     }
 }
@@ -340,6 +348,7 @@ mod tests {
 
     fn labels() -> Labels {
         Labels {
+            delivery_channels: vec!["mail".into()],
             n_severities: 4,
             incident_states: vec!["candidate", "resolved"],
             feeds: vec!["ndjson".into()],

@@ -1,9 +1,11 @@
-//! The HTTP side: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever restarts us, posts of call records
-//! and of other programs' alerts, the API. Later the pages.
+//! The HTTP side: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever restarts us, posts of call records and of
+//! other programs' alerts, the announcements that telephone systems fetch, the API. Later the pages.
 
+pub mod acd;
 pub mod api;
 mod cdr;
 pub mod client;
+pub mod receipts;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -73,6 +75,10 @@ impl Portal {
         let mut router = cdr::routes(router(pages, status), doors);
         if pages.health {
             router = upstream::routes(router, office.as_ref().and_then(|office| office.receivers.clone()));
+            if let Some(office) = &office {
+                router = receipts::routes(router, office.receipts.clone());
+                router = acd::routes(router, Arc::clone(&office.acd));
+            }
             router = api::routes(router, office);
         }
         Ok(Portal { socket: TcpListener::bind(address).await?, router })

@@ -37,6 +37,7 @@ use crate::journal::{NamesFile, Reader};
 use crate::limits::{BACKUP_FILES_MAX, BACKUP_TRIES_MAX, RULE_FILES_MAX};
 use crate::policy::{LoadOptions, RuleSource, load};
 use crate::snapshot::{self, SnapshotError, SnapshotReader};
+use crate::delivery::link;
 use crate::storage::{Disk, FolderLock};
 use crate::store;
 
@@ -44,7 +45,7 @@ use crate::store;
 const DATA: &str = "data";
 const SETTINGS: &str = "settings";
 /// What the data folder has beside its folders, where it has it.
-const SECRETS: [&str; 1] = [archive::KEY_FILE];
+const SECRETS: [&str; 2] = [archive::KEY_FILE, link::KEY_FILE];
 
 /// What to copy, and where to.
 #[derive(Debug)]

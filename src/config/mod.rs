@@ -3,11 +3,15 @@
 //! Every key has a default; what is unknown is a mistake with a suggestion; all mistakes are reported at once, each as
 //! `ringfence.toml:LINE:COL: message`. Secrets come from files or the environment and are never printed.
 
+mod acd;
 mod cross;
 mod data;
 mod feed;
+mod mail;
+mod pagerduty;
 mod receiver;
 mod section;
+mod sms;
 mod syslog;
 
 use std::collections::BTreeMap;
@@ -22,6 +26,7 @@ pub use feed::{CustomerSource, FeedSettings};
 pub use section::Problem;
 use section::{Document, Section};
 
+use crate::acd::Settings as AcdSettings;
 use crate::delivery;
 use crate::limits;
 use crate::logging::{LogFormat, LogSettings};
@@ -48,14 +53,20 @@ pub struct Config {
     /// `None`: off.
     pub metrics: Option<SocketAddr>,
     pub notify: notify::Settings,
+    /// Providers of text messages, the first to be asked first.
+    pub sms: Vec<delivery::sms::Settings>,
+    pub pagerduty: Option<delivery::pagerduty::Settings>,
     /// Where messages go as syslog.
     pub syslog: Option<delivery::syslog::Settings>,
     /// Who may post alerts of other programs.
     pub receivers: Vec<upstream::Settings>,
     /// Where released messages go.
     pub notices: Output,
+    /// The way out by mail; `None`: there is none.
+    pub mail: Option<crate::delivery::mail::Settings>,
     /// Folder of kits; `None`: those that ship.
     pub kits: Option<PathBuf>,
+    pub acd: AcdSettings,
     pub verdict_deadline: Duration,
     /// Besides those of the feeds' countries, 112 and 911.
     pub emergency_numbers: Vec<String>,
@@ -79,10 +90,14 @@ impl Default for Config {
             public_url: None,
             metrics: Some(loopback(9464)),
             notify: notify::Settings::default(),
+            sms: Vec::new(),
+            pagerduty: None,
             syslog: None,
             receivers: Vec::new(),
             notices: Output::default(),
+            mail: None,
             kits: None,
+            acd: AcdSettings::default(),
             verdict_deadline: Duration::from_millis(20),
             emergency_numbers: Vec::new(),
             emergency_callback_ms: limits::EMERGENCY_CALLBACK_MS,
@@ -113,9 +128,13 @@ pub fn is_settings(text: &str) -> bool {
                 "output",
                 "alertmanager",
                 "webhook",
+                "mail",
+                "sms",
+                "pagerduty",
                 "receiver",
                 "syslog",
                 "kits",
+                "acd",
                 "log",
             ]
             .contains(&name.as_str())
@@ -185,12 +204,14 @@ fn read(root: &Section<'_, '_>) -> Config {
         emergency.finish();
     }
     read_notify(root, &mut config);
+    config.mail = root.section("mail").and_then(|section| mail::read(&section));
     config.syslog = syslog::read(root);
     config.receivers = receiver::read(root, config.data.is_some());
     if let Some(kits) = root.section("kits") {
         config.kits = kits.path("folder");
         kits.finish();
     }
+    acd::read(root, &mut config);
     if let Some(log) = root.section("log") {
         config.log = read_log(&log);
         log.finish();
@@ -259,6 +280,8 @@ fn read_notify(root: &Section<'_, '_>, config: &mut Config) {
         alertmanager.finish();
     }
     config.notify.webhooks = read_webhooks(root);
+    config.sms = sms::read(root);
+    config.pagerduty = pagerduty::read(root);
 }
 
 fn read_output(output: &Section<'_, '_>, key: &'static str, rotate: i64, n_kept: i64) -> Output {
@@ -273,11 +296,16 @@ fn read_output(output: &Section<'_, '_>, key: &'static str, rotate: i64, n_kept:
 }
 
 fn read_endpoint(section: &Section<'_, '_>) -> Endpoint {
+    Endpoint { bearer_token: section.secret("bearer_token"), ..read_timeouts(section) }
+}
+
+/// An endpoint without its URL, and without a token.
+fn read_timeouts(section: &Section<'_, '_>) -> Endpoint {
     Endpoint {
         url: hyper::Uri::default(),
         connect_timeout: section.milliseconds("connect_timeout_ms", 1..=60_000, Duration::from_secs(2)),
         request_timeout: section.milliseconds("request_timeout_ms", 1..=600_000, Duration::from_secs(10)),
-        bearer_token: section.secret("bearer_token"),
+        bearer_token: None,
         ca_file: section.path("ca_file"),
     }
 }
@@ -288,11 +316,13 @@ fn read_webhooks(root: &Section<'_, '_>) -> BTreeMap<String, WebhookSettings> {
     for (name, section) in all.named_sections() {
         let endpoint = read_endpoint(&section);
         let age_max = section.seconds("age_max_s", 1..=7 * 86_400, Duration::from_secs(3600));
+        let secret = section.secret("secret");
         match section.text("url") {
             None => section.problem_here(format!("webhook `{name}` needs a `url`")),
             Some(url) => {
                 if let Some(url) = section::parse_url(&section, "url", &url) {
-                    webhooks.insert(name, WebhookSettings { endpoint: Endpoint { url, ..endpoint }, age_max });
+                    let endpoint = Endpoint { url, ..endpoint };
+                    webhooks.insert(name, WebhookSettings { endpoint, age_max, secret });
                 }
             }
         }

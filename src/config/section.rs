@@ -174,6 +174,20 @@ impl<'d, 't> Section<'d, 't> {
         inside
     }
 
+    /// Statuses of HTTP.
+    pub(super) fn statuses(&self, key: &'static str) -> Option<Vec<u16>> {
+        let value = self.value(key)?.get_ref();
+        let status = |item: &Spanned<DeValue<'t>>| {
+            let n: u16 = item.get_ref().as_integer()?.as_str().parse().ok()?;
+            (100..=599).contains(&n).then_some(n)
+        };
+        let statuses = value.as_array().and_then(|items| items.iter().map(status).collect::<Option<Vec<_>>>());
+        if statuses.is_none() {
+            self.problem(key, "expected an array of HTTP statuses, 100 to 599".to_owned());
+        }
+        statuses
+    }
+
     pub(super) fn seconds(&self, key: &'static str, range: RangeInclusive<i64>, usual: Duration) -> Duration {
         self.integer(key, range).map_or(usual, |n| Duration::from_secs(n.unsigned_abs()))
     }
@@ -219,6 +233,10 @@ impl<'d, 't> Section<'d, 't> {
         // Names of keys live as long as the program; these few are made once a section.
         let (file_key, env_key) = match key {
             "token" => ("token_file", "token_env"),
+            "secret" => ("secret_file", "secret_env"),
+            "password" => ("password_file", "password_env"),
+            "auth_token" => ("auth_token_file", "auth_token_env"),
+            "routing_key" => ("routing_key_file", "routing_key_env"),
             _ => ("bearer_token_file", "bearer_token_env"),
         };
         if self.has(key) {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::claims::Claims;
-use super::{Customer, FOLDER, Surroundings, Trunk, hours, keys, people, severity};
+use super::{Customer, FOLDER, Surroundings, Trunk, hours, keys, oncall, people, severity};
 use crate::clock::Timestamp;
 use crate::event::dialplan::{DialPlan, DialPlanSettings};
 use crate::event::numbering::EMERGENCY_ALWAYS;
@@ -43,6 +43,7 @@ pub(super) fn read(
     }
     let trunks = trunks(&file, &id, claims, problems);
     let people = people::read(&file, &id, claims, problems);
+    let oncall = oncall::read(&file, &people, problems);
     let hours = hours::read(&file, &zone, around, reads.options.now, problems);
     Customer {
         name,
@@ -53,6 +54,7 @@ pub(super) fn read(
         contacts: people.contacts,
         rosters: people.rosters,
         distributions: people.distributions,
+        oncall,
         command: people::command(&file, problems),
         severity: severity::read(&file, around, problems),
         service: hours.service,

@@ -13,6 +13,7 @@ pub(super) const DIAL_PLAN: Key = key("dial_plan", "[dial_plan]");
 pub(super) const CONTACT: Key = key("contact", "[[contact]]");
 pub(super) const ROSTER: Key = key("roster", "[[roster]]");
 pub(super) const DISTRIBUTION: Key = key("distribution", "[[distribution]]");
+pub(super) const ONCALL: Key = key("oncall", "[[oncall]]");
 pub(super) const COMMAND: Key = key("command", "[command]");
 pub(super) const SEVERITY: Key = key("severity", "[severity]");
 pub(super) const CALENDARS: Key = key("calendars", "[calendars]");
@@ -30,6 +31,7 @@ pub(super) const FILE: &[Key] = &[
     ROSTER,
     DISTRIBUTION,
     COMMAND,
+    ONCALL,
     SEVERITY,
     CALENDARS,
     PRE_AUTHORISED,
@@ -72,7 +74,9 @@ pub(super) const EMAIL_VERIFIED: Key = key("email_verified", "email_verified = t
 pub(super) const MOBILE: Key = key("mobile", "mobile = \"+46701234567\"");
 pub(super) const MOBILE_VERIFIED: Key = key("mobile_verified", "mobile_verified = true");
 pub(super) const RIGHTS: Key = key("rights", "rights = [\"request\", \"authorise\", \"receive\"]");
-pub(super) const CONTACT_KEYS: &[Key] = &[ID, CONTACT_NAME, EMAIL, EMAIL_VERIFIED, MOBILE, MOBILE_VERIFIED, RIGHTS];
+pub(super) const USER: Key = key("user", "user = \"anna\"");
+pub(super) const CONTACT_KEYS: &[Key] =
+    &[ID, CONTACT_NAME, USER, EMAIL, EMAIL_VERIFIED, MOBILE, MOBILE_VERIFIED, RIGHTS];
 
 pub(super) const ROSTER_NAME: Key = key("name", "name = \"on-call\"");
 pub(super) const PEOPLE: Key = key("people", "people = [\"anna\", \"bo\"]");
@@ -83,6 +87,14 @@ pub(super) const AUDIENCE: Key = key("audience", "audience = \"customer\"");
 pub(super) const TO: Key = key("to", "to = [\"anna\", \"on-call\"]");
 pub(super) const CHANNELS: Key = key("channels", "channels = [\"mail\", \"sms\"]");
 pub(super) const DISTRIBUTION_KEYS: &[Key] = &[SEVERITIES, AUDIENCE, TO, CHANNELS];
+
+pub(super) const STEPS: Key = key("steps", "steps = [{ to = [\"on-call\"] }, { to = [\"anna\"], after = \"15m\" }]");
+pub(super) const REPEAT: Key = key("repeat", "repeat = 2");
+pub(super) const REPEAT_AFTER: Key = key("repeat_after", "repeat_after = \"10m\"");
+pub(super) const ONCALL_KEYS: &[Key] = &[SEVERITIES, CHANNELS, STEPS, REPEAT, REPEAT_AFTER];
+pub(super) const AFTER: Key = key("after", "after = \"15m\"");
+pub(super) const EACH: Key = key("each", "each = \"5m\"");
+pub(super) const STEP_KEYS: &[Key] = &[TO, AFTER, EACH];
 
 pub(super) const COMMANDERS: Key = key("commanders", "commanders = [\"maria\"]");
 pub(super) const DEPUTIES: Key = key("deputies", "deputies = [\"lars\"]");

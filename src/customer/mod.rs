@@ -6,10 +6,12 @@
 //! anything, or knows a password.
 
 mod address;
+mod channel;
 mod claims;
 mod file;
 mod hours;
 mod keys;
+mod oncall;
 mod people;
 mod severity;
 
@@ -17,6 +19,8 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
+pub use channel::Channel;
+pub use oncall::{OnCall, Step};
 pub use severity::SeverityTable;
 
 use crate::calendar::Calendar;
@@ -113,6 +117,7 @@ pub struct Customer {
     pub rosters: Vec<Roster>,
     pub distributions: Vec<Distribution>,
     pub command: CommandChain,
+    pub oncall: Vec<OnCall>,
     pub severity: SeverityTable,
     /// When requests are worked on.
     pub service: Arc<Calendar>,
@@ -140,6 +145,7 @@ impl Customer {
             rosters: Vec::new(),
             distributions: Vec::new(),
             command: CommandChain::default(),
+            oncall: Vec::new(),
             severity: SeverityTable::default(),
             service: Arc::clone(&hours),
             response: hours,
@@ -155,6 +161,43 @@ impl Customer {
 
     pub fn roster(&self, name: &str) -> Option<&Roster> {
         self.rosters.iter().find(|roster| roster.name == name)
+    }
+
+    /// When whom is called at this severity, in ms from the beginning, in that order; and how it goes on after that.
+    /// Where the file has no chain, those who command are called as they are asked.
+    pub fn calls(&self, severity: u8) -> Calls<'_> {
+        let Some(chain) = self.oncall.iter().find(|chain| chain.severities.contains(&severity)) else {
+            return self.command_calls();
+        };
+        let mut calls: Vec<(i64, &Contact)> = Vec::new();
+        for step in &chain.steps {
+            for name in &step.to {
+                let roster = self.roster(name).into_iter().flat_map(|roster| roster.people.iter().zip(0_i64..));
+                let spread = roster.map(|(id, n)| (id.as_str(), step.after_ms + n * step.each_ms));
+                let people = spread.chain(self.contact(name).map(|contact| (contact.id.as_str(), step.after_ms)));
+                calls.extend(people.filter_map(|(id, at)| Some((at, self.contact(id)?))));
+            }
+        }
+        calls.sort_by_key(|(at, _)| *at);
+        Calls {
+            calls,
+            channels: chain.channels.clone(),
+            repeats: chain.repeats,
+            repeat_after_ms: chain.repeat_after_ms,
+        }
+    }
+
+    fn command_calls(&self) -> Calls<'_> {
+        let command = &self.command;
+        let of = |names: &[String], after_ms: i64| -> Vec<(i64, &Contact)> {
+            let is_named = |c: &&Contact| c.user.as_ref().is_some_and(|user| names.contains(user));
+            self.contacts.iter().filter(is_named).map(|contact| (after_ms, contact)).collect()
+        };
+        let mut calls = of(&command.commanders, 0);
+        calls.extend(of(&command.deputies, command.deputy_after_ms));
+        calls.extend(of(&command.managers, command.manager_after_ms));
+        let channels = vec![Channel::Sms, Channel::Mail];
+        Calls { calls, channels, repeats: oncall::REPEATS, repeat_after_ms: oncall::REPEAT_AFTER_MS }
     }
 
     /// Whom a distribution reaches: its contacts and those of its rosters, each once, in written order.
@@ -182,11 +225,22 @@ pub struct Trunk {
     pub gateway: Option<String>,
 }
 
+/// Who is called when; see [`Customer::calls`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Calls<'c> {
+    pub calls: Vec<(i64, &'c Contact)>,
+    pub channels: Vec<Channel>,
+    pub repeats: u32,
+    pub repeat_after_ms: i64,
+}
+
 /// A person of the customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contact {
     pub id: String,
     pub name: String,
+    /// As the person signs in, where that is one of the service's own people.
+    pub user: Option<String>,
     pub email: Option<String>,
     pub email_verified: bool,
     /// `+` and digits.
@@ -246,45 +300,6 @@ impl Audience {
             Audience::Helpdesk => "helpdesk",
             Audience::Staff => "staff",
             Audience::Service => "service",
-        }
-    }
-}
-
-/// A way to reach people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Channel {
-    Mail,
-    Sms,
-    Portal,
-    Acd,
-    CallSheet,
-}
-
-impl Channel {
-    pub const ALL: &'static [Channel] =
-        &[Channel::Mail, Channel::Sms, Channel::Portal, Channel::Acd, Channel::CallSheet];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Channel::Mail => "mail",
-            Channel::Sms => "sms",
-            Channel::Portal => "portal",
-            Channel::Acd => "acd",
-            Channel::CallSheet => "call-sheet",
-        }
-    }
-
-    /// It reaches one person at an address; the others are there for whoever looks or calls.
-    pub fn is_personal(self) -> bool {
-        matches!(self, Channel::Mail | Channel::Sms | Channel::CallSheet)
-    }
-
-    /// What it needs of a contact, where it needs something.
-    pub fn address(self, contact: &Contact) -> Option<&str> {
-        match self {
-            Channel::Mail => contact.email.as_deref(),
-            Channel::Sms | Channel::CallSheet => contact.mobile.as_deref(),
-            Channel::Portal | Channel::Acd => None,
         }
     }
 }

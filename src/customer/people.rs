@@ -70,6 +70,7 @@ fn contact(section: &Section<'_, '_>, names: &mut Names, problems: &mut Vec<Prob
     let section = &section.clone().named(id.map_or("[[contact]]".to_owned(), |id| format!("contact `{id}`")));
     section.check_keys(problems);
     let name = line(section, &keys::CONTACT_NAME, problems);
+    let user = user(section, problems);
     let (email, mobile) = (email(section, problems), number(section, &keys::MOBILE, problems));
     let mut verified = |flag: &Key, of: &Key| {
         let is_verified = section.boolean(flag, problems).unwrap_or(false);
@@ -91,7 +92,19 @@ fn contact(section: &Section<'_, '_>, names: &mut Names, problems: &mut Vec<Prob
     }
     let id = id?.to_owned();
     let name = name.unwrap_or_else(|| id.clone());
-    Some(Contact { id, name, email, email_verified, mobile, mobile_verified, rights })
+    Some(Contact { id, name, user, email, email_verified, mobile, mobile_verified, rights })
+}
+
+/// Whoever the contact is among the service's own people.
+fn user(section: &Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<String> {
+    let text = section.text(&keys::USER, problems)?;
+    let is_plain = !text.value.is_empty() && !text.value.chars().any(|c| c.is_whitespace() || c.is_control());
+    if is_plain && text.value.len() <= NAME_BYTES_MAX {
+        return Some(text.value.to_owned());
+    }
+    let problem = section.problem("E024", format!("`{}` is no name of a user", short(text.value)), text.span);
+    problems.push(problem.help("the name the person signs in with, as `ringfence user list` shows it"));
+    None
 }
 
 fn rights(section: &Section<'_, '_>, problems: &mut Vec<Problem>) -> Rights {
@@ -214,42 +227,61 @@ fn distribution(section: &Section<'_, '_>, people: &People, problems: &mut Vec<P
     let severities = severities(section, problems);
     let words: Vec<(&str, Audience)> = Audience::ALL.iter().map(|a| (a.as_str(), *a)).collect();
     let audience = section.word(&keys::AUDIENCE, &words, problems);
-    let mut channels = Vec::new();
-    let channel_texts = section.texts(&keys::CHANNELS, problems);
-    for text in channel_texts.as_deref().unwrap_or_default() {
-        match Channel::ALL.iter().find(|channel| channel.as_str() == text.value) {
-            Some(channel) if channels.contains(channel) => {
-                let message = format!("`{}` is named twice in `channels`", text.value);
-                problems.push(section.problem("E007", message, text.span.clone()));
-            }
-            Some(channel) => channels.push(*channel),
-            None => {
-                let words = Channel::ALL.iter().map(|channel| channel.as_str());
-                problems.push(section.not_a_word(keys::CHANNELS.name, text, words));
-            }
-        }
-    }
-    if channel_texts.is_some_and(|texts| texts.is_empty()) {
-        let problem = section.problem("E033", "`channels` names none", value_span(section, keys::CHANNELS.name));
-        problems.push(problem.help(format!("write: {}", keys::CHANNELS.example)));
-    }
-    let contacts = people.contacts.iter().map(|contact| contact.id.as_str());
-    let known: Vec<&str> = contacts.chain(people.rosters.iter().map(|roster| roster.name.as_str())).collect();
-    let texts = section.texts(&keys::TO, problems);
-    let is_empty = texts.as_ref().is_none_or(Vec::is_empty) && (texts.is_some() || section.lacks(&keys::TO));
-    if is_empty && (channels.iter().any(|channel| channel.is_personal()) || channels.is_empty()) {
+    let channels = channels(section, problems);
+    let is_for_people = channels.iter().any(Channel::is_personal) || channels.is_empty();
+    let is_empty =
+        section.value(keys::TO.name).is_none_or(|to| to.get_ref().as_array().is_some_and(|to| to.is_empty()));
+    if is_empty && is_for_people {
         let message = "this distribution names nobody: `to` is empty";
         let problem = section.problem("E033", message, value_span(section, keys::TO.name));
         problems.push(problem.help(format!("write contacts and rosters: {}", keys::TO.example)));
     }
-    let spans: Vec<(String, Range<usize>)> =
-        texts.iter().flatten().map(|text| (text.value.to_owned(), text.span.clone())).collect();
-    let to = named(section, &keys::TO, texts.unwrap_or_default(), "contact or roster", &known, problems);
-    reachable(section, people, &spans, &channels, problems);
+    let to = named_people(section, people, &channels, problems).unwrap_or_default();
     Some(Distribution { severities, audience: audience?, to, channels })
 }
 
-fn severities(section: &Section<'_, '_>, problems: &mut Vec<Problem>) -> Vec<u8> {
+/// Contacts and rosters that `to` names, where it is there; checks that they can be reached.
+pub(super) fn named_people(
+    section: &Section<'_, '_>,
+    people: &People,
+    channels: &[Channel],
+    problems: &mut Vec<Problem>,
+) -> Option<Vec<String>> {
+    let contacts = people.contacts.iter().map(|contact| contact.id.as_str());
+    let known: Vec<&str> = contacts.chain(people.rosters.iter().map(|roster| roster.name.as_str())).collect();
+    let texts = section.texts(&keys::TO, problems)?;
+    let spans: Vec<(String, Range<usize>)> =
+        texts.iter().map(|text| (text.value.to_owned(), text.span.clone())).collect();
+    let to = named(section, &keys::TO, texts, "contact or roster", &known, problems);
+    reachable(section, people, &spans, channels, problems);
+    Some(to)
+}
+
+/// Every channel once; what is wrong with `channels` is noted.
+pub(super) fn channels(section: &Section<'_, '_>, problems: &mut Vec<Problem>) -> Vec<Channel> {
+    let mut channels = Vec::new();
+    let texts = section.texts(&keys::CHANNELS, problems);
+    for text in texts.as_deref().unwrap_or_default() {
+        match Channel::parse(text.value) {
+            Some(channel) if channels.contains(&channel) => {
+                let message = format!("`{}` is named twice in `channels`", text.value);
+                problems.push(section.problem("E007", message, text.span.clone()));
+            }
+            Some(channel) => channels.push(channel),
+            None => {
+                let words = Channel::PLAIN.iter().map(Channel::as_str).chain(["webhook:NAME"]);
+                problems.push(section.not_a_word(keys::CHANNELS.name, text, words));
+            }
+        }
+    }
+    if texts.is_some_and(|texts| texts.is_empty()) {
+        let problem = section.problem("E033", "`channels` names none", value_span(section, keys::CHANNELS.name));
+        problems.push(problem.help(format!("write: {}", keys::CHANNELS.example)));
+    }
+    channels
+}
+
+pub(super) fn severities(section: &Section<'_, '_>, problems: &mut Vec<Problem>) -> Vec<u8> {
     let mut found = BTreeSet::new();
     let Some(array) = section.array(&keys::SEVERITIES, problems) else { return Vec::new() };
     for item in array.iter() {
@@ -280,7 +312,7 @@ fn reachable(
     channels: &[Channel],
     problems: &mut Vec<Problem>,
 ) {
-    let personal: Vec<Channel> = channels.iter().copied().filter(|channel| channel.is_personal()).collect();
+    let personal: Vec<Channel> = channels.iter().filter(|channel| channel.is_personal()).cloned().collect();
     for (name, span) in named {
         let roster = people.rosters.iter().find(|roster| roster.name == *name);
         let ids = roster.map_or_else(|| vec![name.clone()], |roster| roster.people.clone());

@@ -54,7 +54,9 @@ pub enum Outcome {
 /// What a provider knows of something it may have taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    Handed { receipt: String },
+    Handed {
+        receipt: String,
+    },
     /// It never got there.
     Absent,
     /// The provider cannot be asked, or did not answer.

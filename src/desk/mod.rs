@@ -4,7 +4,6 @@
 //! is written in one transaction, and only then is anybody answered or told. The book in memory is nothing but what the
 //! store would give: after a write of which nobody knows what became, it is read again.
 
-mod outlet;
 mod restore;
 mod steady;
 mod work;
@@ -23,7 +22,6 @@ use crossbeam::channel::{Sender, bounded};
 use crate::clock::Timestamp;
 use crate::incident::{Actor, Answer, BookCounts, Command, Refusal, Terms};
 use crate::limits::{DESK_ORDERS_MAX, DESK_WAIT_MS};
-use crate::notify::Output;
 use crate::store::{Store, StoreError};
 
 /// Why an order was not done.
@@ -42,9 +40,6 @@ pub enum OrderError {
 pub struct Charge {
     pub store: Arc<Store>,
     pub terms: Terms,
-    /// Where released messages go until there are channels that reach people. Where it is off, nobody is told, and
-    /// nobody counts as told.
-    pub notices: Output,
     /// Ids of the rules that are there.
     pub rules: Vec<String>,
     /// What each rule looks for, in a sentence.
@@ -70,10 +65,8 @@ struct Shared {
 
 enum Input {
     Order(Box<Order>),
-    /// A notice was taken by whoever it was handed to, at this time.
-    Accepted(i64, Timestamp),
-    /// It was not; it is handed out again later.
-    NotTaken(i64),
+    /// A message was taken for the customer at this time, by whom.
+    Accepted(i64, Timestamp, String),
     Stop,
 }
 
@@ -88,7 +81,7 @@ impl Desk {
     pub fn start(charge: Charge) -> Result<Desk, StoreError> {
         let (inputs, received) = bounded(DESK_ORDERS_MAX);
         let shared: Arc<Shared> = Arc::default();
-        let work = work::Work::new(charge, inputs.clone(), Arc::clone(&shared))?;
+        let work = work::Work::new(charge, Arc::clone(&shared))?;
         let run = move || work.run(&received);
         let thread = thread::Builder::new().name("desk".into()).spawn(run);
         let thread = thread.map_err(|e| StoreError::Begin(format!("no thread for the desk: {e}")))?;
@@ -101,6 +94,12 @@ impl Desk {
         let order = Box::new(Order { by, command, reply });
         self.inputs.try_send(Input::Order(order)).map_err(|_| OrderError::Busy)?;
         answer.recv_timeout(Duration::from_millis(DESK_WAIT_MS)).map_err(|_| OrderError::Unknown)?
+    }
+
+    /// A provider took a message for somebody who counts as the customer; that is on record already. Where the desk cannot
+    /// hear it now, it reads it at its next start.
+    pub fn accepted(&self, message: i64, at: Timestamp, by: String) {
+        drop(self.inputs.send(Input::Accepted(message, at, by)));
     }
 
     pub fn counts(&self) -> BookCounts {

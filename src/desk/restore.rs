@@ -4,7 +4,8 @@ use crate::clock::Timestamp;
 use crate::incident::{self, Book, Entries, Sighting, Terms};
 use crate::policy::Severity as Level;
 use crate::store::{
-    Audit, BookChange, Closing, Store, StoreError, SubjectKind, SubjectQuery, SubjectRow, TransitionRow, Violation,
+    Audit, BookChange, Closing, DeliveryRow, NewDelivery, Store, StoreError, SubjectKind, SubjectQuery, SubjectRow,
+    Superseding, TransitionRow, Violation,
 };
 
 /// Reads everything to which something may still happen.
@@ -28,6 +29,13 @@ pub(super) fn book(store: &Store, terms: Terms, now: Timestamp) -> Result<Book, 
             if query.after.is_none() {
                 break;
             }
+        }
+    }
+    // What the outbox wrote while nobody was at the desk.
+    let unheard: Vec<i64> = book.unsent().iter().map(|message| message.id).collect();
+    for message in unheard {
+        if let Some(told) = store.told_by(message)? {
+            book.accepted(message, &told_by(&told), told.handed.unwrap_or(told.changed));
         }
     }
     Ok(book)
@@ -112,8 +120,37 @@ pub(super) fn change(entries: Entries, take: Vec<i64>, audit: Vec<Audit>) -> Boo
         transitions: entries.rows.into_iter().map(transition).collect(),
         subjects: entries.subjects.into_iter().map(subject).collect(),
         folded: entries.folded,
+        deliveries: entries.tellings.into_iter().map(new_delivery).collect(),
+        supersede: entries.supersede.into_iter().map(superseding).collect(),
         audit,
     }
+}
+
+/// In a few words, for the step of the message.
+fn told_by(told: &DeliveryRow) -> String {
+    format!("{}: {} took it", incident::delivery_name(told.id), told.provider)
+}
+
+fn new_delivery(telling: incident::Telling) -> NewDelivery {
+    NewDelivery {
+        once: telling.once,
+        customer: telling.customer,
+        incident: Some(telling.incident),
+        message: telling.message,
+        severity: telling.severity.number(),
+        channel: telling.recipient.channel,
+        address: telling.recipient.address,
+        is_contact: telling.recipient.is_contact,
+        body: serde_json::to_string(&telling.about).expect("texts always serialise"),
+        queued: telling.queued,
+        due: telling.queued,
+        valid_until: telling.valid_until,
+        why: telling.why,
+    }
+}
+
+fn superseding((incident, message, time): (i64, i64, Timestamp)) -> Superseding {
+    Superseding { incident, message, name: incident::message_name(message), time }
 }
 
 pub(super) fn sighting(violation: Violation, what: Option<&String>) -> Sighting {

@@ -25,10 +25,9 @@ fn begin_for(folder: &Path, customers: Arc<Customers>) -> (Arc<Store>, Desk) {
 
 pub(super) fn charge(folder: &Path) -> Charge {
     let store = Arc::new(Store::open(folder).unwrap().0);
-    let notices = Output::File { path: folder.join("notices"), rotate_bytes: 1 << 20, n_kept: 1 };
     let customers = Arc::new(Customers::open(TimeZone::UTC));
     let terms = Terms { customers, kits: Arc::new(Kits::shipped()), own_kits: BTreeMap::new() };
-    Charge { store, terms, notices, rules: vec!["calls".to_owned()], whats: BTreeMap::new() }
+    Charge { store, terms, rules: vec!["calls".to_owned()], whats: BTreeMap::new() }
 }
 
 fn violation(n: u64, rule: &str) -> Change {
@@ -107,6 +106,8 @@ fn an_order_is_durable_when_it_is_answered_and_a_notice_goes_out_once() {
     let hash = bodies(&store, SubjectKind::Message)[0]["hash"].as_str().unwrap().to_owned();
     desk.order(anna(), Command::Check { message, hash: hash.clone() }).unwrap();
     desk.order(anna(), Command::Release { message, hash }).unwrap();
+    assert_eq!(store.deliveries(&Default::default()).unwrap().rows.len(), 1, "it is queued with its release");
+    desk.accepted(message, Clock.now(), "DLV-000001: mail took it".into());
     wait_for(|| bodies(&store, SubjectKind::Message)[0]["accepted"].is_string());
     assert!(desk.order(anna(), Command::Confirm { incident: 99, why: String::new() }).is_err());
     desk.stop();
@@ -115,11 +116,9 @@ fn an_order_is_durable_when_it_is_answered_and_a_notice_goes_out_once() {
         Err(OrderError::Busy | OrderError::Unknown)
     ));
     drop((store, desk));
-    let (_store, desk) = begin(folder.path());
-    thread::sleep(Duration::from_millis(300));
+    let (store, desk) = begin(folder.path());
     desk.stop();
-    let notices = std::fs::read_to_string(folder.path().join("notices")).unwrap();
-    assert_eq!(notices.lines().count(), 1, "{notices}");
+    assert_eq!(store.deliveries(&Default::default()).unwrap().rows.len(), 1);
 }
 
 #[test]
@@ -141,28 +140,4 @@ fn an_incident_that_was_forgotten_is_taken_in_again_when_somebody_asks() {
     let last = store.transitions(SubjectKind::Incident, 1, 0, 0).unwrap().rows.pop().unwrap().1;
     assert_eq!((last.what.as_str(), last.time > Timestamp(0)), ("note", true));
     desk.stop();
-}
-
-#[test]
-fn what_is_released_while_it_stops_is_not_given_out_again() {
-    let rules = tempfile::tempdir().unwrap();
-    std::fs::create_dir(rules.path().join("customers")).unwrap();
-    std::fs::write(rules.path().join("ruleset.toml"), "ringfence = 1\ndefault_action = 'allow'\n").unwrap();
-    // Nobody is waited for: the holding kit is due as soon as time passes.
-    let hasty = "name = 'Acme'\n[command]\ncommanders = ['carl']\ndeputy_after = '0s'\nmanager_after = '0s'\n";
-    std::fs::write(rules.path().join("customers/acme.toml"), hasty).unwrap();
-    let loaded = crate::policy::load::load(&crate::policy::RuleSource::at(rules.path()), Default::default());
-    let customers = loaded.policy.expect("the file is good").customers;
-    let folder = tempfile::tempdir().unwrap();
-    let (store, desk) = begin_for(folder.path(), Arc::clone(&customers));
-    record(&store, vec![violation(1, "calls")]);
-    wait_for(|| !bodies(&store, SubjectKind::Incident).is_empty());
-    desk.stop();
-    assert!(bodies(&store, SubjectKind::Message)[0]["accepted"].is_string(), "it was heard that it went out");
-    drop((store, desk));
-    let (_store, desk) = begin_for(folder.path(), customers);
-    thread::sleep(Duration::from_millis(300));
-    desk.stop();
-    let notices = std::fs::read_to_string(folder.path().join("notices")).unwrap();
-    assert_eq!(notices.lines().count(), 1, "{notices}");
 }

@@ -1,13 +1,12 @@
 //! What the desk's thread does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam::channel::{Receiver, RecvTimeoutError};
 
-use super::outlet::Outlet;
 use super::steady::Steady;
 use super::{Charge, Input, Order, OrderError, Shared, restore};
 use crate::clock::Clock;
@@ -23,15 +22,8 @@ pub(super) struct Work {
     book: Book,
     terms: Terms,
     whats: BTreeMap<String, String>,
-    outlet: Outlet,
     rules: Vec<String>,
     clock: Steady,
-    /// Notices that were handed out, and not answered for yet.
-    handed: BTreeSet<i64>,
-    /// Notices that were taken, until that is durable: they went out, whatever the store comes to.
-    taken: BTreeSet<i64>,
-    /// Notices that nobody took are left alone until then.
-    retry_at: Option<Instant>,
     shared: Arc<Shared>,
     /// What of the inbox was read: what lies before and is still there cannot be read.
     read_to: i64,
@@ -52,12 +44,11 @@ enum Wrote {
 }
 
 impl Work {
-    pub(super) fn new(charge: Charge, inputs: Sender<Input>, shared: Arc<Shared>) -> Result<Work, StoreError> {
-        let Charge { store, terms, notices, rules, whats } = charge;
+    pub(super) fn new(charge: Charge, shared: Arc<Shared>) -> Result<Work, StoreError> {
+        let Charge { store, terms, rules, whats } = charge;
         let mut book = restore::book(&store, terms.clone(), Clock.now())?;
         book.keep_rules(|rule| rules.iter().any(|id| id == rule), Clock.now());
         let clock = Steady::new();
-        let outlet = Outlet::start(&notices, inputs).map_err(|e| StoreError::Begin(format!("notices: {e}")))?;
         Ok(Work {
             store,
             book,
@@ -65,10 +56,6 @@ impl Work {
             whats,
             rules,
             clock,
-            outlet,
-            handed: BTreeSet::new(),
-            taken: BTreeSet::new(),
-            retry_at: None,
             shared,
             read_to: 0,
             batch: DESK_BATCH_MAX,
@@ -90,15 +77,7 @@ impl Work {
             }
             let now = self.clock.now();
             self.book.pass(now);
-            let mut written = self.look_in(stops);
-            if !matches!(written, Wrote::Over) {
-                self.hand_out();
-            }
-            if stops && !matches!(written, Wrote::Over) {
-                // What is only released now, too.
-                self.hear_out(inputs);
-                written = self.look_in(stops);
-            }
+            let written = self.look_in(stops);
             self.show();
             if stops || matches!(written, Wrote::Over) {
                 return;
@@ -106,30 +85,10 @@ impl Work {
         }
     }
 
-    /// What was handed out is waited for a moment, or it would be handed out again after the next start.
-    fn hear_out(&mut self, inputs: &Receiver<Input>) {
-        let until = Clock.monotonic() + Duration::from_millis(DESK_RETRY_MS);
-        while !self.handed.is_empty() {
-            let Ok(input) = inputs.recv_deadline(until) else { return };
-            // Whoever orders now is told that nobody is there any more.
-            if matches!(input, Input::Accepted(..) | Input::NotTaken(_)) {
-                self.input(input);
-            }
-        }
-    }
-
     fn input(&mut self, input: Input) {
         match input {
             Input::Order(order) => self.order(*order),
-            Input::Accepted(id, at) => {
-                self.handed.remove(&id);
-                self.taken.insert(id);
-                self.book.accepted(id, at);
-            }
-            Input::NotTaken(id) => {
-                self.handed.remove(&id);
-                self.retry_at = Some(Clock.monotonic() + Duration::from_millis(DESK_RETRY_MS));
-            }
+            Input::Accepted(id, at, by) => self.book.accepted(id, &by, at),
             Input::Stop => {}
         }
     }
@@ -267,7 +226,6 @@ impl Work {
         match receipt.wait() {
             Ok(written) if !matches!(written.first(), Some(Written::Stale)) => {
                 self.shared.breaches.fetch_add(n_breaches as u64, Ordering::Relaxed);
-                self.taken.clear();
                 return Wrote::Done;
             }
             Ok(_) => tracing::error!("the inbox of the incident book was taken by somebody else"),
@@ -287,8 +245,6 @@ impl Work {
                     let now = self.clock.now();
                     self.book.keep_rules(|rule| self.rules.iter().any(|id| id == rule), now);
                     (self.read_to, self.is_behind) = (0, true);
-                    // What is being given out goes on, and what has gone out is not given out again.
-                    self.taken.iter().for_each(|id| self.book.accepted(*id, now));
                     std::thread::sleep(Duration::from_millis(DESK_RETRY_MS));
                     return Wrote::Undone;
                 }
@@ -298,23 +254,6 @@ impl Work {
                     std::thread::sleep(Duration::from_millis(DESK_RETRY_MS));
                 }
             }
-        }
-    }
-
-    /// Released messages go out; what was released and not taken before a crash, again.
-    fn hand_out(&mut self) {
-        if self.retry_at.is_some_and(|at| Clock.monotonic() < at) {
-            return;
-        }
-        self.retry_at = None;
-        for message in self.book.unsent() {
-            if self.handed.contains(&message.id) {
-                continue;
-            }
-            if !self.outlet.hand(message) {
-                return;
-            }
-            self.handed.insert(message.id);
         }
     }
 
@@ -338,46 +277,5 @@ fn entry(by: &Actor, action: &str, done: &Answer) -> Audit {
         subject,
         before: serde_json::Value::Null,
         after: serde_json::Value::Null,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crossbeam::channel::bounded;
-
-    use super::*;
-    use crate::desk::tests::{anna, charge};
-    use crate::incident::{Command, Given, Severity};
-
-    #[test]
-    fn what_went_out_is_not_given_out_again_when_the_book_is_read_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let (inputs, received) = bounded(100);
-        let mut work = Work::new(charge(folder.path()), inputs, Arc::default()).unwrap();
-        let order = |work: &mut Work, command| {
-            let (reply, answer) = bounded(1);
-            work.order(Order { by: anna(), command, reply });
-            answer.recv().unwrap().unwrap().message
-        };
-        for n in 1..=2 {
-            let (customer, severity) = ("acme".to_owned(), Severity::MINOR);
-            order(&mut work, Command::Open { customer, what: "noise".into(), severity, why: String::new() });
-            let draft = Command::Draft { incident: n, kit: "holding".into(), given: Given::default() };
-            let message = order(&mut work, draft).unwrap();
-            let hash = work.book.message(message).unwrap().hash.clone();
-            order(&mut work, Command::Check { message, hash: hash.clone() });
-            order(&mut work, Command::Release { message, hash });
-        }
-        work.hand_out();
-        // Of the first it is heard that it went out, and then nobody knows what became of that; the other is under way.
-        work.input(received.recv().unwrap());
-        assert!(matches!(work.read_again(), Wrote::Undone));
-        work.hand_out();
-        work.input(received.recv().unwrap());
-        assert!(matches!(work.look_in(false), Wrote::Done));
-        work.hand_out();
-        assert!(work.book.unsent().is_empty() && work.handed.is_empty() && work.taken.is_empty());
-        let notices = std::fs::read_to_string(folder.path().join("notices")).unwrap();
-        assert_eq!(notices.lines().count(), 2, "{notices}");
     }
 }

@@ -286,7 +286,7 @@ impl Book {
             self.void_checks(id, time, "the incident was confirmed, and the text says otherwise");
         }
         match to {
-            IncidentState::Suspected if from == IncidentState::Candidate => self.ask_for_notice(id, time),
+            IncidentState::Suspected if from == IncidentState::Candidate => self.raise(id, time),
             IncidentState::Dismissed => {
                 self.void_checks(id, time, "the incident was dismissed");
                 self.stop_clocks(id, "it was a false alarm", time);
@@ -319,7 +319,7 @@ impl Book {
         if wants_a_look {
             self.move_incident(id, IncidentState::Suspected, Event::new(time, by, "suspected", why));
         }
-        self.ask_for_notice(id, time);
+        self.raise(id, time);
         self.correct(by, id, told.is_some_and(|told| told != severity), why, time)
     }
 
@@ -329,11 +329,12 @@ impl Book {
         if let Some(incident) = self.incidents.get_mut(&id) {
             incident.reopened += 1;
             incident.resolved = None;
+            incident.came_back = Some(time);
             incident.is_to_be_told_again = incident.is_notified();
         }
         self.move_incident(id, IncidentState::Confirmed, event);
         self.void_checks(id, time, "the incident came back");
-        self.ask_for_notice(id, time);
+        self.raise(id, time);
     }
 
     fn subject(&self, kind: SubjectKind, id: i64) -> Option<Subject> {
@@ -462,7 +463,7 @@ impl Book {
         self.entries.rows.push(event.row(SubjectKind::Objective, id, "", ClockState::Running.as_str()));
         self.clocks.insert(id, clock);
         self.touch(SubjectKind::Objective, id);
-        self.ask_for_notice(id, now);
+        self.raise(id, now);
     }
 
     /// A message was accepted for the customer: the clocks of the incident, and of what was merged into it, end at `at`.

@@ -79,6 +79,11 @@ pub enum Command {
         incident: i64,
         text: String,
     },
+    /// The person looks after it.
+    Acknowledge {
+        incident: i64,
+        why: String,
+    },
     Draft {
         incident: i64,
         kit: String,
@@ -127,6 +132,7 @@ impl Command {
             | Command::Unfold { incident, .. }
             | Command::Findings { incident, .. }
             | Command::Note { incident, .. }
+            | Command::Acknowledge { incident, .. }
             | Command::Draft { incident, .. } => Some(*incident),
             Command::Redraft { .. }
             | Command::Check { .. }
@@ -165,6 +171,7 @@ impl Command {
             Command::Unfold { .. } => "unfold",
             Command::Findings { .. } => "findings",
             Command::Note { .. } => "note",
+            Command::Acknowledge { .. } => "acknowledge",
             Command::Draft { .. } => "draft",
             Command::Redraft { .. } => "redraft",
             Command::Check { .. } => "check",
@@ -213,7 +220,8 @@ impl Command {
             | Command::Resolve { why, .. }
             | Command::Review { why, .. }
             | Command::Fold { why, .. }
-            | Command::Unfold { why, .. } => look("why", why, false),
+            | Command::Unfold { why, .. }
+            | Command::Acknowledge { why, .. } => look("why", why, false),
             Command::Assign { person, .. } => look("person", person, true),
             Command::Findings { findings, recommendations, .. } => {
                 look("findings", findings.as_deref().unwrap_or_default(), false);

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::people::{Actor, ITSELF};
+use super::telling::Telling;
 use crate::clock::Timestamp;
 
 /// What a row is of.
@@ -68,11 +69,15 @@ pub struct Entries {
     pub subjects: Vec<Subject>,
     /// Violations, and the alerts that took them.
     pub folded: Vec<(String, i64)>,
+    /// What is to go out.
+    pub tellings: Vec<Telling>,
+    /// Incidents of which a message says more than those before it.
+    pub supersede: Vec<(i64, i64, Timestamp)>,
 }
 
 impl Entries {
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.subjects.is_empty() && self.folded.is_empty()
+        self.rows.is_empty() && self.subjects.is_empty() && self.folded.is_empty() && self.tellings.is_empty()
     }
 }
 

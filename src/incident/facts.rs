@@ -80,6 +80,12 @@ fn time(at: Timestamp, zone: &TimeZone, now: Timestamp) -> Fact {
     Fact::time(at.strftime("%a %-d %b %H:%M %Z").to_string(), at.strftime(spoken).to_string())
 }
 
+/// `Mon 2 Mar 10:04 CST`.
+pub(super) fn local(at: Timestamp, zone: &TimeZone) -> String {
+    let clamped = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    clamped.to_zoned(zone.clone()).strftime("%a %-d %b %H:%M %Z").to_string()
+}
+
 /// `2 h 5 min`.
 fn duration(from: Timestamp, to: Timestamp) -> String {
     let minutes = to.0.saturating_sub(from.0).max(0) / 60_000;

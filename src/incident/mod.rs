@@ -15,8 +15,10 @@ mod facts;
 mod folding;
 mod message;
 mod orders;
+mod page;
 mod people;
 mod record;
+mod telling;
 mod terms;
 mod timers;
 mod wording;
@@ -32,8 +34,10 @@ pub use entry::{Entries, Row, Subject, SubjectKind};
 pub use facts::Given;
 pub use folding::{Ending, Sighting};
 pub use message::{Check, Message, MessageState};
+pub use page::Page;
 pub use people::{Actor, Role, Roles};
 pub use record::{Incident, IncidentState, Position};
+pub use telling::{About, Purpose, Recipient, STDOUT, Telling, once, words};
 pub use terms::Terms;
 
 /// Names and values, in the order of the rule.
@@ -104,6 +108,11 @@ pub fn incident_name(id: i64) -> String {
 /// `MSG-000123`.
 pub fn message_name(id: i64) -> String {
     format!("MSG-{id:06}")
+}
+
+/// `DLV-000123`.
+pub fn delivery_name(id: i64) -> String {
+    format!("DLV-{id:06}")
 }
 
 /// The number in `INC-000123`, `inc-123` or `123`.

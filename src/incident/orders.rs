@@ -67,6 +67,7 @@ impl Book {
             Command::Findings { findings, recommendations, .. } => {
                 self.put_findings(id, findings.as_deref(), recommendations.as_deref(), event("findings", ""))
             }
+            Command::Acknowledge { why, .. } => self.acknowledge(by, id, why, now),
             Command::Note { text, .. } => {
                 self.note(id, event("note", text));
                 Ok(of(id))
@@ -275,7 +276,7 @@ impl Book {
         if is_further && self.known(into)?.state == IncidentState::Candidate {
             self.move_incident(into, IncidentState::Suspected, Event::new(now, by, "suspected", &name));
         }
-        self.ask_for_notice(into, now);
+        self.raise(into, now);
         Ok(of(into))
     }
 
@@ -292,7 +293,7 @@ impl Book {
         }
         self.note(into, Event::new(now, by, "let go", &incident_name(id)));
         self.void_checks(into, now, "an incident was unfolded from it");
-        self.ask_for_notice(id, now);
+        self.raise(id, now);
         self.touch_incident(id);
         Ok(of(id))
     }

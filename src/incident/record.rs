@@ -1,7 +1,11 @@
 //! An incident: what people call a problem, with all alerts that are the same one.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
+use super::page::Page;
+use super::telling::Recipient;
 use super::{Pairs, Severity};
 use crate::clock::Timestamp;
 
@@ -161,6 +165,15 @@ pub struct Incident {
     pub asked_since: Option<Timestamp>,
     pub asked: u8,
     pub resolved: Option<Timestamp>,
+    /// Everybody who was to be told, by which way: they are told of its end.
+    #[serde(default)]
+    pub told: BTreeSet<Recipient>,
+    /// Calling those on call.
+    #[serde(default)]
+    pub page: Option<Page>,
+    /// When it came back, the last time it did.
+    #[serde(default)]
+    pub came_back: Option<Timestamp>,
 }
 
 impl Incident {
@@ -198,6 +211,9 @@ impl Incident {
             asked_since: None,
             asked: 0,
             resolved: None,
+            told: BTreeSet::new(),
+            page: None,
+            came_back: None,
         }
     }
 
@@ -206,6 +222,11 @@ impl Incident {
         let unsure = [IncidentState::Candidate, IncidentState::Suspected, IncidentState::Dismissed];
         let state = self.state_before.unwrap_or(self.state);
         if unsure.contains(&state) { "suspected" } else { "confirmed" }
+    }
+
+    /// From when on somebody on call is to look after it.
+    pub(super) fn called_from(&self) -> Timestamp {
+        self.came_back.unwrap_or(self.opened)
     }
 
     /// The customer knows of it, so the customer hears of its end.

@@ -229,7 +229,7 @@ fn the_author_of_a_grave_notice_does_not_check_it_and_a_commander_does() {
     assert!(why.contains("checked by dora"), "{why}");
     desk.orders(4, &carl(), release()).unwrap();
     assert_eq!(desk.book.unsent().len(), 1);
-    desk.book.accepted(message, Timestamp(START + 5 * MINUTE));
+    desk.book.accepted(message, "DLV-000001: mail took it", Timestamp(START + 5 * MINUTE));
     desk.keep();
     assert_eq!(desk.said(SubjectKind::Objective), ["started", "met"]);
 }
@@ -306,7 +306,7 @@ fn a_first_notice_in_time_leaves_the_deputy_alone() {
     let hash = desk.book.message(message).expect("is there").hash.clone();
     desk.orders(2, &carl(), Command::Check { message, hash: hash.clone() }).unwrap();
     desk.orders(2, &carl(), Command::Release { message, hash }).unwrap();
-    desk.book.accepted(message, Timestamp(START + 2 * MINUTE));
+    desk.book.accepted(message, "DLV-000001: mail took it", Timestamp(START + 2 * MINUTE));
     desk.passes(30);
     assert_eq!(desk.rows.iter().filter(|row| row.what == "asked").count(), 1);
     assert_eq!(desk.rows.iter().filter(|row| row.what == "released").count(), 1);
@@ -323,7 +323,7 @@ fn a_breach_stands_at_its_deadline_whenever_somebody_looks() {
     assert_eq!(breach.time, Timestamp(START + 60 * MINUTE));
     assert_eq!(rows.iter().filter(|row| row.what == "warned").count(), 2, "{rows:?}");
     let message = desk.book.unsent()[0].id;
-    desk.book.accepted(message, Timestamp(START + 25 * 60 * MINUTE));
+    desk.book.accepted(message, "DLV-000001: mail took it", Timestamp(START + 25 * 60 * MINUTE));
     desk.keep();
     assert_eq!(desk.said(SubjectKind::Objective).last(), Some(&"late"));
 }
@@ -335,7 +335,7 @@ fn who_is_told_at_the_very_deadline_is_told_in_time() {
         let id = desk.sees(0, "calls", "+1", Level::Critical);
         desk.passes(10);
         let message = desk.book.unsent()[0].id;
-        desk.book.accepted(message, Timestamp(START + 60 * MINUTE + late_ms));
+        desk.book.accepted(message, "DLV-000001: mail took it", Timestamp(START + 60 * MINUTE + late_ms));
         assert_eq!(desk.book.clock(id).map(|clock| clock.state), Some(expected));
     }
 }
@@ -387,7 +387,7 @@ fn what_the_customer_was_told_of_ends_with_findings_and_a_last_notice() {
     let id = desk.sees(0, "calls", "+1", Level::Critical);
     desk.passes(10);
     let holding = desk.book.unsent()[0].id;
-    desk.book.accepted(holding, Timestamp(START + 10 * MINUTE));
+    desk.book.accepted(holding, "DLV-000001: mail took it", Timestamp(START + 10 * MINUTE));
     let resolve = || Command::Resolve { incident: id, why: "it stopped".to_owned() };
     desk.orders(11, &anna(), Command::Confirm { incident: id, why: String::new() }).unwrap();
     let Err(Refusal::Conflict(why)) = desk.orders(12, &anna(), resolve()) else { panic!("resolved") };
@@ -416,7 +416,7 @@ fn a_severity_that_the_customer_was_told_is_corrected() {
     let id = desk.sees(0, "calls", "+1", Level::Critical);
     desk.passes(10);
     let holding = desk.book.unsent()[0].id;
-    desk.book.accepted(holding, Timestamp(START + 10 * MINUTE));
+    desk.book.accepted(holding, "DLV-000001: mail took it", Timestamp(START + 10 * MINUTE));
     let lower = Command::SetSeverity { incident: id, severity: Severity::MINOR, why: "two numbers only".to_owned() };
     let done = desk.orders(11, &anna(), lower).unwrap();
     let message = desk.book.message(done.message.expect("a correction")).expect("is there");
@@ -443,7 +443,7 @@ fn a_notice_that_is_released_long_after_the_end_still_goes_out() {
     desk.orders(50, &carl(), Command::Release { message, hash }).unwrap();
     desk.passes(90);
     assert_eq!(desk.book.unsent().len(), 1);
-    desk.book.accepted(message, Timestamp(START + 91 * MINUTE));
+    desk.book.accepted(message, "DLV-000001: mail took it", Timestamp(START + 91 * MINUTE));
     desk.passes(130);
     assert!(desk.book.incident(id).is_none() && desk.book.message(message).is_none(), "it is over");
 }
@@ -471,7 +471,7 @@ fn the_one_who_waits_for_a_commander_waits_no_longer_because_of_a_fold() {
     let unsent = desk.book.unsent();
     assert_eq!(unsent.iter().map(|m| (m.incident, m.kit.as_str())).collect::<Vec<_>>(), [(whole, "holding")]);
     let message = unsent[0].id;
-    desk.book.accepted(message, Timestamp(START + 11 * MINUTE));
+    desk.book.accepted(message, "DLV-000001: mail took it", Timestamp(START + 11 * MINUTE));
     desk.keep();
     assert_eq!(desk.book.clock(part).map(|clock| clock.state), Some(ClockState::Met));
 }
@@ -497,7 +497,7 @@ fn what_comes_back_after_the_end_is_told_again_and_the_end_is_not() {
     let id = desk.sees(0, "calls", "+1", Level::Critical);
     desk.passes(10);
     let holding = desk.book.unsent()[0].id;
-    desk.book.accepted(holding, Timestamp(START + 10 * MINUTE));
+    desk.book.accepted(holding, "DLV-000001: mail took it", Timestamp(START + 10 * MINUTE));
     desk.confirms(id);
     let text = Some("one caller".to_owned());
     let both = Command::Findings { incident: id, findings: text.clone(), recommendations: text };

@@ -59,13 +59,8 @@ impl Book {
                     return Some(incident.changed.plus_ms(SILENT_MS));
                 }
                 if incident.state.is_open() {
-                    let since = incident.asked_since?;
-                    let customer = &incident.customer;
-                    return match incident.asked {
-                        1 => Some(since.plus_ms(self.terms.deputy_after_ms(customer))),
-                        2 => Some(since.plus_ms(self.terms.manager_after_ms(customer))),
-                        _ => None,
-                    };
+                    let call = incident.page.as_ref().and_then(|page| page.next);
+                    return call.into_iter().chain(self.next_asking(incident)).min();
                 }
                 let is_unsent = |m: &&Message| m.state == MessageState::Released && m.accepted.is_none();
                 let unsent = self.messages_of(id).filter(is_unsent).filter_map(|m| m.released).max();
@@ -81,6 +76,16 @@ impl Book {
                 let clock = self.clocks.get(&id)?;
                 clock.next().or_else(|| clock.ended.map(|at| at.plus_ms(FOLD_MS)))
             }
+        }
+    }
+
+    /// When the next is asked who may see to the first notice.
+    fn next_asking(&self, incident: &Incident) -> Option<Timestamp> {
+        let (since, customer) = (incident.asked_since?, &incident.customer);
+        match incident.asked {
+            1 => Some(since.plus_ms(self.terms.deputy_after_ms(customer))),
+            2 => Some(since.plus_ms(self.terms.manager_after_ms(customer))),
+            _ => None,
         }
     }
 
@@ -115,7 +120,14 @@ impl Book {
             return;
         }
         if incident.state.is_open() {
-            return self.ask_further(id, now);
+            if self.next_asking(incident).is_some_and(|at| at <= now) {
+                self.ask_further(id, now);
+            }
+            if self.incidents.get(&id).and_then(|i| i.page.as_ref()?.next).is_some_and(|at| at <= now) {
+                self.call_due(id, now);
+            }
+            self.touch_incident(id);
+            return;
         }
         if incident.merged_into.is_some_and(|whole| self.incidents.contains_key(&whole)) {
             return;
@@ -128,7 +140,7 @@ impl Book {
     }
 
     /// Somebody must see to it that the customer hears: of what is grave, and of what a clock runs for.
-    pub(super) fn ask_for_notice(&mut self, id: i64, now: Timestamp) {
+    fn ask_for_notice(&mut self, id: i64, now: Timestamp) {
         let Some(incident) = self.incidents.get(&id) else { return };
         let is_open = incident.state.is_open() && incident.state != IncidentState::Candidate;
         if !self.wants_notice(incident) || !is_open || incident.is_told() || incident.asked_since.is_some() {
@@ -138,6 +150,16 @@ impl Book {
             incident.asked_since = Some(now);
         }
         self.ask(id, now);
+    }
+
+    /// It is to be looked after: those on call are called, and somebody is asked for the first notice.
+    pub(super) fn raise(&mut self, id: i64, now: Timestamp) {
+        let Some(incident) = self.incidents.get(&id) else { return };
+        let is_open = incident.state.is_open() && incident.state != IncidentState::Candidate;
+        if is_open && self.wants_notice(incident) {
+            self.call(id, now);
+        }
+        self.ask_for_notice(id, now);
     }
 
     fn wants_notice(&self, incident: &Incident) -> bool {
@@ -196,7 +218,7 @@ impl Book {
     }
 
     /// A provider took a released message for a contact of the customer.
-    pub fn accepted(&mut self, message: i64, now: Timestamp) {
+    pub fn accepted(&mut self, message: i64, by: &str, now: Timestamp) {
         let now = self.now(now);
         let Some(found) = self.messages.get_mut(&message) else { return };
         if found.released.is_none() || found.accepted.is_some() {
@@ -205,7 +227,7 @@ impl Book {
         found.accepted = Some(now);
         found.changed = now;
         let (of, severity, state) = (found.incident, found.severity, found.state.as_str());
-        let event = Event::own(now, "accepted", "standard output took it");
+        let event = Event::own(now, "accepted", by);
         self.entries.rows.push(event.row(SubjectKind::Message, message, state, state));
         self.touch(SubjectKind::Message, message);
         if let Some(incident) = self.incidents.get_mut(&of) {

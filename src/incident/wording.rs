@@ -281,6 +281,7 @@ impl Book {
             message.released = Some(now);
             message.released_by = Some(by.name.clone());
         }
+        self.tell(id, now);
         // It stays until this was handed out, however long it has been over.
         self.touch_incident(of_incident);
     }

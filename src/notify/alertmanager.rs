@@ -11,14 +11,16 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use hyper::header::HeaderMap;
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::http::{Backoff, Endpoint, Failure, Poster};
+use super::http::{Backoff, Failure, Poster};
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::ChannelMetrics;
+use crate::outbound::Endpoint;
 use crate::policy::Severity;
 use crate::store::{Change, Firing, Store, StoreError};
 
@@ -87,8 +89,8 @@ impl Alertmanager {
         metrics: Arc<ChannelMetrics>,
     ) -> Result<(Arc<Alertmanager>, JoinHandle<()>), String> {
         metrics.capacity.set(ALERTS_MAX as f64);
+        let poster = Poster::new(&endpoint)?;
         let alertmanager = Arc::new(Alertmanager::new(endpoint.url.to_string(), metrics));
-        let poster = Poster::new(endpoint)?;
         let worker = tokio::spawn(Arc::clone(&alertmanager).tell(poster));
         Ok((alertmanager, worker))
     }
@@ -194,7 +196,7 @@ impl Alertmanager {
             }
             self.put_on_record(&told).await;
             let body = Value::Array(told.iter().map(|t| t.body.clone()).collect()).to_string();
-            match poster.post(Bytes::from(body)).await {
+            match poster.post(Bytes::from(body), HeaderMap::new()).await {
                 Ok(()) => {
                     backoff.reset();
                     self.metrics.delivered.increment(told.len() as u64);

@@ -23,7 +23,6 @@ use tokio::task::JoinHandle;
 
 use alertmanager::{Alertmanager, Facts, Id};
 use findings::{Findings, Held};
-pub use http::{Endpoint, Secret, reach};
 use lines::Lines;
 pub use lines::Output;
 use record::Recorder;
@@ -33,6 +32,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::engine::{Judged, OpenEpisode, RuleRef, Violation, output};
 use crate::event::{CallEvent, CustomerId, Flags, Names};
 use crate::metrics::{Metrics, RuleMetrics};
+pub use crate::outbound::{Endpoint, Secret, reach};
 use crate::policy::{Action, Cause, Mode, Policy, Reaction, Severity};
 use crate::store::{Change, Store};
 
@@ -51,6 +51,8 @@ pub struct Settings {
 pub struct WebhookSettings {
     pub endpoint: Endpoint,
     pub age_max: Duration,
+    /// What its messages are signed with.
+    pub secret: Option<Secret>,
 }
 
 impl Settings {
@@ -135,8 +137,8 @@ impl Notifier {
         let mut webhooks = BTreeMap::new();
         for (name, webhook) in &settings.webhooks {
             let channel = metrics.channel(&format!("webhook:{name}"));
-            let (webhook, task) = Webhook::start(name, webhook.endpoint.clone(), webhook.age_max, channel)
-                .map_err(|e| format!("webhook `{name}`: {e}"))?;
+            let (webhook, task) =
+                Webhook::start(name, webhook.clone(), channel).map_err(|e| format!("webhook `{name}`: {e}"))?;
             webhooks.insert(name.clone(), webhook);
             tasks.push(task);
         }
@@ -433,12 +435,12 @@ impl Notifier {
 
     /// Tells what has waited for the journal for too long, and sets the age of the oldest undelivered message; called now
     /// and then.
-    pub fn measure(&self) {
+    pub fn measure(&self, oldest_elsewhere: Duration) {
         self.tell_held();
         let lines = self.lines.iter().filter_map(|l| l.queue.oldest());
         let alerts = self.alertmanagers.iter().filter_map(|a| a.oldest());
         let webhooks = self.webhooks.values().filter_map(|w| w.queue.oldest());
-        let oldest = lines.chain(alerts).chain(webhooks).max().unwrap_or_default();
+        let oldest = lines.chain(alerts).chain(webhooks).max().unwrap_or_default().max(oldest_elsewhere);
         self.metrics.delivery_oldest_s.set(oldest.as_secs_f64());
     }
 

@@ -1,17 +1,22 @@
 //! Violations as JSON to a URL, one POST each, in order.
 //!
 //! A message that the other side cannot take now is tried again until it is too old; meanwhile those behind it wait in
-//! a bounded queue that gives up its oldest.
+//! a bounded queue that gives up its oldest. Each is marked with its id and, where the webhook has a secret, signed.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::header::HeaderMap;
+use serde::Deserialize;
 use tokio::task::JoinHandle;
 
-use super::http::{Backoff, Endpoint, Failure, Poster};
+use super::WebhookSettings;
+use super::http::{Backoff, Failure, Poster};
 use super::queue::Queue;
+use crate::clock::Clock;
 use crate::metrics::ChannelMetrics;
+use crate::outbound::sign;
 
 /// Messages waiting for one web server.
 const WAITING_MAX: usize = 10_000;
@@ -22,16 +27,14 @@ pub(super) struct Webhook {
 }
 
 impl Webhook {
-    /// `age_max`: how long one message is tried.
     pub(super) fn start(
         name: &str,
-        endpoint: Endpoint,
-        age_max: Duration,
+        settings: WebhookSettings,
         metrics: Arc<ChannelMetrics>,
     ) -> Result<(Webhook, JoinHandle<()>), String> {
-        let poster = Poster::new(endpoint)?;
+        let poster = Poster::new(&settings.endpoint)?;
         let queue = Arc::new(Queue::new(WAITING_MAX, Arc::clone(&metrics)));
-        let worker = tokio::spawn(deliver(name.to_owned(), Arc::clone(&queue), poster, age_max, metrics));
+        let worker = tokio::spawn(deliver(name.to_owned(), Arc::clone(&queue), poster, settings, metrics));
         Ok((Webhook { queue }, worker))
     }
 
@@ -44,19 +47,20 @@ async fn deliver(
     name: String,
     queue: Arc<Queue<Bytes>>,
     poster: Poster,
-    age_max: Duration,
+    settings: WebhookSettings,
     metrics: Arc<ChannelMetrics>,
 ) {
     loop {
         let Some(entry) = queue.take(1).await.pop() else { return };
         let mut backoff = Backoff::default();
         loop {
-            match poster.post(entry.item.clone()).await {
+            let headers = marks(&entry.item, &settings);
+            match poster.post(entry.item.clone(), headers).await {
                 Ok(()) => {
                     metrics.delivered.increment(1);
                     break;
                 }
-                Err(Failure::Later(why)) if entry.since.elapsed() < age_max => {
+                Err(Failure::Later(why)) if entry.since.elapsed() < settings.age_max => {
                     let wait = backoff.next();
                     metrics.retried.increment(1);
                     if backoff.worth_a_line() {
@@ -70,6 +74,53 @@ async fn deliver(
                     break;
                 }
             }
+        }
+    }
+}
+
+/// Of one violation, at this moment.
+fn marks(body: &[u8], settings: &WebhookSettings) -> HeaderMap {
+    #[derive(Deserialize)]
+    struct Line<'a> {
+        #[serde(borrow, default)]
+        id: Cow<'a, str>,
+    }
+    let id = serde_json::from_slice::<Line<'_>>(body).map(|line| line.id).unwrap_or_default();
+    let mut headers = HeaderMap::new();
+    sign(&mut headers, &id, Clock.now(), body, settings.secret.as_ref());
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::metrics::{Labels, Metrics};
+    use crate::outbound::Secret;
+    use crate::outbound::scripted::{Scripted, Turn};
+
+    #[tokio::test]
+    async fn a_violation_carries_its_id_and_is_signed_anew_at_each_try() {
+        let server =
+            Scripted::start(vec![Turn::HangUp, Turn::answer("503 Busy", "", ""), Turn::answer("204 None", "", "")])
+                .await;
+        let settings = WebhookSettings {
+            endpoint: server.endpoint("/hook"),
+            age_max: Duration::from_secs(3600),
+            secret: Some(Secret("s3cret".into())),
+        };
+        let metrics = Metrics::new(&Labels { channels: vec!["test".into()], ..Labels::default() });
+        let (webhook, worker) = Webhook::start("test", settings, metrics.channel("test")).unwrap();
+        webhook.push(br#"{"id":"7/ips-wangiri/critical","rule":"ips-wangiri"}"#);
+        webhook.queue.close();
+        worker.await.unwrap();
+        let requests = server.requests();
+        assert_eq!(requests.len(), 2);
+        for request in requests {
+            assert!(request.contains("x-ringfence-delivery: 7/ips-wangiri/critical\r\n"), "{request}");
+            assert!(request.contains("x-ringfence-signature: sha256="), "{request}");
+            assert!(request.contains("x-ringfence-timestamp: "), "{request}");
         }
     }
 }

@@ -15,6 +15,7 @@ use super::backfill::{self, Backfill};
 use super::calls::Calls;
 use super::data::{self, DataFolder};
 use super::keeper::{Charge, Keeper};
+use super::outgoing::Outgoing;
 use super::recovery::{self, Recovered};
 use crate::archive::{Archive, KEY_FILE};
 use crate::clock::Clock;
@@ -60,6 +61,7 @@ pub(super) struct Lasting {
     archiver: Option<Archiver>,
     backfill: Backfill,
     pub(super) desk: Desk,
+    pub(super) outgoing: Outgoing,
     pub(super) drafter: Arc<Drafter>,
     pub(super) terms: Terms,
     pub(super) journal: Journal,
@@ -231,6 +233,8 @@ impl Parts<'_> {
         .context("cannot start a thread")?;
         let terms = self.terms()?;
         let desk = self.desk(&store, &terms)?;
+        let customers = &self.policy.customers;
+        let outgoing = Outgoing::start(self.config, &home_folder, &store, &desk, customers)?;
         let drafter = Arc::new(Drafter {
             disk: home_disk,
             archive: home_folder.join("archive"),
@@ -247,6 +251,7 @@ impl Parts<'_> {
             archiver,
             backfill,
             desk,
+            outgoing,
             drafter,
             terms,
             journal,
@@ -283,7 +288,6 @@ impl Parts<'_> {
         Ok(Desk::start(desk::Charge {
             store: Arc::clone(store),
             terms: terms.clone(),
-            notices: self.config.notices.clone(),
             rules: whats.keys().cloned().chain(self.config.receivers.iter().map(|r| r.rule())).collect(),
             whats,
         })?)
@@ -385,6 +389,7 @@ impl Lasting {
         if let Some(archiver) = self.archiver {
             archiver.stop();
         }
+        self.outgoing.outbox.stop();
         self.desk.stop();
         if let Err(stuck) = self.journal.close() {
             tracing::error!(

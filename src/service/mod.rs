@@ -11,6 +11,7 @@ mod calls;
 mod data;
 mod keeper;
 mod lasting;
+mod outgoing;
 mod recovery;
 
 use std::collections::HashMap;
@@ -33,6 +34,7 @@ use self::data::DataFolder;
 use self::lasting::{Begun, Lasting, Parts};
 use crate::clock::Clock;
 use crate::config::{Config, CustomerSource, FeedSettings};
+use crate::delivery::{self, Figures, Outbox};
 use crate::desk::Desk;
 use crate::engine::Engine;
 use crate::event::dialplan::DialPlan;
@@ -163,7 +165,9 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         Arc::clone(&shared.metrics),
         Arc::clone(&notifier),
         shared.calls.clone(),
-        lasting.as_ref().map(|lasting| (lasting.journal.clone(), lasting.warming(), lasting.desk.clone())),
+        lasting.as_ref().map(|lasting| {
+            (lasting.journal.clone(), lasting.warming(), lasting.desk.clone(), lasting.outgoing.outbox.clone())
+        }),
         stopping,
     )));
     ready.store(true, Ordering::Relaxed);
@@ -405,6 +409,10 @@ fn office(lasting: &Lasting, config: &Config) -> anyhow::Result<Arc<Office>> {
         people,
         drafter: Arc::clone(&lasting.drafter),
         receivers: (!config.receivers.is_empty()).then(|| Arc::new(Receivers::new(&config.receivers, &lasting.store))),
+        acd: Arc::clone(&lasting.outgoing.board),
+        receipts: lasting.outgoing.receipts.clone(),
+        outbox: lasting.outgoing.outbox.clone(),
+        links: lasting.outgoing.links.clone(),
         is_https: config.public_url.as_ref().is_some_and(|url| url.starts_with("https://")),
     }))
 }
@@ -442,6 +450,7 @@ async fn start_http(
     let same = config.http.is_some() && config.http == config.metrics && config.http.is_some_and(|a| a.port() != 0);
     let http = serve(config.http, Pages { health: true, metrics: same }).await?;
     let metrics = if same { http } else { serve(config.metrics, Pages { health: false, metrics: true }).await? };
+    tasks.extend(lasting.iter().flat_map(|lasting| lasting.outgoing.watch(http, stopping)));
     Ok((http, metrics, tasks, office))
 }
 
@@ -458,6 +467,7 @@ fn labels(config: &Config, policy: &Policy) -> Labels {
         rules: firewall.chain(policy.thresholds.iter().map(|r| r.id.clone())).collect(),
         n_firewall_rules: policy.firewall.len(),
         channels: config.notify.channels(),
+        delivery_channels: delivery::channels(config.notify.webhooks.keys()),
         n_severities: incident::Severity::ALL.len() as u8,
         incident_states: IncidentState::ALL.iter().map(|s| s.as_str()).collect(),
         policy_version: policy.version.clone(),
@@ -484,7 +494,7 @@ async fn upkeep(
     metrics: Arc<Metrics>,
     notifier: Arc<Notifier>,
     calls: Calls,
-    lasting: Option<(Journal, Arc<AtomicUsize>, Desk)>,
+    lasting: Option<(Journal, Arc<AtomicUsize>, Desk, Outbox)>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut every = tokio::time::interval(UPKEEP_EVERY);
@@ -492,7 +502,9 @@ async fn upkeep(
         tokio::select! {
             _ = every.tick() => {
                 metrics.run_upkeep();
-                notifier.measure();
+                let figures = lasting.as_ref().map(|(.., outbox)| outbox.take_figures()).unwrap_or_default();
+                notifier.measure(Duration::from_millis(figures.oldest_ms.unsigned_abs()));
+                measure_deliveries(&metrics, &figures);
                 let mut held = 0;
                 for counts in calls.tables.iter().map(|(_, table)| table.take_counts()) {
                     held += counts.held;
@@ -500,7 +512,7 @@ async fn upkeep(
                     metrics.calls_evicted.increment(counts.evicted);
                 }
                 metrics.calls.set(held as f64);
-                if let Some((journal, warming, desk)) = &lasting {
+                if let Some((journal, warming, desk, _)) = &lasting {
                     measure_desk(&metrics, desk);
                     metrics.journal.measure(&journal_figures(journal));
                     metrics.journal.rules_warming.set(warming.load(Ordering::Relaxed) as f64);
@@ -509,6 +521,14 @@ async fn upkeep(
             _ = stopping.wait_for(|stop| *stop) => return,
         }
     }
+}
+
+fn measure_deliveries(metrics: &Metrics, figures: &Figures) {
+    let of = &metrics.deliveries;
+    figures.outcomes.iter().for_each(|(channel, state, n)| of.outcome(channel, state, *n));
+    of.waiting.set(figures.waiting as f64);
+    of.providers_down.set(figures.down.len() as f64);
+    of.mail_down.set(f64::from(u8::from(figures.is_mail_down)));
 }
 
 fn measure_desk(metrics: &Metrics, desk: &Desk) {

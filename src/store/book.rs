@@ -6,6 +6,7 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, Error, OptionalExtension, Result, Row, params};
 
+use super::deliveries::{self, NewDelivery, Superseding};
 use super::entry::{Audit, Sum, Written};
 use super::lookup::{Page, Pages};
 use super::{inbox, rows};
@@ -18,11 +19,18 @@ pub enum SubjectKind {
     Incident,
     Message,
     Objective,
+    /// Its rows stand in a table of their own; here are its steps.
+    Delivery,
 }
 
 impl SubjectKind {
-    pub const ALL: [SubjectKind; 4] =
-        [SubjectKind::Alert, SubjectKind::Incident, SubjectKind::Message, SubjectKind::Objective];
+    pub const ALL: [SubjectKind; 5] = [
+        SubjectKind::Alert,
+        SubjectKind::Incident,
+        SubjectKind::Message,
+        SubjectKind::Objective,
+        SubjectKind::Delivery,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -30,6 +38,7 @@ impl SubjectKind {
             SubjectKind::Incident => "incident",
             SubjectKind::Message => "message",
             SubjectKind::Objective => "objective",
+            SubjectKind::Delivery => "delivery",
         }
     }
 }
@@ -81,6 +90,9 @@ pub struct BookChange {
     pub subjects: Vec<SubjectRow>,
     /// Ids of violations, and the alert that took each. A violation is taken once.
     pub folded: Vec<(String, i64)>,
+    /// What is to go out of it.
+    pub deliveries: Vec<NewDelivery>,
+    pub supersede: Vec<Superseding>,
     pub audit: Vec<Audit>,
 }
 
@@ -169,6 +181,8 @@ pub(super) fn apply(db: &Connection, change: &BookChange) -> Result<Written> {
         put_transition(db, seq, transition)?;
     }
     change.subjects.iter().try_for_each(|subject| put_subject(db, subject))?;
+    change.supersede.iter().try_for_each(|later| deliveries::supersede(db, later))?;
+    change.deliveries.iter().try_for_each(|new| deliveries::queue(db, new).map(drop))?;
     change.audit.iter().try_for_each(|audit| rows::add_audit(db, audit).map(drop))?;
     Ok(Written::Added(if change.transitions.is_empty() { 0 } else { seq }))
 }

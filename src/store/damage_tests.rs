@@ -86,11 +86,11 @@ fn every_older_schema_is_brought_forward_and_keeps_its_rows() {
 fn a_newer_schema_and_the_database_of_another_application_are_refused_and_left_alone() {
     let newer = tempfile::tempdir().unwrap();
     store(newer.path()).close();
-    let ours = super::file::version();
-    let next = ours + 1;
+    let reads = super::file::version();
+    let next = reads + 1;
     make(newer.path(), &[&format!("INSERT INTO migrations VALUES ({next}, 9, '9.0'); PRAGMA user_version = {next};")]);
     let error = Store::open(newer.path()).unwrap_err().to_string();
-    assert_eq!(error, format!("store ringfence.db: schema {next} is newer than this build reads ({ours})"));
+    assert_eq!(error, format!("store ringfence.db: schema {next} is newer than this build reads ({reads})"));
 
     let foreign = tempfile::tempdir().unwrap();
     make(foreign.path(), &["CREATE TABLE songs (title TEXT); PRAGMA application_id = 77; PRAGMA user_version = 3;"]);
@@ -176,7 +176,7 @@ fn killed_with_both() -> tempfile::TempDir {
         transitions: (1..=40).map(transition).collect(),
         subjects: (1..=20).map(|id| subject(SubjectKind::Alert, id, "open")).collect(),
         folded: (1..=N_TAKEN).map(|n| (violation(n).id, 7)).collect(),
-        audit: Vec::new(),
+        ..BookChange::default()
     };
     write(&running, vec![Change::Book(book)]);
     running.audit(audit(1)).unwrap();

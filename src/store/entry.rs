@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::book::BookChange;
+use super::deliveries::DeliveryChange;
 use super::firing::Firing;
 use super::inbox::Closing;
 use super::people::{Token, User};
@@ -113,6 +114,7 @@ pub enum Change {
     /// An episode has ended. A new one is put into the inbox too.
     Closed(Closing),
     Book(BookChange),
+    Deliveries(DeliveryChange),
     /// A new user, or all of one that is there.
     User(User),
     /// A new token; one that is there stays as it is. Refused where there is no such user.
@@ -140,6 +142,7 @@ impl Change {
             Change::Violation(violation) => violation.position == 0,
             Change::Closed(closing) => closing.position == 0,
             Change::Book(change) => !change.transitions.is_empty() || !change.audit.is_empty(),
+            Change::Deliveries(change) => !change.audit.is_empty(),
             _ => false,
         }
     }

@@ -25,7 +25,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/004-inbox.sql"),
     include_str!("migrations/005-book.sql"),
     include_str!("migrations/006-people.sql"),
-    include_str!("migrations/007-alertmanager.sql"),
+    include_str!("migrations/007-deliveries.sql"),
+    include_str!("migrations/008-alertmanager.sql"),
 ];
 
 /// Files that SQLite keeps beside the database.

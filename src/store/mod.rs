@@ -6,6 +6,7 @@
 //! beside it. A file that is damaged is set aside and a new one begun, so that the service always comes up.
 
 mod book;
+mod deliveries;
 mod entry;
 mod file;
 mod firing;
@@ -35,6 +36,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, bounded};
 
 pub use book::{BookChange, SubjectKind, SubjectQuery, SubjectRow, TransitionRow};
+pub use deliveries::{DeliveryChange, DeliveryQuery, DeliveryRow, DeliveryStep, NewDelivery, Superseding};
 pub use entry::{Audit, Block, Change, Key, Violation, Written};
 pub use firing::Firing;
 pub use inbox::{Closing, Inbox};
@@ -148,6 +150,7 @@ struct Shared {
     written: AtomicU64,
     refused: AtomicU64,
     arrived: AtomicU64,
+    queued: AtomicU64,
     is_closed: AtomicBool,
     state: Mutex<State>,
     #[cfg(test)]
@@ -174,6 +177,7 @@ impl Store {
             written: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             arrived: AtomicU64::new(0),
+            queued: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
             state: Mutex::default(),
             #[cfg(test)]
@@ -275,6 +279,11 @@ impl Store {
         self.shared.arrived.load(Ordering::Acquire)
     }
 
+    /// How often deliveries were queued since the store was opened.
+    pub fn queued(&self) -> u64 {
+        self.shared.queued.load(Ordering::Acquire)
+    }
+
     /// Subjects of the incident book, the newest first.
     pub fn subjects(&self, kind: SubjectKind, query: &SubjectQuery) -> Result<Page<SubjectRow, i64>, StoreError> {
         self.shared.readers.with(|db| book::subjects(db, kind, query).map_err(cannot("read")))
@@ -304,6 +313,61 @@ impl Store {
     /// The highest number that a subject of this kind has, 0 without any: the next one is the book's.
     pub fn highest(&self, kind: SubjectKind) -> Result<i64, StoreError> {
         self.shared.readers.with(|db| book::highest(db, kind).map_err(cannot("read")))
+    }
+
+    /// The newest first.
+    pub fn deliveries(&self, query: &DeliveryQuery) -> Result<Page<DeliveryRow, i64>, StoreError> {
+        self.shared.readers.with(|db| deliveries::page(db, query).map_err(cannot("read")))
+    }
+
+    pub fn delivery(&self, id: i64) -> Result<Option<DeliveryRow>, StoreError> {
+        self.shared.readers.with(|db| deliveries::by_id(db, id).map_err(cannot("read")))
+    }
+
+    /// Queued deliveries of a channel that may be sent now, the gravest first.
+    pub fn deliveries_due(&self, channel: &str, now: Timestamp, n: usize) -> Result<Vec<DeliveryRow>, StoreError> {
+        self.shared.readers.with(|db| deliveries::due(db, channel, now, n).map_err(cannot("read")))
+    }
+
+    /// Deliveries of which nobody knows what became, where it is time to ask.
+    pub fn deliveries_unknown(&self, now: Timestamp, n: usize) -> Result<Vec<DeliveryRow>, StoreError> {
+        self.shared.readers.with(|db| deliveries::in_state(db, "unknown", now, n).map_err(cannot("read")))
+    }
+
+    /// Deliveries that somebody was sending.
+    pub fn deliveries_leased(&self, n: usize) -> Result<Vec<DeliveryRow>, StoreError> {
+        let ever = Timestamp(i64::MAX);
+        self.shared.readers.with(|db| deliveries::in_state(db, "leased", ever, n).map_err(cannot("read")))
+    }
+
+    /// Grave deliveries that wait for a channel while no other one was given the same.
+    pub fn deliveries_stranded(&self, channel: &str, n: usize) -> Result<Vec<DeliveryRow>, StoreError> {
+        self.shared.readers.with(|db| deliveries::stranded(db, channel, n).map_err(cannot("read")))
+    }
+
+    /// Channels for which a delivery is queued.
+    pub fn delivery_channels(&self) -> Result<Vec<String>, StoreError> {
+        self.shared.readers.with(|db| deliveries::channels(db).map_err(cannot("read")))
+    }
+
+    /// When the next delivery has something to do.
+    pub fn deliveries_next(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.shared.readers.with(|db| deliveries::next_due(db).map_err(cannot("read")))
+    }
+
+    /// When the oldest delivery was queued that nobody has got yet, and how many of those there are.
+    pub fn deliveries_waiting(&self) -> Result<(Option<Timestamp>, u64), StoreError> {
+        self.shared.readers.with(|db| deliveries::waiting(db).map_err(cannot("read")))
+    }
+
+    /// When an address was handed something by a channel since then, the oldest first.
+    pub fn handed_since(&self, channel: &str, address: &str, since: Timestamp) -> Result<Vec<Timestamp>, StoreError> {
+        self.shared.readers.with(|db| deliveries::handed(db, channel, address, since).map_err(cannot("read")))
+    }
+
+    /// The first delivery of a message by which its customer was told.
+    pub fn told_by(&self, message: i64) -> Result<Option<DeliveryRow>, StoreError> {
+        self.shared.readers.with(|db| deliveries::told(db, message).map_err(cannot("read")))
     }
 
     pub fn user(&self, name: &str) -> Result<Option<User>, StoreError> {
@@ -436,6 +500,13 @@ impl Shared {
             };
             let arrived = write.changes.iter().zip(written).filter(is_news).count();
             self.arrived.fetch_add(arrived as u64, Ordering::Release);
+            let queues = |change: &Change| match change {
+                Change::Book(change) => !change.deliveries.is_empty(),
+                Change::Deliveries(change) => !change.queue.is_empty(),
+                _ => false,
+            };
+            self.queued
+                .fetch_add(write.changes.iter().filter(|change| queues(change)).count() as u64, Ordering::Release);
         }
         // Most callers do not wait.
         drop(write.reply.try_send(written));

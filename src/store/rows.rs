@@ -5,7 +5,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, Error, OptionalExtension, Result, Row, params};
 
 use super::entry::{Audit, Block, Change, Key, Violation, Written, json, stored};
-use super::{book, firing, inbox, people};
+use super::{book, deliveries, firing, inbox, people};
 use crate::clock::Timestamp;
 
 /// Columns of [`audit`], [`violation`] and [`block`], in their order; the first is the number of the row.
@@ -142,6 +142,7 @@ pub(super) fn apply(db: &Connection, change: &Change) -> Result<Written> {
         }
         Change::Closed(closing) => inbox::close(db, closing),
         Change::Book(change) => book::apply(db, change),
+        Change::Deliveries(change) => deliveries::apply(db, change),
         Change::User(user) => people::put_user(db, user),
         Change::Token(token) => people::put_token(db, token),
         Change::TokenUsed { id, at } => people::used(db, id, *at),

@@ -7,7 +7,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, Result, Row};
 
 use super::entry::{Change, Written};
-use super::{StoreError, book, cannot, file, firing, inbox, people, rows};
+use super::{StoreError, book, cannot, deliveries, file, firing, inbox, people, rows};
 use crate::clock::Clock;
 use crate::limits::{STORE_FINDINGS_MAX, STORE_SAVE_MS};
 use crate::storage;
@@ -57,7 +57,8 @@ fn verify_book(db: &Connection, found: &mut Vec<String>) -> Result<()> {
         Ok(is_gone.then(|| format!("inbox: row {}: `{}` is not there", waiting.seq, waiting.subject)))
     })?;
     each(db, found, ("transitions", book::TRANSITION), book::transition, |_| Ok(None))?;
-    each(db, found, ("subjects", book::SUBJECT), book::subject, |_| Ok(None))
+    each(db, found, ("subjects", book::SUBJECT), book::subject, |_| Ok(None))?;
+    each(db, found, ("deliveries", deliveries::DELIVERY), deliveries::delivery, |_| Ok(None))
 }
 
 /// Reads every row of a table; those that are not what was written are findings, and so is what `judge` says.
@@ -126,6 +127,7 @@ pub(super) fn save(from: &Path, into: &Connection) -> Result<usize> {
         book::put_transition(&all, seq, &transition).map(|()| true)
     });
     n += table(("subjects", book::SUBJECT), "row", &|row| book::add_subject(&all, &book::subject(row)?));
+    n += table(("deliveries", deliveries::DELIVERY), "id", &|row| deliveries::add(&all, &deliveries::delivery(row)?));
     n += table(("firing", firing::FIRING), "row", &|row| firing::put(&all, &firing::firing(row)?).map(|_| true));
     // Names alone: they are worth nothing without what they name.
     table(("inbox", inbox::WAITING), "seq", &|row| inbox::put_waiting(&all, &inbox::waiting(row)?).map(|()| true));
@@ -136,8 +138,10 @@ pub(super) fn save(from: &Path, into: &Connection) -> Result<usize> {
     let closing = |row: &Row<'_>| inbox::put_closing(&all, &inbox::closing(row)?.1).map(is_new);
     n += table(("closings", inbox::CLOSING), "row", &closing);
     // A damaged database may have given numbers whose rows cannot be read any more.
-    let given = rows::last_number(&damaged, "transitions").unwrap_or(0);
-    rows::go_on_behind(&all, "transitions", given)?;
+    for table in ["transitions", "deliveries"] {
+        let given = rows::last_number(&damaged, table).unwrap_or(0);
+        rows::go_on_behind(&all, table, given)?;
+    }
     inbox::put_in_order(&all, Clock.now())?;
     let lost: i64 = all.query_row("SELECT coalesce(max(id), 0) - count(*) FROM audit", [], |row| row.get(0))?;
     file::set_value(&all, AUDIT_LOST, lost)?;

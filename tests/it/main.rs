@@ -1,5 +1,6 @@
 //! The integration tests: the built program against models, real tools and the house rules.
 
+mod acd;
 mod api;
 mod backfill;
 mod backup;
@@ -13,6 +14,7 @@ mod edges;
 mod expression;
 mod findings;
 mod golden;
+mod mail;
 mod mirrored;
 mod objectives;
 mod oracle;
@@ -20,6 +22,7 @@ mod posts;
 mod records;
 mod service;
 mod signalling;
+mod sms;
 mod support;
 mod syslog;
 mod tidy;

@@ -39,11 +39,17 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     // Every channel is a file of its own below it.
-    ("delivery", &["desk", "incident", "customer", "store", "storage", "outbound", "notify", "clock", "limits", "metrics"]),
+    (
+        "delivery",
+        &[
+            "acd", "desk", "kit", "incident", "customer", "store", "storage", "outbound", "notify", "clock", "limits",
+            "metrics",
+        ],
+    ),
     // Telling the callers of a queue what is known.
-    ("acd", &["delivery", "incident", "customer", "kit", "store", "storage", "outbound", "clock", "limits"]),
+    ("acd", &["incident", "customer", "kit", "store", "storage", "outbound", "clock", "limits"]),
     // The way out by HTTP.
-    ("outbound", &["limits"]),
+    ("outbound", &["clock", "limits"]),
     // Alerts of other programs come in.
     ("upstream", &["store", "notify", "clock", "limits"]),
     // Standard output is where both may write, until there are channels.
@@ -52,7 +58,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("case/mailbox", &["event", "policy", "calendar", "clock", "limits", "metrics"]),
     ("case", &["event", "policy", "calendar", "objective", "clock", "limits"]),
     // Until incidents stand between them, sinks are told of what the engine judged.
-    ("notify", &["outbound", "engine", "policy", "event", "incident", "case", "store", "storage", "clock", "limits", "metrics"]),
+    (
+        "notify",
+        &[
+            "outbound", "engine", "policy", "event", "incident", "case", "store", "storage", "clock", "limits",
+            "metrics",
+        ],
+    ),
     ("archive", &["journal", "engine", "event", "policy", "incident", "case", "storage", "clock", "limits", "metrics"]),
     ("report", &["archive", "incident", "case", "calendar", "clock"]),
     // Records may be posted: their feeds' doors are the gateways' side of it.
@@ -90,6 +102,7 @@ const MEETING_PLACES: &[&str] = &[
     "config",
     "service",
     "cli",
+    "acd_command",
     "archive_command",
     "backup",
     "calendar_command",

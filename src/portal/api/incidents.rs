@@ -11,7 +11,7 @@ use super::wire::{
 };
 use crate::clock::Timestamp;
 use crate::incident::{
-    Alert, Incident, IncidentState, Message, NotifyClock, Pairs, Severity, incident_name, message_name,
+    Alert, Incident, IncidentState, Message, NotifyClock, Pairs, Severity, delivery_name, incident_name, message_name,
 };
 use crate::limits::{API_ALERTS_MAX, API_INCIDENTS_SCANNED_MAX, API_ROWS_MAX};
 use crate::store::{Cursor, Query, SubjectKind, SubjectQuery, SubjectRow, TransitionRow, Violation};
@@ -313,6 +313,7 @@ fn transition_view((number, row): (i64, TransitionRow)) -> TransitionView {
         SubjectKind::Message => message_name(row.subject),
         SubjectKind::Objective => "clock".to_owned(),
         SubjectKind::Alert => format!("alert {}", row.subject),
+        SubjectKind::Delivery => delivery_name(row.subject),
     };
     TransitionView {
         number,

@@ -4,6 +4,7 @@
 //! description at `/api/v1/openapi.json` are both made of it. What an operation does blocks, so it runs on a thread of its
 //! own; how many do at once is bounded. It decides nothing about incidents: that is for the desk.
 
+mod announcements;
 mod call;
 mod catalogue;
 mod description;
@@ -38,7 +39,11 @@ use self::call::{Call, Reply};
 use self::guest::Guest;
 use self::operation::{Access, Operation};
 use self::problem::Problem;
+use crate::acd::Board;
 use crate::clock::Clock;
+use crate::delivery::Outbox;
+use crate::delivery::link::Links;
+use crate::delivery::sms::Receipts;
 use crate::desk::Desk;
 use crate::findings::Drafter;
 use crate::incident::Terms;
@@ -61,6 +66,14 @@ pub struct Office {
     pub drafter: Arc<Drafter>,
     /// Those who take alerts of other programs, where there are any.
     pub receivers: Option<Arc<Receivers>>,
+    /// Where deliveries stand.
+    pub outbox: Outbox,
+    /// By which somebody on call says that they look after something.
+    pub links: Links,
+    /// Those who take what providers of text messages tell later.
+    pub receipts: Option<Receipts>,
+    /// What callers hear.
+    pub acd: Arc<Board>,
     /// People reach it by `https://` only: browsers are told so.
     pub is_https: bool,
 }
@@ -71,6 +84,7 @@ static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
     all.extend(messages::operations());
     all.extend(catalogue::operations());
     all.extend(persons::operations());
+    all.extend(announcements::operations());
     all
 });
 

@@ -506,3 +506,62 @@ pub struct TokenDone {
     /// What to send behind `Bearer`; it is shown this once.
     pub text: String,
 }
+
+/// What callers of every queue hear.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct QueueList {
+    pub queues: Vec<QueueView>,
+}
+
+/// What callers of a queue hear, and whether they do.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct QueueView {
+    pub queue: String,
+    /// Whose incidents they hear of; null: everybody's.
+    pub customers: Option<Vec<String>>,
+    /// False for a moment after a start, until it is known what is to be announced.
+    pub is_known: bool,
+    /// Null: nothing.
+    pub text: Option<String>,
+    /// To say it, as it is reckoned.
+    pub seconds: f64,
+    /// When the text became this.
+    pub since: Option<String>,
+    /// How long a telephone system may go on with what it fetched.
+    pub expiry_s: u64,
+    /// In the order in which they are said.
+    pub announcements: Vec<AnnouncementView>,
+    /// What callers do not hear: the first of it.
+    pub left_out: Vec<LeftOutView>,
+    pub left_out_count: u64,
+    /// `off`, `waiting`, `ready`, `failed`.
+    pub recording: String,
+    pub recording_why: Option<String>,
+    /// Whether what is served was fetched and is what was released: `waiting`, `good`, `failed`.
+    pub read_back: String,
+    pub read_back_at: Option<String>,
+    pub read_back_why: Option<String>,
+    /// Whether the queue's `push` was told: `off`, `waiting`, `done`, `failed`.
+    pub push: String,
+    pub push_at: Option<String>,
+    pub push_why: Option<String>,
+}
+
+/// One released announcement.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AnnouncementView {
+    pub incident: String,
+    pub message: String,
+    pub customer: String,
+    /// 1 disaster, 2 major, 3 minor, 4 low.
+    pub severity: u8,
+    pub severity_word: String,
+    pub released: String,
+    pub text: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LeftOutView {
+    pub announcement: AnnouncementView,
+    pub why: String,
+}

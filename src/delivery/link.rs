@@ -1,0 +1,136 @@
+//! Links by which somebody on call says that they look after an incident: signed, so that nobody else can make one, and
+//! good for a day. Looking at one changes nothing; only a press of the button there does.
+
+use std::path::Path;
+
+use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::clock::Timestamp;
+use crate::incident::incident_name;
+use crate::limits::{LINK_BYTES_MAX, LINK_MS};
+use crate::storage::{self, Disk};
+
+/// Name of the key's file in the data folder.
+pub const KEY_FILE: &str = "link.key";
+const KEY_BYTES: usize = 32;
+/// Of the signature, in hexadecimal digits: 128 bits.
+const PROOF_DIGITS: usize = 32;
+
+/// Makes and reads links.
+#[derive(Clone, Debug)]
+pub struct Links {
+    key: hmac::Key,
+    /// How people reach the service; none where nobody said so.
+    url: Option<String>,
+}
+
+/// What a good link says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    pub incident: i64,
+    pub person: String,
+}
+
+impl Links {
+    /// With the key of a data folder, which is made where it is missing.
+    pub fn open(folder: &Path, url: Option<String>) -> std::io::Result<Links> {
+        let path = folder.join(KEY_FILE);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) if bytes.len() == KEY_BYTES => bytes,
+            Ok(_) => return Err(std::io::Error::other(format!("{}: is no key", path.display()))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                let mut bytes = vec![0; KEY_BYTES];
+                let made = SystemRandom::new().fill(&mut bytes);
+                made.map_err(|_| std::io::Error::other("the system has no randomness to give"))?;
+                storage::create_secret(&Disk::from_environment(), &path, &bytes)?;
+                bytes
+            }
+            Err(e) => return Err(e),
+        };
+        Ok(Links { key: hmac::Key::new(hmac::HMAC_SHA256, &bytes), url })
+    }
+
+    /// The key's bytes for other proofs: a text that says what for keeps them apart.
+    pub fn proof(&self, what_for: &str, of: &str) -> String {
+        let tag = hmac::sign(&self.key, format!("{what_for}\n{of}").as_bytes());
+        tag.as_ref().iter().map(|byte| format!("{byte:02x}")).take(PROOF_DIGITS / 2).collect()
+    }
+
+    /// Where somebody says that they look after an incident.
+    pub fn acknowledge(&self, incident: i64, person: &str, from: Timestamp) -> Option<String> {
+        let url = self.url.as_deref()?;
+        Some(format!("{url}/ack/{}", self.token(incident, person, from.plus_ms(LINK_MS))))
+    }
+
+    /// `INCIDENT.UNTIL.PERSON.PROOF`, the person in hexadecimal digits.
+    fn token(&self, incident: i64, person: &str, until: Timestamp) -> String {
+        let person: String = person.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let said = format!("{incident}.{}.{person}", until.0);
+        let proof = self.proof("acknowledge", &said);
+        format!("{said}.{proof}")
+    }
+
+    /// What a link says, where it was made here and is not too old; or why not, for whoever followed it.
+    pub fn read(&self, token: &str, now: Timestamp) -> Result<Grant, String> {
+        let no = || "this link is not one of ours, or not whole: copy all of it".to_owned();
+        if token.len() > LINK_BYTES_MAX {
+            return Err(no());
+        }
+        let (said, proof) = token.rsplit_once('.').ok_or_else(no)?;
+        let expected = self.proof("acknowledge", said);
+        let differs =
+            expected.bytes().zip(proof.bytes()).fold(expected.len() ^ proof.len(), |d, (a, b)| d | usize::from(a ^ b));
+        let mut parts = said.split('.');
+        let (incident, until, person) = (parts.next(), parts.next(), parts.next());
+        let incident = incident.and_then(|n| n.parse().ok()).filter(|_| differs == 0).ok_or_else(no)?;
+        let until: i64 = until.and_then(|n| n.parse().ok()).ok_or_else(no)?;
+        let person = person.and_then(text).ok_or_else(no)?;
+        if now.0 > until {
+            return Err(format!(
+                "this link has expired: use `ringfence incident acknowledge {}`",
+                incident_name(incident)
+            ));
+        }
+        Ok(Grant { incident, person })
+    }
+}
+
+/// The text in hexadecimal digits.
+fn text(digits: &str) -> Option<String> {
+    let bytes: Option<Vec<u8>> =
+        digits.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
+    String::from_utf8(bytes?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn links(folder: &Path) -> Links {
+        Links::open(folder, Some("https://ringfence.example".into())).unwrap()
+    }
+
+    #[test]
+    fn a_link_names_one_person_and_one_incident_for_a_day_and_cannot_be_made_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let links = links(folder.path());
+        let at = Timestamp(1_700_000_000_000);
+        let url = links.acknowledge(7, "Åsa \"B\"", at).unwrap();
+        let token = url.strip_prefix("https://ringfence.example/ack/").unwrap();
+        let grant = Grant { incident: 7, person: "Åsa \"B\"".into() };
+        assert_eq!(links.read(token, at), Ok(grant.clone()));
+        assert!(links.read(token, at.plus_ms(LINK_MS + 1)).unwrap_err().contains("expired"));
+        for i in 0..token.len() {
+            let mut bytes = token.as_bytes().to_vec();
+            bytes[i] = if bytes[i] == b'1' { b'2' } else { b'1' };
+            let other = String::from_utf8(bytes).unwrap();
+            assert!(other == token || links.read(&other, at).is_err(), "{other}");
+        }
+        for wrong in ["", ".", "7", "7.1.2", &format!("{token}0"), &"1".repeat(10_000)] {
+            assert!(links.read(wrong, at).is_err());
+        }
+        // The key stays.
+        assert_eq!(super::tests::links(folder.path()).read(token, at), Ok(grant));
+    }
+}

@@ -1,0 +1,692 @@
+//! What the outbox's thread does.
+//!
+//! A round takes what came back, looks what is due, and writes both in one transaction; only what was leased by that is
+//! sent. So at most one try of a delivery is under way, whatever is killed when, and a try that nobody saw the end of is
+//! known as such.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
+use tokio::runtime::Handle;
+
+use super::route::{ACD, CALL_SHEET, Load, MAIL, Route, SMS};
+use super::step::{By, ITSELF, Steps};
+use super::{
+    Answered, Charge, Done, Found, Input, Order, OrderError, Outcome, Receipt, Shared, Tick, announcer, circuit,
+    digest, fallback, limit, words,
+};
+use crate::clock::{Clock, Timestamp};
+use crate::incident::{About, Incident, Message, Purpose, delivery_name};
+use crate::limits::{
+    OUTBOX_ASK_AGAIN_MS, OUTBOX_ASK_MS, OUTBOX_BATCH_MAX, OUTBOX_INPUTS_MAX, OUTBOX_MESSAGES_KEPT, OUTBOX_STOP_MS,
+    STORE_PAGE_ROWS_MAX,
+};
+use crate::store::{Change, DeliveryChange, DeliveryQuery, DeliveryRow, Store, StoreError, SubjectKind};
+
+/// How often it looks whether something is due or has come.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// While something is under way.
+const HEAR_EVERY: Duration = Duration::from_millis(5);
+/// How often channels are looked for that nobody serves, and figures are taken.
+const SURVEY_MS: i64 = 2_000;
+
+pub(super) struct Work {
+    store: Arc<Store>,
+    charge: Charge,
+    runtime: Handle,
+    routes: BTreeMap<String, Route>,
+    mail_groups: BTreeSet<String>,
+    /// Changes of the store that the announcements were last looked at with.
+    announced: Option<u64>,
+    inputs: Sender<Input>,
+    shared: Arc<Shared>,
+    /// What is with a provider, or being asked for, by number.
+    out: HashMap<i64, DeliveryRow>,
+    messages: HashMap<i64, Arc<Message>>,
+    /// Nothing is due before, as far as is known; what arrives moves it.
+    idle_until: Timestamp,
+    /// Receipts that were quicker than the answer of the provider.
+    early: HashMap<i64, Receipt>,
+    /// Those whose turn it is now.
+    after: Vec<Receipt>,
+    /// Since when nobody knows what became of something that was asked for.
+    unknown_since: HashMap<i64, Timestamp>,
+    seen: u64,
+    surveyed: Timestamp,
+    is_stopping: bool,
+}
+
+impl Work {
+    pub(super) fn new(
+        charge: Charge,
+        routes: BTreeMap<String, Route>,
+        mail_groups: BTreeSet<String>,
+        runtime: Handle,
+        inputs: Sender<Input>,
+        shared: Arc<Shared>,
+    ) -> Work {
+        Work {
+            store: Arc::clone(&charge.store),
+            charge,
+            runtime,
+            routes,
+            mail_groups,
+            announced: None,
+            inputs,
+            shared,
+            out: HashMap::new(),
+            messages: HashMap::new(),
+            idle_until: Timestamp(0),
+            early: HashMap::new(),
+            after: Vec::new(),
+            unknown_since: HashMap::new(),
+            seen: 0,
+            surveyed: Timestamp(0),
+            is_stopping: false,
+        }
+    }
+
+    pub(super) fn run(mut self, received: &Receiver<Input>) {
+        while let Err(error) = self.find_interrupted() {
+            if matches!(error, StoreError::Closed) {
+                return;
+            }
+            tracing::error!(%error, "deliveries that were under way cannot be read, it is tried again");
+            std::thread::sleep(LOOK_EVERY);
+        }
+        let mut stop_at = None;
+        loop {
+            let wait = if self.out.is_empty() { LOOK_EVERY } else { HEAR_EVERY };
+            let mut steps = Steps::default();
+            let mut input = match received.recv_timeout(wait) {
+                Ok(input) => Some(input),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => Some(Input::Stop),
+            };
+            let mut n = 0;
+            while let Some(one) = input.take() {
+                n += 1;
+                self.input(one, &mut steps);
+                input = if n < OUTBOX_BATCH_MAX { received.try_recv().ok() } else { None };
+            }
+            for receipt in std::mem::take(&mut self.after) {
+                self.receipt(receipt, Clock.now(), &mut steps);
+            }
+            if self.is_stopping {
+                let until = *stop_at.get_or_insert_with(|| Clock.monotonic() + Duration::from_millis(OUTBOX_STOP_MS));
+                if !self.write(steps) || self.out.is_empty() || Clock.monotonic() >= until {
+                    return;
+                }
+                continue;
+            }
+            let looked = self.look(&mut steps);
+            if let Err(error) = &looked {
+                if matches!(error, StoreError::Closed) {
+                    return;
+                }
+                if !matches!(error, StoreError::Busy) {
+                    tracing::error!(%error, "deliveries cannot be read, it is tried again");
+                }
+            }
+            if !self.write(steps) {
+                return;
+            }
+        }
+    }
+
+    /// What was with a provider when the service ended: nobody knows what became of it.
+    fn find_interrupted(&mut self) -> Result<(), StoreError> {
+        let now = Clock.now();
+        loop {
+            let rows = self.store.deliveries_leased(OUTBOX_BATCH_MAX)?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            let mut steps = Steps::default();
+            for row in &rows {
+                let why = "the service ended while it was being sent";
+                steps.push(row, ITSELF.step(row, "unknown", now, "interrupted", why)).due = Some(now);
+            }
+            if !self.write(steps) {
+                return Err(StoreError::Closed);
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input, steps: &mut Steps) {
+        let now = Clock.now();
+        match input {
+            Input::Done(done) => self.done(done, now, steps),
+            Input::Answered(answered) => self.answered(answered, now, steps),
+            Input::Receipt(receipt, reply) => {
+                let is_taken = self.receipt(receipt, now, steps);
+                // Whoever asked may have gone.
+                steps.replies.push(Box::new(move || reply.try_send(is_taken).unwrap_or_default()));
+            }
+            Input::Order(by, order, reply) => {
+                let done = self.order(&by, &order, now, steps);
+                steps.replies.push(Box::new(move || reply.try_send(done).unwrap_or_default()));
+            }
+            Input::MailDown(is_down) => {
+                self.shared.is_mail_down.store(is_down, Ordering::Relaxed);
+                self.idle_until = Timestamp(0);
+            }
+            Input::ReadBack(messages, queue, outcome) => self.read_back(&messages, &queue, outcome, now, steps),
+            Input::Stop => self.is_stopping = true,
+        }
+    }
+
+    /// A try has ended.
+    fn done(&mut self, done: Done, now: Timestamp, steps: &mut Steps) {
+        let Done { id, provider, outcome } = done;
+        let Some(row) = self.out.remove(&id) else { return };
+        let n_providers = self.route_of(&row).map_or(1, |route| route.providers.len());
+        if let Some(route) = self.routes.get_mut(&row.channel) {
+            route.n_sending = route.n_sending.saturating_sub(1);
+            if let Some(provider) = route.provider(&provider) {
+                match &outcome {
+                    Outcome::Handed { .. } | Outcome::Never(_) => provider.circuit.works(),
+                    Outcome::Later(_) | Outcome::Unknown(_) => provider.circuit.fails(now),
+                }
+            }
+        }
+        match outcome {
+            Outcome::Handed { receipt } => {
+                let why = format!("{provider} took it");
+                let is_sheet = row.channel == CALL_SHEET;
+                let step = steps.push(&row, ITSELF.step(&row, "handed", now, "handed", &why));
+                step.receipt = Some(receipt);
+                // Nobody has been told by standing on a sheet.
+                step.handed = (!is_sheet).then_some(now);
+                if row.is_contact && !is_sheet {
+                    steps.told.extend(row.message.map(|message| (message, now, row.id, provider)));
+                }
+            }
+            Outcome::Later(why) => {
+                let why = format!("{provider}: {why}");
+                let tried_all = row.attempts as usize % n_providers.max(1) == 0;
+                let rounds = row.attempts / n_providers.max(1) as u32;
+                let wait = if tried_all { circuit::wait_ms(rounds, row.id) } else { 0 };
+                let step = steps.push(&row, ITSELF.step(&row, "queued", now, "retried", &why));
+                step.due = Some(now.plus_ms(wait).min(row.valid_until));
+                if tried_all {
+                    self.fall_back(&row, &why, now, steps);
+                }
+            }
+            Outcome::Never(why) => {
+                let why = format!("{provider}: {why}");
+                steps.push(&row, ITSELF.step(&row, "failed", now, "refused", &why));
+                self.fall_back(&row, &why, now, steps);
+            }
+            Outcome::Unknown(why) => {
+                let why = format!("{provider}: {why}");
+                steps.push(&row, ITSELF.step(&row, "unknown", now, "unanswered", &why)).due =
+                    Some(now.plus_ms(OUTBOX_ASK_MS));
+                self.fall_back(&row, &why, now, steps);
+            }
+        }
+    }
+
+    /// A provider said what became of something.
+    fn answered(&mut self, answered: Answered, now: Timestamp, steps: &mut Steps) {
+        let Answered { id, found } = answered;
+        let Some(row) = self.out.remove(&id) else { return };
+        let provider = row.provider.clone();
+        match found {
+            Found::Handed { receipt } => {
+                let step = steps.push(&row, ITSELF.step(&row, "handed", now, "found", &format!("{provider} has it")));
+                step.receipt = Some(receipt);
+                step.handed = Some(now);
+                if row.is_contact {
+                    steps.told.extend(row.message.map(|message| (message, now, row.id, provider)));
+                }
+            }
+            Found::Absent => {
+                let why = format!("{provider} never got it");
+                steps.push(&row, ITSELF.step(&row, "queued", now, "requeued", &why)).due = Some(now);
+            }
+            // A receipt may still come.
+            Found::Unclear(why) if row.channel == SMS && !self.unknown_since.contains_key(&id) => {
+                self.unknown_since.insert(id, now);
+                let why = format!("{provider}: {why}");
+                let step = steps.push(&row, ITSELF.step(&row, "unknown", now, "asked", &why));
+                step.due = Some(now.plus_ms(OUTBOX_ASK_AGAIN_MS));
+            }
+            Found::Unclear(why) => {
+                self.unknown_since.remove(&id);
+                let why = format!("{provider}: {why}; sent again, it may come twice");
+                let step = steps.push(&row, ITSELF.step(&row, "queued", now, "requeued", &why));
+                step.due = Some(now.plus_ms(circuit::wait_ms(row.attempts, row.id)).min(row.valid_until));
+            }
+        }
+    }
+
+    /// What a provider told later. False: come again.
+    fn receipt(&mut self, receipt: Receipt, now: Timestamp, steps: &mut Steps) -> bool {
+        let row = match self.store.delivery(receipt.delivery) {
+            Ok(Some(row)) => row,
+            // Somebody else's, or nobody's: nothing will come of it.
+            Ok(None) => return true,
+            Err(_) => return false,
+        };
+        let who = By::person(&receipt.provider, "provider");
+        if row.provider != receipt.provider || !matches!(row.state.as_str(), "leased" | "unknown" | "handed") {
+            return true;
+        }
+        if row.state == "leased" || steps.has(row.id) {
+            // The provider's own answer is on the way: first that, then what came of it.
+            return self.early.len() < OUTBOX_INPUTS_MAX && self.early.insert(row.id, receipt).is_none();
+        }
+        match &receipt.failed {
+            None if receipt.is_delivered => {
+                let step = steps.push(&row, who.step(&row, "delivered", now, "delivered", "the provider says so"));
+                step.handed = row.handed.or(Some(now));
+            }
+            None if row.state == "unknown" => {
+                let step = steps.push(&row, who.step(&row, "handed", now, "found", "the provider has it"));
+                step.handed = Some(now);
+            }
+            None => return true,
+            Some(why) => {
+                steps.push(&row, who.step(&row, "failed", now, "undelivered", why));
+                self.fall_back(&row, why, now, steps);
+                self.out.remove(&row.id);
+                return true;
+            }
+        }
+        self.out.remove(&row.id);
+        if row.is_contact && row.handed.is_none() {
+            steps.told.extend(row.message.map(|message| (message, now, row.id, receipt.provider.clone())));
+        }
+        true
+    }
+
+    /// The announcement of these messages was fetched as callers get it.
+    fn read_back(
+        &mut self,
+        messages: &[i64],
+        queue: &str,
+        outcome: Result<(), String>,
+        now: Timestamp,
+        steps: &mut Steps,
+    ) {
+        for message in messages {
+            let query =
+                DeliveryQuery { message: Some(*message), channel: Some(ACD.to_owned()), ..DeliveryQuery::default() };
+            let rows = self.store.deliveries(&query).map(|page| page.rows).unwrap_or_default();
+            for row in rows.iter().filter(|row| row.state == "handed") {
+                if steps.has(row.id) {
+                    continue;
+                }
+                match &outcome {
+                    Ok(()) => {
+                        let why = format!("callers of queue `{queue}` hear what was released");
+                        steps.push(row, ITSELF.step(row, "delivered", now, "read back", &why));
+                    }
+                    Err(why) => {
+                        let why = format!("queue `{queue}`: {why}");
+                        steps.push(row, ITSELF.step(row, "handed", now, "not read back", &why));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Callers hear what is to be announced now.
+    fn announce(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let written = self.store.health().written;
+        if self.announced == Some(written) {
+            return Ok(());
+        }
+        let all = announcer::all(&self.store)?;
+        self.charge.board.show(now, &all);
+        self.announced = Some(written);
+        Ok(())
+    }
+
+    /// What people do about a delivery.
+    fn order(&mut self, by: &By, order: &Order, now: Timestamp, steps: &mut Steps) -> Result<(), OrderError> {
+        let id = order.delivery();
+        let name = delivery_name(id);
+        let row = self.store.delivery(id).map_err(|_| OrderError::Busy)?;
+        let row = row.ok_or_else(|| OrderError::NotFound(format!("there is no delivery {name}")))?;
+        if steps.has(id) {
+            return Err(OrderError::Busy);
+        }
+        match order {
+            Order::Retry { .. } => {
+                if !matches!(row.state.as_str(), "queued" | "failed" | "expired") {
+                    return Err(OrderError::Refused(format!("{name} is {}: there is nothing to try again", row.state)));
+                }
+                let step = steps.push(&row, by.step(&row, "queued", now, "retried by hand", ""));
+                step.due = Some(now);
+                step.valid_until = Some(row.valid_until.max(now.plus_ms(super::RETRY_BY_HAND_MS)));
+            }
+            Order::Tick { tick, note, .. } => {
+                if row.channel != CALL_SHEET || row.state != "handed" {
+                    let (state, channel) = (&row.state, &row.channel);
+                    return Err(OrderError::Refused(format!(
+                        "{name} is {state} by {channel}: only what stands on the call sheet is ticked off"
+                    )));
+                }
+                match tick {
+                    Tick::Reached => {
+                        let step = steps.push(&row, by.step(&row, "delivered", now, "reached", note));
+                        step.handed = Some(now);
+                        if row.is_contact {
+                            let who = format!("{} by phone", by.name());
+                            steps.told.extend(row.message.map(|message| (message, now, row.id, who)));
+                        }
+                    }
+                    Tick::NotReached => {
+                        let why = if note.is_empty() { "not reached by phone" } else { note };
+                        steps.push(&row, by.step(&row, "failed", now, "not reached", why));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Another way for somebody who must know now.
+    fn fall_back(&mut self, row: &DeliveryRow, why: &str, now: Timestamp, steps: &mut Steps) {
+        match fallback::instead(row, why, &self.charge.customers, &self.store, now) {
+            Ok(Some(new)) => steps.queue.push(new),
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, delivery = row.id, "another way could not be looked for"),
+        }
+        if row.severity <= fallback::SEVERITY_MAX
+            && let Some(step) = steps.steps.iter_mut().find(|step| step.id == row.id)
+        {
+            step.fell_back = Some(true);
+        }
+    }
+
+    fn route_of(&self, row: &DeliveryRow) -> Option<&Route> {
+        self.routes.get(&row.channel)
+    }
+
+    /// Looks what is due, and says what becomes of it.
+    fn look(&mut self, steps: &mut Steps) -> Result<(), StoreError> {
+        let now = Clock.now();
+        let queued = self.store.queued();
+        let is_news = std::mem::replace(&mut self.seen, queued) != queued;
+        if now >= Timestamp(self.surveyed.0.saturating_add(SURVEY_MS)) || now < self.surveyed {
+            self.survey(now, steps)?;
+        }
+        if !is_news && now < self.idle_until && steps.is_empty() {
+            return Ok(());
+        }
+        self.ask_for_unknown(now, steps)?;
+        let channels: Vec<String> = self.routes.keys().cloned().collect();
+        for channel in channels {
+            self.look_at(&channel, now, steps)?;
+        }
+        if steps.is_empty() && self.out.is_empty() {
+            let next = self.store.deliveries_next()?;
+            self.idle_until = next.unwrap_or(now.plus_ms(SURVEY_MS)).max(now).min(now.plus_ms(SURVEY_MS));
+        } else {
+            self.idle_until = now;
+        }
+        Ok(())
+    }
+
+    fn look_at(&mut self, channel: &str, now: Timestamp, steps: &mut Steps) -> Result<(), StoreError> {
+        let Some(route) = self.routes.get(channel) else { return Ok(()) };
+        let is_mail_down = channel == MAIL && self.shared.is_mail_down.load(Ordering::Relaxed);
+        if route.is_down() || is_mail_down {
+            let why = if is_mail_down { "mail does not come through" } else { "no provider of the channel works" };
+            for row in self.store.deliveries_stranded(channel, OUTBOX_BATCH_MAX)? {
+                if steps.has(row.id) {
+                    continue;
+                }
+                steps.push(&row, ITSELF.step(&row, "queued", now, "another way", why));
+                self.fall_back(&row, why, now, steps);
+            }
+        }
+        let Some(route) = self.routes.get(channel) else { return Ok(()) };
+        let room = route.room().min(OUTBOX_BATCH_MAX);
+        if room == 0 || route.next("", now).is_none() {
+            return Ok(());
+        }
+        for row in self.store.deliveries_due(channel, now, room)? {
+            if self.out.contains_key(&row.id) || steps.has(row.id) {
+                continue;
+            }
+            self.lease(row, now, steps)?;
+        }
+        Ok(())
+    }
+
+    fn lease(&mut self, row: DeliveryRow, now: Timestamp, steps: &mut Steps) -> Result<(), StoreError> {
+        if now >= row.valid_until {
+            let why = format!("not worth sending after {}; last: {}", row.valid_until, row.reason);
+            steps.push(&row, ITSELF.step(&row, "expired", now, "expired", &why));
+            return Ok(());
+        }
+        let is_same = |other: &&DeliveryRow| other.channel == row.channel && other.address == row.address;
+        let n_sending = self.out.values().filter(is_same).count() + steps.n_leased_to(&row);
+        if let Some(new) = digest::instead(&row, n_sending, &self.store, now)? {
+            let why = format!("{}: goes out with {}", limit::reason(&row.channel), new.once);
+            steps.push(&row, ITSELF.step(&row, "suppressed", now, "held back", &why));
+            steps.queue.push(new);
+            return Ok(());
+        }
+        if self.concerns_mail(&row)? {
+            self.fall_back(&row, "the incident concerns mail itself", now, steps);
+        }
+        let Some(route) = self.routes.get_mut(&row.channel) else { return Ok(()) };
+        let Some(place) = route.next(&row.provider, now) else { return Ok(()) };
+        let Some(provider) = route.providers.get_mut(place) else { return Ok(()) };
+        provider.circuit.tries();
+        let name = provider.name.clone();
+        let step = steps.push(&row, ITSELF.step(&row, "leased", now, "leased", &name));
+        step.provider = Some(name);
+        step.attempts = Some(row.attempts + 1);
+        steps.lease(&row);
+        Ok(())
+    }
+
+    /// A grave notice by mail of something that mail itself may suffer from.
+    fn concerns_mail(&self, row: &DeliveryRow) -> Result<bool, StoreError> {
+        let is_candidate = row.channel == MAIL && row.severity <= fallback::SEVERITY_MAX && !row.fell_back;
+        let Some(incident) = row.incident.filter(|_| is_candidate && !self.mail_groups.is_empty()) else {
+            return Ok(false);
+        };
+        let Some(incident) = self.store.subject(SubjectKind::Incident, incident)? else { return Ok(false) };
+        let group = serde_json::from_str::<Incident>(&incident.body).map(|incident| incident.group);
+        Ok(group.is_ok_and(|group| self.mail_groups.contains(&group)))
+    }
+
+    fn ask_for_unknown(&mut self, now: Timestamp, steps: &mut Steps) -> Result<(), StoreError> {
+        for row in self.store.deliveries_unknown(now, OUTBOX_BATCH_MAX)? {
+            if self.out.contains_key(&row.id) || steps.has(row.id) {
+                continue;
+            }
+            if now >= row.valid_until {
+                let why = format!("nobody knows whether it came; {}", row.reason);
+                steps.push(&row, ITSELF.step(&row, "expired", now, "expired", &why));
+                continue;
+            }
+            self.ask(row);
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, row: DeliveryRow) {
+        let provider = self.routes.get_mut(&row.channel).and_then(|route| route.provider(&row.provider));
+        let sender = provider.map(|provider| Arc::clone(&provider.sender));
+        let (id, inputs, load) = (row.id, self.inputs.clone(), self.load(&row));
+        self.out.insert(id, row);
+        self.runtime.spawn(async move {
+            let found = match (sender, load) {
+                (Some(sender), Some(load)) => sender.find(&load).await,
+                (None, _) => Found::Unclear("the provider is no more".to_owned()),
+                (_, None) => Found::Unclear("its words cannot be read".to_owned()),
+            };
+            answer(inputs, Input::Answered(Answered { id, found })).await;
+        });
+    }
+
+    /// Channels that nobody serves, and figures.
+    fn survey(&mut self, now: Timestamp, steps: &mut Steps) -> Result<(), StoreError> {
+        self.surveyed = now;
+        self.announce(now)?;
+        for channel in self.store.delivery_channels()? {
+            if self.routes.get(&channel).is_some_and(|route| !route.providers.is_empty()) {
+                continue;
+            }
+            for row in self.store.deliveries_due(&channel, Timestamp(i64::MAX), OUTBOX_BATCH_MAX)? {
+                let why = format!("the settings have no provider for `{channel}`");
+                steps.push(&row, ITSELF.step(&row, "failed", now, "refused", &why));
+                self.fall_back(&row, &why, now, steps);
+            }
+        }
+        let (oldest, waiting) = self.store.deliveries_waiting()?;
+        self.shared.oldest_ms.store(oldest.map_or(0, |at| now.0.saturating_sub(at.0).max(0)), Ordering::Relaxed);
+        self.shared.waiting.store(waiting, Ordering::Relaxed);
+        let down: Vec<String> = self
+            .routes
+            .values()
+            .flat_map(|route| &route.providers)
+            .filter(|p| p.circuit.is_open())
+            .map(|p| p.name.clone())
+            .collect();
+        *self.shared.down.lock().unwrap_or_else(|e| e.into_inner()) = down;
+        Ok(())
+    }
+
+    /// Makes it durable, and sends what was leased by it. False where the store is closed.
+    fn write(&mut self, steps: Steps) -> bool {
+        let Steps { steps, queue, leased, told, replies, outcomes, .. } = steps;
+        if steps.is_empty() && queue.is_empty() {
+            replies.into_iter().for_each(|reply| reply());
+            return true;
+        }
+        let early: Vec<Receipt> = steps.iter().filter_map(|step| self.early.remove(&step.id)).collect();
+        let mut changes = vec![Change::Deliveries(DeliveryChange { steps, queue, audit: Vec::new() })];
+        let receipt = loop {
+            match self.store.record(changes) {
+                Ok(receipt) => break receipt,
+                Err(refused) if matches!(refused.why, StoreError::Closed) => return false,
+                Err(refused) => {
+                    changes = refused.changes;
+                    std::thread::sleep(LOOK_EVERY);
+                }
+            }
+        };
+        let mut written = receipt.wait();
+        while matches!(written, Err(StoreError::NotYet(_))) {
+            // It waits to be written; nothing is sent before it is.
+            written = self.store.flush().map(|()| Vec::new());
+        }
+        match written {
+            Ok(_) => {
+                self.shared.count(outcomes);
+                replies.into_iter().for_each(|reply| reply());
+                for (message, at, delivery, by) in told {
+                    let name = delivery_name(delivery);
+                    self.charge.desk.accepted(message, at, format!("{name}: {by} took it"));
+                }
+                self.send(&leased);
+                self.after.extend(early);
+                true
+            }
+            Err(StoreError::Closed) => false,
+            Err(error) => {
+                tracing::error!(%error, "what became of deliveries cannot be written");
+                true
+            }
+        }
+    }
+
+    /// Those that are leased on record: somebody else may have been quicker.
+    fn send(&mut self, leased: &[i64]) {
+        for ids in leased.chunks(STORE_PAGE_ROWS_MAX.min(OUTBOX_BATCH_MAX)) {
+            let query = DeliveryQuery { ids: Some(ids.to_vec()), ..DeliveryQuery::default() };
+            let rows = loop {
+                match self.store.deliveries(&query) {
+                    Ok(page) => break page.rows,
+                    Err(StoreError::Closed) => return,
+                    Err(error) => {
+                        tracing::error!(%error, "deliveries cannot be read, it is tried again");
+                        std::thread::sleep(LOOK_EVERY);
+                    }
+                }
+            };
+            let by_id: HashMap<i64, DeliveryRow> = rows.into_iter().map(|row| (row.id, row)).collect();
+            for row in ids.iter().filter_map(|id| by_id.get(id)).filter(|row| row.state == "leased") {
+                self.send_one(row.clone());
+            }
+        }
+    }
+
+    fn send_one(&mut self, row: DeliveryRow) {
+        if row.channel == ACD
+            && let Err(error) = self.announce(Clock.now())
+        {
+            tracing::error!(%error, "announcements cannot be read, they are looked at again");
+        }
+        let (id, provider, inputs, load) = (row.id, row.provider.clone(), self.inputs.clone(), self.load(&row));
+        let Some(route) = self.routes.get_mut(&row.channel) else { return };
+        route.n_sending += 1;
+        let sender = route.provider(&provider).map(|provider| Arc::clone(&provider.sender));
+        self.out.insert(id, row);
+        self.runtime.spawn(async move {
+            let outcome = match (sender, load) {
+                (Some(sender), Some(load)) => sender.send(&load).await,
+                (None, _) => Outcome::Later("the provider is no more".to_owned()),
+                (_, None) => Outcome::Never("its words cannot be read".to_owned()),
+            };
+            answer(inputs, Input::Done(Done { id, provider, outcome })).await;
+        });
+    }
+
+    fn load(&mut self, row: &DeliveryRow) -> Option<Load> {
+        let about: About = serde_json::from_str(&row.body).ok()?;
+        let message = match row.message {
+            Some(id) => Some(self.message(id)?),
+            None => None,
+        };
+        let link = match about.purpose {
+            Purpose::Page => row.incident.and_then(|id| self.charge.links.acknowledge(id, &about.person, row.queued)),
+            _ => None,
+        };
+        let mut parcel = words::parcel(row, &about, message.as_deref(), link);
+        if about.purpose == Purpose::Digest {
+            parcel.text = digest::text(row, &self.store).ok()?;
+        }
+        Some(Load { parcel, channel: row.channel.clone(), message })
+    }
+
+    fn message(&mut self, id: i64) -> Option<Arc<Message>> {
+        if let Some(message) = self.messages.get(&id) {
+            return Some(Arc::clone(message));
+        }
+        let row = self.store.subject(SubjectKind::Message, id).ok().flatten()?;
+        let message: Arc<Message> = Arc::new(serde_json::from_str(&row.body).ok()?);
+        if self.messages.len() >= OUTBOX_MESSAGES_KEPT {
+            self.messages.clear();
+        }
+        self.messages.insert(id, Arc::clone(&message));
+        Some(message)
+    }
+}
+
+/// The queue has room for all that can be under way; where it is full for a moment, this waits on the runtime's behalf.
+async fn answer(inputs: Sender<Input>, input: Input) {
+    let mut input = Some(input);
+    while let Some(one) = input.take() {
+        match inputs.try_send(one) {
+            Ok(()) => {}
+            Err(crossbeam::channel::TrySendError::Full(back)) => {
+                tokio::time::sleep(HEAR_EVERY).await;
+                input = Some(back);
+            }
+            Err(crossbeam::channel::TrySendError::Disconnected(_)) => return,
+        }
+    }
+}

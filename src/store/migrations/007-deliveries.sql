@@ -1,0 +1,37 @@
+-- What goes to one person or program by one channel. `once` is what it must not be twice: message, channel and address.
+-- `body` never changes; what happened to it is in `transitions`, with `delivery` as the kind.
+CREATE TABLE deliveries (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    once        TEXT NOT NULL UNIQUE,
+    customer    TEXT NOT NULL,
+    incident    INTEGER,
+    message     INTEGER,
+    severity    INTEGER NOT NULL,
+    channel     TEXT NOT NULL,
+    address     TEXT NOT NULL,
+    -- Whoever it reaches counts as the customer having been told.
+    is_contact  INTEGER NOT NULL,
+    body        TEXT NOT NULL,
+    state       TEXT NOT NULL,
+    reason      TEXT NOT NULL,
+    provider    TEXT NOT NULL,
+    receipt     TEXT NOT NULL,
+    attempts    INTEGER NOT NULL,
+    -- Another channel was given the same for this person.
+    fell_back   INTEGER NOT NULL,
+    queued      INTEGER NOT NULL,
+    due         INTEGER NOT NULL,
+    valid_until INTEGER NOT NULL,
+    changed     INTEGER NOT NULL,
+    handed      INTEGER,
+    sum         INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX deliveries_by_due ON deliveries (state, channel, severity, due) WHERE state IN ('queued', 'leased', 'unknown');
+-- Who gets the earlier one first.
+CREATE INDEX deliveries_by_lane ON deliveries (incident, channel, address, id) WHERE state IN ('queued', 'leased', 'unknown');
+CREATE INDEX deliveries_by_message ON deliveries (message, id);
+CREATE INDEX deliveries_by_incident ON deliveries (incident, id);
+CREATE INDEX deliveries_by_customer ON deliveries (customer, id);
+-- What somebody was handed lately.
+CREATE INDEX deliveries_by_handed ON deliveries (channel, address, handed) WHERE handed IS NOT NULL;
