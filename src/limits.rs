@@ -496,6 +496,9 @@ const _: () = assert!(MAIL_SUBJECT_CHARS_MAX <= MAIL_HEADER_CHARS_MAX);
 /// Longest name of an installation in the ids of its mails. An id must fit a line, which cannot be broken there.
 pub const MAIL_SITE_CHARS_MAX: usize = 64;
 
+/// Addresses of a mail server's name that are tried, each with its own time-out.
+pub const MAIL_ADDRESSES_MAX: usize = 4;
+
 /// How long a mail server that is bid goodbye may take to answer. Nothing depends on it.
 pub const MAIL_QUIT_MS: u64 = 2_000;
 
@@ -663,6 +666,9 @@ pub const OUTBOUND_IDLE_MAX: usize = 32;
 /// is usual): a request that crosses such a hang-up may or may not have been taken, and somebody has to find out.
 pub const OUTBOUND_IDLE_MS: u64 = 1_500;
 
+/// A path of a server from this length on may be a key, and is not repeated in an error.
+pub const OUTBOUND_SECRET_PATH_MIN: usize = 16;
+
 /// Parts that one text message may be made of: each is paid for, and phones put no more together.
 pub const SMS_PARTS_MAX: usize = 10;
 
@@ -747,6 +753,9 @@ pub const SYSLOG_LINE_BYTES_MAX: usize = 8_000;
 
 /// Longest value of a field beside the text of a message.
 pub const SYSLOG_VALUE_CHARS_MAX: usize = 255;
+/// The same in bytes, before what must be escaped is: nine of them leave room for a text.
+pub const SYSLOG_VALUE_BYTES_MAX: usize = 300;
+const _: () = assert!(2 * 9 * SYSLOG_VALUE_BYTES_MAX + 1_000 < SYSLOG_LINE_BYTES_MAX);
 
 /// How long a new connection to a syslog server is looked at before anything is sent: a server that does not want us says
 /// so at once, but only behind the handshake.
@@ -763,11 +772,7 @@ pub const ACD_QUEUES_MAX: usize = 500;
 /// Longest name of a queue: a part of a path and of dial plans.
 pub const ACD_QUEUE_NAME_BYTES_MAX: usize = 64;
 
-/// Longest answer that is read where the served text is compared with the released one.
-pub const ACD_TEXT_BYTES_MAX: usize = 2 * KIT_FORM_BYTES_MAX + 1024;
-const _: () = assert!(ACD_TEXT_BYTES_MAX > ACD_SAID_MAX * KIT_FORM_BYTES_MAX);
-
-/// How long such a look may take, on this machine.
+/// How long it may take to look at what is served, on this machine.
 pub const ACD_READ_BACK_MS: u64 = 5_000;
 
 /// Before a recording, a look or a push that failed is tried again: twice as long each time, up to a minute. Callers are

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::plan::{Announcement, Plan, Unsaid};
+use super::push::Listener;
 use super::recordings::{Recorder, Samples};
 use super::{QueueSettings, Settings, ssml, vxml, wav};
 use crate::clock::{Clock, Timestamp};
@@ -144,6 +145,7 @@ pub struct Board {
     shared: Arc<Shared>,
     /// Of the thread that records; it ends when this goes.
     wake: Option<Sender<()>>,
+    listeners: Vec<Arc<Listener>>,
 }
 
 #[derive(Debug)]
@@ -164,8 +166,10 @@ struct State {
 }
 
 impl Board {
-    /// `data`: the data folder, where recordings are kept.
+    /// `data`: the data folder, where recordings are kept. An error: that folder cannot be used, or somebody who wants to
+    /// be told cannot be asked as it is set up.
     pub fn start(settings: Settings, data: Option<PathBuf>) -> Result<Board, String> {
+        let listeners = Listener::all(&settings.queues)?;
         let recorder = settings.tts.clone().map(|tts| Recorder::new(tts, data.as_deref())).transpose()?;
         let changes = watch::Sender::new(0);
         let shared = Arc::new(Shared { settings, state: Mutex::default(), changes, stop: AtomicBool::new(false) });
@@ -178,7 +182,7 @@ impl Board {
             started.map_err(|e| format!("cannot start the thread that records announcements: {e}"))?;
             wake = Some(sender);
         }
-        Ok(Board { shared, wake })
+        Ok(Board { shared, wake, listeners })
     }
 
     /// Publishes what is to be announced from now on: all of it, and nothing else. The same once more changes nothing.
@@ -210,6 +214,11 @@ impl Board {
 
     pub fn settings(&self) -> &Settings {
         &self.shared.settings
+    }
+
+    /// Those who want to be told of changes.
+    pub(super) fn listeners(&self) -> &[Arc<Listener>] {
+        &self.listeners
     }
 
     /// Counts whatever is newly announced or withdrawn.

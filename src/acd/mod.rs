@@ -21,7 +21,7 @@ use std::time::Duration;
 
 pub use board::{Board, Document, Format, Published, Pushed, ReadBack, Recording};
 pub use plan::{Announcement, Unsaid};
-pub use push::{Post, push};
+pub use push::push;
 pub use read_back::read_back;
 pub(crate) use tts::FILE_MARK;
 
@@ -32,7 +32,7 @@ pub mod property {
 }
 
 use crate::limits::{ACD_QUEUE_NAME_BYTES_MAX, ACD_RETRY_MS, ACD_RETRY_MS_MAX};
-use crate::notify::Endpoint;
+use crate::outbound::Endpoint;
 
 /// Name of the one queue there is where none is set.
 pub const ALL: &str = "all";

@@ -1,6 +1,5 @@
 //! Tells those who want to be told: after each change, what a queue's callers hear now, by a POST of JSON.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,55 +11,82 @@ use tokio::time::sleep;
 use super::{Announcement, Board, Published, Pushed, QueueSettings, retry_wait};
 use crate::clock::Clock;
 use crate::incident::{incident_name, message_name};
-use crate::notify::Endpoint;
+use crate::outbound::{Answer, Client, Endpoint, Request, Secret, shown};
 
-/// Posts JSON once, within its own time-outs. The error says why it was not taken.
-pub type Post = Arc<dyn Fn(&Endpoint, Bytes) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+/// One that wants to be told of a queue.
+#[derive(Debug)]
+pub(super) struct Listener {
+    queue: String,
+    client: Client,
+    token: Option<Secret>,
+}
 
 /// Until `stop` turns true. Each queue is told of by itself, one state after the other; what is not taken is tried again
 /// until it is, or until there is something newer to tell. After a start the present state is told once more.
-pub async fn push(board: Arc<Board>, post: Post, stop: watch::Receiver<bool>) {
+pub async fn push(board: Arc<Board>, stop: watch::Receiver<bool>) {
     let mut tasks = JoinSet::new();
-    for queue in board.settings().queues.clone() {
-        let (board, post, mut stop) = (Arc::clone(&board), Arc::clone(&post), stop.clone());
-        if let Some(endpoint) = queue.push.clone() {
-            tasks.spawn(async move {
-                tokio::select! {
-                    () = tell(&board, &queue, &endpoint, &post) => {}
-                    _ = stop.wait_for(|stop| *stop) => {}
-                }
-            });
-        }
+    for listener in board.listeners() {
+        let (board, listener, mut stop) = (Arc::clone(&board), Arc::clone(listener), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = listener.tell(&board) => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+        });
     }
     tasks.join_all().await;
 }
 
-/// For ever.
-async fn tell(board: &Board, queue: &QueueSettings, endpoint: &Endpoint, post: &Post) {
-    let mut changes = board.changes();
-    let (mut told, mut n_failed) = (0, 0u32);
-    loop {
-        changes.borrow_and_update();
-        if let Some(published) = board.queue(&queue.name).filter(|published| published.edition != told) {
-            let expiry_s = board.settings().expiry.as_secs();
-            let pushed = match post(endpoint, body(&published, expiry_s)).await {
-                Ok(()) => {
-                    (told, n_failed) = (published.edition, 0);
-                    Pushed::Done(Clock.now())
-                }
-                Err(why) => {
-                    n_failed += 1;
-                    if n_failed.is_power_of_two() {
-                        tracing::error!(queue = queue.name, %why, n_failed, "an announcement was not pushed");
+impl Listener {
+    /// Those of the settings. An error: one cannot be asked as it is set up.
+    pub(super) fn all(queues: &[QueueSettings]) -> Result<Vec<Arc<Listener>>, String> {
+        let wanted = queues.iter().filter_map(|queue| Some((queue.name.clone(), queue.push.as_ref()?)));
+        let listener = |(queue, endpoint): (String, &Endpoint)| {
+            let client = Client::new(endpoint).map_err(|why| format!("acd.queue.{queue}.push: {why}"))?;
+            Ok(Arc::new(Listener { queue, client, token: endpoint.bearer_token.clone() }))
+        };
+        wanted.map(listener).collect()
+    }
+
+    /// For ever.
+    async fn tell(&self, board: &Board) {
+        let mut changes = board.changes();
+        let (mut told, mut n_failed) = (0, 0u32);
+        loop {
+            changes.borrow_and_update();
+            if let Some(published) = board.queue(&self.queue).filter(|published| published.edition != told) {
+                let pushed = match self.post(body(&published, board.settings().expiry.as_secs())).await {
+                    Ok(()) => {
+                        (told, n_failed) = (published.edition, 0);
+                        Pushed::Done(Clock.now())
                     }
-                    Pushed::Failed(why)
-                }
-            };
-            board.was_pushed(published.edition, &queue.name, pushed);
+                    Err(why) => {
+                        n_failed += 1;
+                        if n_failed.is_power_of_two() {
+                            tracing::error!(queue = self.queue, %why, n_failed, "an announcement was not pushed");
+                        }
+                        Pushed::Failed(why)
+                    }
+                };
+                board.was_pushed(published.edition, &self.queue, pushed);
+            }
+            tokio::select! {
+                _ = changes.changed() => n_failed = 0,
+                () = sleep(retry_wait(n_failed)), if n_failed > 0 => {}
+            }
         }
-        tokio::select! {
-            _ = changes.changed() => n_failed = 0,
-            () = sleep(retry_wait(n_failed)), if n_failed > 0 => {}
+    }
+
+    /// Once. Whether it may have been taken all the same does not matter: the same state twice is one state.
+    async fn post(&self, body: Bytes) -> Result<(), String> {
+        let request = Request::post(self.client.url().clone(), "application/json", body);
+        match self.client.ask(request).await {
+            Answer::Answered { status, .. } if status.is_success() => Ok(()),
+            Answer::Answered { status, head, .. } => {
+                let secrets: Vec<&str> = self.token.iter().map(|Secret(token)| token.as_str()).collect();
+                Err(shown(status, &head, &secrets))
+            }
+            Answer::NotSent(why) | Answer::Unanswered(why) => Err(why),
         }
     }
 }

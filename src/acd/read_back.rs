@@ -4,18 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::header::{HOST, USER_AGENT};
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use hyper::{StatusCode, Uri};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::{Board, Published, ReadBack, retry_wait};
 use crate::clock::Clock;
-use crate::limits::{ACD_READ_BACK_MS, ACD_TEXT_BYTES_MAX};
+use crate::limits::{ACD_READ_BACK_MS, ACD_SAID_MAX, KIT_FORM_BYTES_MAX, OUTBOUND_ANSWER_BYTES_MAX};
+use crate::outbound::{Answer, Client, Endpoint, Request};
+
+/// A text is read whole.
+const _: () = assert!(ACD_SAID_MAX * (KIT_FORM_BYTES_MAX + 2) < OUTBOUND_ANSWER_BYTES_MAX);
 
 /// Fetches each queue's text from this address after every change, until it is what was released, and until `stop` turns
 /// true. `told` hears of each change once that it is right, before that at most once that it is not, with the numbers of
@@ -30,11 +29,11 @@ pub async fn read_back(
     let mut n_failed = 0;
     loop {
         changes.borrow_and_update();
-        let looked = tokio::select! {
-            n = look_at_all(&board, address, &told, n_failed) => n,
+        let are_right = tokio::select! {
+            are_right = look_at_all(&board, address, &told, n_failed) => are_right,
             _ = stop.wait_for(|stop| *stop) => return,
         };
-        n_failed = if looked { 0 } else { n_failed + 1 };
+        n_failed = if are_right { 0 } else { n_failed + 1 };
         tokio::select! {
             _ = changes.changed() => n_failed = 0,
             () = sleep(retry_wait(n_failed)), if n_failed > 0 => {}
@@ -58,15 +57,16 @@ async fn look_at_all(
             ReadBack::Waiting => false,
             ReadBack::Failed(_) => true,
         };
-        let found = fetch(address, &published).await.and_then(|(status, body)| judge(&published, status, &body));
+        let found = look(address, &published).await;
         let outcome = match &found {
             Ok(()) => ReadBack::Good(Clock.now()),
             Err(why) => ReadBack::Failed(why.clone()),
         };
-        are_right &= found.is_ok();
         if !board.was_read(published.edition, &queue.name, outcome) {
+            // It changed meanwhile, and is looked at again.
             continue;
         }
+        are_right &= found.is_ok();
         if let Err(why) = &found
             && (!was_wrong || (n_failed + 1).is_power_of_two())
         {
@@ -79,28 +79,17 @@ async fn look_at_all(
     are_right
 }
 
-async fn fetch(address: SocketAddr, published: &Published) -> Result<(StatusCode, Bytes), String> {
-    let exchange = async {
-        let stream = TcpStream::connect(address).await.map_err(|e| format!("cannot connect to {address}: {e}"))?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|e| format!("{address} does not speak HTTP: {e}"))?;
-        // It ends with the sender.
-        let connection = tokio::spawn(connection);
-        let request = Request::get(format!("/acd/{}.txt", published.queue))
-            .header(HOST, address.to_string())
-            .header(USER_AGENT, concat!("ringfence/", env!("CARGO_PKG_VERSION")))
-            .body(Empty::<Bytes>::new())
-            .map_err(|e| e.to_string())?;
-        let answer = sender.send_request(request).await.map_err(|e| format!("no answer from {address}: {e}"))?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), ACD_TEXT_BYTES_MAX).collect().await;
-        let body = body.map_err(|e| format!("the answer of {address} cannot be read: {e}"))?.to_bytes();
-        connection.abort();
-        Ok((status, body))
-    };
+async fn look(address: SocketAddr, published: &Published) -> Result<(), String> {
+    let url = format!("http://{address}/acd/{}.txt", published.queue);
+    let url: Uri = url.parse().map_err(|e| format!("{url}: {e}"))?;
     let wait = Duration::from_millis(ACD_READ_BACK_MS);
-    timeout(wait, exchange).await.unwrap_or_else(|_| Err(format!("no answer from {address} in {wait:?}")))
+    let endpoint =
+        Endpoint { url: url.clone(), connect_timeout: wait, request_timeout: wait, bearer_token: None, ca_file: None };
+    // A connection of its own each time: what it finds is what the next caller finds.
+    match Client::new(&endpoint)?.ask(Request::get(url)).await {
+        Answer::Answered { status, head, .. } => judge(published, status, &head),
+        Answer::NotSent(why) | Answer::Unanswered(why) => Err(format!("no answer from {address}: {why}")),
+    }
 }
 
 fn judge(published: &Published, status: StatusCode, body: &[u8]) -> Result<(), String> {

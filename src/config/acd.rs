@@ -6,7 +6,7 @@ use super::section::{self, Section};
 use super::{Config, read_endpoint};
 use crate::acd::{FILE_MARK, QueueSettings, Settings, TtsSettings, is_queue_name};
 use crate::limits::{ACD_QUEUE_NAME_BYTES_MAX, ACD_QUEUES_MAX};
-use crate::notify::Endpoint;
+use crate::outbound::Endpoint;
 
 pub(super) fn read(root: &Section<'_, '_>, config: &mut Config) {
     let Some(acd) = root.section("acd") else { return };

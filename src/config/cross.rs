@@ -19,6 +19,7 @@ pub struct Mismatch {
 pub fn cross_check(config: &Config, policy: &Policy) -> Vec<Mismatch> {
     let mut found = unknown_webhooks(config, policy);
     found.extend(customers_without_file(config, policy));
+    found.extend(queues_of_nobody(config, policy));
     found.extend(receivers_without_customer(config, policy));
     found.extend(no_calls_to_follow(config, policy));
     found.extend(counted_twice(config));
@@ -71,6 +72,24 @@ fn customers_without_file(config: &Config, policy: &Policy) -> Vec<Mismatch> {
             let message = format!(
                 "feed `{}` names customer `{name}`, but the rules have no {}/{name}.toml: its events would be rejected",
                 feed.name,
+                customer::FOLDER
+            );
+            found.push(Mismatch { is_error: true, message });
+        }
+    }
+    found
+}
+
+/// Callers of such a queue would never hear anything of that customer.
+fn queues_of_nobody(config: &Config, policy: &Policy) -> Vec<Mismatch> {
+    let mut found = Vec::new();
+    for queue in &config.acd.queues {
+        let unknown = queue.customers.iter().flatten().filter(|name| policy.customers.get(name).is_none());
+        for name in unknown {
+            let message = format!(
+                "[acd.queue.{}] names customer `{name}`, but the rules have no {}/{name}.toml: its callers would hear \
+                 nothing of it",
+                queue.name,
                 customer::FOLDER
             );
             found.push(Mismatch { is_error: true, message });
@@ -144,6 +163,33 @@ mod tests {
         let found = cross_check(&config.expect("good settings"), &policy);
         assert!(found.len() == 1 && found[0].is_error, "{found:?}");
         assert!(found[0].message.starts_with("feed `a` names customer `beta`"), "{found:?}");
+    }
+
+    #[test]
+    fn a_receiver_of_a_customer_without_a_file_is_told_where_customers_have_files() {
+        // Whatever it holds: there is such a variable.
+        let receiver = "[receiver.noc]\ncustomer = 'beta'\ntoken_env = 'PATH'\n";
+        assert!(told(receiver, "").is_empty(), "without the folder everybody is a customer");
+        let (config, _) = super::super::parse(receiver, Path::new("ringfence.toml"));
+        let rules = "ringfence = 1\ndefault_action = 'allow'\n";
+        let files = [("ruleset.toml", rules), ("customers/acme.toml", "name = 'Acme'\n")];
+        let policy = load(&RuleSource::memory(files), LoadOptions::default()).policy.expect("the rules load");
+        let found = cross_check(&config.expect("good settings"), &policy);
+        let message = "receiver `noc` names customer `beta`, but the rules have no customers/beta.toml";
+        assert!(found.iter().any(|m| m.is_error && m.message == message), "{found:?}");
+    }
+
+    #[test]
+    fn a_queue_of_a_customer_without_a_file_is_told_where_customers_have_files() {
+        let queue = "[acd.queue.vip]\ncustomers = ['acme', 'acne']\n";
+        assert!(told(queue, "").is_empty(), "without the folder everybody is a customer");
+        let (config, _) = super::super::parse(queue, Path::new("ringfence.toml"));
+        let rules = "ringfence = 1\ndefault_action = 'allow'\n";
+        let files = [("ruleset.toml", rules), ("customers/acme.toml", "name = 'Acme'\n")];
+        let policy = load(&RuleSource::memory(files), LoadOptions::default()).policy.expect("the rules load");
+        let found = cross_check(&config.expect("good settings"), &policy);
+        assert!(found.len() == 1 && found[0].is_error, "{found:?}");
+        assert!(found[0].message.starts_with("[acd.queue.vip] names customer `acne`"), "{found:?}");
     }
 
     const UP: &str =

@@ -123,6 +123,7 @@ fn the_version_of_the_rules_changes_with_every_customers_file() {
 fn severity_is_of_the_rule_then_of_its_group_then_of_all() {
     let text =
         format!("{PLAIN}[severity]\nwarning = 4\nrules.ips-a = {{ critical = 1 }}\ngroups.fraud = {{ warning = 2 }}\n");
+    let text = text + "rules.'upstream:noc' = { critical = 3, warning = 4 }\n";
     let customers = customers(&[("customers/acme.toml", &text)]);
     let table = &customers.get("acme").unwrap().severity;
     let both =
@@ -130,6 +131,8 @@ fn severity_is_of_the_rule_then_of_its_group_then_of_all() {
     assert_eq!(both("ips-a", "fraud"), (1, 2));
     assert_eq!(both("ips-b", "fraud"), (2, 2));
     assert_eq!(both("other", "other"), (2, 4));
+    // Which receivers there are, the settings say.
+    assert_eq!(both("upstream:noc", "DiskFull"), (3, 4));
     let usual = SeverityTable::default();
     assert_eq!((usual.of("x", "x", Severity::Critical), usual.of("x", "x", Severity::Warning)), (2, 3));
 }

@@ -28,7 +28,7 @@ pub fn routes(router: Router, board: Arc<Board>) -> Router {
 async fn answer(State(board): State<Arc<Board>>, uri: Uri, headers: HeaderMap) -> Response {
     let file = uri.path().rsplit('/').next().unwrap_or_default();
     let mut response = match find(&board, file, uri.query().unwrap_or_default()) {
-        Ok((format, document)) => serve(format, &document, &headers, board.settings().expiry.as_secs(), Clock.now()),
+        Ok((format, document, expiry_s)) => serve(format, &document, &headers, expiry_s, Clock.now()),
         Err((status, why)) => {
             // The next one may be a release later.
             let headers = [(header::CACHE_CONTROL, "no-store"), (REASON, why)];
@@ -39,7 +39,8 @@ async fn answer(State(board): State<Arc<Board>>, uri: Uri, headers: HeaderMap) -
     response
 }
 
-fn find(board: &Board, file: &str, query: &str) -> Result<(Format, Document), (StatusCode, &'static str)> {
+/// The document, and for how many seconds it may be kept.
+fn find(board: &Board, file: &str, query: &str) -> Result<(Format, Document, u64), (StatusCode, &'static str)> {
     let missing = |why| (StatusCode::NOT_FOUND, why);
     let named = file.rsplit_once('.').filter(|(name, _)| is_queue_name(name));
     let (name, ending) = named.ok_or(missing("no such file: QUEUE.txt, .ssml, .vxml, .wav or .ulaw"))?;
@@ -60,7 +61,9 @@ fn find(board: &Board, file: &str, query: &str) -> Result<(Format, Document), (S
     }
     let nothing = if text.is_some() { "it is not recorded" } else { "nothing is announced" };
     let document = published.document(format).ok_or(missing(nothing))?;
-    Ok((format, document.clone()))
+    // Whoever keeps a document that says nothing does not hear of the next release.
+    let expiry_s = if text.is_some() { board.settings().expiry.as_secs() } else { 0 };
+    Ok((format, document.clone(), expiry_s))
 }
 
 fn serve(format: Format, document: &Document, asked: &HeaderMap, expiry_s: u64, now: Timestamp) -> Response {

@@ -66,8 +66,8 @@ async fn take_alerts(receivers: &Receivers, request: Request, read: Read) -> Res
 
 async fn take_event(receivers: &Receivers, request: Request) -> Result<Response, Response> {
     let (head, body) = request.into_parts();
-    let _place = receivers.place().map_err(|why| later(&why.to_string()))?;
     // Who posts stands in the event itself.
+    let _place = receivers.strange_place().map_err(|why| later(&why.to_string()))?;
     let bytes = bytes(&head, body, UPSTREAM_EVENT_BYTES_MAX).await?;
     let now = Clock.now();
     let event = pagerduty::event(&bytes).map_err(|errors| {

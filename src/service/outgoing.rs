@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::acd::{Board, read_back};
+use crate::acd::{Board, push, read_back};
 use crate::config::Config;
 use crate::customer::Customers;
 use crate::delivery::link::Links;
@@ -75,7 +75,7 @@ impl Outgoing {
 
     /// Those who watch, until `stopping` turns true. `http`: where announcements are fetched from.
     pub(super) fn watch(&self, http: Option<SocketAddr>, stopping: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
-        let mut tasks = Vec::new();
+        let mut tasks = vec![tokio::spawn(push(Arc::clone(&self.board), stopping.clone()))];
         if let Some((mail, settings)) = self.canary.clone() {
             let (health, mut seen) = watch::channel(MailHealth::Unknown);
             tasks.push(tokio::spawn(Canary::run(mail, settings, health, stopping.clone())));

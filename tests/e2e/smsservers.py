@@ -85,12 +85,15 @@ class Kannel:
     """
 
     USER, PASSWORD = "ringfence", "s3cret"
+    # Numbers that begin so are routed nowhere.
+    NOWHERE = "+999"
 
     def __init__(self, folder=None):
         programs = kannel_programs()
         if programs is None:
             raise SystemExit("Kannel is missing: unpack kannel and kannel-extras of Debian and set PATH")
         self.bearerbox, self.smsbox, self.fakesmsc = programs
+        self.is_temporary = folder is None
         self.folder = Path(folder or tempfile.mkdtemp(prefix="ringfence-kannel-"))
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log = self.folder / "fakesmsc.log"
@@ -118,6 +121,7 @@ smsc-id = fake
 host = 127.0.0.1
 port = {self.smsc_port}
 connect-allow-ip = "127.0.0.1"
+denied-prefix = "{self.NOWHERE}"
 
 group = smsbox
 bearerbox-host = 127.0.0.1
@@ -190,6 +194,8 @@ max-messages = 10
 
     def __exit__(self, *_):
         self.kill()
+        if self.is_temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def status(self):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/status.txt?password=admin", timeout=5) as answer:
@@ -362,7 +368,7 @@ class FakeTwilio(Fake):
     `messages` are what it took, oldest first; `report` posts a receipt as Twilio does, signed.
     """
 
-    FIELDS = {"To", "From", "MessagingServiceSid", "Body", "StatusCallback", "ValidityPeriod"}
+    FIELDS = {"To", "From", "MessagingServiceSid", "Body", "StatusCallback", "ValidityPeriod", "SmartEncoded"}
 
     def __init__(self, account="AC" + "0" * 32, token="s3cret", clock_off_s=0):
         self.account, self.token, self.clock_off_s = account, token, clock_off_s
@@ -534,10 +540,8 @@ def serve_kannel():
 
     `messages`: what phones show, as JSON; `parts`: how many parts it came in. `smsc stop`, `smsc start`, `stop`, `start`: done, `null`.
     """
-    kannel = Kannel()
-    try:
-        kannel.start()
-        print(json.dumps({"url": kannel.url, "user": kannel.USER, "password": kannel.PASSWORD}), flush=True)
+    with Kannel() as kannel:
+        print(json.dumps({"url": kannel.url}), flush=True)
         commands = {
             "messages": kannel.messages,
             "parts": lambda: len(kannel.parts()),
@@ -548,9 +552,21 @@ def serve_kannel():
         }
         for line in sys.stdin:
             print(json.dumps(commands[line.strip()]()), flush=True)
-    finally:
-        kannel.kill()
-        shutil.rmtree(kannel.folder, ignore_errors=True)
+
+
+def serve_fake(fake):
+    """The same of a stand-in: `script STEPS`, `report [STATUS, ERROR]` on the newest message, `messages`, `problems`."""
+    with fake:
+        print(json.dumps({"url": fake.url}), flush=True)
+        commands = {
+            "script": lambda steps: fake.script.extend(tuple(s) if isinstance(s, list) else s for s in steps),
+            "report": lambda what: fake.report(fake.messages[-1]["sid"], *what),
+            "messages": lambda _: getattr(fake, "messages", None) or getattr(fake, "events", []),
+            "problems": lambda _: fake.problems,
+        }
+        for line in sys.stdin:
+            word, _, rest = line.strip().partition(" ")
+            print(json.dumps(commands[word](json.loads(rest or "null"))), flush=True)
 
 
 def ask(url, fields=None, headers=None):
@@ -613,8 +629,13 @@ def try_pagerduty():
 
 
 def main():
-    if sys.argv[1:] == ["kannel"]:
-        return serve_kannel()
+    match sys.argv[1:]:
+        case ["kannel"]:
+            return serve_kannel()
+        case ["twilio", clock_off_s]:
+            return serve_fake(FakeTwilio(clock_off_s=int(clock_off_s)))
+        case ["pagerduty"]:
+            return serve_fake(FakePagerDuty())
     try_twilio()
     try_pagerduty()
     try_kannel()

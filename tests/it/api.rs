@@ -534,6 +534,10 @@ fn commands_work_on_a_fresh_install_and_say_what_to_do_next() {
     assert!(page.contains("released by anna") && page.contains("NEXT"), "{page}");
     let value: Value = serde_json::from_str(&out(&bert(&["incident", "show", "1", "--format", "json"]))).expect("JSON");
     assert_eq!(value["incident"]["id"], "INC-000001");
+    let queues = out(&bert(&["acd", "list"]));
+    assert!(queues.starts_with("all  "), "{queues}");
+    assert!(out(&bert(&["acd", "show", "all"])).contains("  Recording  off\n"));
+    assert_eq!(bert(&["acd", "show", "nobody"]).status.code(), Some(1));
     let bad = types(&house, home.path(), Some("rf_bad"), &["incident", "list"]);
     let said = String::from_utf8_lossy(&bad.stderr).into_owned();
     assert!(bad.status.code() == Some(2) && said.contains("RINGFENCE_TOKEN"), "{said}");

@@ -42,12 +42,12 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "delivery",
         &[
-            "desk", "kit", "incident", "customer", "store", "storage", "outbound", "notify", "clock", "limits",
+            "acd", "desk", "kit", "incident", "customer", "store", "storage", "outbound", "notify", "clock", "limits",
             "metrics",
         ],
     ),
     // Telling the callers of a queue what is known.
-    ("acd", &["incident", "customer", "kit", "store", "storage", "outbound", "notify", "clock", "limits"]),
+    ("acd", &["incident", "customer", "kit", "store", "storage", "outbound", "clock", "limits"]),
     // The way out by HTTP.
     ("outbound", &["clock", "limits"]),
     // Alerts of other programs come in.
