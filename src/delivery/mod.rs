@@ -22,6 +22,7 @@ pub mod sms;
 mod stdout;
 mod step;
 pub mod syslog;
+pub mod told;
 pub mod webhook;
 mod words;
 mod work;
@@ -50,12 +51,14 @@ use link::Links;
 use mail::Mail;
 use pagerduty::PagerDuty;
 pub use parcel::{Found, Outcome, Parcel};
-use route::{ACD, CALL_SHEET, MAIL, Provider, Route, SMS, Sender};
+pub use route::CALL_SHEET;
+use route::{ACD, MAIL, Provider, Route, SMS, Sender};
 use sms::Sms;
 use stdout::Stdout;
 pub use step::By;
 use syslog::Syslog;
 use webhook::Webhook;
+pub use words::says;
 
 /// What a delivery that a person tries again is worth at least.
 const RETRY_BY_HAND_MS: i64 = 3_600_000;

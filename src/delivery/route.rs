@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::incident::Message;
 
 /// The channel that no machine serves: a page of people to phone, ticked off by hand.
-pub(super) const CALL_SHEET: &str = "call-sheet";
+pub const CALL_SHEET: &str = "call-sheet";
 pub(super) const MAIL: &str = "mail";
 pub(super) const SMS: &str = "sms";
 pub(super) const ACD: &str = "acd";

@@ -364,6 +364,7 @@ impl Work {
                 let step = steps.push(&row, by.step(&row, "queued", now, "retried by hand", ""));
                 step.due = Some(now);
                 step.valid_until = Some(row.valid_until.max(now.plus_ms(super::RETRY_BY_HAND_MS)));
+                steps.audit.push(by.audit(&row, "retry", "queued", now));
             }
             Order::Tick { tick, note, .. } => {
                 if row.channel != CALL_SHEET || row.state != "handed" {
@@ -376,6 +377,7 @@ impl Work {
                     Tick::Reached => {
                         let step = steps.push(&row, by.step(&row, "delivered", now, "reached", note));
                         step.handed = Some(now);
+                        steps.audit.push(by.audit(&row, "reached", "delivered", now));
                         if row.is_contact {
                             let who = format!("{} by phone", by.name());
                             steps.told.extend(row.message.map(|message| (message, now, row.id, who)));
@@ -384,6 +386,7 @@ impl Work {
                     Tick::NotReached => {
                         let why = if note.is_empty() { "not reached by phone" } else { note };
                         steps.push(&row, by.step(&row, "failed", now, "not reached", why));
+                        steps.audit.push(by.audit(&row, "not reached", "failed", now));
                     }
                 }
             }
@@ -561,13 +564,13 @@ impl Work {
 
     /// Makes it durable, and sends what was leased by it. False where the store is closed.
     fn write(&mut self, steps: Steps) -> bool {
-        let Steps { steps, queue, leased, told, replies, outcomes, .. } = steps;
+        let Steps { steps, queue, audit, leased, told, replies, outcomes, .. } = steps;
         if steps.is_empty() && queue.is_empty() {
             replies.into_iter().for_each(|reply| reply());
             return true;
         }
         let early: Vec<Receipt> = steps.iter().filter_map(|step| self.early.remove(&step.id)).collect();
-        let mut changes = vec![Change::Deliveries(DeliveryChange { steps, queue, audit: Vec::new() })];
+        let mut changes = vec![Change::Deliveries(DeliveryChange { steps, queue, audit })];
         let receipt = loop {
             match self.store.record(changes) {
                 Ok(receipt) => break receipt,
