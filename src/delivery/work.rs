@@ -48,6 +48,8 @@ pub(super) struct Work {
     messages: HashMap<i64, Arc<Message>>,
     /// Nothing is due before, as far as is known; what arrives moves it.
     idle_until: Timestamp,
+    /// Announcements that were fetched before it was on record that they are given.
+    read_early: Vec<(i64, String, Result<(), String>)>,
     /// Receipts that were quicker than the answer of the provider.
     early: HashMap<i64, Receipt>,
     /// Those whose turn it is now.
@@ -80,6 +82,7 @@ impl Work {
             out: HashMap::new(),
             messages: HashMap::new(),
             idle_until: Timestamp(0),
+            read_early: Vec::new(),
             early: HashMap::new(),
             after: Vec::new(),
             unknown_since: HashMap::new(),
@@ -114,6 +117,9 @@ impl Work {
             }
             for receipt in std::mem::take(&mut self.after) {
                 self.receipt(receipt, Clock.now(), &mut steps);
+            }
+            for (message, queue, outcome) in std::mem::take(&mut self.read_early) {
+                self.read_back(&[message], &queue, outcome, Clock.now(), &mut steps);
             }
             if self.is_stopping {
                 let until = *stop_at.get_or_insert_with(|| Clock.monotonic() + Duration::from_millis(OUTBOX_STOP_MS));
@@ -172,6 +178,10 @@ impl Work {
             }
             Input::MailDown(is_down) => {
                 self.shared.is_mail_down.store(is_down, Ordering::Relaxed);
+                if let (false, Some(route)) = (is_down, self.routes.get_mut(MAIL)) {
+                    // The canary came through: nothing needs to wait for a probe.
+                    route.providers.iter_mut().for_each(|provider| provider.circuit.works());
+                }
                 self.idle_until = Timestamp(0);
             }
             Input::ReadBack(messages, queue, outcome) => self.read_back(&messages, &queue, outcome, now, steps),
@@ -317,8 +327,13 @@ impl Work {
             let query =
                 DeliveryQuery { message: Some(*message), channel: Some(ACD.to_owned()), ..DeliveryQuery::default() };
             let rows = self.store.deliveries(&query).map(|page| page.rows).unwrap_or_default();
-            for row in rows.iter().filter(|row| row.state == "handed") {
-                if steps.has(row.id) {
+            for row in &rows {
+                if row.state == "leased" || steps.has(row.id) {
+                    // Whoever fetched it was quicker than what is written of it.
+                    self.read_early.push((*message, queue.to_owned(), outcome.clone()));
+                    continue;
+                }
+                if row.state != "handed" {
                     continue;
                 }
                 match &outcome {
