@@ -32,6 +32,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const HEAR_EVERY: Duration = Duration::from_millis(5);
 /// How often channels are looked for that nobody serves, and figures are taken.
 const SURVEY_MS: i64 = 2_000;
+/// How long a delivery that was given up is somebody's to look at.
+const DEAD_MS: i64 = 24 * 3_600_000;
 
 pub(super) struct Work {
     store: Arc<Store>,
@@ -430,6 +432,7 @@ impl Work {
     /// Looks what is due, and says what becomes of it.
     fn look(&mut self, steps: &mut Steps) -> Result<(), StoreError> {
         let now = Clock.now();
+        self.shared.round.store(now.0, Ordering::Relaxed);
         let queued = self.store.queued();
         let is_news = std::mem::replace(&mut self.seen, queued) != queued;
         if now >= Timestamp(self.surveyed.0.saturating_add(SURVEY_MS)) || now < self.surveyed {
@@ -563,6 +566,7 @@ impl Work {
                 self.fall_back(&row, &why, now, steps);
             }
         }
+        self.shared.dead.store(self.store.deliveries_dead(now.plus_ms(-DEAD_MS))?, Ordering::Relaxed);
         let (oldest, waiting) = self.store.deliveries_waiting()?;
         self.shared.oldest_ms.store(oldest.map_or(0, |at| now.0.saturating_sub(at.0).max(0)), Ordering::Relaxed);
         self.shared.waiting.store(waiting, Ordering::Relaxed);
