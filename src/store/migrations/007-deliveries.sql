@@ -8,7 +8,10 @@ CREATE TABLE deliveries (
     message     INTEGER,
     severity    INTEGER NOT NULL,
     channel     TEXT NOT NULL,
-    address     TEXT NOT NULL,
+    -- However it is written.
+    address     TEXT NOT NULL COLLATE NOCASE,
+    -- Whom it is for: the same person by another channel is the same here.
+    person      TEXT NOT NULL,
     -- Whoever it reaches counts as the customer having been told.
     is_contact  INTEGER NOT NULL,
     body        TEXT NOT NULL,
@@ -36,6 +39,10 @@ CREATE INDEX deliveries_unknown ON deliveries (due) WHERE state = 'unknown';
 CREATE INDEX deliveries_by_age ON deliveries (queued) WHERE state IN ('queued', 'leased', 'unknown');
 -- Who gets the earlier one first.
 CREATE INDEX deliveries_by_lane ON deliveries (incident, channel, address, id) WHERE state IN ('queued', 'leased', 'unknown');
+-- What goes out with a digest, digests, and whom somebody is to phone.
+CREATE INDEX deliveries_held ON deliveries (channel, address) WHERE state = 'suppressed';
+CREATE INDEX deliveries_digests ON deliveries (channel, address) WHERE state = 'queued' AND incident IS NULL;
+CREATE INDEX deliveries_on_sheet ON deliveries (valid_until) WHERE state = 'handed' AND channel = 'call-sheet';
 CREATE INDEX deliveries_by_message ON deliveries (message, id);
 CREATE INDEX deliveries_by_incident ON deliveries (incident, id);
 CREATE INDEX deliveries_by_customer ON deliveries (customer, id);
