@@ -408,6 +408,14 @@ pub(super) fn stranded(db: &Connection, channel: &str, n: usize) -> Result<Vec<D
     readable(db, &sql, params![channel, n as i64])
 }
 
+/// How many were given up since then, and for which no other way was found.
+pub(super) fn dead(db: &Connection, since: Timestamp) -> Result<u64> {
+    let sql =
+        "SELECT count(*) FROM deliveries WHERE state IN ('failed', 'expired') AND changed >= ?1 AND fell_back = 0";
+    let n: i64 = db.prepare_cached(sql)?.query_row([since.0], |row| row.get(0))?;
+    Ok(n.unsigned_abs())
+}
+
 /// Channels for which something is queued.
 pub(super) fn channels(db: &Connection) -> Result<Vec<String>> {
     let sql = "SELECT DISTINCT channel FROM deliveries WHERE state = 'queued'";

@@ -345,6 +345,11 @@ impl Store {
         self.shared.readers.with(|db| deliveries::stranded(db, channel, n).map_err(cannot("read")))
     }
 
+    /// Deliveries that were given up since then, and for which no other way was found.
+    pub fn deliveries_dead(&self, since: Timestamp) -> Result<u64, StoreError> {
+        self.shared.readers.with(|db| deliveries::dead(db, since).map_err(cannot("read")))
+    }
+
     /// Channels for which a delivery is queued.
     pub fn delivery_channels(&self) -> Result<Vec<String>, StoreError> {
         self.shared.readers.with(|db| deliveries::channels(db).map_err(cannot("read")))

@@ -35,3 +35,5 @@ CREATE INDEX deliveries_by_incident ON deliveries (incident, id);
 CREATE INDEX deliveries_by_customer ON deliveries (customer, id);
 -- What somebody was handed lately.
 CREATE INDEX deliveries_by_handed ON deliveries (channel, address, handed) WHERE handed IS NOT NULL;
+-- What was given up.
+CREATE INDEX deliveries_by_end ON deliveries (changed) WHERE state IN ('failed', 'expired');
