@@ -203,6 +203,7 @@ pub fn became(row: &DeliveryRow, who: Option<&str>) -> String {
     match row.state.as_str() {
         "queued" if row.attempts == 0 => said("waits to be sent"),
         "queued" => said(&format!("waits for another try, after {}", tries(row.attempts))),
+        "leased" if by_phone => "is being put on the call sheet".to_owned(),
         "leased" => format!("is being handed to {}", row.provider),
         "unknown" => format!("{}; nobody knows whether it came, and it is asked for", row.reason),
         "handed" if is_announced => "callers hear it".to_owned(),

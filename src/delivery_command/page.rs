@@ -248,7 +248,8 @@ fn one_call(call: &CallView, look: &Look) -> String {
         out += &format!("  CAREFUL: {}\n", line(warning));
     }
     out += &format!("  read out: {}\n", line(&call.subject));
-    out += &plain(&call.text).lines().map(|text| format!("    {text}\n")).collect::<String>();
+    out +=
+        &plain(&call.text).lines().map(|text| format!("    {text}").trim_end().to_owned() + "\n").collect::<String>();
     out + &format!(
         "  then: ringfence delivery tick {id} --reached, or ringfence delivery tick {id} --not-reached\n",
         id = call.id
