@@ -424,13 +424,17 @@ pub(super) fn channels(db: &Connection) -> Result<Vec<String>> {
 
 /// When the next one has something to do.
 pub(super) fn next_due(db: &Connection) -> Result<Option<Timestamp>> {
-    let sql = "SELECT min(due) FROM deliveries WHERE state IN ('queued', 'unknown')";
+    let sql = "SELECT min(due) FROM (SELECT min(due) AS due FROM deliveries WHERE state = 'queued' \
+               UNION ALL SELECT min(due) FROM deliveries WHERE state = 'unknown')";
     Ok(db.prepare_cached(sql)?.query_row([], |row| row.get::<_, Option<i64>>(0))?.map(Timestamp))
 }
 
 /// When the oldest was queued that nobody has got, and how many there are.
 pub(super) fn waiting(db: &Connection) -> Result<(Option<Timestamp>, u64)> {
-    let sql = format!("SELECT min(queued), count(*) FROM deliveries WHERE state IN {OPEN}");
+    let sql = format!(
+        "SELECT (SELECT min(queued) FROM deliveries WHERE state IN {OPEN}), \
+         (SELECT count(*) FROM deliveries WHERE state IN {OPEN})"
+    );
     let waiting = |row: &Row<'_>| {
         let n: i64 = row.get(1)?;
         Ok((row.get::<_, Option<i64>>(0)?.map(Timestamp), n.unsigned_abs()))

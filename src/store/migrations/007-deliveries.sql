@@ -27,7 +27,13 @@ CREATE TABLE deliveries (
     sum         INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX deliveries_by_due ON deliveries (state, channel, severity, due) WHERE state IN ('queued', 'leased', 'unknown');
+-- An index with a condition serves only queries that repeat the condition word for word.
+CREATE INDEX deliveries_by_turn ON deliveries (channel, severity, due, id) WHERE state = 'queued';
+CREATE INDEX deliveries_stranded ON deliveries (channel, severity, due) WHERE state = 'queued' AND fell_back = 0;
+CREATE INDEX deliveries_queued ON deliveries (due) WHERE state = 'queued';
+CREATE INDEX deliveries_leased ON deliveries (due) WHERE state = 'leased';
+CREATE INDEX deliveries_unknown ON deliveries (due) WHERE state = 'unknown';
+CREATE INDEX deliveries_by_age ON deliveries (queued) WHERE state IN ('queued', 'leased', 'unknown');
 -- Who gets the earlier one first.
 CREATE INDEX deliveries_by_lane ON deliveries (incident, channel, address, id) WHERE state IN ('queued', 'leased', 'unknown');
 CREATE INDEX deliveries_by_message ON deliveries (message, id);
