@@ -299,6 +299,7 @@ fn new_delivery(n: i64, channel: &str, address: &str) -> NewDelivery {
         severity: 3,
         channel: channel.into(),
         address: address.into(),
+        person: "/Bo".into(),
         is_contact: false,
         body: serde_json::to_string(&about).unwrap(),
         queued: now,

@@ -4,8 +4,8 @@ use crate::clock::{Clock, Timestamp};
 use crate::incident::{self, Book, Entries, Sighting, Terms};
 use crate::policy::Severity as Level;
 use crate::store::{
-    Audit, BookChange, Closing, DeliveryRow, NewDelivery, Store, StoreError, SubjectKind, SubjectQuery, SubjectRow,
-    Stop, TransitionRow, Violation,
+    Audit, BookChange, Closing, DeliveryRow, NewDelivery, Stop, Store, StoreError, SubjectKind, SubjectQuery,
+    SubjectRow, TransitionRow, Violation,
 };
 
 /// Reads everything to which something may still happen.
@@ -132,6 +132,7 @@ fn told_by(told: &DeliveryRow) -> String {
 }
 
 fn new_delivery(telling: incident::Telling) -> NewDelivery {
+    let person = telling.recipient.key();
     NewDelivery {
         once: telling.once,
         customer: telling.customer,
@@ -140,7 +141,7 @@ fn new_delivery(telling: incident::Telling) -> NewDelivery {
         severity: telling.severity.number(),
         channel: telling.recipient.channel,
         address: telling.recipient.address,
-        person: telling.recipient.key(),
+        person,
         is_contact: telling.recipient.is_contact,
         body: serde_json::to_string(&telling.about).expect("texts always serialise"),
         queued: telling.queued,

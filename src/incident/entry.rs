@@ -79,7 +79,11 @@ pub struct Entries {
 
 impl Entries {
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.subjects.is_empty() && self.folded.is_empty() && self.tellings.is_empty() && self.stops.is_empty()
+        self.rows.is_empty()
+            && self.subjects.is_empty()
+            && self.folded.is_empty()
+            && self.tellings.is_empty()
+            && self.stops.is_empty()
     }
 }
 

@@ -135,7 +135,12 @@ impl DeliveryRow {
         let option = |sum: Sum, n: Option<i64>| sum.int(i64::from(n.is_some())).int(n.unwrap_or_default());
         let sum = Sum::default().int(self.id).text(&self.once).text(&self.customer);
         let sum = option(option(sum, self.incident), self.message).int(i64::from(self.severity));
-        let sum = sum.text(&self.channel).text(&self.address).text(&self.person).int(i64::from(self.is_contact)).text(&self.body);
+        let sum = sum
+            .text(&self.channel)
+            .text(&self.address)
+            .text(&self.person)
+            .int(i64::from(self.is_contact))
+            .text(&self.body);
         let sum = sum.text(&self.state).text(&self.reason).text(&self.provider).text(&self.receipt);
         let sum = sum.int(i64::from(self.attempts)).int(i64::from(self.fell_back)).int(self.queued.0).int(self.due.0);
         sum.int(self.valid_until.0).int(self.changed.0).time(self.handed).end()

@@ -74,6 +74,7 @@ fn sent(id: i64, purpose: Purpose, contact: &str, channel: &str, address: &str, 
     let has_come = matches!(state, "handed" | "delivered") && channel != CALL_SHEET;
     Sent {
         row: DeliveryRow {
+            person: String::new(),
             id,
             once: format!("{id}"),
             customer: "acme".into(),
