@@ -278,6 +278,7 @@ impl Book {
         }
         if matches!(to, IncidentState::Resolved | IncidentState::Dismissed) {
             (incident.asked_since, incident.asked) = (None, 0);
+            incident.page.iter_mut().for_each(|page| page.next = None);
         }
         let (time, is_changed) = (event.time, incident.certainty() != was_unsure);
         self.entries.rows.push(event.row(SubjectKind::Incident, id, from.as_str(), to.as_str()));
@@ -329,7 +330,7 @@ impl Book {
         if let Some(incident) = self.incidents.get_mut(&id) {
             incident.reopened += 1;
             incident.resolved = None;
-            incident.came_back = Some(time);
+            incident.page = None;
             incident.is_to_be_told_again = incident.is_notified();
         }
         self.move_incident(id, IncidentState::Confirmed, event);

@@ -35,6 +35,13 @@ pub struct Recipient {
     pub is_contact: bool,
 }
 
+impl Recipient {
+    /// The same address by the same channel, however it is written.
+    pub(super) fn is_same(&self, other: &Recipient) -> bool {
+        self.channel == other.channel && self.address.to_lowercase() == other.address.to_lowercase()
+    }
+}
+
 /// What the outbox reads of a telling, and nobody else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
@@ -140,10 +147,7 @@ fn is_for_all(kind: Kind) -> bool {
 fn by_file(customer: &Customer, severity: Severity) -> Vec<(Recipient, String)> {
     let mut found: Vec<(Recipient, String)> = Vec::new();
     let mut add = |recipient: Recipient, why: String| {
-        let is_same = |(known, _): &&mut (Recipient, String)| {
-            known.channel == recipient.channel && known.address.eq_ignore_ascii_case(&recipient.address)
-        };
-        match found.iter_mut().find(is_same) {
+        match found.iter_mut().find(|(known, _)| known.is_same(&recipient)) {
             // Two lists, one message; it counts if either does.
             Some((known, _)) => known.is_contact |= recipient.is_contact,
             None => found.push((recipient, why)),
@@ -238,8 +242,7 @@ impl Book {
         }
         if kind.is_some_and(is_for_all) {
             for told in self.told_of(of) {
-                let is_known = |(r, _): &(Recipient, String)| r.channel == told.channel && r.address == told.address;
-                if !recipients.iter().any(is_known) {
+                if !recipients.iter().any(|(recipient, _)| recipient.is_same(&told)) {
                     recipients.push((told, format!("was told of {} before", incident_name(of))));
                 }
             }

@@ -79,9 +79,13 @@ impl Book {
         }
     }
 
-    /// When the next is asked who may see to the first notice.
+    /// When the next is asked who may see to the first notice; never while there is nothing to ask for, or the same
+    /// moment would come for ever.
     fn next_asking(&self, incident: &Incident) -> Option<Timestamp> {
         let (since, customer) = (incident.asked_since?, &incident.customer);
+        if incident.is_told() || !self.wants_notice(incident) || self.has_news(incident, since) {
+            return None;
+        }
         match incident.asked {
             1 => Some(since.plus_ms(self.terms.deputy_after_ms(customer))),
             2 => Some(since.plus_ms(self.terms.manager_after_ms(customer))),
@@ -160,6 +164,8 @@ impl Book {
             self.call(id, now);
         }
         self.ask_for_notice(id, now);
+        // Whether somebody is to be asked may have changed without them.
+        self.touch_incident(id);
     }
 
     fn wants_notice(&self, incident: &Incident) -> bool {
@@ -180,18 +186,24 @@ impl Book {
 
     /// Nobody answered: the next is asked, and after the last the holding kit goes out.
     fn ask_further(&mut self, id: i64, now: Timestamp) {
-        let Some(incident) = self.incidents.get(&id).filter(|incident| !incident.is_told()) else { return };
+        let Some(incident) = self.incidents.get(&id) else { return };
         let is_last = usize::from(incident.asked) + 1 == CHAIN.len();
-        let since = incident.asked_since.unwrap_or(now);
-        // What was said before it came back tells nobody that it did.
-        let is_news = |m: &Message| m.state == MessageState::Released && m.released >= Some(since);
-        if !self.wants_notice(incident) || self.messages_of(id).any(is_news) {
-            return;
-        }
         self.ask(id, now);
         if is_last {
             self.hold(id, now);
         }
+    }
+
+    /// Something was released since then. What was said before it came back tells nobody that it did.
+    fn has_news(&self, incident: &Incident, since: Timestamp) -> bool {
+        let is_news = |m: &Message| m.state == MessageState::Released && m.released >= Some(since);
+        self.messages_of(incident.id).any(is_news)
+    }
+
+    /// The first notice is still a person's to release: nothing is on its way.
+    pub(super) fn waits_for_commander(&self, incident: &Incident) -> bool {
+        let is_asked = usize::from(incident.asked) < CHAIN.len();
+        is_asked && incident.asked_since.is_some_and(|since| !self.has_news(incident, since))
     }
 
     /// Releases the holding kit, which was checked as a kit: the first notice waits for nobody any longer.
