@@ -75,12 +75,16 @@ pub(super) struct Steps {
     ids: HashSet<i64>,
     /// Providers that one delivery of this round tries out.
     pub(super) probes: HashSet<String>,
-    leased_to: HashMap<(String, String), usize>,
+    to: HashMap<(String, String), usize>,
 }
 
 impl Steps {
     pub(super) fn push(&mut self, row: &DeliveryRow, step: DeliveryStep) -> &mut DeliveryStep {
         self.ids.insert(step.id);
+        if step.to == "handed" {
+            // Not in the store yet, and no more under way.
+            self.count_to(row);
+        }
         if step.to != step.from && step.to != "leased" {
             self.outcomes.push((row.channel.clone(), step.to.clone()));
         }
@@ -91,12 +95,16 @@ impl Steps {
     /// It is sent once that is on record.
     pub(super) fn lease(&mut self, row: &DeliveryRow) {
         self.leased.push(row.id);
-        *self.leased_to.entry((row.channel.clone(), row.address.clone())).or_default() += 1;
+        self.count_to(row);
     }
 
-    /// How many are leased to the same address in this round.
-    pub(super) fn n_leased_to(&self, row: &DeliveryRow) -> usize {
-        self.leased_to.get(&(row.channel.clone(), row.address.clone())).copied().unwrap_or(0)
+    fn count_to(&mut self, row: &DeliveryRow) {
+        *self.to.entry((row.channel.clone(), row.address.clone())).or_default() += 1;
+    }
+
+    /// How many are leased to the same address in this round, or were handed over by what came back.
+    pub(super) fn n_to(&self, row: &DeliveryRow) -> usize {
+        self.to.get(&(row.channel.clone(), row.address.clone())).copied().unwrap_or(0)
     }
 
     /// Something is decided about it already.

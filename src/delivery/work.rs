@@ -539,7 +539,7 @@ impl Work {
             return Ok(());
         }
         let is_same = |other: &&DeliveryRow| other.channel == row.channel && other.address == row.address;
-        let n_sending = self.out.values().filter(is_same).count() + steps.n_leased_to(&row);
+        let n_sending = self.out.values().filter(is_same).count() + steps.n_to(&row);
         if let Some(new) = digest::instead(&row, n_sending, &self.store, now)? {
             let why = format!("{}: goes out with {}", limit::reason(&row.channel), new.once);
             steps.push(&row, ITSELF.step(&row, "suppressed", now, "held back", &why));

@@ -12,7 +12,7 @@ mod work;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -59,6 +59,7 @@ pub struct Desk {
 struct Shared {
     counts: Mutex<BookCounts>,
     breaches: AtomicU64,
+    round: AtomicI64,
     /// Everything of the inbox so far was taken.
     is_idle: AtomicBool,
 }
@@ -109,6 +110,11 @@ impl Desk {
     /// Commitments that were missed, since the start.
     pub fn breaches(&self) -> u64 {
         self.shared.breaches.load(Ordering::Relaxed)
+    }
+
+    /// When it last looked what there is to do.
+    pub fn last_round(&self) -> Timestamp {
+        Timestamp(self.shared.round.load(Ordering::Relaxed))
     }
 
     /// Nothing waits in the inbox that it has not taken.

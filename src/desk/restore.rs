@@ -4,8 +4,8 @@ use crate::clock::{Clock, Timestamp};
 use crate::incident::{self, Book, Entries, Sighting, Terms};
 use crate::policy::Severity as Level;
 use crate::store::{
-    Audit, BookChange, Closing, DeliveryRow, NewDelivery, Stop, Store, StoreError, SubjectKind, SubjectQuery,
-    SubjectRow, TransitionRow, Violation,
+    Audit, BookChange, Closing, DeliveryQuery, DeliveryRow, NewDelivery, Stop, Store, StoreError, SubjectKind,
+    SubjectQuery, SubjectRow, TransitionRow, Violation,
 };
 
 /// Reads everything to which something may still happen.
@@ -32,8 +32,12 @@ pub(super) fn book(store: &Store, terms: Terms, now: Timestamp) -> Result<Book, 
         }
     }
     // What the outbox wrote while nobody was at the desk.
-    let unheard: Vec<i64> = book.unsent().iter().map(|message| message.id).collect();
-    for message in unheard {
+    for message in book.unheard() {
+        let of = DeliveryQuery { message: Some(message), rows: 1, ..DeliveryQuery::default() };
+        if store.deliveries(&of)?.rows.is_empty() {
+            // Released by a version that had no deliveries.
+            book.tell_anew(message, now);
+        }
         if let Some(told) = store.told_by(message)? {
             book.accepted(message, &told_by(&told), told.handed.unwrap_or(told.changed));
         }

@@ -72,6 +72,7 @@ impl Work {
                 Err(RecvTimeoutError::Disconnected) => Some(Input::Stop),
             };
             let stops = matches!(input, Some(Input::Stop));
+            self.shared.round.store(Clock.now().0, Ordering::Relaxed);
             if let Some(input) = input {
                 self.input(input);
             }

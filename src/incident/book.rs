@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::alert::{Alert, AlertState};
 use super::command::Answer;
 use super::deadline::{ClockState, NotifyClock};
-use super::entry::{Entries, Event, Subject, SubjectKind};
+use super::entry::{Entries, Event, Stop, Subject, SubjectKind};
 use super::message::{Message, MessageState};
 use super::record::{Incident, IncidentState};
 use super::terms::Terms;
@@ -160,6 +160,12 @@ impl Book {
         self.messages.values().filter(is_unsent).collect()
     }
 
+    /// Messages that were released, of which it is not known that anybody has them, whatever became of them since.
+    pub fn unheard(&self) -> Vec<i64> {
+        let is_unheard = |m: &&Message| m.released.is_some() && m.accepted.is_none();
+        self.messages.values().filter(is_unheard).map(|m| m.id).collect()
+    }
+
     /// What is to be written, all or nothing. Forgets what was said to be forgotten.
     pub fn drain(&mut self) -> Entries {
         let mut entries = std::mem::take(&mut self.entries);
@@ -286,6 +292,11 @@ impl Book {
         }
         if matches!(to, IncidentState::Resolved | IncidentState::Dismissed) {
             (incident.asked_since, incident.asked) = (None, 0);
+            incident.page.iter_mut().for_each(|page| page.next = None);
+        }
+        if matches!(to, IncidentState::Resolved | IncidentState::Dismissed | IncidentState::Merged) {
+            let why = format!("nobody needs to be called: it is {}", to.as_str());
+            self.entries.stops.push((event.time, Stop::Calls { incident: id, why }));
         }
         let (time, is_changed) = (event.time, incident.certainty() != was_unsure);
         self.entries.rows.push(event.row(SubjectKind::Incident, id, from.as_str(), to.as_str()));
@@ -337,7 +348,7 @@ impl Book {
         if let Some(incident) = self.incidents.get_mut(&id) {
             incident.reopened += 1;
             incident.resolved = None;
-            incident.came_back = Some(time);
+            incident.page = None;
             incident.is_to_be_told_again = incident.is_notified();
         }
         self.move_incident(id, IncidentState::Confirmed, event);

@@ -24,6 +24,10 @@ mod timers;
 mod wording;
 
 #[cfg(test)]
+mod page_tests;
+#[cfg(test)]
+mod telling_tests;
+#[cfg(test)]
 mod tests;
 
 pub use alert::{Alert, AlertState};

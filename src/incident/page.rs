@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::book::Book;
 use super::command::{Answer, Refusal};
-use super::entry::Event;
+use super::entry::{Event, Stop};
 use super::facts;
 use super::orders::of;
 use super::people::Actor;
@@ -12,10 +12,12 @@ use super::record::IncidentState;
 use super::telling::{About, Purpose, Recipient, Telling, once};
 use super::{Severity, incident_name};
 use crate::clock::Timestamp;
-use crate::customer::Channel;
+use crate::customer::{Calls, Channel, Contact};
 
 /// How long a call is worth making: by then the chain has gone on.
 const PAGE_MS: i64 = 30 * 60_000;
+/// Shortest wait before a chain begins again: a round that follows at once is the same call.
+const REPEAT_MS_MIN: i64 = 60_000;
 /// Longest part of what an incident is about that a text message has room for.
 const WHAT_CHARS_MAX: usize = 60;
 
@@ -40,8 +42,7 @@ impl Book {
     pub(super) fn call(&mut self, id: i64, now: Timestamp) {
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         let severity = incident.severity;
-        if incident.page.as_ref().is_some_and(|page| page.severity <= severity && page.since >= incident.called_from())
-        {
+        if incident.page.as_ref().is_some_and(|page| page.severity <= severity) {
             return;
         }
         incident.page = Some(Page {
@@ -57,7 +58,7 @@ impl Book {
         self.call_due(id, now);
     }
 
-    /// Makes the calls whose time has come.
+    /// Makes the calls whose time has come: once each, however long ago that was.
     pub(super) fn call_due(&mut self, id: i64, now: Timestamp) {
         let Some(incident) = self.incidents.get(&id) else { return };
         let Some(mut page) = incident.page.clone().filter(|page| page.next.is_some()) else { return };
@@ -66,59 +67,49 @@ impl Book {
             page.next = None;
             return self.put_page(id, page);
         }
-        let customer = self.terms.customer(&incident.customer);
-        let calls = customer.calls(page.severity.number());
-        let mut people: Vec<Recipient> = Vec::new();
-        let mut made = page.made;
-        for (after, contact) in calls.calls.iter().skip(page.made) {
-            if page.round_since.plus_ms(*after) > now {
-                break;
-            }
-            made += 1;
-            people.extend(calls.channels.iter().filter_map(|channel| {
-                let address = if channel.is_personal() { channel.address(contact)? } else { "" };
-                Some(Recipient {
-                    channel: channel.text(),
-                    address: address.to_owned(),
-                    contact: contact.id.clone(),
-                    person: contact.name.clone(),
-                    audience: "on-call".to_owned(),
-                    is_contact: false,
-                })
-            }));
-        }
-        page.made = made;
-        let is_round_over = made >= calls.calls.len();
-        page.next = match calls.calls.get(made) {
-            Some((after, _)) => Some(page.round_since.plus_ms(*after)),
-            None if calls.calls.is_empty() => None,
-            None => Some(now.plus_ms(calls.repeat_after_ms)),
-        };
-        let (is_exhausted, repeats) = (is_round_over && page.round >= calls.repeats, calls.repeats);
-        let ends_unanswered = people.is_empty() && is_round_over && !calls.calls.is_empty();
-        if ends_unanswered && is_exhausted {
+        let chain = self.terms.customer(&incident.customer).calls(page.severity.number());
+        let (repeats, repeat_after_ms) = (chain.repeats, chain.repeat_after_ms.max(REPEAT_MS_MIN));
+        let calls = ways(&chain);
+        let is_nobody = calls.iter().all(|(_, ways)| ways.is_empty());
+        let is_over = page.made >= calls.len();
+        if is_nobody || is_over && page.round >= repeats {
             page.next = None;
-        } else if ends_unanswered {
-            // The wait after the last call is over: from the top.
-            (page.round, page.made, page.round_since, page.next) = (page.round + 1, 0, now, Some(now));
+            self.put_page(id, page);
+            let why = match is_nobody {
+                true => "nobody is on call who can be reached".to_owned(),
+                false => format!("nobody on call answered, after {} rounds", repeats.saturating_add(1)),
+            };
+            return self.tell_escalation(id, is_nobody, &why, now);
         }
+        if is_over {
+            // The wait after the last call is over: from the top.
+            (page.round, page.made, page.round_since) = (page.round.saturating_add(1), 0, now);
+        }
+        let (began, first) = (page.round_since, page.made);
+        let is_due = |call: &&(i64, Vec<Recipient>)| began.plus_ms(call.0) <= now;
+        let due = calls.iter().skip(first).take_while(is_due).count();
+        page.made += due;
+        let next = calls.get(page.made).map(|(after, _)| began.plus_ms(*after));
+        page.next = Some(next.unwrap_or(now.plus_ms(repeat_after_ms)));
         let round = page.round;
-        let is_unanswered = page.next.is_none() && !calls.calls.is_empty();
         self.put_page(id, page);
-        if is_unanswered {
-            let why = format!("nobody on call answered, after {} rounds", repeats + 1);
-            self.note(id, Event::own(now, "unanswered", &why));
-            self.tell_escalation(id, now);
-        } else if ends_unanswered {
-            self.call_due(id, now);
-        } else if !people.is_empty() {
-            let names: Vec<&str> = people.iter().map(|r| r.person.as_str()).collect();
-            let mut names: Vec<String> = names.into_iter().map(str::to_owned).collect();
-            names.dedup();
-            self.note(id, Event::own(now, "called", &names.join(", ")).with([("round", round)]));
-            for recipient in people {
-                self.page_one(id, recipient, round, now);
-            }
+        let mut called: Vec<(usize, Recipient)> = Vec::new();
+        for (place, (_, ways)) in calls.into_iter().enumerate().skip(first).take(due) {
+            // Who stands there twice, or shares an address, is called once at a time.
+            let is_new = |way: &Recipient| !called.iter().any(|(_, known)| known.is_same(way));
+            let new: Vec<Recipient> = ways.into_iter().filter(is_new).collect();
+            called.extend(new.into_iter().map(|way| (place, way)));
+        }
+        if called.is_empty() {
+            return;
+        }
+        let mut names: Vec<&str> = called.iter().map(|(_, recipient)| recipient.person.as_str()).collect();
+        names.dedup();
+        let names = names.join(", ");
+        self.note(id, Event::own(now, "called", &names).with([("round", round)]));
+        for (place, recipient) in called {
+            let why = format!("on call, round {}", round.saturating_add(1));
+            self.page_one(id, recipient, &format!("{round}.{place}"), why, now);
         }
     }
 
@@ -129,7 +120,8 @@ impl Book {
         self.touch_incident(id);
     }
 
-    fn page_one(&mut self, id: i64, recipient: Recipient, round: u32, now: Timestamp) {
+    /// `call`: which one it is of this calling.
+    fn page_one(&mut self, id: i64, recipient: Recipient, call: &str, why: String, now: Timestamp) {
         let Some(incident) = self.incidents.get(&id) else { return };
         let Some(page) = &incident.page else { return };
         let name = incident_name(id);
@@ -153,7 +145,9 @@ impl Book {
                 incident.violations,
             )
         };
-        let what = format!("{name}/page/{}/{round}.{}", page.since.0, recipient.contact);
+        // Times alone do not tell two callings apart: the book's own stands still while a clock is set back.
+        let calling = format!("{}.{}.{}", page.since.0, page.severity.number(), incident.reopened);
+        let what = format!("{name}/page/{calling}/{call}");
         let telling = Telling {
             once: once(&what, &recipient.channel, &recipient.address),
             customer: incident.customer.clone(),
@@ -171,7 +165,7 @@ impl Book {
                 text,
                 instead_of: None,
             },
-            why: format!("on call, round {}", round + 1),
+            why,
             recipient,
             queued: now,
             valid_until: now.plus_ms(PAGE_MS),
@@ -179,10 +173,14 @@ impl Book {
         self.entries.tellings.push(telling);
     }
 
-    /// Nobody on call answered: the last who is called is the customer's escalation contact.
-    fn tell_escalation(&mut self, id: i64, now: Timestamp) {
+    /// Nobody on call answered, or is there: the last who is called is the customer's escalation contact.
+    fn tell_escalation(&mut self, id: i64, is_chainless: bool, why: &str, now: Timestamp) {
         let Some(incident) = self.incidents.get(&id) else { return };
-        let Some(contact) = self.terms.customer(&incident.customer).escalation.clone() else { return };
+        let contact = self.terms.customer(&incident.customer).escalation.clone();
+        if contact.is_some() || !is_chainless {
+            self.note(id, Event::own(now, "unanswered", why));
+        }
+        let Some(contact) = contact else { return };
         let ways = [
             (Channel::Mail, contact.email),
             (Channel::Sms, contact.phone.clone()),
@@ -198,13 +196,17 @@ impl Book {
                 audience: "escalation".to_owned(),
                 is_contact: false,
             };
-            self.page_one(id, recipient, u32::MAX, now);
+            self.page_one(id, recipient, "escalation", why.to_owned(), now);
         }
     }
 
     /// A person looks after it: nobody further is called, and the first notice waits once more for its commander.
     pub(super) fn acknowledge(&mut self, by: &Actor, id: i64, why: &str, now: Timestamp) -> Result<Answer, Refusal> {
         let incident = self.known(id)?;
+        if let Some(whole) = incident.merged_into {
+            // Whoever was called for a part looks after the whole.
+            return self.acknowledge(by, whole, why, now);
+        }
         if !incident.state.is_open() {
             let (name, state) = (incident_name(id), incident.state.as_str());
             return Err(Refusal::Conflict(format!("{name} is {state}: nobody needs to look after it")));
@@ -213,7 +215,7 @@ impl Book {
             let hint = format!("{who} has looked after {} since {at}", incident_name(id));
             return Ok(Answer { hints: vec![hint], ..of(id) });
         }
-        let severity = incident.severity;
+        let (severity, waits) = (incident.severity, self.waits_for_commander(incident));
         if let Some(incident) = self.incidents.get_mut(&id) {
             let page = incident.page.get_or_insert_with(|| Page {
                 since: now,
@@ -226,11 +228,32 @@ impl Book {
             });
             page.next = None;
             page.acknowledged = Some((by.name.clone(), now));
-            if incident.asked_since.is_some() {
+            if waits {
                 (incident.asked_since, incident.asked) = (Some(now), 1);
             }
         }
+        let stopped = format!("{} looks after it", by.name);
+        self.entries.stops.push((now, Stop::Calls { incident: id, why: stopped }));
         self.note(id, Event::new(now, by, "acknowledged", why));
         Ok(of(id))
     }
+}
+
+/// The calls of a chain in their order: when, and by which ways. Those that reach nobody keep their place.
+fn ways(chain: &Calls<'_>) -> Vec<(i64, Vec<Recipient>)> {
+    let call = |(after, contact): &(i64, &Contact)| {
+        let way = |channel: &Channel| {
+            let address = if channel.is_personal() { channel.address(contact)? } else { "" };
+            Some(Recipient {
+                channel: channel.text(),
+                address: address.to_owned(),
+                contact: contact.id.clone(),
+                person: contact.name.clone(),
+                audience: "on-call".to_owned(),
+                is_contact: false,
+            })
+        };
+        (*after, chain.channels.iter().filter_map(way).collect::<Vec<_>>())
+    };
+    chain.calls.iter().map(call).collect()
 }

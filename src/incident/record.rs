@@ -171,9 +171,6 @@ pub struct Incident {
     /// Calling those on call.
     #[serde(default)]
     pub page: Option<Page>,
-    /// When it came back, the last time it did.
-    #[serde(default)]
-    pub came_back: Option<Timestamp>,
 }
 
 impl Incident {
@@ -213,7 +210,6 @@ impl Incident {
             resolved: None,
             told: BTreeSet::new(),
             page: None,
-            came_back: None,
         }
     }
 
@@ -222,11 +218,6 @@ impl Incident {
         let unsure = [IncidentState::Candidate, IncidentState::Suspected, IncidentState::Dismissed];
         let state = self.state_before.unwrap_or(self.state);
         if unsure.contains(&state) { "suspected" } else { "confirmed" }
-    }
-
-    /// From when on somebody on call is to look after it.
-    pub(super) fn called_from(&self) -> Timestamp {
-        self.came_back.unwrap_or(self.opened)
     }
 
     /// The customer knows of it, so the customer hears of its end.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::book::Book;
-use super::message::Message;
+use super::message::{Message, MessageState};
 use super::{Severity, incident_name, message_name};
 use crate::clock::Timestamp;
 use crate::customer::{Audience, Channel, Contact, Customer};
@@ -33,6 +33,13 @@ pub struct Recipient {
     pub audience: String,
     /// The customer counts as told when this one has it.
     pub is_contact: bool,
+}
+
+impl Recipient {
+    /// The same address by the same channel, however it is written.
+    pub(super) fn is_same(&self, other: &Recipient) -> bool {
+        self.channel == other.channel && self.address.to_lowercase() == other.address.to_lowercase()
+    }
 }
 
 /// What the outbox reads of a telling, and nobody else.
@@ -140,10 +147,7 @@ fn is_for_all(kind: Kind) -> bool {
 fn by_file(customer: &Customer, severity: Severity) -> Vec<(Recipient, String)> {
     let mut found: Vec<(Recipient, String)> = Vec::new();
     let mut add = |recipient: Recipient, why: String| {
-        let is_same = |(known, _): &&mut (Recipient, String)| {
-            known.channel == recipient.channel && known.address.eq_ignore_ascii_case(&recipient.address)
-        };
-        match found.iter_mut().find(is_same) {
+        match found.iter_mut().find(|(known, _)| known.is_same(&recipient)) {
             // Two lists, one message; it counts if either does.
             Some((known, _)) => known.is_contact |= recipient.is_contact,
             None => found.push((recipient, why)),
@@ -220,26 +224,32 @@ fn nobody_else(customer: &Customer) -> Vec<(Recipient, String)> {
             audience: "escalation".to_owned(),
             is_contact: true,
         };
-        Some((recipient, "no distribution names anybody: the escalation contact is told".to_owned()))
+        Some((recipient, "no distribution names anybody of the customer: the escalation contact is told".to_owned()))
     };
     ways.into_iter().filter_map(recipient).collect()
 }
 
 impl Book {
+    /// Queues a message that was released before there were deliveries; what is queued already stays as it is.
+    pub fn tell_anew(&mut self, id: i64, now: Timestamp) {
+        let now = self.now(now);
+        if self.messages.get(&id).is_some_and(|message| message.state == MessageState::Released) {
+            self.tell(id, now);
+        }
+    }
+
     /// Queues a released message for everybody who is to hear of it.
     pub(super) fn tell(&mut self, id: i64, now: Timestamp) {
         let Some(message) = self.messages.get(&id) else { return };
         let (of, kind) = (message.incident, Kind::parse(&message.kit));
         let customer = self.terms.customer(&message.customer);
         let mut recipients = by_file(customer, message.severity);
-        let is_personal = |r: &Recipient| Channel::parse(&r.channel).is_some_and(|channel| channel.is_personal());
-        if !recipients.iter().any(|(recipient, _)| is_personal(recipient)) {
+        if !recipients.iter().any(|(recipient, _)| recipient.is_contact) {
             recipients.extend(nobody_else(customer));
         }
         if kind.is_some_and(is_for_all) {
             for told in self.told_of(of) {
-                let is_known = |(r, _): &(Recipient, String)| r.channel == told.channel && r.address == told.address;
-                if !recipients.iter().any(is_known) {
+                if !recipients.iter().any(|(recipient, _)| recipient.is_same(&told)) {
                     recipients.push((told, format!("was told of {} before", incident_name(of))));
                 }
             }

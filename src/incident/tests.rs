@@ -13,18 +13,21 @@ use crate::kit::Kits;
 use crate::policy::Severity as Level;
 
 /// Tuesday 2 June 2026, 10:00 in Chicago.
-const START: i64 = 1_780_412_400_000;
-const MINUTE: i64 = 60_000;
+pub(super) const START: i64 = 1_780_412_400_000;
+pub(super) const MINUTE: i64 = 60_000;
 
-struct Desk {
-    book: Book,
-    rows: Vec<Row>,
+pub(super) struct Desk {
+    pub(super) book: Book,
+    pub(super) rows: Vec<Row>,
     /// As they were last written.
-    bodies: BTreeMap<(SubjectKind, i64), serde_json::Value>,
+    pub(super) bodies: BTreeMap<(SubjectKind, i64), serde_json::Value>,
+    /// What was to go out, and at which message of an incident the ones before it were out of date.
+    pub(super) tellings: Vec<Telling>,
+    pub(super) supersede: Vec<(i64, i64, Timestamp)>,
     n: u64,
 }
 
-fn terms() -> Terms {
+pub(super) fn terms() -> Terms {
     Terms {
         customers: Arc::new(Customers::open(TimeZone::UTC)),
         kits: Arc::new(Kits::shipped()),
@@ -34,11 +37,22 @@ fn terms() -> Terms {
 
 impl Desk {
     fn new() -> Desk {
-        Desk { book: Book::new(terms(), [], Timestamp(0)), rows: Vec::new(), bodies: BTreeMap::new(), n: 0 }
+        Desk::of(terms())
+    }
+
+    pub(super) fn of(terms: Terms) -> Desk {
+        Desk {
+            book: Book::new(terms, [], Timestamp(0)),
+            rows: Vec::new(),
+            bodies: BTreeMap::new(),
+            tellings: Vec::new(),
+            supersede: Vec::new(),
+            n: 0,
+        }
     }
 
     /// A violation after so many minutes.
-    fn sees(&mut self, minute: i64, rule: &str, key: &str, level: Level) -> i64 {
+    pub(super) fn sees(&mut self, minute: i64, rule: &str, key: &str, level: Level) -> i64 {
         self.n += 1;
         let at = Timestamp(START + minute * MINUTE);
         let key: Pairs = vec![("callee".to_owned(), key.to_owned())];
@@ -66,60 +80,62 @@ impl Desk {
         self.keep();
     }
 
-    fn passes(&mut self, minute: i64) {
+    pub(super) fn passes(&mut self, minute: i64) {
         self.book.pass(Timestamp(START + minute * MINUTE));
         self.keep();
     }
 
-    fn orders(&mut self, minute: i64, by: &Actor, command: Command) -> Result<Answer, Refusal> {
+    pub(super) fn orders(&mut self, minute: i64, by: &Actor, command: Command) -> Result<Answer, Refusal> {
         let answer = self.book.order(by, &command, Timestamp(START + minute * MINUTE));
         self.keep();
         answer
     }
 
-    fn confirms(&mut self, incident: i64) {
+    pub(super) fn confirms(&mut self, incident: i64) {
         self.orders(0, &anna(), Command::Confirm { incident, why: String::new() }).unwrap();
     }
 
-    fn keep(&mut self) {
+    pub(super) fn keep(&mut self) {
         let entries = self.book.drain();
         self.rows.extend(entries.rows);
+        self.tellings.extend(entries.tellings);
+        self.supersede.extend(entries.supersede);
         self.bodies.extend(entries.subjects.into_iter().map(|subject| ((subject.kind, subject.id), subject.body)));
     }
 
     /// `what` of the rows of a kind, in order.
-    fn said(&self, kind: SubjectKind) -> Vec<&str> {
+    pub(super) fn said(&self, kind: SubjectKind) -> Vec<&str> {
         self.rows.iter().filter(|row| row.kind == kind).map(|row| row.what).collect()
     }
 
-    fn state(&self, incident: i64) -> IncidentState {
+    pub(super) fn state(&self, incident: i64) -> IncidentState {
         self.book.incident(incident).expect("is there").state
     }
 }
 
-fn person(name: &str, role: Role) -> Actor {
+pub(super) fn person(name: &str, role: Role) -> Actor {
     Actor { name: name.to_owned(), roles: Roles::new([role]), from: "127.0.0.1".to_owned() }
 }
 
-fn anna() -> Actor {
+pub(super) fn anna() -> Actor {
     person("anna", Role::Responder)
 }
 
-fn carl() -> Actor {
+pub(super) fn carl() -> Actor {
     person("carl", Role::Commander)
 }
 
-fn dora() -> Actor {
+pub(super) fn dora() -> Actor {
     person("dora", Role::Commander)
 }
 
-fn scope(text: &str) -> Given {
+pub(super) fn scope(text: &str) -> Given {
     let mut given = Given { next_update: Some(Timestamp(START + 60 * MINUTE)), ..Given::default() };
     given.texts.insert("scope".to_owned(), text.to_owned());
     given
 }
 
-fn draft(incident: i64, kit: &str, given: Given) -> Command {
+pub(super) fn draft(incident: i64, kit: &str, given: Given) -> Command {
     Command::Draft { incident, kit: kit.to_owned(), given }
 }
 

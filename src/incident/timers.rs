@@ -93,9 +93,13 @@ impl Book {
         if incident.is_told() { released.any(is_owed) } else { !is_under_way }
     }
 
-    /// When the next is asked who may see to the first notice.
+    /// When the next is asked who may see to the first notice; never while there is nothing to ask for, or the same
+    /// moment would come for ever.
     fn next_asking(&self, incident: &Incident) -> Option<Timestamp> {
         let (since, customer) = (incident.asked_since?, &incident.customer);
+        if incident.is_told() || !self.wants_notice(incident) || self.has_news(incident, since) {
+            return None;
+        }
         match incident.asked {
             1 => Some(since.plus_ms(self.terms.deputy_after_ms(customer))),
             2 => Some(since.plus_ms(self.terms.manager_after_ms(customer))),
@@ -174,6 +178,8 @@ impl Book {
             self.call(id, now);
         }
         self.ask_for_notice(id, now);
+        // Whether somebody is to be asked may have changed without them.
+        self.touch_incident(id);
     }
 
     fn wants_notice(&self, incident: &Incident) -> bool {
@@ -194,18 +200,24 @@ impl Book {
 
     /// Nobody answered: the next is asked, and after the last the holding kit goes out.
     fn ask_further(&mut self, id: i64, now: Timestamp) {
-        let Some(incident) = self.incidents.get(&id).filter(|incident| !incident.is_told()) else { return };
+        let Some(incident) = self.incidents.get(&id) else { return };
         let is_last = usize::from(incident.asked) + 1 == CHAIN.len();
-        let since = incident.asked_since.unwrap_or(now);
-        // What was said before it came back tells nobody that it did.
-        let is_news = |m: &Message| m.state == MessageState::Released && m.released >= Some(since);
-        if !self.wants_notice(incident) || self.messages_of(id).any(is_news) {
-            return;
-        }
         self.ask(id, now);
         if is_last {
             self.hold(id, now);
         }
+    }
+
+    /// Something was released since then. What was said before it came back tells nobody that it did.
+    fn has_news(&self, incident: &Incident, since: Timestamp) -> bool {
+        let is_news = |m: &Message| m.state == MessageState::Released && m.released >= Some(since);
+        self.messages_of(incident.id).any(is_news)
+    }
+
+    /// The first notice is still a person's to release: nothing is on its way.
+    pub(super) fn waits_for_commander(&self, incident: &Incident) -> bool {
+        let is_asked = usize::from(incident.asked) < CHAIN.len();
+        is_asked && incident.asked_since.is_some_and(|since| !self.has_news(incident, since))
     }
 
     /// Releases the holding kit, which was checked as a kit: the first notice waits for nobody any longer.
@@ -244,9 +256,13 @@ impl Book {
         let event = Event::own(now, "accepted", by);
         self.entries.rows.push(event.row(SubjectKind::Message, message, state, state));
         self.touch(SubjectKind::Message, message);
+        // What was said later may have been heard first.
+        let is_newest = !self.messages_of(of).any(|m| m.id > message && m.accepted.is_some());
         if let Some(incident) = self.incidents.get_mut(&of) {
             incident.notified.get_or_insert(now);
-            incident.severity_told = Some(severity);
+            if is_newest {
+                incident.severity_told = Some(severity);
+            }
             (incident.asked_since, incident.asked) = (None, 0);
             incident.is_to_be_told_again = false;
             self.touch_incident(of);

@@ -23,7 +23,7 @@ use crate::delivery::link::{Grant, LinkError};
 use crate::desk::OrderError;
 use crate::incident::{Actor, Command, Incident, Refusal, Role, Roles, incident_name};
 use crate::limits::{ACK_PAGES_MAX, API_TURN_MS};
-use crate::store::SubjectKind;
+use crate::store::{StoreError, SubjectKind};
 
 /// Where the record says that an answer by link came from.
 const FROM: &str = "link";
@@ -87,12 +87,18 @@ fn page(office: &Office, token: &str, is_pressed: bool) -> (StatusCode, String) 
             Err(_) => return busy(),
         }
     }
-    let row = match office.store.subject(SubjectKind::Incident, grant.incident) {
-        Ok(row) => row,
+    let read = |id: i64| -> Result<Option<Incident>, StoreError> {
+        let row = office.store.subject(SubjectKind::Incident, id)?;
+        Ok(row.and_then(|row| serde_json::from_str(&row.body).ok()))
+    };
+    let incident = match read(grant.incident) {
+        Ok(Some(incident)) => incident,
+        Ok(None) => return unknown(&grant),
         Err(_) => return busy(),
     };
-    let incident: Option<Incident> = row.and_then(|row| serde_json::from_str(&row.body).ok());
-    let Some(incident) = incident else { return unknown(&grant) };
+    // What it was folded into is what somebody looks after.
+    let whole = incident.merged_into.map(read).transpose().ok().flatten().flatten();
+    let incident = whole.unwrap_or(incident);
     let customer = office.terms.customers.of(&incident.customer);
     let status = if is_pressed && !incident.state.is_open() { StatusCode::CONFLICT } else { StatusCode::OK };
     (status, shown(&incident, &customer.name, &customer.time_zone, &grant.person, is_mine))

@@ -79,8 +79,12 @@ impl Watchdog {
 
     /// Everything that must go on does.
     fn is_well(&self, now: Timestamp) -> Result<(), &'static str> {
-        if now.0.saturating_sub(self.outbox.last_round().0) > ROUND_MS_MAX {
-            return Err("the outbox stands still");
+        for (what, last) in
+            [("the outbox stands still", self.outbox.last_round()), ("the desk stands still", self.desk.last_round())]
+        {
+            if now.0.saturating_sub(last.0) > ROUND_MS_MAX {
+                return Err(what);
+            }
         }
         if self.store.health().failing.is_some() {
             return Err("the store cannot be written");
