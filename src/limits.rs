@@ -496,6 +496,9 @@ const _: () = assert!(MAIL_SUBJECT_CHARS_MAX <= MAIL_HEADER_CHARS_MAX);
 /// Longest name of an installation in the ids of its mails. An id must fit a line, which cannot be broken there.
 pub const MAIL_SITE_CHARS_MAX: usize = 64;
 
+/// Addresses of a mail server's name that are tried, each with its own time-out.
+pub const MAIL_ADDRESSES_MAX: usize = 4;
+
 /// How long a mail server that is bid goodbye may take to answer. Nothing depends on it.
 pub const MAIL_QUIT_MS: u64 = 2_000;
 
@@ -601,6 +604,18 @@ pub const API_ALERTS_MAX: usize = 200;
 /// Incidents that are looked through for a page where they are narrowed by severity.
 pub const API_INCIDENTS_SCANNED_MAX: usize = 20_000;
 
+/// Deliveries that are looked through for a page where they are narrowed by person.
+pub const API_DELIVERIES_SCANNED_MAX: usize = 20_000;
+
+/// Calls that one look at the call sheet shows: a morning's work for a service desk, each with its text.
+pub const API_CALLS_ON_SHEET_MAX: usize = 500;
+
+/// Deliveries of one incident of which it is told why and how: each takes a look at its steps.
+pub const API_TOLD_ROWS_MAX: usize = 1_000;
+
+/// Pages behind links of those on call that are made at once.
+pub const ACK_PAGES_MAX: usize = 8;
+
 /// How long a command waits for the service, longer than the service waits for its disk.
 pub const CLIENT_WAIT_MS: u64 = 30_000;
 const _: () = assert!(CLIENT_WAIT_MS > DESK_WAIT_MS + API_TURN_MS);
@@ -650,6 +665,9 @@ pub const OUTBOUND_IDLE_MAX: usize = 32;
 /// How long a connection is kept that nothing uses. Shorter than servers wait before they hang up (2 s is the shortest that
 /// is usual): a request that crosses such a hang-up may or may not have been taken, and somebody has to find out.
 pub const OUTBOUND_IDLE_MS: u64 = 1_500;
+
+/// A path of a server from this length on may be a key, and is not repeated in an error.
+pub const OUTBOUND_SECRET_PATH_MIN: usize = 16;
 
 /// Parts that one text message may be made of: each is paid for, and phones put no more together.
 pub const SMS_PARTS_MAX: usize = 10;
@@ -735,6 +753,9 @@ pub const SYSLOG_LINE_BYTES_MAX: usize = 8_000;
 
 /// Longest value of a field beside the text of a message.
 pub const SYSLOG_VALUE_CHARS_MAX: usize = 255;
+/// The same in bytes, before what must be escaped is: nine of them leave room for a text.
+pub const SYSLOG_VALUE_BYTES_MAX: usize = 300;
+const _: () = assert!(2 * 9 * SYSLOG_VALUE_BYTES_MAX + 1_000 < SYSLOG_LINE_BYTES_MAX);
 
 /// How long a new connection to a syslog server is looked at before anything is sent: a server that does not want us says
 /// so at once, but only behind the handshake.

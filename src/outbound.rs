@@ -38,7 +38,9 @@ pub(crate) use encoding::{basic, escaped, form};
 pub(crate) use signature::{hex, hmac_sha256, is_hmac_sha1, sign};
 
 use crate::clock::{Clock, Timestamp};
-use crate::limits::{OUTBOUND_ANSWER_BYTES_MAX, OUTBOUND_HEAD_BYTES_MAX, OUTBOUND_IDLE_MAX, OUTBOUND_IDLE_MS};
+use crate::limits::{
+    OUTBOUND_ANSWER_BYTES_MAX, OUTBOUND_HEAD_BYTES_MAX, OUTBOUND_IDLE_MAX, OUTBOUND_IDLE_MS, OUTBOUND_SECRET_PATH_MIN,
+};
 
 /// Whom to reach and how long to wait for it.
 #[derive(Clone, Debug)]
@@ -152,6 +154,16 @@ impl Client {
 
     pub fn url(&self) -> &Uri {
         &self.endpoint.url
+    }
+
+    /// [`shown`] without what this client knows to be secret: servers repeat in their answers what they were sent, and
+    /// the path of many a webhook is its key.
+    pub(crate) fn said(&self, status: StatusCode, head: &[u8], secrets: &[&str]) -> String {
+        let mut all = secrets.to_vec();
+        all.extend(self.endpoint.bearer_token.as_ref().map(|token| token.0.as_str()));
+        let path = self.endpoint.url.path_and_query().map_or("", |path| path.as_str());
+        all.extend(Some(path).filter(|path| path.len() >= OUTBOUND_SECRET_PATH_MIN));
+        shown(status, head, &all)
     }
 
     /// Asks once, and ends within the time-outs of the endpoint whatever the other side does.

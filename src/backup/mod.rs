@@ -33,6 +33,7 @@ use self::contents::sum_of;
 use self::pinned::Pinned;
 use crate::archive;
 use crate::clock::Clock;
+use crate::delivery::link;
 use crate::journal::{NamesFile, Reader};
 use crate::limits::{BACKUP_FILES_MAX, BACKUP_TRIES_MAX, RULE_FILES_MAX};
 use crate::policy::{LoadOptions, RuleSource, load};
@@ -44,7 +45,7 @@ use crate::store;
 const DATA: &str = "data";
 const SETTINGS: &str = "settings";
 /// What the data folder has beside its folders, where it has it.
-const SECRETS: [&str; 1] = [archive::KEY_FILE];
+const SECRETS: [&str; 2] = [archive::KEY_FILE, link::KEY_FILE];
 
 /// What to copy, and where to.
 #[derive(Debug)]

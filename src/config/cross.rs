@@ -166,6 +166,20 @@ mod tests {
     }
 
     #[test]
+    fn a_receiver_of_a_customer_without_a_file_is_told_where_customers_have_files() {
+        // Whatever it holds: there is such a variable.
+        let receiver = "[receiver.noc]\ncustomer = 'beta'\ntoken_env = 'PATH'\n";
+        assert!(told(receiver, "").is_empty(), "without the folder everybody is a customer");
+        let (config, _) = super::super::parse(receiver, Path::new("ringfence.toml"));
+        let rules = "ringfence = 1\ndefault_action = 'allow'\n";
+        let files = [("ruleset.toml", rules), ("customers/acme.toml", "name = 'Acme'\n")];
+        let policy = load(&RuleSource::memory(files), LoadOptions::default()).policy.expect("the rules load");
+        let found = cross_check(&config.expect("good settings"), &policy);
+        let message = "receiver `noc` names customer `beta`, but the rules have no customers/beta.toml";
+        assert!(found.iter().any(|m| m.is_error && m.message == message), "{found:?}");
+    }
+
+    #[test]
     fn a_queue_of_a_customer_without_a_file_is_told_where_customers_have_files() {
         let queue = "[acd.queue.vip]\ncustomers = ['acme', 'acne']\n";
         assert!(told(queue, "").is_empty(), "without the folder everybody is a customer");

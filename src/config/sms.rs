@@ -1,5 +1,7 @@
 //! Providers of text messages: `[[sms]]`, the first and the second.
 
+use std::net::IpAddr;
+
 use hyper::{Method, Uri};
 
 use super::section::{Section, parse_url};
@@ -44,6 +46,12 @@ fn one(section: &Section<'_, '_>) -> Option<Settings> {
     }
     let url = text.as_ref().and_then(|text| server(section, text, matches!(kind, Word::Http)));
     let timeouts = super::read_timeouts(section);
+    let is_meant = section.boolean("insecure").unwrap_or(false);
+    if url.as_ref().is_some_and(is_in_the_clear) && !is_meant {
+        let why = "passwords and texts would cross the network in the clear: use https://, a gateway on this machine, or \
+                   set `insecure = true`";
+        section.problem("url", why.to_owned());
+    }
     let (kind, bearer_token) = match kind {
         Word::Kannel => (kannel(section).map(Kind::Kannel), None),
         Word::Twilio => (twilio(section).map(Kind::Twilio), None),
@@ -67,6 +75,13 @@ fn name(section: &Section<'_, '_>) -> Option<String> {
         section.problem("name", format!("`{name}` is not up to 32 letters, digits, `-` and `_`"));
     }
     is_plain.then_some(name)
+}
+
+/// Without TLS, and not to this machine.
+fn is_in_the_clear(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    url.scheme_str() == Some("http") && !is_local
 }
 
 /// Behind the server, the URL of `http` is a template.
@@ -200,6 +215,11 @@ success = [200]
         ] {
             let found = problems(text);
             assert!(found.iter().any(|p| p.contains(told)), "{text}: {found:?}");
+        }
+        let open = "[[sms]]\nname = \"a\"\nkind = \"http\"\nurl = \"http://192.0.2.1/\"\n";
+        assert!(problems(open).iter().any(|p| p.contains("in the clear")), "{:?}", problems(open));
+        for fine in [format!("{open}insecure = true\n"), open.replace("http://192.0.2.1", "http://[::1]:13013")] {
+            assert_eq!(problems(&fine), [""; 0]);
         }
         let twice = "[[sms]]\nname = \"a\"\nkind = \"http\"\nurl = \"http://h/\"\n".repeat(2);
         assert!(problems(&twice).iter().any(|p| p.contains("already")), "{:?}", problems(&twice));

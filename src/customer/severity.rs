@@ -69,7 +69,8 @@ fn named(
     let Some(all) = section.section(key, problems) else { return found };
     for (name, span, value) in all.keys() {
         // Of which receivers there are, the settings tell; it is not known here.
-        if !known.contains(&name) && !(what == "rule" && name.starts_with("upstream:")) {
+        let is_of_receiver = what == "rule" && name.starts_with("upstream:");
+        if !known.contains(&name) && !is_of_receiver {
             let message = match suggest(name, known.iter().copied()) {
                 Some(near) => format!("unknown {what} `{}`; did you mean `{near}`?", short(name)),
                 None => format!("unknown {what} `{}`", short(name)),

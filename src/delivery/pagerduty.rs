@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Found, Outcome, Parcel};
 use crate::limits::{PAGERDUTY_KEY_CHARS_MAX, PAGERDUTY_SUMMARY_CHARS_MAX, PAGERDUTY_TEXT_CHARS_MAX};
-use crate::outbound::{Answer, Client, Endpoint, Request, Secret, shown};
+use crate::outbound::{Answer, Client, Endpoint, Request, Secret};
 
 /// `[pagerduty]`
 #[derive(Clone, Debug)]
@@ -36,7 +36,9 @@ impl PagerDuty {
         let body = self.event(parcel).to_string();
         let request = Request::post(self.client.url().clone(), "application/json", body);
         match self.client.ask(request).await {
-            Answer::Answered { status, head, .. } => self.judge(status, &head, parcel),
+            Answer::Answered { status, head, .. } => {
+                self.judge(status, self.client.said(status, &head, &[&self.settings.routing_key.0]), parcel)
+            }
             Answer::NotSent(why) => Outcome::Later(why),
             Answer::Unanswered(why) => Outcome::Unknown(why),
         }
@@ -87,15 +89,14 @@ impl PagerDuty {
         cut(&format!("{}/{}", self.settings.installation, parcel.incident), PAGERDUTY_KEY_CHARS_MAX)
     }
 
-    fn judge(&self, status: StatusCode, head: &[u8], parcel: &Parcel) -> Outcome {
-        let said = || shown(status, head, &[&self.settings.routing_key.0]);
+    fn judge(&self, status: StatusCode, said: String, parcel: &Parcel) -> Outcome {
         match status.as_u16() {
             202 => Outcome::Handed { receipt: self.key(parcel) },
-            200..=299 => Outcome::Unknown(format!("{}: PagerDuty does not say yes like this", said())),
-            300..=399 => Outcome::Later(format!("{}: it points elsewhere, and no redirect is followed", said())),
+            200..=299 => Outcome::Unknown(format!("{said}: PagerDuty does not say yes like this")),
+            300..=399 => Outcome::Later(format!("{said}: it points elsewhere, and no redirect is followed")),
             // Whoever answers so is not PagerDuty, or stands before it: nothing was taken.
-            401 | 403 | 404 | 405 | 407 | 408 | 425 | 429 | 500..=599 => Outcome::Later(said()),
-            _ => Outcome::Never(said()),
+            401 | 403 | 404 | 405 | 407 | 408 | 425 | 429 | 500..=599 => Outcome::Later(said),
+            _ => Outcome::Never(said),
         }
     }
 }
@@ -148,6 +149,17 @@ mod tests {
         assert_eq!(events[0]["dedup_key"], events[1]["dedup_key"]);
     }
 
+    #[tokio::test]
+    async fn the_key_is_in_no_error() {
+        let echo = r#"{"errors":["routing_key 0123456789abcdef0123456789abcdef is not known"]}"#;
+        let server = Scripted::start(vec![Turn::answer("400 Bad", "", echo)]).await;
+        let outcome = pagerduty(server.endpoint("/v2/enqueue")).send(&parcel("x")).await;
+        assert!(
+            matches!(&outcome, Outcome::Never(why) if why.contains("not known") && !why.contains("0123")),
+            "{outcome:?}"
+        );
+    }
+
     #[test]
     fn an_event_keeps_to_the_bounds_of_pagerduty() {
         let pagerduty = pagerduty(endpoint("http://127.0.0.1:1/"));
@@ -169,14 +181,10 @@ mod tests {
     fn only_an_event_that_is_wrong_is_never_sent_again() {
         let pagerduty = pagerduty(endpoint("http://127.0.0.1:1/"));
         let judged = |status: u16| {
-            pagerduty.judge(
-                StatusCode::from_u16(status).unwrap(),
-                b"key 0123456789abcdef0123456789abcdef",
-                &parcel("x"),
-            )
+            pagerduty.judge(StatusCode::from_u16(status).unwrap(), format!("HTTP {status}"), &parcel("x"))
         };
         assert!(matches!(judged(202), Outcome::Handed { .. }));
-        assert!(matches!(judged(400), Outcome::Never(why) if !why.contains("0123")));
+        assert!(matches!(judged(400), Outcome::Never(_)));
         assert!(matches!(judged(200), Outcome::Unknown(_)));
         for status in [302, 403, 429, 500, 502, 503] {
             assert!(matches!(judged(status), Outcome::Later(_)), "{status}");

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use self::connection::{Connection, Connector};
 use super::cef::{self, cut};
 use super::{Outcome, Parcel};
-use crate::limits::{SYSLOG_LINE_BYTES_MAX, SYSLOG_VALUE_CHARS_MAX};
+use crate::limits::{SYSLOG_LINE_BYTES_MAX, SYSLOG_VALUE_BYTES_MAX, SYSLOG_VALUE_CHARS_MAX};
 
 /// `[syslog]`.
 #[derive(Clone, Debug)]
@@ -140,7 +140,8 @@ impl Syslog {
             return head + &text;
         }
         let end = text.floor_char_boundary(room.saturating_sub(3));
-        format!("{head}{}...", text.get(..end).unwrap_or_default())
+        // Nothing is cut behind the first half of an escape.
+        format!("{head}{}...", text.get(..end).unwrap_or_default().trim_end_matches('\\'))
     }
 
     /// What programs go by.
@@ -160,7 +161,9 @@ impl Syslog {
         ];
         for (name, value) in fields {
             let Some(value) = value.filter(|value| !value.is_empty()) else { continue };
-            data.push_str(&format!(" {name}=\"{}\"", quoted(&cut(value, SYSLOG_VALUE_CHARS_MAX))));
+            let value = cut(value, SYSLOG_VALUE_CHARS_MAX);
+            let end = value.floor_char_boundary(SYSLOG_VALUE_BYTES_MAX);
+            data.push_str(&format!(" {name}=\"{}\"", quoted(value.get(..end).unwrap_or_default())));
         }
         data + "]"
     }

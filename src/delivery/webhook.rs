@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Found, Outcome, Parcel};
 use crate::clock::{Clock, Timestamp};
 use crate::notify::WebhookSettings;
-use crate::outbound::{Answer, Client, Request, Secret, shown, sign};
+use crate::outbound::{Answer, Client, Request, Secret, sign};
 
 /// One `[webhook.NAME]`.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Webhook {
         let mut request = Request::post(self.client.url().clone(), "application/json", body);
         sign(&mut request.headers, &parcel.name, Clock.now(), &request.body, self.secret.as_ref());
         match self.client.ask(request).await {
-            Answer::Answered { status, head, .. } => judge(status, &head),
+            Answer::Answered { status, head, .. } => judge(status, self.client.said(status, &head, &[])),
             Answer::NotSent(why) => Outcome::Later(why),
             Answer::Unanswered(why) => Outcome::Unknown(why),
         }
@@ -85,13 +85,12 @@ impl<'a> Body<'a> {
     }
 }
 
-fn judge(status: StatusCode, head: &[u8]) -> Outcome {
-    let said = || shown(status, head, &[]);
+fn judge(status: StatusCode, said: String) -> Outcome {
     match status.as_u16() {
         200..=299 => Outcome::Handed { receipt: String::new() },
-        300..=399 => Outcome::Never(format!("{}: it points elsewhere, and no redirect is followed", said())),
-        408 | 425 | 429 | 500..=599 => Outcome::Later(said()),
-        _ => Outcome::Never(said()),
+        300..=399 => Outcome::Never(format!("{said}: it points elsewhere, and no redirect is followed")),
+        408 | 425 | 429 | 500..=599 => Outcome::Later(said),
+        _ => Outcome::Never(said),
     }
 }
 
@@ -133,8 +132,9 @@ mod tests {
         for (status, redirect) in
             [("302 Found", "Location: http://169.254.169.254/\r\n"), ("400 Bad", ""), ("410 Gone", "")]
         {
-            let (outcome, requests) = sent(Turn::answer(status, redirect, "")).await;
-            assert!(matches!(outcome, Outcome::Never(_)), "{status}: {outcome:?}");
+            let (outcome, requests) = sent(Turn::answer(status, redirect, "Cannot POST /hooks/secret-path")).await;
+            // Its path is its key.
+            assert!(matches!(&outcome, Outcome::Never(why) if !why.contains("secret-path")), "{status}: {outcome:?}");
             assert_eq!(requests.len(), 1);
         }
         for status in ["408 Slow", "425 Early", "429 Busy", "500 Oops", "503 Busy"] {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::HeaderMap;
 
-use crate::outbound::{Answer, Client, Endpoint, Request, shown};
+use crate::outbound::{Answer, Client, Endpoint, Request};
 
 /// What to do about a POST.
 #[derive(Debug)]
@@ -36,17 +36,17 @@ impl Poster {
         let mut request = Request::post(self.client.url().clone(), "application/json", body);
         request.headers.extend(headers);
         match self.client.ask(request).await {
-            Answer::Answered { status, head, .. } => judge(status, &head),
+            Answer::Answered { status, head, .. } => judge(status, || self.client.said(status, &head, &[])),
             Answer::NotSent(why) | Answer::Unanswered(why) => Err(Failure::Later(why)),
         }
     }
 }
 
-fn judge(status: StatusCode, head: &[u8]) -> Result<(), Failure> {
+fn judge(status: StatusCode, said: impl FnOnce() -> String) -> Result<(), Failure> {
     if status.is_success() {
         return Ok(());
     }
-    let said = shown(status, head, &[]);
+    let said = said();
     let passing = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
     Err(if passing { Failure::Later(said) } else { Failure::Never(said) })
 }
@@ -82,11 +82,12 @@ mod tests {
 
     #[test]
     fn trouble_passes_but_a_refusal_stays() {
-        assert!(judge(StatusCode::OK, b"").is_ok());
-        assert!(matches!(judge(StatusCode::SERVICE_UNAVAILABLE, b""), Err(Failure::Later(_))));
-        assert!(matches!(judge(StatusCode::TOO_MANY_REQUESTS, b""), Err(Failure::Later(_))));
+        let judge = |status, said: &str| judge(status, || said.to_owned());
+        assert!(judge(StatusCode::OK, "").is_ok());
+        assert!(matches!(judge(StatusCode::SERVICE_UNAVAILABLE, ""), Err(Failure::Later(_))));
+        assert!(matches!(judge(StatusCode::TOO_MANY_REQUESTS, ""), Err(Failure::Later(_))));
         assert!(
-            matches!(judge(StatusCode::BAD_REQUEST, b"no labels"), Err(Failure::Never(m)) if m.contains("no labels"))
+            matches!(judge(StatusCode::BAD_REQUEST, "no labels"), Err(Failure::Never(m)) if m.contains("no labels"))
         );
     }
 

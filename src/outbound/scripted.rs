@@ -1,5 +1,6 @@
 //! A server for tests that answers each connection by a script, and keeps what it was asked.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use hyper::Uri;
@@ -31,6 +32,7 @@ impl Turn {
 pub(crate) struct Scripted {
     pub(crate) url: String,
     requests: Arc<Mutex<Vec<String>>>,
+    n_connections: Arc<AtomicUsize>,
 }
 
 impl Scripted {
@@ -39,13 +41,20 @@ impl Scripted {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", socket.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
+        let n_connections = Arc::new(AtomicUsize::new(0));
+        let accepted = Arc::clone(&n_connections);
         let (seen, next) = (Arc::clone(&requests), Arc::new(Mutex::new(0)));
         tokio::spawn(async move {
             while let Ok((stream, _)) = socket.accept().await {
+                accepted.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(serve(stream, turns.clone(), Arc::clone(&next), Arc::clone(&seen)));
             }
         });
-        Scripted { url, requests }
+        Scripted { url, requests, n_connections }
+    }
+
+    pub(crate) fn n_connections(&self) -> usize {
+        self.n_connections.load(Ordering::Relaxed)
     }
 
     /// Whole requests, heads and bodies.

@@ -210,3 +210,36 @@ fn neither_a_secret_nor_an_address_is_printed() {
     let client = Client::new(&endpoint("http://127.0.0.1:1/hooks/hunter2")).unwrap();
     assert!(!format!("{client:?}").contains("hunter2"));
 }
+
+#[test]
+fn what_the_client_knows_to_be_secret_is_not_repeated() {
+    let mut endpoint = endpoint("http://127.0.0.1:1/hooks/T000/B000/hunter2?key=x");
+    endpoint.bearer_token = Some(Secret("s3cret".into()));
+    let client = Client::new(&endpoint).unwrap();
+    let said =
+        client.said(StatusCode::NOT_FOUND, b"Cannot POST /hooks/T000/B000/hunter2?key=x (Bearer s3cret, pw)", &["pw"]);
+    assert_eq!(said, "HTTP 404 Cannot POST (secret) (Bearer (secret), (secret))");
+}
+
+/// Many at once, one connection each; the bar of the whole is 1,000 a second.
+#[tokio::test]
+async fn many_requests_go_out_at_once_over_few_connections() {
+    let server = Scripted::start(vec![Turn::answer("200 OK", "", "ok")]).await;
+    let endpoint = server.endpoint("/");
+    let client = Arc::new(Client::new(&endpoint).unwrap());
+    let mut tasks = Vec::new();
+    for _ in 0..16 {
+        let (client, url) = (Arc::clone(&client), endpoint.url.clone());
+        tasks.push(tokio::spawn(async move {
+            for _ in 0..50 {
+                let answer = client.ask(Request::post(url.clone(), "text/plain", "x")).await;
+                assert!(matches!(answer, Answer::Answered { status, .. } if status.is_success()), "{answer:?}");
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(server.requests().len(), 800);
+    assert!(server.n_connections() <= 16, "{}", server.n_connections());
+}

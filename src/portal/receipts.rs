@@ -53,8 +53,9 @@ async fn take(
         let _place = place;
         let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         let signature = head.headers.get(SIGNATURE).and_then(|value| value.to_str().ok());
-        let (provider, delivery, proof, query) = (&provider[..], &delivery[..], &proof[..], &query[..]);
-        desk.receipts.take(&Post { provider, delivery, proof, query, body: &body, signature })
+        let post =
+            Post { provider: &provider, delivery: &delivery, proof: &proof, query: &query, body: &body, signature };
+        desk.receipts.take(&post)
     });
     // A receipt that made us stumble is to come again.
     answer(judged.await.unwrap_or(Verdict::Busy))

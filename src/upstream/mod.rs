@@ -82,6 +82,8 @@ pub struct UpstreamCounts {
 pub struct Receivers {
     all: Vec<Arc<Receiver>>,
     places: Arc<Semaphore>,
+    /// Of those who have not said yet who they are.
+    strange_places: Arc<Semaphore>,
     taken: AtomicU64,
     strangers: AtomicU64,
     put_off: AtomicU64,
@@ -113,6 +115,7 @@ impl Receivers {
         Receivers {
             all: all.collect(),
             places: Arc::new(Semaphore::new(UPSTREAM_POSTS_MAX)),
+            strange_places: Arc::new(Semaphore::new(UPSTREAM_POSTS_MAX)),
             taken: AtomicU64::new(0),
             strangers: AtomicU64::new(0),
             put_off: AtomicU64::new(0),
@@ -122,7 +125,7 @@ impl Receivers {
     /// Whose token it is. A stranger is counted, and told of in the log ever more seldom.
     pub fn of_token(&self, token: Option<&str>, from: &str) -> Option<Arc<Receiver>> {
         let sent = token.map(digest);
-        let found = self.all.iter().filter(|receiver| Some(receiver.token) == sent).next_back().cloned();
+        let found = self.all.iter().find(|receiver| Some(receiver.token) == sent).cloned();
         if found.is_none() {
             let n = self.strangers.fetch_add(1, Ordering::Relaxed) + 1;
             if n.is_power_of_two() {
@@ -135,6 +138,11 @@ impl Receivers {
     /// A place for a post, for as long as it is read and worked on.
     pub fn place(&self) -> Result<OwnedSemaphorePermit, Trouble> {
         Arc::clone(&self.places).try_acquire_owned().map_err(|_| self.put_off(Trouble::Busy))
+    }
+
+    /// The same for a post whose sender is known only by what it holds: strangers keep nobody out.
+    pub fn strange_place(&self) -> Result<OwnedSemaphorePermit, Trouble> {
+        Arc::clone(&self.strange_places).try_acquire_owned().map_err(|_| self.put_off(Trouble::Busy))
     }
 
     /// Makes durable what a receiver heard, in the order of the posts. Whatever went wrong passes.

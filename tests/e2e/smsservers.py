@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import os
 import re
 import shutil
 import signal
@@ -74,6 +75,17 @@ def kannel_programs():
     return (bearerbox, smsbox, str(fakesmsc)) if fakesmsc.is_file() else None
 
 
+def with_libraries(program):
+    """The environment of a program whose package was unpacked rather than installed: its libraries lie beside it."""
+    root = Path(program).resolve().parent.parent.parent
+    if root == Path("/"):
+        return None
+    libraries = [library for place in ("lib", "usr/lib") for library in (root / place).rglob("*.so*")]
+    folders = {str(library.parent) for library in libraries if "modules" not in library.parts}
+    before = os.environ.get("LD_LIBRARY_PATH")
+    return {**os.environ, "LD_LIBRARY_PATH": ":".join(([before] if before else []) + sorted(folders))}
+
+
 Sms = collections.namedtuple("Sms", "sender receiver data udh")
 
 
@@ -85,14 +97,18 @@ class Kannel:
     """
 
     USER, PASSWORD = "ringfence", "s3cret"
+    # Numbers that begin so are routed nowhere.
+    NOWHERE = "+999"
 
     def __init__(self, folder=None):
         programs = kannel_programs()
         if programs is None:
             raise SystemExit("Kannel is missing: unpack kannel and kannel-extras of Debian and set PATH")
         self.bearerbox, self.smsbox, self.fakesmsc = programs
+        self.is_temporary = folder is None
         self.folder = Path(folder or tempfile.mkdtemp(prefix="ringfence-kannel-"))
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.environment = with_libraries(self.bearerbox)
         self.log = self.folder / "fakesmsc.log"
         self.running = {}
         self.admin_port = None
@@ -118,6 +134,7 @@ smsc-id = fake
 host = 127.0.0.1
 port = {self.smsc_port}
 connect-allow-ip = "127.0.0.1"
+denied-prefix = "{self.NOWHERE}"
 
 group = smsbox
 bearerbox-host = 127.0.0.1
@@ -185,11 +202,20 @@ max-messages = 10
         for name in ["smsbox", "bearerbox", "fakesmsc"]:
             self._end(name, signal.SIGKILL)
 
+    def kill_boxes(self):
+        """Kannel alone: its SMSC still writes down what was on the way to it."""
+        for name in ["smsbox", "bearerbox"]:
+            self._end(name, signal.SIGKILL)
+        # It ends with its connection.
+        self.running.pop("fakesmsc").wait(timeout=WAIT_S)
+
     def __enter__(self):
         return self.start()
 
     def __exit__(self, *_):
         self.kill()
+        if self.is_temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def status(self):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/status.txt?password=admin", timeout=5) as answer:
@@ -199,7 +225,13 @@ max-messages = 10
         # What it prints goes where nobody waits for it to be read.
         with open(log or self.folder / f"{name}.out", "ab") as out:
             self.running[name] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.folder, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                cwd=self.folder,
+                env=self.environment,
+                start_new_session=True,
             )
 
     def _end(self, name, how):
@@ -362,7 +394,7 @@ class FakeTwilio(Fake):
     `messages` are what it took, oldest first; `report` posts a receipt as Twilio does, signed.
     """
 
-    FIELDS = {"To", "From", "MessagingServiceSid", "Body", "StatusCallback", "ValidityPeriod"}
+    FIELDS = {"To", "From", "MessagingServiceSid", "Body", "StatusCallback", "ValidityPeriod", "SmartEncoded"}
 
     def __init__(self, account="AC" + "0" * 32, token="s3cret", clock_off_s=0):
         self.account, self.token, self.clock_off_s = account, token, clock_off_s
@@ -532,25 +564,37 @@ class FakePagerDuty(Fake):
 def serve_kannel():
     """For programs in other languages: says where it is, then answers each line that comes in.
 
-    `messages`: what phones show, as JSON; `parts`: how many parts it came in. `smsc stop`, `smsc start`, `stop`, `start`: done, `null`.
+    `messages`: what phones show, as JSON; `parts`: how many parts it came in. `smsc stop`, `smsc start`, `stop`,
+    `kill boxes`, `start`: done, `null`.
     """
-    kannel = Kannel()
-    try:
-        kannel.start()
-        print(json.dumps({"url": kannel.url, "user": kannel.USER, "password": kannel.PASSWORD}), flush=True)
+    with Kannel() as kannel:
+        print(json.dumps({"url": kannel.url}), flush=True)
         commands = {
             "messages": kannel.messages,
             "parts": lambda: len(kannel.parts()),
             "smsc stop": kannel.smsc_stop,
             "smsc start": kannel.smsc_start,
             "stop": kannel.stop,
+            "kill boxes": kannel.kill_boxes,
             "start": lambda: kannel.start() and None,
         }
         for line in sys.stdin:
             print(json.dumps(commands[line.strip()]()), flush=True)
-    finally:
-        kannel.kill()
-        shutil.rmtree(kannel.folder, ignore_errors=True)
+
+
+def serve_fake(fake):
+    """The same of a stand-in: `script STEPS`, `report [STATUS, ERROR]` on the newest message, `messages`, `problems`."""
+    with fake:
+        print(json.dumps({"url": fake.url}), flush=True)
+        commands = {
+            "script": lambda steps: fake.script.extend(tuple(s) if isinstance(s, list) else s for s in steps),
+            "report": lambda what: fake.report(fake.messages[-1]["sid"], *what),
+            "messages": lambda _: getattr(fake, "messages", None) or getattr(fake, "events", []),
+            "problems": lambda _: fake.problems,
+        }
+        for line in sys.stdin:
+            word, _, rest = line.strip().partition(" ")
+            print(json.dumps(commands[word](json.loads(rest or "null"))), flush=True)
 
 
 def ask(url, fields=None, headers=None):
@@ -613,8 +657,13 @@ def try_pagerduty():
 
 
 def main():
-    if sys.argv[1:] == ["kannel"]:
-        return serve_kannel()
+    match sys.argv[1:]:
+        case ["kannel"]:
+            return serve_kannel()
+        case ["twilio", clock_off_s]:
+            return serve_fake(FakeTwilio(clock_off_s=int(clock_off_s)))
+        case ["pagerduty"]:
+            return serve_fake(FakePagerDuty())
     try_twilio()
     try_pagerduty()
     try_kannel()

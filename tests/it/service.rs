@@ -69,6 +69,12 @@ impl Fixture {
         Fixture { runtime, running: Some(running), folder }
     }
 
+    /// Stops it; the folder with all that it leaves.
+    pub(crate) fn into_folder(mut self) -> tempfile::TempDir {
+        self.stop();
+        self.folder
+    }
+
     pub(crate) fn path(&self) -> &std::path::Path {
         self.folder.path()
     }

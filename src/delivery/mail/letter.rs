@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use lettre::Address;
 use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailbox, Message, SinglePart};
+use lettre::message::{Mailbox, Mailboxes, Message, SinglePart};
 
 use crate::clock::Timestamp;
 use crate::delivery::Parcel;
@@ -47,9 +47,13 @@ pub fn parse_mailbox(text: &str) -> Result<Mailbox, String> {
     };
     let address = mailbox.email.to_string();
     parse_address(&address)?;
-    match text.contains(char::is_control) || !address.is_ascii() {
-        true => Err(format!("{:?} has other than plain letters in its address", shown(text))),
-        false => Ok(mailbox),
+    if text.contains(char::is_control) || !address.is_ascii() {
+        return Err(format!("{:?} has other than plain letters in its address", shown(text)));
+    }
+    // A mail whose sender does not read as it was written is not put together.
+    match mailbox.to_string().parse::<Mailboxes>() {
+        Ok(read) if read.iter().eq([&mailbox]) => Ok(mailbox),
+        _ => Err(format!("{:?} has a name that mails cannot carry; try one without quotes and commas", shown(text))),
     }
 }
 
@@ -218,6 +222,29 @@ mod tests {
             mail(&Parcel { text, subject: "Störung 通知".into(), person: "Jürgen \"J\" Ö".into(), ..parcel() });
         assert!(sent.is_ascii() && sent.contains("Subject: =?utf-8?b?"), "{sent}");
         assert!(sent.lines().all(|l| l.len() < 200));
+    }
+
+    #[test]
+    fn a_name_is_a_name_whatever_is_in_it() {
+        for person in ["Eve\" <eve@evil.example>, \"Ann", "<eve@evil.example>", "a@b.c, d@e.f", "Jürgen, \"J\""] {
+            let (head, _) = parts(&mail(&Parcel { person: person.into(), ..parcel() }));
+            let to = head.iter().find_map(|line| line.strip_prefix("To: ")).expect("a receiver");
+            // Outside of quotes and encoded words there is one address.
+            let bare = to.replace("\\\"", "").split('"').step_by(2).collect::<String>();
+            assert_eq!((bare.matches('<').count(), bare.matches('@').count()), (1, 1), "{to}");
+            assert!(to.ends_with("<ann@acme.example>"), "{to}");
+        }
+    }
+
+    #[test]
+    fn a_sender_may_have_a_name_that_mails_carry() {
+        for from in ["Störung Desk <desk@example.com>", "\"Desk, Night\" <desk@example.com>", "<desk@example.com>"] {
+            if let Ok(from) = parse_mailbox(from) {
+                assert!(compose(&parcel(), &from, "s").is_ok(), "{from}");
+            }
+        }
+        assert!(parse_mailbox("Störung Desk <desk@example.com>").is_ok());
+        assert!(parse_mailbox("a@b.c, d@e.f").is_err());
     }
 
     #[test]

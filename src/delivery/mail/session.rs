@@ -13,7 +13,7 @@ use std::time::Duration;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::commands::Auth;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -22,7 +22,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use super::letter::Letter;
 use super::reply::{self, Reply};
 use super::{Login, Settings, Tls, Waits};
-use crate::limits::MAIL_QUIT_MS;
+use crate::limits::{MAIL_ADDRESSES_MAX, MAIL_QUIT_MS};
 
 /// How one letter fared.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,10 +86,7 @@ impl Session {
     /// Connects, greets, encrypts and logs in, as the settings say.
     pub(super) async fn open(settings: &Settings, greeter: Option<&Greeter>) -> Result<Session, String> {
         let waits = settings.waits;
-        let place = (settings.host.as_str(), settings.port);
-        let connected = timeout(waits.connect, TcpStream::connect(place)).await;
-        let connected = connected.map_err(|_| format!("no connection in {:?}", waits.connect))?;
-        let stream = connected.map_err(|e| format!("cannot connect: {e}"))?;
+        let stream = connect(settings).await?;
         // A dot that waits for the acknowledgement of what went before it costs 40 ms a letter.
         stream.set_nodelay(true).map_err(|e| format!("cannot connect: {e}"))?;
         let hello = match &settings.hello {
@@ -317,6 +314,23 @@ impl Session {
         };
         drop(timeout(Duration::from_millis(MAIL_QUIT_MS), parting).await);
     }
+}
+
+/// To the first of its addresses that answers, each with its own time: one way may be dead, by IPv6 say, and another not.
+async fn connect(settings: &Settings) -> Result<TcpStream, String> {
+    let wait = settings.waits.connect;
+    let found = timeout(wait, lookup_host((settings.host.as_str(), settings.port))).await;
+    let found = found.map_err(|_| format!("cannot connect: no address of {} in {wait:?}", settings.host))?;
+    let found = found.map_err(|e| format!("cannot connect: no address of {}: {e}", settings.host))?;
+    let mut why = format!("cannot connect: {} has no address", settings.host);
+    for address in found.take(MAIL_ADDRESSES_MAX) {
+        match timeout(wait, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(e)) => why = format!("cannot connect to {address}: {e}"),
+            Err(_) => why = format!("cannot connect to {address}: no answer in {wait:?}"),
+        }
+    }
+    Err(why)
 }
 
 /// The address of this end as SMTP writes it where there is no name: `[192.0.2.1]`.

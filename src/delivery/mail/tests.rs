@@ -394,7 +394,19 @@ async fn no_server_is_no_connection_and_comes_later() {
     let from = parse_mailbox("r@example.net").expect("a mailbox");
     let settings = Settings { port: gone, ..Settings::at("127.0.0.1", Tls::None, from) };
     let told = word_of(Mail::new(&settings, "s").expect("usable").send(&parcel(1)).await);
-    assert!(told.starts_with("later: cannot connect: "), "{told}");
+    assert!(told.starts_with(&format!("later: cannot connect to 127.0.0.1:{gone}: ")), "{told}");
+    let nowhere = Settings { host: "no-such-host.invalid".into(), ..settings };
+    let told = word_of(Mail::new(&nowhere, "s").expect("usable").send(&parcel(1)).await);
+    assert!(told.starts_with("later: cannot connect: no address of no-such-host.invalid"), "{told}");
+}
+
+#[tokio::test]
+async fn a_name_is_reached_by_whichever_of_its_addresses_answers() {
+    // Often of IPv6 first, where nobody listens.
+    let server = Server::start(&[]).await;
+    let settings = Settings { host: "localhost".into(), ..server.settings() };
+    let outcome = Mail::new(&settings, "s").expect("usable").send(&parcel(1)).await;
+    assert!(matches!(outcome, Outcome::Handed { .. }), "{outcome:?}");
 }
 
 #[tokio::test]

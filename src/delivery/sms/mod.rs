@@ -22,7 +22,7 @@ pub use twilio::{Sender as TwilioSender, Settings as TwilioSettings};
 use super::{Found, Outcome, Parcel};
 use crate::kit::sms::SmsLength;
 use crate::limits::SMS_PARTS_MAX;
-use crate::outbound::{Client, Endpoint, shown};
+use crate::outbound::{Client, Endpoint};
 
 /// One `[[sms]]`. The first of them is asked first.
 #[derive(Clone, Debug)]
@@ -128,16 +128,14 @@ fn text(parcel: &Parcel) -> String {
 
 /// What an answer means that is neither a yes nor a word of its own: the provider's trouble passes, a refusal stays, and
 /// of a server that failed half-way nobody knows what it did.
-fn judge(status: StatusCode, head: &[u8], secrets: &[&str]) -> Outcome {
-    let said = shown(status, head, secrets);
+fn judge(status: StatusCode, said: String) -> Outcome {
     match status.as_u16() {
         300..=399 => {
             Outcome::Later(format!("{said}: it points elsewhere, and no redirect is followed; set its own address"))
         }
         401 | 403 | 407 => Outcome::Later(format!("{said}: it does not accept our name and password")),
         404 | 405 => Outcome::Later(format!("{said}: there is no such service at this address")),
-        408 | 425 | 429 => Outcome::Later(said),
-        503 => Outcome::Later(said),
+        408 | 425 | 429 | 503 => Outcome::Later(said),
         400..=499 => Outcome::Never(said),
         _ => Outcome::Unknown(said),
     }

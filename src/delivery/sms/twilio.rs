@@ -13,7 +13,7 @@ use super::{Found, Letter, Outcome, judge};
 use crate::clock::{Clock, Timestamp, civil_from_days};
 use crate::delivery::Parcel;
 use crate::limits::{SMS_LIST_PAGES_MAX, SMS_LIST_ROWS};
-use crate::outbound::{Answer, Client, Request, Secret, basic, form, http_date, shown};
+use crate::outbound::{Answer, Client, Request, Secret, basic, form, http_date};
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -90,7 +90,7 @@ impl Settings {
         match client.ask(request).await {
             Answer::Answered { status, head, retry_after, .. } => {
                 let pause = retry_after.map(|pause| format!("; it asks for {} s", pause.as_secs())).unwrap_or_default();
-                match self.judge(status, &head) {
+                match judge_twilio(status, &head, client.said(status, &head, &[&self.auth_token.0])) {
                     Outcome::Later(why) => Outcome::Later(why + &pause),
                     other => other,
                 }
@@ -108,36 +108,16 @@ impl Settings {
             Sender::From(from) => ("From", from),
             Sender::Service(service) => ("MessagingServiceSid", service),
         });
+        if matches!(self.sender, Sender::Service(_)) {
+            // A service may be set to replace letters; the list is asked for the text as it is.
+            pairs.push(("SmartEncoded", "false"));
+        }
         // Longer than it takes, its own is the nearest.
         if seconds <= VALIDITY_S_MAX {
             pairs.push(("ValidityPeriod", &validity));
         }
         pairs.extend(letter.callback.as_deref().map(|callback| ("StatusCallback", callback)));
         form(&pairs)
-    }
-
-    fn judge(&self, status: StatusCode, head: &[u8]) -> Outcome {
-        let said = || shown(status, head, &[&self.auth_token.0]);
-        if status.is_success() {
-            return match serde_json::from_slice::<Message>(head) {
-                Ok(message) => Outcome::Handed { receipt: message.sid.chars().take(64).collect() },
-                // The status alone says that there is one now.
-                Err(_) if status == StatusCode::CREATED => Outcome::Handed { receipt: String::new() },
-                Err(_) => Outcome::Unknown(format!("{}: Twilio does not say yes like this", said())),
-            };
-        }
-        let trouble: Trouble = serde_json::from_slice(head).unwrap_or_default();
-        match (trouble.code, meaning(trouble.code)) {
-            (code, Meaning::Never(why)) if status.is_client_error() => Outcome::Never(format!("Twilio {code}: {why}")),
-            (code, Meaning::Later(why)) if status.is_client_error() => Outcome::Later(format!("Twilio {code}: {why}")),
-            // It may have been taken; the list tells.
-            _ if status.is_server_error() => Outcome::Unknown(said()),
-            (1.., _) if status == StatusCode::BAD_REQUEST => {
-                let line: String = trouble.message.chars().filter(|c| !c.is_control()).take(200).collect();
-                Outcome::Never(format!("Twilio {}: {line}", trouble.code))
-            }
-            _ => judge(status, head, &[&self.auth_token.0]),
-        }
     }
 
     /// Asks the list for messages to this number, with this text, from about this time.
@@ -182,7 +162,7 @@ impl Settings {
                 Answer::NotSent(why) | Answer::Unanswered(why) => return Err(why),
             };
             if status != StatusCode::OK {
-                return Err(shown(status, &head, &[&self.auth_token.0]));
+                return Err(client.said(status, &head, &[&self.auth_token.0]));
             }
             let page: Page =
                 serde_json::from_slice(&head).map_err(|_| "Twilio's list of messages cannot be read".to_owned())?;
@@ -207,6 +187,29 @@ impl Settings {
         let url = format!("{}{path}", base.to_string().trim_end_matches('/'));
         let url = url.parse().map_err(|_| "the list goes on at an address that is none".to_owned())?;
         Ok(request(url).with(AUTHORIZATION, basic(&self.account, &self.auth_token)?))
+    }
+}
+
+fn judge_twilio(status: StatusCode, head: &[u8], said: String) -> Outcome {
+    if status.is_success() {
+        return match serde_json::from_slice::<Message>(head) {
+            Ok(message) => Outcome::Handed { receipt: message.sid.chars().take(64).collect() },
+            // The status alone says that there is one now.
+            Err(_) if status == StatusCode::CREATED => Outcome::Handed { receipt: String::new() },
+            Err(_) => Outcome::Unknown(format!("{said}: Twilio does not say yes like this")),
+        };
+    }
+    let trouble: Trouble = serde_json::from_slice(head).unwrap_or_default();
+    match (trouble.code, meaning(trouble.code)) {
+        (code, Meaning::Never(why)) if status.is_client_error() => Outcome::Never(format!("Twilio {code}: {why}")),
+        (code, Meaning::Later(why)) if status.is_client_error() => Outcome::Later(format!("Twilio {code}: {why}")),
+        // It may have been taken; the list tells.
+        _ if status.is_server_error() => Outcome::Unknown(said),
+        (1.., _) if status == StatusCode::BAD_REQUEST => {
+            let line: String = trouble.message.chars().filter(|c| !c.is_control()).take(200).collect();
+            Outcome::Never(format!("Twilio {}: {line}", trouble.code))
+        }
+        _ => judge(status, said),
     }
 }
 
@@ -278,12 +281,7 @@ mod tests {
     use super::*;
 
     fn judged(status: u16, body: &str) -> Outcome {
-        let settings = Settings {
-            account: "AC1".into(),
-            auth_token: Secret("s3cret".into()),
-            sender: Sender::From("+15005550006".into()),
-        };
-        settings.judge(StatusCode::from_u16(status).unwrap(), body.as_bytes())
+        judge_twilio(StatusCode::from_u16(status).unwrap(), body.as_bytes(), format!("HTTP {status}"))
     }
 
     #[test]

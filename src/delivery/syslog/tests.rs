@@ -95,7 +95,10 @@ async fn a_line_that_ends_by_a_line_break_holds_no_other_however_long_its_text_i
         String::from_utf8(all).unwrap()
     });
     let long = "\u{e5}\n\r\u{0}".repeat(10_000);
-    let hostile = Parcel { subject: long.clone(), text: long.clone(), person: long.clone(), kit: long, ..parcel() };
+    let quotes = "\u{1f4de}]\"".repeat(1_000);
+    let (person, customer, link) = (long.clone(), quotes.clone(), Some(quotes.clone()));
+    let hostile = Parcel { subject: long.clone(), text: long.clone(), kit: long, person, customer, link, ..parcel() };
+    let hostile = Parcel { name: quotes.clone(), incident: quotes.clone(), message: Some(quotes), ..hostile };
     assert_eq!(syslog.send(&hostile).await, handed());
     let plain = Syslog { settings: Settings { format: Format::Rfc5424, ..settings }, ..syslog };
     assert_eq!(plain.send(&hostile).await, handed());
