@@ -157,7 +157,8 @@ impl Plan {
 
     /// To say all of it, as kits reckon.
     pub(super) fn seconds(&self) -> f64 {
-        self.texts.iter().map(|text| speech::seconds(text)).sum()
+        // The sum of no numbers is -0.
+        self.texts.iter().fold(0.0, |seconds, text| seconds + speech::seconds(text))
     }
 
     /// One line. Voices pause at the end of a sentence, so what another text follows ends in one.
@@ -266,6 +267,11 @@ pub(super) mod tests {
         let plan = Plan::of(None, &all);
         assert_eq!((said(&plan), plan.text().as_str()), (vec![2, 1, 3], "Same. Other."));
         assert_eq!(Plan::of(None, &[all[0].clone(), all[0].clone()]).said.len(), 1);
+    }
+
+    #[test]
+    fn nothing_takes_no_time() {
+        assert_eq!(format!("{:?}", Plan::of(None, &[]).seconds()), "0.0");
     }
 
     #[test]
