@@ -42,7 +42,8 @@ impl By {
             id: row.id,
             from: row.state.clone(),
             to: to.to_owned(),
-            time,
+            // The row may have been read after the time was.
+            time: time.max(row.changed),
             what: what.to_owned(),
             who: self.who.clone(),
             came_from: self.from.clone(),

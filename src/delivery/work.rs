@@ -247,7 +247,9 @@ impl Work {
                 let why = format!("{provider}: {why}");
                 steps.push(&row, ITSELF.step(&row, "unknown", now, "unanswered", &why)).due =
                     Some(now.plus_ms(OUTBOX_ASK_MS));
-                self.fall_back(&row, &why, now, steps);
+                if !goes_by_the_next(&row, n_providers) {
+                    self.fall_back(&row, &why, now, steps);
+                }
             }
         }
     }
@@ -265,6 +267,7 @@ impl Work {
         let Answered { id, found } = answered;
         let Some(row) = self.out.remove(&id) else { return };
         let provider = row.provider.clone();
+        let n_providers = self.route_of(&row).map_or(1, |route| route.providers.len());
         let is_first = !self.unknown_since.contains_key(&id);
         if !matches!(found, Found::Unclear(_)) || row.channel != SMS || !is_first {
             self.unknown_since.remove(&id);
@@ -279,7 +282,12 @@ impl Work {
                 }
             }
             Found::Absent => {
-                let why = format!("{provider} never got it");
+                let why = format!("{provider} has not got it, or knows what comes twice");
+                steps.push(&row, ITSELF.step(&row, "queued", now, "requeued", &why)).due = Some(now);
+            }
+            // Whoever must know now does not wait for a receipt while there is another provider.
+            Found::Unclear(why) if goes_by_the_next(&row, n_providers) => {
+                let why = format!("{provider}: {why}; sent by the next provider, it may come twice");
                 steps.push(&row, ITSELF.step(&row, "queued", now, "requeued", &why)).due = Some(now);
             }
             // A receipt may still come.
@@ -780,6 +788,11 @@ impl Work {
         self.messages.insert(id, Arc::clone(&message));
         Some(message)
     }
+}
+
+/// A grave text of which nobody knows whether it went is given to each provider once before anything else is tried.
+fn goes_by_the_next(row: &DeliveryRow, n_providers: usize) -> bool {
+    row.channel == SMS && row.severity <= fallback::SEVERITY_MAX && (row.attempts as usize) < n_providers
 }
 
 /// The queue has room for all that can be under way; where it is full for a moment, this waits on the runtime's behalf.

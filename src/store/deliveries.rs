@@ -335,7 +335,7 @@ pub(super) fn stop(db: &Connection, time: Timestamp, stop: &Stop) -> Result<()> 
     let waits = "(d.state = 'queued' OR d.state = 'handed' AND d.channel = 'call-sheet')";
     let (which, to, why, incident, message) = match stop {
         Stop::Superseded { incident, message, name } => (
-            "d.incident = ?1 AND d.message < ?2 AND EXISTS \
+            "d.incident = ?1 AND d.message != ?2 AND EXISTS \
              (SELECT 1 FROM deliveries AS n WHERE n.message = ?2 AND n.person = d.person)",
             "superseded",
             format!("{name} says more"),
@@ -370,10 +370,12 @@ pub(super) fn stop(db: &Connection, time: Timestamp, stop: &Stop) -> Result<()> 
     Ok(())
 }
 
-/// A later message of the incident for the same person, where there is one.
+/// Has the same person been queued another message of the incident since this one? Messages are released in another order
+/// than they are drafted, so their numbers say nothing.
 fn later(db: &Connection, row: (Option<i64>, Option<i64>, &str)) -> Result<bool> {
     let (Some(incident), Some(message), person) = row else { return Ok(false) };
-    let sql = "SELECT 1 FROM deliveries WHERE incident = ?1 AND message > ?2 AND person = ?3";
+    let sql = "SELECT 1 FROM deliveries WHERE incident = ?1 AND message != ?2 AND person = ?3 \
+               AND id > (SELECT max(id) FROM deliveries WHERE message = ?2 AND person = ?3)";
     db.prepare_cached(sql)?.exists(params![incident, message, person])
 }
 
