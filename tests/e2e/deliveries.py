@@ -1,0 +1,538 @@
+"""No delivery is lost, and none is doubled but out of `unknown`, whatever is killed when.
+
+People open incidents, draft notices, check and release them while the providers of every channel refuse, hang up, fall
+silent and come back, and while the service is killed at random moments and started again. In the end the providers work,
+the service comes to rest, and `outbox.py` proves G1 to G7 from the store and from what the providers wrote down. First it
+shows on a changed copy that each of its proofs can fail.
+
+    tests/e2e/deliveries.py                       # 60 kills, as tests/all.sh does
+    tests/e2e/deliveries.py --kills 2000          # the full number
+    tests/e2e/deliveries.py --seed 7 --only 21    # one run of them again; its folder stays
+    tests/e2e/deliveries.py --backlog 100000      # how soon and how fast a backlog goes out after a kill
+    tests/e2e/deliveries.py --combinations        # severity 1 with every three providers failing in every way
+
+Waits of minutes and hours are skipped: once the providers work, the service is started with a clock that is ahead.
+"""
+import argparse, collections, contextlib, copy, http.client, json, multiprocessing, os, pathlib, random, shutil, signal
+import statistics, tempfile, threading, time, traceback
+
+import people
+from incidents import Service
+from outbox import FOR_ALL, OPEN, SINKS, Outbox, squeezed
+from people import People, call, hire
+from sinks import PROVIDERS, Sinks
+from stage import cannot_run
+
+KILLS_A_RUN = 6
+STOP_S = 30
+INCIDENTS_MAX = 14
+# How long callers may go on hearing of what is over: two looks of the outbox, and some.
+ACD_LAG_S = 6
+CUSTOMERS = ["acme", "globex", "initech"]
+people.DONE["acknowledge"] = "acknowledged"
+
+COMMON = """
+name = "{title} Ltd"
+country = "SE"
+time_zone = "Europe/Stockholm"
+[command]
+commanders = ["carl"]
+deputies = ["dora"]
+deputy_after = "{deputy}"
+manager_after = "{manager}"
+[calendars]
+service = {{ open = ["Mon-Sun 00:00-24:00"] }}
+response = {{ open = ["Mon-Sun 00:00-24:00"] }}
+[escalation]
+name = "Desk of {title}"
+phone = "+4684000099{n}"
+email = "desk@{name}.example"
+"""
+# Overlapping lists; one address written in two ways; one person without mail, one without a number, one of nobody's list.
+ACME = """
+[[contact]]
+id = "ann"
+name = "Ann Berg"
+email = "ann@acme.example"
+mobile = "+46700010001"
+rights = ["receive"]
+[[contact]]
+id = "bob"
+name = "Bob Chen"
+email = "bob.chen@acme.example"
+mobile = "+46700010002"
+rights = ["receive"]
+[[contact]]
+id = "desk"
+name = "Help desk"
+email = "Ann@ACME.example"
+rights = ["receive"]
+[[contact]]
+id = "cleo"
+name = "Cleo"
+mobile = "+46700010003"
+rights = ["receive"]
+[[contact]]
+id = "dan"
+name = "Dan"
+email = "dan@acme.example"
+rights = ["receive"]
+[[roster]]
+name = "turn"
+people = ["ann", "bob"]
+[[distribution]]
+severities = [1, 2]
+audience = "customer"
+to = ["turn", "dan"]
+channels = ["mail", "sms"]
+[[distribution]]
+severities = [1, 2, 3]
+audience = "helpdesk"
+to = ["desk", "ann", "cleo"]
+channels = ["mail", "sms"]
+[[distribution]]
+severities = [1]
+audience = "staff"
+to = ["cleo"]
+channels = ["call-sheet"]
+[[distribution]]
+severities = [1, 2, 3, 4]
+audience = "service"
+channels = ["portal", "acd", "webhook:noc", "syslog"]
+[[distribution]]
+severities = [1, 2]
+audience = "service"
+channels = ["pagerduty"]
+[[oncall]]
+severities = [1, 2]
+channels = ["sms", "mail", "pagerduty"]
+steps = [{ to = ["turn"], each = "1s" }, { to = ["cleo"], after = "2s" }]
+repeat = 1
+repeat_after = "2s"
+"""
+# Nobody at severity 3 and 4, so that the escalation contact is told.
+GLOBEX = """
+[[contact]]
+id = "eve"
+name = "Eve"
+email = "eve@globex.example"
+mobile = "+46700020001"
+rights = ["receive"]
+[[distribution]]
+severities = [1, 2]
+audience = "cio"
+to = ["eve"]
+channels = ["mail", "call-sheet"]
+[[distribution]]
+severities = [1, 2, 3]
+audience = "service"
+channels = ["acd", "pagerduty", "webhook:noc"]
+"""
+# Many of them, by text.
+INITECH = "".join(f"""
+[[contact]]
+id = "p{n}"
+name = "Person {n}"
+email = "p{n * 7}@initech.example"
+mobile = "+4670003000{n}"
+rights = ["receive"]
+""" for n in range(6)) + """
+[[distribution]]
+severities = [1, 2, 3, 4]
+audience = "customer"
+to = ["p0", "p1", "p2", "p3"]
+channels = ["sms"]
+[[distribution]]
+severities = [1, 2]
+audience = "staff"
+to = ["p2", "p3", "p4", "p5"]
+channels = ["mail", "sms"]
+[[distribution]]
+severities = [1, 2, 3, 4]
+audience = "service"
+channels = ["syslog", "acd"]
+"""
+SETTINGS = """
+data = "data"
+rules = "rules"
+threads = 1
+[archive]
+enabled = false
+[[feed]]
+name = "calls"
+listen = "127.0.0.1:0"
+format = "ndjson"
+[http]
+listen = "127.0.0.1:0"
+public_url = "http://127.0.0.1:9"
+[metrics]
+listen = "127.0.0.1:0"
+[output]
+violations = "off"
+notices = "off"
+"""
+
+
+def faketime():
+    """The library that sets a program's clock."""
+    folders = os.environ.get("LD_LIBRARY_PATH", "").split(":") + ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"]
+    for folder in folders:
+        for path in [pathlib.Path(folder) / "faketime", pathlib.Path(folder)]:
+            if folder and (path / "libfaketimeMT.so.1").exists():
+                return str(path / "libfaketimeMT.so.1")
+    cannot_run("libfaketime is not installed")
+
+
+@contextlib.contextmanager
+def clock_ahead(seconds):
+    """What is started here has a clock that is so much ahead; how long things take stays as it is."""
+    names = {"LD_PRELOAD": faketime(), "FAKETIME": f"+{int(seconds)}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+             "DONT_FAKE_MONOTONIC": "1"} if seconds else {}
+    try:
+        os.environ.update(names)
+        yield
+    finally:
+        for name in names:
+            del os.environ[name]
+
+
+def write_folder(folder, sinks, draw, customers=None, settings=SETTINGS, is_patient=False):
+    """Settings and customers, and a data folder with people. `is_patient`: nobody stands in for the commander."""
+    (folder / "rules/customers").mkdir(parents=True)
+    (folder / "rules/ruleset.toml").write_text("ringfence = 1\ndefault_action = 'allow'\n")
+    (folder / "ringfence.toml").write_text(settings + sinks.settings())
+    (folder / "word").write_text("secret\n")
+    (folder / "key").write_text("0123456789abcdef0123456789abcdef\n")
+    bodies = customers or {"acme": ACME, "globex": GLOBEX, "initech": INITECH}
+    for n, (name, body) in enumerate(bodies.items()):
+        chain = draw.choice([("0s", "1s"), ("1s", "2s"), ("10m", "20m")])
+        deputy, manager = ("23h", "24h") if is_patient else chain
+        text = COMMON.format(title=name.title(), name=name, n=n, deputy=deputy, manager=manager)
+        (folder / f"rules/customers/{name}.toml").write_text(text + body)
+    service = Service(folder)
+    service.start()
+    hire(service.http_port, folder)
+    service.stop()
+    return service
+
+
+class Hands(People):
+    """Two people who look after incidents from their beginning to their end, and tell of them."""
+
+    def think(self, draw, word):
+        if not self.list or draw.random() < 0.2:
+            self.list = self.ask("/incidents?limit=100")["incidents"]
+        incidents = self.list
+        if not incidents or len(incidents) < INCIDENTS_MAX and draw.random() < 0.12:
+            self.list = []
+            body = {"customer": draw.choice(CUSTOMERS), "what": f"calls fail, {word}",
+                    "severity": draw.choice([1, 1, 2, 2, 3, 4]), "why": word}
+            return people.Order(draw.choice(["anna", "carl"]), "open", "/incidents", body, word, "INC")
+        number = draw.choice(incidents)["id"]
+        page = self.ask(f"/incidents/{number}")
+        incident, messages = page["incident"], page["messages"]
+        waiting = [message for message in messages if message["state"] in ("drafted", "checked", "returned")]
+        who = lambda role: draw.choice([n for n, r in people.ROLES.items() if r == role])
+        if waiting and draw.random() < 0.85:
+            return self.about_message(draw, who, draw.choice(waiting), word)
+        return self.about_incident(draw, incident, messages, word)
+
+    def about_incident(self, draw, incident, messages, word):
+        number, state = incident["id"], incident["state"]
+        moves = {"candidate": ["suspect"], "suspected": ["confirm", "confirm", "confirm", "dismiss"],
+                 "confirmed": ["mitigate"], "mitigating": ["monitor"], "monitoring": ["findings", "resolve", "resolve"],
+                 "resolved": ["reopen", "messages", "messages"], "dismissed": ["messages"]}
+        is_told = any(message["state"] in ("released", "superseded") for message in messages)
+        action = draw.choice(["messages", "messages", "severity", "acknowledge", *3 * moves.get(state, ["notes"])])
+        kits = {"resolved": ["resolved"], "dismissed": ["false-alarm"], "reviewed": ["review"]}
+        if action == "messages" and is_told and any(m["kit"] in kits.get(state, []) for m in messages):
+            action = "notes"
+        body = {"why": word}
+        if action == "notes":
+            body = {"text": word}
+        elif action == "severity":
+            body["severity"] = draw.choice([1, 2, 3, 4])
+        elif action == "findings":
+            body = {"findings": word, "recommendations": "block the callers"}
+        elif action == "messages":
+            kit = draw.choice(kits.get(state, ["confirmed", "update", "update", "severity"]))
+            text = {"confirmed": "scope", "severity": "reason", "false-alarm": "reason"}.get(kit, "changed")
+            body = {"kit": kit, "texts": {text: word}}
+            if kit in ("update", "confirmed"):
+                body["next_update"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+        by = draw.choice(["anna", "rita", "carl"] if action in ("messages", "notes") else ["carl", "dora", "anna"])
+        return people.Order(by, action, f"/incidents/{number}/{action}", body, word, number)
+
+    def answered(self):
+        """Numbers of the messages whose release somebody was told of."""
+        return {int(order.subject[4:]) for order in self.orders if order.action == "release" and order.state == "done"}
+
+
+class Caller(threading.Thread):
+    """Listens to the announcement, over and over, in one life of the service."""
+
+    def __init__(self, port, heard):
+        super().__init__(daemon=True)
+        self.port, self.heard, self.is_over, self.begun = port, heard, False, time.time()
+        self.start()
+
+    def run(self):
+        while not self.is_over:
+            asked = time.time()
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+                line.request("GET", "/acd/all.txt")
+                answer = line.getresponse()
+                text = answer.read().decode() if answer.status == 200 else ""
+                line.close()
+                self.heard.append((self.begun, asked, time.time(), text.strip()))
+            time.sleep(0.05)
+
+    def end(self):
+        self.is_over = True
+        self.join()
+
+
+class Assassin:
+    """Kills a service that is about to be started, when its moment has come; on a thread of its own."""
+
+    def __init__(self, service, draw, hands, sinks):
+        self.service, self.hands, self.sinks, self.before = service, hands, sinks, service.program
+        self.kind = draw.choice(["load", "start", "order", "taken", "taken", "taken", "step", "step", "step"])
+        self.after = draw.uniform(0, {"load": 1.0, "start": 0.5, "taken": 0.01, "order": 0.02, "step": 0.003}[self.kind])
+        self.n = draw.randrange(1, {"taken": 25, "order": 40, "step": 90}.get(self.kind, 2))
+        self.is_over = False
+        self.thread = threading.Thread(target=self.wait, daemon=True)
+        self.thread.start()
+
+    def __str__(self):
+        return f"{self.kind} {self.n} {self.after:.3f} s"
+
+    def wait(self):
+        while self.service.program is self.before and not self.is_over:
+            time.sleep(0.0005)
+        counts = {"taken": lambda: len(self.sinks.log.entries), "order": lambda: self.hands.n_begun}
+        if self.kind == "step":
+            with contextlib.closing(people_book(self.service)) as db:
+                self.wait_for(lambda: db.execute("SELECT max(seq) FROM transitions").fetchone()[0] or 0)
+        elif self.kind in counts:
+            self.wait_for(counts[self.kind])
+        time.sleep(self.after)
+        self.strike()
+
+    def wait_for(self, ask):
+        wanted = ask() + self.n
+        while not self.is_over and ask() < wanted:
+            time.sleep(0.0005)
+
+    def strike(self):
+        if not self.is_over:
+            self.is_over = True
+            self.service.program.send_signal(signal.SIGKILL)
+
+    def end(self):
+        self.is_over = True
+        self.thread.join()
+
+
+def people_book(service):
+    from book import opened
+    return opened(service.folder / "data")
+
+
+class Run:
+    """One service, its providers and its people, from a seed."""
+
+    def __init__(self, seed, number, folder, is_patient, wildness=0.3):
+        self.folder, self.draw = folder, random.Random(f"{seed}/deliveries/{number}")
+        folder.mkdir(parents=True)
+        self.sinks = Sinks(f"{seed}/{number}", folder / "taken.ndjson", wildness)
+        self.service = write_folder(folder, self.sinks, self.draw, is_patient=is_patient)
+        self.hands = Hands(f"{seed}/{number}", folder)
+        self.heard, self.kills, self.resumed = [], [], []
+
+    def outbox(self):
+        return Outbox(self.folder / "data", self.sinks.log.taken(), self.folder / "rules")
+
+    def live(self, assassin, seconds):
+        """One life; it ends by the assassin, or is over after so long."""
+        backlog, n_before, begun = bool(self.outbox().open_rows()), len(self.sinks.log.entries), time.time()
+        caller = None
+        try:
+            self.service.start()
+            self.sinks.receipts.port = self.service.http_port
+            caller = Caller(self.service.http_port, self.heard)
+            self.hands.come(self.service)
+            until = time.monotonic() + seconds
+            while time.monotonic() < until and self.service.program.poll() is None:
+                time.sleep(0.003)
+            if assassin:
+                assassin.strike()
+                self.service.ended()
+        except Exception as error:
+            # It may take a while to die, and its connections die first.
+            if not (assassin and assassin.is_over):
+                raise
+            self.service.ended()
+        finally:
+            self.sinks.receipts.port = None if assassin else self.sinks.receipts.port
+            self.hands.go()
+            for one in [assassin, caller]:
+                if one:
+                    one.end()
+        if self.hands.failures:
+            raise RuntimeError(self.hands.failures[0])
+        first = next((entry["time"] for entry in list(self.sinks.log.entries)[n_before:] if entry["time"] >= begun), None)
+        if backlog and first:
+            self.resumed.append(first - begun)
+
+    def trouble(self):
+        """For a life, some provider may not be there at all."""
+        for name in PROVIDERS:
+            if name != "syslog":
+                self.sinks.refuse(name) if self.draw.random() < 0.12 else self.sinks.accept(name)
+
+    def go(self, n_kills):
+        for _ in range(n_kills):
+            self.trouble()
+            assassin = Assassin(self.service, self.draw, self.hands, self.sinks)
+            self.live(assassin, 1.3)
+            self.kills.append(str(assassin))
+        self.live(None, 2.0)
+        self.sinks.heal()
+        self.settle()
+
+    def settle(self):
+        """Everybody went home; what is queued goes out, at its time. Goes on with the life that is running."""
+        time.sleep(ACD_LAG_S if self.heard else 0)
+        caller = Caller(self.service.http_port, self.heard)
+        time.sleep(0.5)
+        caller.end()
+        caller.join()
+        self.sinks.receipts.port = None
+        self.service.stop(seconds=STOP_S)
+        self.heard_until = time.time()
+        ahead = 0
+        for _ in range(12):
+            with clock_ahead(ahead):
+                self.service.start()
+            self.sinks.receipts.port = self.service.http_port
+            later = self.rest(ahead)
+            self.sinks.receipts.port = None
+            self.service.stop(seconds=STOP_S)
+            if not later:
+                return
+            ahead = max(ahead + 60, min(max(later) - time.time() + 1, ahead + 4 * 3600))
+        raise RuntimeError(f"deliveries do not come to rest: {[row.once for row in self.outbox().open_rows()][:5]}")
+
+    def rest(self, ahead):
+        """Waits until nothing is due any more; when what is left will be, as clocks here have it."""
+        until, calm = time.monotonic() + 60, 0
+        while time.monotonic() < until:
+            if self.service.program.poll() is not None:
+                raise RuntimeError(f"serve ended by itself, exit code {self.service.program.returncode}")
+            rows = self.outbox().open_rows()
+            soon = time.time() + ahead + 5
+            is_calm = not any(row.state == "leased" or row.due / 1000 <= soon for row in rows)
+            is_calm = is_calm and not self.sinks.receipts.waiting
+            calm = calm + 1 if is_calm else 0
+            if calm > 4:
+                return [row.due / 1000 for row in rows]
+            time.sleep(0.2)
+        return [row.due / 1000 for row in self.outbox().open_rows()]
+
+    def prove(self):
+        outbox = self.outbox()
+        lines = outbox.prove(self.hands.answered()) + wrongly_heard(outbox, self.heard, self.heard_until)
+        return outbox, lines
+
+    def close(self):
+        self.sinks.close()
+        if self.service.program and self.service.program.poll() is None:
+            self.service.kill()
+
+
+def wrongly_heard(outbox, heard, until):
+    """Announcements that nobody had released, or of what was over long before. Only of lives whose clock is ours."""
+    lines, closed = set(), {}
+    for number, steps in outbox.of_incidents.items():
+        closed[number] = [(step.time / 1000, step.to in ("resolved", "dismissed", "reviewed", "merged")) for step in steps]
+    released = {number: min(step.time for step in steps if step.to == "released") / 1000
+                for number, steps in outbox.of_messages.items() if any(step.to == "released" for step in steps)}
+    texts = {number: squeezed(outbox.messages[number]["forms"]["acd"]) for number in released}
+    for begun, asked, answered, text in heard:
+        rest = squeezed(text)
+        if not rest or answered > until:
+            continue
+        for number, form in texts.items():
+            if form not in rest:
+                continue
+            rest = rest.replace(form, "")
+            if released[number] > answered + 0.1:
+                lines.add(f"acd: MSG-{number:06} was heard before it was released")
+            steps = [is_closed for at, is_closed in closed[outbox.messages[number]["incident"]] if at < asked - ACD_LAG_S]
+            later = [is_closed for at, is_closed in closed[outbox.messages[number]["incident"]] if at >= asked - ACD_LAG_S]
+            if steps and steps[-1] and all(later) and asked - begun > ACD_LAG_S:
+                lines.add(f"acd: MSG-{number:06} was heard, and its incident had been over for {ACD_LAG_S} s")
+        if rest.strip(" ."):
+            lines.add(f"acd: {rest[:120]!r} was heard, and nobody released it")
+    return sorted(lines)
+
+
+def run(job):
+    """One run, from its seed; what is wrong with it."""
+    seed, number, root, n_kills, is_patient = job
+    kills, counts, resumed, this = [], {}, [], None
+    try:
+        this = Run(seed, number, root / f"run-{number}", is_patient)
+        this.go(n_kills)
+        outbox, lines = this.prove()
+        kills, resumed = this.kills, this.resumed
+        n_released = len(this.hands.answered())
+        counts = {**outbox.counts(), "releases answered": n_released, "orders": len(this.hands.orders),
+                  "receipts": this.sinks.receipts.n_told, "heard": sum(bool(text) for *_, text in this.heard)}
+        if not lines:
+            shutil.rmtree(this.folder, ignore_errors=True)
+    except BaseException:
+        lines, kills = [traceback.format_exc()], this.kills if this else []
+    finally:
+        if this:
+            this.close()
+    return number, kills, counts, resumed, lines
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", type=int, help="number of the one run to make again")
+    parser.add_argument("--jobs", type=int, default=4 * os.cpu_count(), help="services at the same time")
+    parser.add_argument("--patient", action="store_true", help="nobody stands in for a commander who does not answer")
+    options = parser.parse_args()
+    faketime()
+    root = pathlib.Path(tempfile.mkdtemp(prefix="ringfence-deliveries-"))
+    begun, totals, resumed, n_kills, n_failed = time.monotonic(), collections.Counter(), [], 0, 0
+    numbers = range(-(-options.kills // KILLS_A_RUN)) if options.only is None else [options.only]
+    with multiprocessing.Pool(min(options.jobs, len(numbers))) as pool:
+        jobs = [(options.seed, number, root, KILLS_A_RUN, options.patient) for number in numbers]
+        for n_done, (number, kills, counts, times, lines) in enumerate(pool.imap_unordered(run, jobs), start=1):
+            n_kills += len(kills)
+            totals.update(counts)
+            resumed += times
+            if n_done % 50 == 0:
+                print(f"{n_done} runs, {n_failed} failed, {time.monotonic() - begun:.0f} s", flush=True)
+            if lines:
+                n_failed += 1
+                print(f"run {number} of seed {options.seed} FAILED; kills: {kills}; {root}/run-{number}", *lines[:12],
+                      sep="\n    ", flush=True)
+    print(f"{len(numbers)} runs, {n_kills} kills, {dict(totals)}, {n_failed} failed, in {time.monotonic() - begun:.0f} s")
+    if resumed:
+        print(f"from a start with a backlog to the first word at a provider: {statistics.median(resumed):.2f} s in the "
+              f"middle, {max(resumed):.2f} s at most")
+    if n_failed:
+        raise SystemExit(1)
+    shutil.rmtree(root, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
