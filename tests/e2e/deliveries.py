@@ -27,7 +27,6 @@ KILLS_A_RUN = 6
 STOP_S = 30
 # A provider that is healthy again is tried again within so long.
 REST_S = 40
-INCIDENTS_MAX = 14
 # How long callers may go on hearing of what is over: two looks of the outbox, and some.
 ACD_LAG_S = 6
 CUSTOMERS = ["acme", "globex", "initech"]
@@ -222,12 +221,13 @@ def write_folder(folder, sinks, draw, customers=None, settings=SETTINGS, is_pati
 
 class Hands(People):
     """Two people who look after incidents from their beginning to their end, and tell of them."""
+    n_incidents_max = 14
 
     def think(self, draw, word):
         if not self.list or draw.random() < 0.2:
             self.list = self.ask("/incidents?limit=100")["incidents"]
         incidents = self.list
-        if not incidents or len(incidents) < INCIDENTS_MAX and draw.random() < 0.12:
+        if not incidents or len(incidents) < self.n_incidents_max and draw.random() < 0.12:
             self.list = []
             body = {"customer": draw.choice(CUSTOMERS), "what": f"calls fail, {word}",
                     "severity": draw.choice([1, 1, 2, 2, 3, 4]), "why": word}
@@ -245,7 +245,7 @@ class Hands(People):
         number, state = incident["id"], incident["state"]
         moves = {"candidate": ["suspect"], "suspected": ["confirm", "confirm", "confirm", "dismiss"],
                  "confirmed": ["mitigate"], "mitigating": ["monitor"], "monitoring": ["findings", "resolve", "resolve"],
-                 "resolved": ["reopen", "messages", "messages"], "dismissed": ["messages"]}
+                 "resolved": ["reopen", "messages", "messages", "messages"], "dismissed": ["messages"]}
         is_told = any(message["state"] in ("released", "superseded") for message in messages)
         action = draw.choice(["messages", "messages", "severity", "acknowledge", *3 * moves.get(state, ["notes"])])
         kits = {"resolved": ["resolved"], "dismissed": ["false-alarm"], "reviewed": ["review"]}
@@ -492,6 +492,106 @@ def wrongly_heard(outbox, heard, until):
     return sorted(lines)
 
 
+# What is changed in a copy of what the reader read, and the proof that must tell of it.
+def broken(outbox):
+    """Pairs: what a proof says first, and a copy in which it has to. None where the run has nothing to change."""
+    def first(rows, test):
+        return next((row for row in rows if test(row)), None)
+
+    def change(proof, found, act):
+        other = copy.deepcopy(outbox)
+        if found is not None:
+            act(other)
+        return proof, found is not None, other
+
+    rows, steps = list(outbox.rows.values()), outbox.steps
+    own = first(rows, lambda r: r.message and r.channel in SINKS and not r.about.get("instead_of"))
+    taken = collections.Counter(entry["delivery"] for entry in outbox.taken)
+    once = first(rows, lambda r: taken[r.id] == 1 and r.message and not any(step.to == "unknown" for step in steps[r.id]))
+    open_way = first(rows, lambda r: len(steps[r.id]) > 2)
+    told = first(outbox.released, lambda n: any(row.what == "accepted" for row in outbox.of_messages[n]))
+    ends = [n for n in outbox.released if outbox.messages[n]["kit"] in ("resolved", "false-alarm")]
+    end = first((row for n in ends for row in outbox.notices[n]), lambda r: not r.about.get("instead_of") and any(
+        other.incident == r.incident and (other.channel, other.address) == (r.channel, r.address) and other.message
+        and outbox.released[other.message] < outbox.released[r.message] and other.handed for other in rows))
+    pair = first(((a, b) for a in outbox.taken for b in outbox.taken
+                  if a["n"] < b["n"] and a["delivery"] and b["delivery"] and taken[a["delivery"]] == taken[b["delivery"]] == 1
+                  and (x := outbox.rows[a["delivery"]]).incident and (y := outbox.rows[b["delivery"]]).incident == x.incident
+                  and (x.channel, x.address) == (y.channel, y.address)), bool)
+
+    def put(name, row, **fields):
+        return lambda o: getattr(o, name).__setitem__(row.id, row._replace(**fields))
+
+    def swap(o):
+        entries = {entry["n"]: entry for entry in o.taken}
+        a, b = (entries[entry["n"]] for entry in pair)
+        a["n"], b["n"] = b["n"], a["n"]
+
+    def drop(row):
+        def act(o):
+            del o.rows[row.id], o.steps[row.id]
+            o.notices[row.message] = [other for other in o.notices[row.message] if other.id != row.id]
+            o.taken = [entry for entry in o.taken if entry["delivery"] != row.id]
+        return act
+
+    def step_of(row, **fields):
+        return lambda o: o.steps[row.id].__setitem__(1, o.steps[row.id][1]._replace(**fields))
+    again = lambda o: o.taken.append(next(dict(e) for e in o.taken if e["delivery"] == once.id))
+    text = lambda o: next(e for e in o.taken if e["delivery"] == once.id).update(text="we know nothing")
+    return [
+        change("G1: MSG-999999", own, lambda o: None),
+        change("G1: ", own, own and drop(own)),
+        change("G1: ", own, lambda o: o.notices[own.message].append(own._replace(address="+4612345", channel="sms"))),
+        change("G2: ", once, lambda o: setattr(o, "taken", [e for e in o.taken if e["delivery"] != once.id])),
+        change("G2: ", once, again),
+        change("G3: ", open_way, open_way and step_of(open_way, to="delivered")),
+        change("G3: ", open_way, open_way and step_of(open_way, time=1)),
+        change("G3: ", open_way, lambda o: o.steps[open_way.id].pop(1)),
+        change("G3: ", open_way, open_way and put("rows", open_way, state="queued")),
+        change("G3: ", once, once and put("rows", once, state="handed", reason="")),
+        change("G5: ", pair, swap),
+        change("G6: ", end, end and drop(end)),
+        change("G7: ", own, lambda o: o.rows.__setitem__(10 ** 6, own._replace(id=10 ** 6))),
+        change("G7: ", once, lambda o: o.taken.append({**o.taken[0], "delivery": 999999})),
+        change("G7: ", once, lambda o: next(e for e in o.taken if e["delivery"] == once.id).update(address="elsewhere")),
+        change("release: ", once, text),
+        change("release: ", once, lambda o: o.released.pop(once.message)),
+        change("accepted: ", told, lambda o: o.of_messages.update({told: [r for r in o.of_messages[told] if r.what != "accepted"]})),
+    ]
+
+
+def check_itself(job):
+    """A run that nobody disturbs is right, and wrong once anything of it is changed."""
+    seed, root, is_patient = job
+    this, lines = None, []
+    try:
+        this = Run(seed, "self", root / "self", is_patient)
+        # Few, so that some come to their end.
+        this.hands.n_incidents_max = 4
+        this.live(None, 5)
+        this.sinks.heal()
+        this.settle()
+        outbox, lines = this.prove()
+        this.close()
+        for n, (proof, is_there, other) in enumerate(broken(this.outbox()) if not lines else []):
+            other.wrong = []
+            said = other.prove({999999} if proof == "G1: MSG-999999" else ())
+            if not is_there:
+                lines.append(f"nothing in the run to change for change {n} ({proof})")
+            elif not any(line.startswith(proof) for line in said):
+                lines.append(f"change {n} ({proof}): it was changed, and the reader says {said[:2]}")
+        heard = wrongly_heard(outbox, [(0, time.time(), time.time(), "we know nothing")], time.time() + 9)
+        lines += [] if heard else ["an announcement that nobody released is not told"]
+        if not lines:
+            shutil.rmtree(this.folder, ignore_errors=True)
+    except BaseException:
+        lines = [traceback.format_exc()]
+    finally:
+        if this:
+            this.close()
+    return lines
+
+
 def run(job):
     """One run, from its seed; what is wrong with it."""
     seed, number, root, n_kills, is_patient = job
@@ -526,7 +626,8 @@ def main():
     root = pathlib.Path(tempfile.mkdtemp(prefix="ringfence-deliveries-"))
     begun, totals, resumed, n_kills, n_failed = time.monotonic(), collections.Counter(), [], 0, 0
     numbers = range(-(-options.kills // KILLS_A_RUN)) if options.only is None else [options.only]
-    with multiprocessing.Pool(min(options.jobs, len(numbers))) as pool:
+    with multiprocessing.Pool(min(options.jobs, len(numbers) + 1)) as pool:
+        itself = pool.apply_async(check_itself, [(options.seed, root, options.patient)])
         jobs = [(options.seed, number, root, KILLS_A_RUN, options.patient) for number in numbers]
         for n_done, (number, kills, counts, times, lines) in enumerate(pool.imap_unordered(run, jobs), start=1):
             n_kills += len(kills)
@@ -538,6 +639,9 @@ def main():
                 n_failed += 1
                 print(f"run {number} of seed {options.seed} FAILED; kills: {kills}; {root}/run-{number}", *lines[:12],
                       sep="\n    ", flush=True)
+        lines = itself.get()
+        n_failed += bool(lines)
+        print("each proof fails where it should" if not lines else "the proofs themselves FAILED:", *lines[:20], sep="\n    ")
     print(f"{len(numbers)} runs, {n_kills} kills, {dict(totals)}, {n_failed} failed, in {time.monotonic() - begun:.0f} s")
     if resumed:
         print(f"from a start with a backlog to the first word at a provider: {statistics.median(resumed):.2f} s in the "

@@ -296,7 +296,8 @@ class Outbox:
         steps = [step for steps in self.steps.values() for step in steps]
         named = [entry["delivery"] for entry in self.taken if entry["delivery"]]
         repeats = len(named) - len(set(named))
-        return {"deliveries": len(self.rows), "steps": len(steps), "taken": len(self.taken), "taken again": repeats,
+        ends = sum(self.messages[number]["kit"] in ENDS for number in self.released)
+        return {"released": len(self.released), "ends": ends, "deliveries": len(self.rows), "steps": len(steps), "taken": len(self.taken), "taken again": repeats,
                 "unknown": sum(step.to == "unknown" and step.came == "leased" for step in steps),
                 "interrupted": sum(step.what == "interrupted" for step in steps),
                 **{row_state: n for row_state, n in collections.Counter(row.state for row in self.rows.values()).items()}}
