@@ -13,17 +13,19 @@ shows on a changed copy that each of its proofs can fail.
 
 Waits of minutes and hours are skipped: once the providers work, the service gets a clock that is moved ahead.
 """
-import argparse, collections, contextlib, copy, http.client, json, multiprocessing, os, pathlib, random, shutil, signal
+import argparse, collections, contextlib, copy, http.client, itertools, json, multiprocessing, os, pathlib, random, shutil, signal
 import statistics, tempfile, threading, time, traceback
 
 import people
 from incidents import Service
-from outbox import FOR_ALL, OPEN, SINKS, Outbox, squeezed
+from outbox import SINKS, Outbox, squeezed
 from people import People, call, hire
-from sinks import PROVIDERS, Sinks
+from sinks import BROKEN, PROVIDERS, SILENT, Sinks
 from stage import cannot_run
 
 KILLS_A_RUN = 6
+# Of those with failing providers, beside the kills.
+COMBINATIONS = 6
 STOP_S = 30
 # A provider that is healthy again is tried again within so long.
 REST_S = 40
@@ -568,7 +570,11 @@ def check_itself(job):
         this = Run(seed, "self", root / "self", is_patient)
         # Few, so that some come to their end.
         this.hands.n_incidents_max = 4
-        this.live(None, 5)
+        for n_left in range(5, 0, -1):
+            this.live(None, 4)
+            if all(is_there for _, is_there, _ in broken(this.outbox())) or n_left == 1:
+                break
+            this.service.stop(seconds=STOP_S)
         this.sinks.heal()
         this.settle()
         outbox, lines = this.prove()
@@ -614,6 +620,197 @@ def run(job):
     return number, kills, counts, resumed, lines
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Every three providers, in every way
+# ---------------------------------------------------------------------------------------------------------------------
+
+WAYS = {"refused": None, "silent": SILENT, "5xx": BROKEN}
+GRAVE = """
+[[contact]]
+id = "ann"
+name = "Ann Berg"
+email = "ann@acme.example"
+mobile = "+46700010001"
+rights = ["receive"]
+[[contact]]
+id = "bob"
+name = "Bob Chen"
+email = "bob.chen@acme.example"
+rights = ["receive"]
+[[contact]]
+id = "cleo"
+name = "Cleo"
+mobile = "+46700010003"
+rights = ["receive"]
+[[distribution]]
+severities = [1]
+audience = "customer"
+to = ["ann", "bob", "cleo"]
+channels = ["mail", "sms"]
+[[distribution]]
+severities = [1]
+audience = "service"
+channels = ["webhook:noc", "pagerduty", "syslog", "acd"]
+"""
+PEOPLE = {"ann", "bob", "cleo"}
+# Severity 1 reaches somebody, or a page to phone from, within this.
+WITHIN_S = 60
+
+
+def order(service, tokens, by, path, body):
+    """Done, or an error: nobody kills anything here."""
+    status, answer = call(service.http_port, tokens[by], "POST", path, body)
+    if status not in (200, 201):
+        raise RuntimeError(f"{path} by {by}: {status} {answer}")
+    return answer
+
+
+def release(service, tokens, customer, severity, word):
+    """An incident, and a notice of it that two people agreed on; when it was released, and its number."""
+    give = lambda by, path, body: order(service, tokens, by, path, body)
+    incident = give("anna", "/incidents", {"customer": customer, "what": f"calls fail, {word}", "severity": severity, "why": word})["incident"]
+    with contextlib.suppress(RuntimeError):
+        give("anna", f"/incidents/{incident}/suspect", {"why": word})
+    give("carl", f"/incidents/{incident}/confirm", {"why": word})
+    message = give("anna", f"/incidents/{incident}/messages", {"kit": "confirmed", "texts": {"scope": word}})["message"]
+    status, shown = call(service.http_port, tokens["carl"], "GET", f"/messages/{message}")
+    give("carl", f"/messages/{message}/check", {"hash": shown["hash"]})
+    give("dora", f"/messages/{message}/release", {"hash": shown["hash"]})
+    return time.time(), int(message[4:])
+
+
+def combination(job):
+    """One severity 1 while these providers fail in this way: after how long each person was reached, and how."""
+    root, number, failing, way = job
+    folder, sinks, service = root / f"combination-{number}", None, None
+    try:
+        folder.mkdir()
+        sinks = Sinks(number, folder / "taken.ndjson", wildness=0)
+        service = write_folder(folder, sinks, random.Random(number), {"acme": GRAVE}, is_patient=True)
+        for name in failing:
+            sinks.plans[name].fixed = WAYS[way]
+            if way == "refused":
+                sinks.refuse(name)
+        service.start()
+        released, message = release(service, json.loads((folder / "tokens.json").read_text()), "acme", 1, "grave")
+        reached, wanted = {}, PEOPLE | {name for name in ("webhook", "pagerduty", "syslog") if name not in failing}
+        while time.time() < released + WITHIN_S and wanted - reached.keys():
+            outbox = Outbox(folder / "data", sinks.log.taken(), folder / "rules")
+            for entry in outbox.taken:
+                row = outbox.rows.get(entry["delivery"])
+                if row and row.message == message and row.channel != "acd":
+                    who = row.about["contact"] or entry["provider"]
+                    reached.setdefault(who, (entry["time"] - released, entry["provider"]))
+            for row in outbox.notices[message]:
+                if row.channel == "call-sheet" and row.state == "handed":
+                    reached.setdefault(row.about["contact"], (time.time() - released, "sheet"))
+            time.sleep(0.1)
+        lines = [f"{who} was not reached in {WITHIN_S} s" for who in sorted(wanted - reached.keys())]
+        lines += [outbox.told(row, ": nobody can read why") for row in outbox.notices[message]
+                  if row.state != "queued" and not row.reason]
+        lines += [f"{who} got it by {by}, which fails" for who, (_, by) in reached.items() if by in failing]
+        shutil.rmtree(folder, ignore_errors=True) if not lines else None
+    except BaseException:
+        reached, lines = {}, [traceback.format_exc()]
+    finally:
+        if service and service.program and service.program.poll() is None:
+            service.kill()
+        if sinks:
+            sinks.close()
+    return failing, way, reached, lines
+
+
+def combinations(pool, root, seed, n_wanted):
+    """Prints a table; how many went wrong."""
+    everything = [(failing, way) for n in (1, 2, 3) for failing in itertools.combinations(PROVIDERS, n) for way in WAYS]
+    if n_wanted:
+        everything = random.Random(f"{seed}/combinations").sample(everything, n_wanted)
+    jobs = [(root, number, failing, way) for number, (failing, way) in enumerate(everything)]
+    n_failed, slowest = 0, 0
+    if not n_wanted:
+        print(f"{'failing':32} {'how':8} {'ann':>14} {'bob':>14} {'cleo':>14}")
+    for failing, way, reached, lines in pool.imap(combination, jobs):
+        slowest = max([slowest, *(after for who, (after, _) in reached.items() if who in PEOPLE)])
+        cells = [f"{reached[who][1]} {reached[who][0]:.1f} s" if who in reached else "never" for who in sorted(PEOPLE)]
+        if lines or not n_wanted:
+            print(f"{' '.join(failing):32} {way:8} {cells[0]:>14} {cells[1]:>14} {cells[2]:>14}", flush=True)
+        if lines:
+            n_failed += 1
+            print("    FAILED", *lines, sep="\n    ", flush=True)
+    print(f"{len(jobs)} combinations of up to three failing providers, {n_failed} failed; the last person was reached after "
+          f"{slowest:.1f} s")
+    return n_failed
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A backlog
+# ---------------------------------------------------------------------------------------------------------------------
+
+# To one address; more by text would become a digest.
+NOTICES_EACH = 5
+CONTACTS_MAX = 2000
+
+
+def crowd(channel, n_customers, n_contacts):
+    """Customers with many people, who are told by one channel of severity 3."""
+    def file(customer):
+        contacts = "".join(
+            f'[[contact]]\nid = "c{n}"\nname = "Contact {n}"\nemail = "c{n}@crowd{customer}.example"\n'
+            f'mobile = "+467{customer:03}{n:05}"\nrights = ["receive"]\n' for n in range(n_contacts))
+        names = ", ".join(f'"c{n}"' for n in range(n_contacts))
+        return f'{contacts}[[distribution]]\nseverities = [3]\naudience = "customer"\nto = [{names}]\nchannels = ["{channel}"]\n'
+    return {f"crowd{customer}": file(customer) for customer in range(n_customers)}
+
+
+def backlog(root, channel, n, is_killed):
+    """Queues n deliveries, kills the service where that is asked for, and measures how it goes on; what is wrong."""
+    folder = root / f"backlog-{channel}"
+    folder.mkdir()
+    n_customers = -(-n // (NOTICES_EACH * CONTACTS_MAX))
+    n_contacts = -(-n // (NOTICES_EACH * n_customers))
+    sinks = Sinks(channel, folder / "taken.ndjson", wildness=0)
+    sinks.is_light = True
+    bodies = crowd(channel, n_customers, n_contacts)
+    settings = SETTINGS.replace("threads = 1", "threads = 2")
+    service = write_folder(folder, sinks, random.Random(1), bodies, settings=settings, is_patient=True)
+    try:
+        if is_killed:
+            for name in PROVIDERS:
+                sinks.refuse(name)
+        service.start()
+        tokens, begun = json.loads((folder / "tokens.json").read_text()), time.time()
+        for _ in range(NOTICES_EACH):
+            for customer in bodies:
+                release(service, tokens, customer, 3, "crowd")
+        queued = time.time() - begun
+        n_all = n_customers * n_contacts * NOTICES_EACH
+        if is_killed:
+            service.kill()
+            sinks.heal()
+            begun = time.time()
+            service.start(seconds=300)
+        print(f"{channel}: {n_all} queued by {NOTICES_EACH * n_customers} releases in {queued:.1f} s", flush=True)
+        until, before = time.monotonic() + 60 + n_all / 50, -1
+        while len(sinks.log.entries) < n_all and time.monotonic() < until:
+            time.sleep(0.2)
+        times = sorted(entry["time"] for entry in list(sinks.log.entries))
+        middle = times[len(times) // 20: -len(times) // 20 or None]
+        rate = (len(middle) - 1) / (middle[-1] - middle[0])
+        print(f"{channel}: from the start to the first {times[0] - begun:.2f} s, to the last {times[-1] - begun:.1f} s; "
+              f"{len(times)} came, {rate:.0f} a second", flush=True)
+        time.sleep(3)
+        outbox = Outbox(folder / "data", sinks.log.taken(), folder / "rules")
+        outbox.prove_taken()
+        outbox.prove_paths(is_settled=False)
+        states = collections.Counter(row.state for row in outbox.rows.values())
+        print(f"{channel}: {dict(states)}", flush=True)
+        return outbox.wrong + ([f"{channel}: {len(times)} of {n_all} came"] if len(times) < n_all else [])
+    finally:
+        if service.program.poll() is None:
+            service.kill()
+        sinks.close()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=60)
@@ -621,9 +818,21 @@ def main():
     parser.add_argument("--only", type=int, help="number of the one run to make again")
     parser.add_argument("--jobs", type=int, default=4 * os.cpu_count(), help="services at the same time")
     parser.add_argument("--patient", action="store_true", help="nobody stands in for a commander who does not answer")
+    parser.add_argument("--backlog", type=int, default=0, help="so many deliveries by mail, then by text, over a kill")
+    parser.add_argument("--rate", type=int, default=0, help="so many, and nothing is killed")
+    parser.add_argument("--combinations", action="store_true", help="all of them, and nothing else")
     options = parser.parse_args()
     faketime()
     root = pathlib.Path(tempfile.mkdtemp(prefix="ringfence-deliveries-"))
+    if options.backlog or options.rate:
+        lines = [line for channel in ("mail", "sms")
+                 for line in backlog(root, channel, options.backlog or options.rate, bool(options.backlog))]
+        print(*lines[:20], sep="\n")
+        shutil.rmtree(root, ignore_errors=True)
+        raise SystemExit(bool(lines))
+    if options.combinations:
+        with multiprocessing.Pool(options.jobs) as pool:
+            raise SystemExit(bool(combinations(pool, root, options.seed, 0)))
     begun, totals, resumed, n_kills, n_failed = time.monotonic(), collections.Counter(), [], 0, 0
     numbers = range(-(-options.kills // KILLS_A_RUN)) if options.only is None else [options.only]
     with multiprocessing.Pool(min(options.jobs, len(numbers) + 1)) as pool:
@@ -639,6 +848,7 @@ def main():
                 n_failed += 1
                 print(f"run {number} of seed {options.seed} FAILED; kills: {kills}; {root}/run-{number}", *lines[:12],
                       sep="\n    ", flush=True)
+        n_failed += combinations(pool, root, options.seed, COMBINATIONS) if options.only is None else 0
         lines = itself.get()
         n_failed += bool(lines)
         print("each proof fails where it should" if not lines else "the proofs themselves FAILED:", *lines[:20], sep="\n    ")
