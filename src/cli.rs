@@ -17,8 +17,8 @@ use crate::policy::check::{ReportFormat, check_report};
 use crate::policy::load::{LoadOptions, Loaded, load};
 use crate::policy::{Policy, RuleSource, Severity};
 use crate::{
-    acd_command, archive_command, backup, calendar_command, config, demo, doctor, incident_command, kit_command,
-    portal, replay, send, service, simulate, user_command,
+    acd_command, archive_command, backup, calendar_command, config, delivery_command, demo, doctor, incident_command,
+    kit_command, oncall_command, portal, replay, send, service, simulate, user_command,
 };
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
@@ -48,6 +48,8 @@ enum Command {
     Doctor(doctor::Args),
     Archive(archive_command::Args),
     Incident(incident_command::Args),
+    Delivery(delivery_command::Args),
+    Oncall(oncall_command::Args),
     Acd(acd_command::Args),
     User(user_command::Args),
     Kit(kit_command::Args),
@@ -80,6 +82,8 @@ pub fn run() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args, &mut say),
         Command::Archive(args) => archive_command::run(&args),
         Command::Incident(args) => incident_command::run(&args),
+        Command::Delivery(args) => delivery_command::run(&args),
+        Command::Oncall(args) => oncall_command::run(&args),
         Command::Acd(args) => acd_command::run(&args),
         Command::User(args) => user_command::run(&args),
         Command::Api => print_api(),

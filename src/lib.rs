@@ -14,6 +14,8 @@
 //! - [`desk`] takes what was found from the [`store`], hands it to the [`incident`] book, which folds it by the files of the
 //!   [`customer`]s, and makes durable what the book says before anybody hears of it. People order it about through the API
 //!   of the [`portal`] ([`people`] knows who they are); notices are made from [`kit`]s, [`findings`] from the calls.
+//! - Alerts of other programs come in by [`upstream`] and go the same way from the [`store`] on; [`delivery`] hands messages
+//!   to the channels that reach people and programs.
 //! - [`acd`] publishes what the callers of a queue hear while an incident is known.
 //! - Beside the rules, each [`customer`] has a file that says whose a call is, who is told, and when people work.
 //! - Behind the flow, [`snapshot`] files hold the whole state at one place in the journal, the [`archive`] holds events by
@@ -83,9 +85,11 @@ pub mod acd_command;
 pub mod archive_command;
 pub mod backup;
 pub mod calendar_command;
+pub mod delivery_command;
 pub mod doctor;
 pub mod incident_command;
 pub mod kit_command;
+pub mod oncall_command;
 pub mod user_command;
 
 pub mod demo;

@@ -604,6 +604,18 @@ pub const API_ALERTS_MAX: usize = 200;
 /// Incidents that are looked through for a page where they are narrowed by severity.
 pub const API_INCIDENTS_SCANNED_MAX: usize = 20_000;
 
+/// Deliveries that are looked through for a page where they are narrowed by person.
+pub const API_DELIVERIES_SCANNED_MAX: usize = 20_000;
+
+/// Calls that one look at the call sheet shows: a morning's work for a service desk, each with its text.
+pub const API_CALLS_ON_SHEET_MAX: usize = 500;
+
+/// Deliveries of one incident of which it is told why and how: each takes a look at its steps.
+pub const API_TOLD_ROWS_MAX: usize = 1_000;
+
+/// Pages behind links of those on call that are made at once.
+pub const ACK_PAGES_MAX: usize = 8;
+
 /// How long a command waits for the service, longer than the service waits for its disk.
 pub const CLIENT_WAIT_MS: u64 = 30_000;
 const _: () = assert!(CLIENT_WAIT_MS > DESK_WAIT_MS + API_TURN_MS);

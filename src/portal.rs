@@ -1,7 +1,8 @@
 //! The HTTP side: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever restarts us, posts of call records and of
-//! other programs' alerts, the announcements that telephone systems fetch, the API. Later the pages.
+//! other programs' alerts, the announcements that telephone systems fetch, the page by which somebody on call answers, the API. Later the pages.
 
 pub mod acd;
+mod ack;
 pub mod api;
 mod cdr;
 pub mod client;
@@ -78,6 +79,7 @@ impl Portal {
             if let Some(office) = &office {
                 router = receipts::routes(router, office.receipts.clone());
                 router = acd::routes(router, Arc::clone(&office.acd));
+                router = ack::routes(router, Arc::clone(office));
             }
             router = api::routes(router, office);
         }

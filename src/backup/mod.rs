@@ -33,11 +33,11 @@ use self::contents::sum_of;
 use self::pinned::Pinned;
 use crate::archive;
 use crate::clock::Clock;
+use crate::delivery::link;
 use crate::journal::{NamesFile, Reader};
 use crate::limits::{BACKUP_FILES_MAX, BACKUP_TRIES_MAX, RULE_FILES_MAX};
 use crate::policy::{LoadOptions, RuleSource, load};
 use crate::snapshot::{self, SnapshotError, SnapshotReader};
-use crate::delivery::link;
 use crate::storage::{Disk, FolderLock};
 use crate::store;
 

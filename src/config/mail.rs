@@ -156,7 +156,7 @@ mod tests {
         let told = settings(&chapter.join("\n"));
         let canary = told.canary.clone().expect("a canary");
         let usual = Settings::at(&told.host, Tls::StartTls, told.from.clone());
-        assert_eq!(format!("{:?}", Settings { canary: None, ..told }), format!("{usual:?}"));
+        assert_eq!(format!("{:?}", Settings { canary: None, groups: Vec::new(), ..told }), format!("{usual:?}"));
         let least = settings(&format!("{LEAST}[mail.canary]\nto = \"c@example.net\"\n")).canary.expect("a canary");
         assert_eq!((canary.every, canary.late_after), (least.every, least.late_after));
     }

@@ -70,6 +70,11 @@ fn the_shipped_example_says_what_its_comments_say_and_nothing_is_wrong_with_it()
     assert_eq!(acme.dial_plan.as_ref().and_then(|plan| plan.country.as_deref()), Some("US"));
     let people = |at: usize| acme.people(&acme.distributions[at]).iter().map(|c| c.id.as_str()).collect::<Vec<_>>();
     assert_eq!((people(0), people(1), people(2)), (vec!["anna", "bo"], vec!["helpdesk"], vec![]));
+    let called: Vec<(i64, &str)> = acme.calls(1).calls.iter().map(|(at, c)| (at / 60_000, c.id.as_str())).collect();
+    assert_eq!(called, [(0, "maria"), (5, "ingrid"), (15, "ingrid")]);
+    // No chain of its own: those who command, of whom two have contacts.
+    let called: Vec<(i64, &str)> = acme.calls(3).calls.iter().map(|(at, c)| (at / 60_000, c.id.as_str())).collect();
+    assert_eq!(called, [(0, "maria"), (5, "ingrid")]);
     assert_eq!((acme.command.deputy_after_ms, acme.command.manager_after_ms), (300_000, 600_000));
     assert!(acme.command.managers == ["per"] && !acme.command.is_empty());
     assert_eq!(
@@ -283,4 +288,89 @@ proptest::proptest! {
         proptest::prop_assert_eq!(loaded.policy.is_some(), loaded.n_errors() == 0);
         check_report(&loaded, ReportFormat::Text { colour: true });
     }
+}
+
+const PEOPLE: &str = "[[contact]]\nid = 'maria'\nuser = 'maria'\nemail = 'm@op.example'\nemail_verified = true\n\
+    mobile = '+4670000001'\nmobile_verified = true\nrights = ['receive']\n\
+    [[contact]]\nid = 'bo'\nemail = 'b@op.example'\nemail_verified = true\nrights = ['receive']\n\
+    [[contact]]\nid = 'gone'\nrights = []\n[[roster]]\nname = 'night'\npeople = ['maria', 'bo']\n";
+
+#[test]
+fn a_chain_calls_a_roster_one_after_the_other_and_a_contact_at_its_time() {
+    let chain = "[[oncall]]\nseverities = [1, 2]\nchannels = ['mail']\nrepeat = 1\nrepeat_after = '2m'\n\
+        steps = [{ to = ['night'], each = '3m' }, { to = ['maria'], after = '10m' }]\n";
+    let customers = customers(&[("customers/acme.toml", &format!("{PLAIN}{PEOPLE}{chain}"))]);
+    let acme = customers.get("acme").unwrap();
+    let calls = acme.calls(2);
+    let when: Vec<(i64, &str)> = calls.calls.iter().map(|(at, contact)| (*at, contact.id.as_str())).collect();
+    assert_eq!(when, [(0, "maria"), (180_000, "bo"), (600_000, "maria")]);
+    assert_eq!((calls.channels.as_slice(), calls.repeats, calls.repeat_after_ms), (&[Channel::Mail][..], 1, 120_000));
+    // Without a chain, those who command: PLAIN has maria.
+    let calls = acme.calls(3);
+    assert_eq!(calls.calls.iter().map(|(at, contact)| (*at, contact.id.as_str())).collect::<Vec<_>>(), [(0, "maria")]);
+    assert_eq!(calls.channels, [Channel::Sms, Channel::Mail]);
+}
+
+/// `E033 unknown contact ... at "sven"` of each problem, with the text it points to.
+fn pointed(text: &str) -> Vec<String> {
+    let loaded = loaded(&[("customers/acme.toml", text)]);
+    let part = |span: std::ops::Range<usize>| text.get(span).unwrap_or_default().to_owned();
+    let place = |p: &crate::policy::problem::Problem| p.place.as_ref().map(|place| part(place.span.clone()));
+    loaded.problems.iter().map(|p| format!("{} {} at {}", p.code, p.message, place(p).unwrap_or_default())).collect()
+}
+
+#[test]
+fn every_mistake_of_a_chain_is_told_at_its_place() {
+    let chain = |text: &str| pointed(&format!("{PLAIN}{PEOPLE}[[oncall]]\n{text}\n"));
+    let steps = "steps = [{ to = ['maria'] }]";
+    let usual = |more: &str| chain(&format!("severities = [1]\n{steps}\n{more}"));
+    assert_eq!(usual(""), Vec::<String>::new());
+    let cases: Vec<(Vec<String>, &str)> = vec![
+        (chain(steps), "`severities`"),
+        (chain("severities = [1]"), "`steps`"),
+        (chain(&format!("severities = [0]\n{steps}")), "E006 a severity is 1, 2, 3 or 4 at 0"),
+        (chain(&format!("severities = []\n{steps}")), "E006 `severities` names none at []"),
+        (usual(&format!("[[oncall]]\nseverities = [1, 2]\n{steps}")), "E007 severity 1 has a chain already at [1, 2]"),
+        (usual("channels = ['portal']"), "E006 `portal` calls nobody at ['portal']"),
+        (usual("channels = ['acd', 'sms']"), "E006 `acd` calls nobody"),
+        (usual("channels = ['fax']"), "at 'fax'"),
+        (usual("channels = ['webhook:']"), "at 'webhook:'"),
+        (usual("channels = ['sms', 'sms']"), "E007 `sms` is named twice in `channels` at 'sms'"),
+        (usual("channels = []"), "E033 `channels` names none"),
+        (usual("repeat = 21"), "at 21"),
+        (usual("repeat = -1"), "at -1"),
+        (usual("repeat_after = '25h'"), "E009 `repeat_after` is at most 24h at '25h'"),
+        (usual("repeats = 2"), "E002 unknown key `repeats`; did you mean `repeat`? at repeats"),
+        (chain("severities = [1]\nsteps = [{ to = ['sven'] }]"), "E033 unknown contact or roster `sven` at 'sven'"),
+        (chain("severities = [1]\nsteps = [{ to = ['marie'] }]"), "did you mean `maria`?"),
+        (chain("severities = [1]\nsteps = [{ to = ['gone'] }]"), "E035 contact `gone` has no right to receive"),
+        (
+            chain("severities = [1]\nchannels = ['sms']\nsteps = [{ to = ['bo'] }]"),
+            "E035 contact `bo` cannot be reached by sms",
+        ),
+        (chain("severities = [1]\nsteps = [{ after = '5m' }]"), "`to`"),
+        (chain("severities = [1]\nsteps = [{ to = ['maria'], after = 5 }]"), "at 5"),
+        (chain("severities = [1]\nsteps = [{ to = ['maria'], each = '2d' }]"), "E009 `each` is at most 24h at '2d'"),
+        (chain("severities = [1]\nsteps = [{ to = ['maria'], later = '5m' }]"), "unknown key `later`"),
+        (
+            chain("severities = [1]\nsteps = [{ to = ['bo'], after = '5m' }, { to = ['maria'] }]"),
+            "E009 a step comes before the one above it, which begins after 300 s",
+        ),
+        (chain("severities = [1]\nsteps = []"), "E033 `steps` calls nobody at []"),
+        (chain("severities = [1]\nsteps = [{ to = [] }]"), "E033 this step calls nobody: `to` is empty at []"),
+        (chain("severities = [1]\nsteps = 'maria'"), "at 'maria'"),
+    ];
+    for (told, wanted) in cases {
+        assert!(has(&told, wanted), "{wanted} in {told:?}");
+    }
+}
+
+#[test]
+fn a_user_is_one_name_without_spaces() {
+    let user = |name: &str| pointed(&PEOPLE.replace("user = 'maria'", &format!("user = {name}")));
+    for bad in ["''", "'maria lund'", "'a\u{301} b'", "\"a\\nb\""] {
+        assert!(has(&user(bad), "is no name of a user at"), "{bad}: {:?}", user(bad));
+    }
+    assert!(has(&user(&format!("'{}'", "x".repeat(101))), "is no name of a user"));
+    assert!(has(&user("7"), "`user`"), "{:?}", user("7"));
 }

@@ -32,6 +32,15 @@ pub struct Grant {
     pub person: String,
 }
 
+/// Why a link says nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    #[error("this link is not one of ours, or not whole: copy all of it")]
+    Foreign,
+    #[error("this link has expired: use `ringfence incident acknowledge {}`", incident_name(*.incident))]
+    Expired { incident: i64 },
+}
+
 impl Links {
     /// With the key of a data folder, which is made where it is missing.
     pub fn open(folder: &Path, url: Option<String>) -> std::io::Result<Links> {
@@ -72,25 +81,21 @@ impl Links {
     }
 
     /// What a link says, where it was made here and is not too old; or why not, for whoever followed it.
-    pub fn read(&self, token: &str, now: Timestamp) -> Result<Grant, String> {
-        let no = || "this link is not one of ours, or not whole: copy all of it".to_owned();
+    pub fn read(&self, token: &str, now: Timestamp) -> Result<Grant, LinkError> {
         if token.len() > LINK_BYTES_MAX {
-            return Err(no());
+            return Err(LinkError::Foreign);
         }
-        let (said, proof) = token.rsplit_once('.').ok_or_else(no)?;
+        let (said, proof) = token.rsplit_once('.').ok_or(LinkError::Foreign)?;
         let expected = self.proof("acknowledge", said);
         let differs =
             expected.bytes().zip(proof.bytes()).fold(expected.len() ^ proof.len(), |d, (a, b)| d | usize::from(a ^ b));
         let mut parts = said.split('.');
         let (incident, until, person) = (parts.next(), parts.next(), parts.next());
-        let incident = incident.and_then(|n| n.parse().ok()).filter(|_| differs == 0).ok_or_else(no)?;
-        let until: i64 = until.and_then(|n| n.parse().ok()).ok_or_else(no)?;
-        let person = person.and_then(text).ok_or_else(no)?;
+        let incident = incident.and_then(|n| n.parse().ok()).filter(|_| differs == 0).ok_or(LinkError::Foreign)?;
+        let until: i64 = until.and_then(|n| n.parse().ok()).ok_or(LinkError::Foreign)?;
+        let person = person.and_then(text).ok_or(LinkError::Foreign)?;
         if now.0 > until {
-            return Err(format!(
-                "this link has expired: use `ringfence incident acknowledge {}`",
-                incident_name(incident)
-            ));
+            return Err(LinkError::Expired { incident });
         }
         Ok(Grant { incident, person })
     }
@@ -120,7 +125,7 @@ mod tests {
         let token = url.strip_prefix("https://ringfence.example/ack/").unwrap();
         let grant = Grant { incident: 7, person: "Åsa \"B\"".into() };
         assert_eq!(links.read(token, at), Ok(grant.clone()));
-        assert!(links.read(token, at.plus_ms(LINK_MS + 1)).unwrap_err().contains("expired"));
+        assert_eq!(links.read(token, at.plus_ms(LINK_MS + 1)), Err(LinkError::Expired { incident: 7 }));
         for i in 0..token.len() {
             let mut bytes = token.as_bytes().to_vec();
             bytes[i] = if bytes[i] == b'1' { b'2' } else { b'1' };

@@ -22,6 +22,7 @@ pub mod sms;
 mod stdout;
 mod step;
 pub mod syslog;
+pub mod told;
 pub mod webhook;
 mod words;
 mod work;
@@ -40,6 +41,7 @@ use crossbeam::channel::{Sender as Queue, bounded};
 use tokio::runtime::Handle;
 
 use crate::acd::Board;
+use crate::clock::Timestamp;
 use crate::customer::Customers;
 use crate::desk::Desk;
 use crate::incident::STDOUT;
@@ -50,12 +52,14 @@ use link::Links;
 use mail::Mail;
 use pagerduty::PagerDuty;
 pub use parcel::{Found, Outcome, Parcel};
-use route::{ACD, CALL_SHEET, MAIL, Provider, Route, SMS, Sender};
+pub use route::CALL_SHEET;
+use route::{ACD, MAIL, Provider, Route, SMS, Sender};
 use sms::Sms;
 use stdout::Stdout;
 pub use step::By;
 use syslog::Syslog;
 use webhook::Webhook;
+pub use words::says;
 
 /// What a delivery that a person tries again is worth at least.
 const RETRY_BY_HAND_MS: i64 = 3_600_000;
@@ -178,6 +182,8 @@ struct Shared {
     waiting: AtomicU64,
     oldest_ms: AtomicI64,
     is_mail_down: AtomicBool,
+    dead: AtomicU64,
+    round: AtomicI64,
     down: Mutex<Vec<String>>,
     outcomes: Mutex<BTreeMap<(String, String), u64>>,
 }
@@ -258,6 +264,16 @@ impl Outbox {
     pub fn was_read_back(&self, queue: &str, messages: &[i64], outcome: Result<(), String>) {
         // Where there is no room, the delivery stays handed over: nothing is lost but a word.
         drop(self.inputs.try_send(Input::ReadBack(messages.to_vec(), queue.to_owned(), outcome)));
+    }
+
+    /// Deliveries of the last day that were given up, and for which no other way was found.
+    pub fn dead_letters(&self) -> u64 {
+        self.shared.dead.load(Ordering::Relaxed)
+    }
+
+    /// When the outbox last looked what is due.
+    pub fn last_round(&self) -> Timestamp {
+        Timestamp(self.shared.round.load(Ordering::Relaxed))
     }
 
     pub fn take_figures(&self) -> Figures {

@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use crate::clock::Timestamp;
-use crate::store::{DeliveryRow, DeliveryStep, NewDelivery};
+use crate::incident::delivery_name;
+use crate::store::{Audit, DeliveryRow, DeliveryStep, NewDelivery};
 
 /// Who does a step.
 #[derive(Clone, Debug)]
@@ -20,6 +21,19 @@ impl By {
 
     pub(super) fn name(&self) -> &str {
         &self.who
+    }
+
+    /// What a person ordered, from the state the row was in to another.
+    pub(super) fn audit(&self, row: &DeliveryRow, action: &str, to: &str, time: Timestamp) -> Audit {
+        Audit {
+            time,
+            who: self.who.clone(),
+            from: self.from.clone(),
+            action: format!("delivery {action}"),
+            subject: delivery_name(row.id),
+            before: serde_json::json!({ "state": row.state }),
+            after: serde_json::json!({ "state": to }),
+        }
     }
 
     /// From the state the row is in.
@@ -49,6 +63,8 @@ pub(super) type Told = (i64, Timestamp, i64, String);
 pub(super) struct Steps {
     pub(super) steps: Vec<DeliveryStep>,
     pub(super) queue: Vec<NewDelivery>,
+    /// What people ordered.
+    pub(super) audit: Vec<Audit>,
     /// To be sent once that is on record.
     pub(super) leased: Vec<i64>,
     pub(super) told: Vec<Told>,

@@ -32,6 +32,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const HEAR_EVERY: Duration = Duration::from_millis(5);
 /// How often channels are looked for that nobody serves, and figures are taken.
 const SURVEY_MS: i64 = 2_000;
+/// How long a delivery that was given up is somebody's to look at.
+const DEAD_MS: i64 = 24 * 3_600_000;
 
 pub(super) struct Work {
     store: Arc<Store>,
@@ -48,6 +50,8 @@ pub(super) struct Work {
     messages: HashMap<i64, Arc<Message>>,
     /// Nothing is due before, as far as is known; what arrives moves it.
     idle_until: Timestamp,
+    /// Announcements that were fetched before it was on record that they are given.
+    read_early: Vec<(i64, String, Result<(), String>)>,
     /// Receipts that were quicker than the answer of the provider.
     early: HashMap<i64, Receipt>,
     /// Those whose turn it is now.
@@ -80,6 +84,7 @@ impl Work {
             out: HashMap::new(),
             messages: HashMap::new(),
             idle_until: Timestamp(0),
+            read_early: Vec::new(),
             early: HashMap::new(),
             after: Vec::new(),
             unknown_since: HashMap::new(),
@@ -114,6 +119,9 @@ impl Work {
             }
             for receipt in std::mem::take(&mut self.after) {
                 self.receipt(receipt, Clock.now(), &mut steps);
+            }
+            for (message, queue, outcome) in std::mem::take(&mut self.read_early) {
+                self.read_back(&[message], &queue, outcome, Clock.now(), &mut steps);
             }
             if self.is_stopping {
                 let until = *stop_at.get_or_insert_with(|| Clock.monotonic() + Duration::from_millis(OUTBOX_STOP_MS));
@@ -172,6 +180,10 @@ impl Work {
             }
             Input::MailDown(is_down) => {
                 self.shared.is_mail_down.store(is_down, Ordering::Relaxed);
+                if let (false, Some(route)) = (is_down, self.routes.get_mut(MAIL)) {
+                    // The canary came through: nothing needs to wait for a probe.
+                    route.providers.iter_mut().for_each(|provider| provider.circuit.works());
+                }
                 self.idle_until = Timestamp(0);
             }
             Input::ReadBack(messages, queue, outcome) => self.read_back(&messages, &queue, outcome, now, steps),
@@ -317,8 +329,13 @@ impl Work {
             let query =
                 DeliveryQuery { message: Some(*message), channel: Some(ACD.to_owned()), ..DeliveryQuery::default() };
             let rows = self.store.deliveries(&query).map(|page| page.rows).unwrap_or_default();
-            for row in rows.iter().filter(|row| row.state == "handed") {
-                if steps.has(row.id) {
+            for row in &rows {
+                if row.state == "leased" || steps.has(row.id) {
+                    // Whoever fetched it was quicker than what is written of it.
+                    self.read_early.push((*message, queue.to_owned(), outcome.clone()));
+                    continue;
+                }
+                if row.state != "handed" {
                     continue;
                 }
                 match &outcome {
@@ -364,6 +381,7 @@ impl Work {
                 let step = steps.push(&row, by.step(&row, "queued", now, "retried by hand", ""));
                 step.due = Some(now);
                 step.valid_until = Some(row.valid_until.max(now.plus_ms(super::RETRY_BY_HAND_MS)));
+                steps.audit.push(by.audit(&row, "retry", "queued", now));
             }
             Order::Tick { tick, note, .. } => {
                 if row.channel != CALL_SHEET || row.state != "handed" {
@@ -376,6 +394,7 @@ impl Work {
                     Tick::Reached => {
                         let step = steps.push(&row, by.step(&row, "delivered", now, "reached", note));
                         step.handed = Some(now);
+                        steps.audit.push(by.audit(&row, "reached", "delivered", now));
                         if row.is_contact {
                             let who = format!("{} by phone", by.name());
                             steps.told.extend(row.message.map(|message| (message, now, row.id, who)));
@@ -384,6 +403,7 @@ impl Work {
                     Tick::NotReached => {
                         let why = if note.is_empty() { "not reached by phone" } else { note };
                         steps.push(&row, by.step(&row, "failed", now, "not reached", why));
+                        steps.audit.push(by.audit(&row, "not reached", "failed", now));
                     }
                 }
             }
@@ -412,6 +432,7 @@ impl Work {
     /// Looks what is due, and says what becomes of it.
     fn look(&mut self, steps: &mut Steps) -> Result<(), StoreError> {
         let now = Clock.now();
+        self.shared.round.store(now.0, Ordering::Relaxed);
         let queued = self.store.queued();
         let is_news = std::mem::replace(&mut self.seen, queued) != queued;
         if now >= Timestamp(self.surveyed.0.saturating_add(SURVEY_MS)) || now < self.surveyed {
@@ -545,6 +566,7 @@ impl Work {
                 self.fall_back(&row, &why, now, steps);
             }
         }
+        self.shared.dead.store(self.store.deliveries_dead(now.plus_ms(-DEAD_MS))?, Ordering::Relaxed);
         let (oldest, waiting) = self.store.deliveries_waiting()?;
         self.shared.oldest_ms.store(oldest.map_or(0, |at| now.0.saturating_sub(at.0).max(0)), Ordering::Relaxed);
         self.shared.waiting.store(waiting, Ordering::Relaxed);
@@ -561,13 +583,13 @@ impl Work {
 
     /// Makes it durable, and sends what was leased by it. False where the store is closed.
     fn write(&mut self, steps: Steps) -> bool {
-        let Steps { steps, queue, leased, told, replies, outcomes, .. } = steps;
+        let Steps { steps, queue, audit, leased, told, replies, outcomes, .. } = steps;
         if steps.is_empty() && queue.is_empty() {
             replies.into_iter().for_each(|reply| reply());
             return true;
         }
         let early: Vec<Receipt> = steps.iter().filter_map(|step| self.early.remove(&step.id)).collect();
-        let mut changes = vec![Change::Deliveries(DeliveryChange { steps, queue, audit: Vec::new() })];
+        let mut changes = vec![Change::Deliveries(DeliveryChange { steps, queue, audit })];
         let receipt = loop {
             match self.store.record(changes) {
                 Ok(receipt) => break receipt,

@@ -2,7 +2,7 @@
 //!
 //! Only arguments, asking and printing: who may do what, and what follows what, the service knows.
 
-mod page;
+pub(crate) mod page;
 pub(crate) mod service_args;
 
 use std::collections::BTreeMap;
@@ -31,6 +31,7 @@ use crate::storage::Disk;
 An incident, from the first alert to its end:
   ringfence incident list                                     what is open, the newest first
   ringfence incident show INC-000001                          all of it, and what is to be done next
+  ringfence incident acknowledge INC-000001                   you look after it: nobody further is called
   ringfence incident confirm INC-000001 --why \"seen in the trace\"
   ringfence incident draft INC-000001 confirmed --next-update 30m
   ringfence incident check MSG-000001 --hash 1a2b3c4d         by a commander who did not write it
@@ -177,6 +178,8 @@ enum Command {
         #[arg(long, value_name = "FILE", requires = "draft")]
         chart: Option<std::path::PathBuf>,
     },
+    /// You look after it: nobody further is called
+    Acknowledge(Why),
     /// Write something into its record
     Note {
         #[arg(value_name = "INCIDENT")]
@@ -284,6 +287,9 @@ fn answer(service: &Service, command: &Command, look: &Look) -> Result<String, S
         Command::Resolve(why) => go(service, why, "resolve", "resolved"),
         Command::Review(why) => go(service, why, "review", "reviewed"),
         Command::Unfold(why) => go(service, why, "unfold", "an incident of its own again"),
+        Command::Acknowledge(why) => {
+            go(service, why, "acknowledge", "somebody looks after it, and nobody further is called")
+        }
         Command::Dismiss(because) => because.go(service, "dismiss", "dismissed as a false alarm"),
         Command::Reopen(because) => because.go(service, "reopen", "open again"),
         Command::Severity { incident: id, severity, why } => {
@@ -404,7 +410,7 @@ fn draft_findings(service: &Service, id: &str, chart: Option<&std::path::Path>) 
     ordered(service, &of_incident(id, "findings")?, &order, "drafted from the calls; `incident show` has it")
 }
 
-fn ordered(service: &Service, path: &str, order: &impl Serialize, what: &str) -> Result<String, Stop> {
+pub(crate) fn ordered(service: &Service, path: &str, order: &impl Serialize, what: &str) -> Result<String, Stop> {
     let value = service.post(path, order)?;
     let mut done: Done = parsed(&value)?;
     // Of a message that follows from it the hints tell.
@@ -427,7 +433,7 @@ fn said(done: &Done, what: &str) -> String {
     format!("{}: {what}.\n", id.map_or("", String::as_str)) + &hints.collect::<String>()
 }
 
-fn printed(service: &Service, value: &Value, text: impl FnOnce() -> String) -> String {
+pub(crate) fn printed(service: &Service, value: &Value, text: impl FnOnce() -> String) -> String {
     if service.format == Printed::Json { format!("{value}\n") } else { text() }
 }
 
@@ -441,7 +447,7 @@ fn message(text: &str) -> anyhow::Result<String> {
     id.with_context(|| format!("`{text}` is no message: write MSG-000123, or 123"))
 }
 
-fn of_incident(id: &str, verb: &str) -> anyhow::Result<String> {
+pub(crate) fn of_incident(id: &str, verb: &str) -> anyhow::Result<String> {
     Ok(format!("/incidents/{}/{verb}", incident(id)?))
 }
 
@@ -450,7 +456,7 @@ fn of_path(id: &str, verb: &str) -> anyhow::Result<String> {
 }
 
 /// `?a=b&c=d` of those that have a value.
-fn query<'a>(pairs: impl IntoIterator<Item = (&'a str, Option<String>)>) -> String {
+pub(crate) fn query<'a>(pairs: impl IntoIterator<Item = (&'a str, Option<String>)>) -> String {
     let escaped = |text: &str| -> String {
         let keep = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
         text.bytes().map(|b| if keep(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()

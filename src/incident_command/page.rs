@@ -17,9 +17,9 @@ const WHAT_CHARS_MAX: usize = 60;
 const ALERTS_SHOWN: usize = 20;
 
 /// For whom it is printed.
-pub(super) struct Look {
-    pub(super) zone: TimeZone,
-    pub(super) now: Timestamp,
+pub(crate) struct Look {
+    pub(crate) zone: TimeZone,
+    pub(crate) now: Timestamp,
 }
 
 pub(super) fn digits(hash: &str) -> &str {
@@ -63,7 +63,7 @@ fn is_unsure(incident: &IncidentView) -> bool {
     incident.is_open && incident.certainty == "suspected"
 }
 
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
+pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     let line = |row: &[String; N]| {
@@ -102,7 +102,7 @@ fn minutes(seconds: i64) -> String {
 }
 
 /// `Mon 2 Mar 10:04 UTC`, with the year where it is another.
-fn time(text: &str, look: &Look) -> String {
+pub(crate) fn time(text: &str, look: &Look) -> String {
     shown(text, "%H:%M %Z", look)
 }
 

@@ -129,6 +129,9 @@ impl Alertmanager {
 
     /// The level begins to hold for the key. A critical one ends the warning it grew from.
     pub(super) fn fire(&self, id: Id, severity: Severity, facts: Facts) {
+        let mut annotations = Map::new();
+        annotations.insert("summary".into(), json!(facts.summary));
+        annotations.extend(facts.annotations.into_iter().map(|(name, text)| (name.to_owned(), json!(text))));
         let mut book = self.lock();
         if severity == Severity::Critical {
             book.end(&id, Severity::Warning);
@@ -137,10 +140,6 @@ impl Alertmanager {
         if book.alerts.len() >= ALERTS_MAX && known.is_none() {
             self.metrics.dropped.increment(1);
         } else {
-            let mut annotations = Map::new();
-            annotations.insert("summary".into(), json!(facts.summary));
-            let texts = facts.annotations.into_iter().map(|(name, text)| (name.to_owned(), json!(text)));
-            annotations.extend(texts);
             let alert = Alert { on_record: known.unwrap_or(false), ..Alert::new(facts.starts, annotations) };
             book.alerts.insert((id, severity), alert);
         }

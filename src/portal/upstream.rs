@@ -58,7 +58,15 @@ async fn take_alerts(receivers: &Receivers, request: Request, read: Read) -> Res
     let bytes = bytes(&head, body, UPSTREAM_POST_BYTES_MAX).await?;
     let now = Clock.now();
     let told = |why: &str| (StatusCode::BAD_REQUEST, axum::Json(why)).into_response();
-    let Parsed { heard, problems } = read(&bytes, receiver.settings(), now).map_err(|why| told(&why))?;
+    let Parsed { heard, problems, left_out } = read(&bytes, receiver.settings(), now).map_err(|why| told(&why))?;
+    if left_out > 0 {
+        let name = &receiver.settings().name;
+        tracing::warn!(
+            receiver = name,
+            left_out,
+            "alerts were left out of a post by its sender: raise its `max_alerts`"
+        );
+    }
     // Those that are good are kept, also where others are not.
     receivers.take(receiver, heard, now).await.map_err(|why| later(&why.to_string()))?;
     if problems.is_empty() { Ok(StatusCode::OK.into_response()) } else { Err(told(&problems.join("; "))) }

@@ -13,17 +13,20 @@ use crate::limits::{UPSTREAM_ALERTS_MAX, UPSTREAM_GROUP_BYTES_MAX};
 #[derive(Deserialize)]
 struct Webhook {
     alerts: Vec<Value>,
+    #[serde(default, rename = "truncatedAlerts")]
+    left_out: Value,
 }
 
 /// The payload of a webhook. An error: it never can be read.
 pub fn webhook(body: &[u8], settings: &Settings, now: Timestamp) -> Result<Parsed, String> {
     let post: Webhook = serde_json::from_slice(body).map_err(|e| format!("not the payload of a webhook: {e}"))?;
-    Ok(all(&post.alerts, settings, |alert, starts, ends| match alert.get("status").and_then(Value::as_str) {
+    let parsed = all(&post.alerts, settings, |alert, starts, ends| match alert.get("status").and_then(Value::as_str) {
         // One that is over has an end; it is not always told.
         Some("resolved") => Ok(Some(ends.unwrap_or(now))),
         Some("firing") => Ok(None),
         _ => over(starts, ends, now),
-    }))
+    });
+    Ok(Parsed { left_out: post.left_out.as_u64().unwrap_or(0), ..parsed })
 }
 
 /// The array of `POST /api/v2/alerts`. An error: it never can be read.
@@ -113,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_webhook_is_read_to_the_field_and_what_is_new_in_it_is_passed_over() {
-        let body = r#"{"version":"4","groupKey":"{}:{alertname=\"DiskFull\"}","truncatedAlerts":0,"status":"firing",
+        let body = r#"{"version":"4","groupKey":"{}:{alertname=\"DiskFull\"}","truncatedAlerts":12,"status":"firing",
             "receiver":"ringfence","groupLabels":{"alertname":"DiskFull"},"commonLabels":{},"commonAnnotations":{},
             "routeLabels":{"x":"y"},"externalURL":"http://am:9093","notification_reason":"new","alerts":[
             {"status":"firing","labels":{"severity":"page","alertname":"DiskFull","replica":"a","host":"db1","empty":""},
@@ -131,7 +134,7 @@ mod tests {
                 "- [host=db3] warning over 2026-01-01T00:00:00.000Z: an alert of noc",
             ]
         );
-        assert_eq!(parsed.heard[0].starts, Some(Timestamp(1_767_222_000_000)));
+        assert_eq!((parsed.heard[0].starts, parsed.left_out), (Some(Timestamp(1_767_222_000_000)), 12));
         // Which of two equal senders it was makes no other alert of it.
         let other = webhook(body.replace("\"replica\":\"a\"", "\"replica\":\"b\"").as_bytes(), &settings(), NOW);
         assert_eq!(other.unwrap(), parsed);

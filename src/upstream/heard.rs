@@ -34,6 +34,8 @@ pub struct Parsed {
     pub heard: Vec<Heard>,
     /// Why some of it is no alert, the first of them.
     pub problems: Vec<String>,
+    /// Alerts that the sender says it left out: nobody will hear of them from this post.
+    pub left_out: u64,
 }
 
 impl Parsed {

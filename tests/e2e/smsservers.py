@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import os
 import re
 import shutil
 import signal
@@ -74,6 +75,17 @@ def kannel_programs():
     return (bearerbox, smsbox, str(fakesmsc)) if fakesmsc.is_file() else None
 
 
+def with_libraries(program):
+    """The environment of a program whose package was unpacked rather than installed: its libraries lie beside it."""
+    root = Path(program).resolve().parent.parent.parent
+    if root == Path("/"):
+        return None
+    libraries = [library for place in ("lib", "usr/lib") for library in (root / place).rglob("*.so*")]
+    folders = {str(library.parent) for library in libraries if "modules" not in library.parts}
+    before = os.environ.get("LD_LIBRARY_PATH")
+    return {**os.environ, "LD_LIBRARY_PATH": ":".join(([before] if before else []) + sorted(folders))}
+
+
 Sms = collections.namedtuple("Sms", "sender receiver data udh")
 
 
@@ -96,6 +108,7 @@ class Kannel:
         self.is_temporary = folder is None
         self.folder = Path(folder or tempfile.mkdtemp(prefix="ringfence-kannel-"))
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.environment = with_libraries(self.bearerbox)
         self.log = self.folder / "fakesmsc.log"
         self.running = {}
         self.admin_port = None
@@ -189,6 +202,13 @@ max-messages = 10
         for name in ["smsbox", "bearerbox", "fakesmsc"]:
             self._end(name, signal.SIGKILL)
 
+    def kill_boxes(self):
+        """Kannel alone: its SMSC still writes down what was on the way to it."""
+        for name in ["smsbox", "bearerbox"]:
+            self._end(name, signal.SIGKILL)
+        # It ends with its connection.
+        self.running.pop("fakesmsc").wait(timeout=WAIT_S)
+
     def __enter__(self):
         return self.start()
 
@@ -205,7 +225,13 @@ max-messages = 10
         # What it prints goes where nobody waits for it to be read.
         with open(log or self.folder / f"{name}.out", "ab") as out:
             self.running[name] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.folder, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                cwd=self.folder,
+                env=self.environment,
+                start_new_session=True,
             )
 
     def _end(self, name, how):
@@ -538,7 +564,8 @@ class FakePagerDuty(Fake):
 def serve_kannel():
     """For programs in other languages: says where it is, then answers each line that comes in.
 
-    `messages`: what phones show, as JSON; `parts`: how many parts it came in. `smsc stop`, `smsc start`, `stop`, `start`: done, `null`.
+    `messages`: what phones show, as JSON; `parts`: how many parts it came in. `smsc stop`, `smsc start`, `stop`,
+    `kill boxes`, `start`: done, `null`.
     """
     with Kannel() as kannel:
         print(json.dumps({"url": kannel.url}), flush=True)
@@ -548,6 +575,7 @@ def serve_kannel():
             "smsc stop": kannel.smsc_stop,
             "smsc start": kannel.smsc_start,
             "stop": kannel.stop,
+            "kill boxes": kannel.kill_boxes,
             "start": lambda: kannel.start() and None,
         }
         for line in sys.stdin:

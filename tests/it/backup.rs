@@ -201,7 +201,10 @@ fn restore_never_writes_over_what_is_there() {
     take_to(&path, &backup);
     let data = path.join("ringfence-data");
     let refused = restore(&Disk::real(), &backup, &data).expect_err("it is full").to_string();
-    assert!(refused.contains("is not empty, it has admin-token, archive, journal, link.key, ringfence.db"), "{refused}");
+    assert!(
+        refused.contains("is not empty, it has admin-token, archive, journal, link.key, ringfence.db"),
+        "{refused}"
+    );
     let empty = places.path().join("empty");
     std::fs::create_dir(&empty).expect("creates");
     restore(&Disk::real(), &backup, &empty).expect("an empty one will do");

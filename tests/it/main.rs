@@ -9,6 +9,7 @@ mod captures;
 mod cases;
 mod corpus;
 mod customers;
+mod deliveries;
 mod doctor;
 mod edges;
 mod expression;

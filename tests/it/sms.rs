@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -214,6 +214,60 @@ fn what_kannel_cannot_do_now_is_told_from_what_it_never_will() {
     kannel.order("start");
     assert!(matches!(runtime.block_on(good.send(&one)), Outcome::Handed { .. }));
     assert_eq!(kannel.messages(2).len(), 2);
+}
+
+/// Kannel is killed in the middle of many at once. What was handed over arrives, and what certainly was not taken does not.
+#[test]
+fn over_kills_of_kannel_each_word_on_a_try_is_true() {
+    const ROUNDS: usize = 3;
+    const AT_ONCE: usize = 60;
+    let Some(mut kannel) = Server::kannel("kills of Kannel") else { return };
+    let runtime = runtime();
+    let sms = Arc::new(kannel.sms("s3cret"));
+    let mut outcomes = Vec::new();
+    for round in 0..ROUNDS {
+        let n_ended = Arc::new(AtomicUsize::new(0));
+        let tries: Vec<_> = (0..AT_ONCE)
+            .map(|i| {
+                let number = round * AT_ONCE + i + 1;
+                let (sms, n_ended) = (Arc::clone(&sms), Arc::clone(&n_ended));
+                runtime.spawn(async move {
+                    let outcome = sms.send(&parcel(number, &format!("number {number}"))).await;
+                    n_ended.fetch_add(1, Ordering::Relaxed);
+                    (number, outcome)
+                })
+            })
+            .collect();
+        // Some have their answer, some have not; in the first round hardly any.
+        while n_ended.load(Ordering::Relaxed) < round * AT_ONCE / ROUNDS {
+            std::thread::yield_now();
+        }
+        kannel.order("kill boxes");
+        outcomes.extend(tries.into_iter().map(|task| runtime.block_on(task).expect("it ends")));
+        kannel.order("start");
+    }
+    let marker = ROUNDS * AT_ONCE + 1;
+    assert!(matches!(runtime.block_on(sms.send(&parcel(marker, "marker"))), Outcome::Handed { .. }));
+    let handed = |outcome: &Outcome| matches!(outcome, Outcome::Handed { .. });
+    let missing = |shown: &[(String, String)]| -> Vec<usize> {
+        let is_missing = |number: usize| !shown.iter().any(|(address, _)| *address == parcel(number, "").address);
+        let wanted = outcomes.iter().filter(|(_, outcome)| handed(outcome)).map(|(number, _)| *number).chain([marker]);
+        wanted.filter(|number| is_missing(*number)).collect()
+    };
+    let until = Clock.monotonic() + PATIENCE;
+    let mut shown = kannel.messages(1);
+    while !missing(&shown).is_empty() {
+        assert!(Clock.monotonic() < until, "handed over and never shown: {:?}", missing(&shown));
+        shown = kannel.messages(1);
+    }
+    for (number, outcome) in &outcomes {
+        let is_shown = shown.iter().any(|(address, _)| *address == parcel(*number, "").address);
+        assert!(!matches!(outcome, Outcome::Never(_)), "{number}: {outcome:?}");
+        assert!(!(matches!(outcome, Outcome::Later(_)) && is_shown), "{number}: {outcome:?}, and it was shown");
+    }
+    let n = |is: fn(&Outcome) -> bool| outcomes.iter().filter(|(_, outcome)| is(outcome)).count();
+    let (n_later, n_unknown) = (n(|o| matches!(o, Outcome::Later(_))), n(|o| matches!(o, Outcome::Unknown(_))));
+    println!("{} handed over, {n_later} later, {n_unknown} unknown", outcomes.len() - n_later - n_unknown);
 }
 
 #[test]

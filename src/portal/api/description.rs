@@ -11,8 +11,8 @@ use super::{OPERATIONS, ROOT};
 
 pub(super) static DESCRIPTION: LazyLock<Value> = LazyLock::new(describe);
 
-const ABOUT: &str = "Incidents, their messages and the people who work on them. Ids are written `INC-000123` and \
-                     `MSG-000123`, times are RFC 3339 in UTC. What is answered with success is durable.";
+const ABOUT: &str = "Incidents, their messages and the people who work on them. Ids are written `INC-000123`, \
+                     `MSG-000123` and `DLV-000123`, times are RFC 3339 in UTC. What is answered with success is durable.";
 
 /// As JSON.
 pub fn describe() -> Value {

@@ -104,7 +104,7 @@ fn list(call: &Call<'_>) -> Result<Reply, Problem> {
     Ok(Reply::json(&IncidentList { incidents: found.iter().map(view).collect(), next }))
 }
 
-fn severity_asked(call: &Call<'_>) -> Result<Option<Severity>, Problem> {
+pub(super) fn severity_asked(call: &Call<'_>) -> Result<Option<Severity>, Problem> {
     let Some(text) = call.query("severity") else { return Ok(None) };
     let severity = text.parse().ok().and_then(Severity::new);
     severity.map(Some).ok_or_else(|| wrong("severity", text, "is none of 1, 2, 3, 4"))
@@ -307,7 +307,7 @@ fn alert_view(alert: &Alert) -> AlertView {
     }
 }
 
-fn transition_view((number, row): (i64, TransitionRow)) -> TransitionView {
+pub(super) fn transition_view((number, row): (i64, TransitionRow)) -> TransitionView {
     let of = match row.kind {
         SubjectKind::Incident => incident_name(row.subject),
         SubjectKind::Message => message_name(row.subject),

@@ -38,7 +38,7 @@ fn show(call: &Call<'_>) -> Result<Reply, Problem> {
 }
 
 /// The message that the path names.
-fn known(call: &Call<'_>) -> Result<Message, Problem> {
+pub(super) fn known(call: &Call<'_>) -> Result<Message, Problem> {
     let id = call.message()?;
     let row = call.office.store.subject(SubjectKind::Message, id)?;
     let row = row.ok_or_else(|| Problem::NotFound(format!("there is no message {}", message_name(id))))?;

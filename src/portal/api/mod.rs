@@ -7,15 +7,18 @@
 mod announcements;
 mod call;
 mod catalogue;
+mod deliveries;
 mod description;
 mod guest;
 mod incidents;
 mod messages;
 mod next_step;
+mod oncall;
 mod operation;
 mod orders;
 mod persons;
 mod problem;
+mod told;
 pub mod wire;
 
 #[cfg(test)]
@@ -82,6 +85,9 @@ static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
     let mut all = incidents::operations();
     all.extend(orders::operations());
     all.extend(messages::operations());
+    all.extend(deliveries::operations());
+    all.extend(told::operations());
+    all.extend(oncall::operations());
     all.extend(catalogue::operations());
     all.extend(persons::operations());
     all.extend(announcements::operations());

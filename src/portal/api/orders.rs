@@ -32,6 +32,13 @@ pub(super) fn operations() -> Vec<Operation> {
         order("/incidents/{id}/unfold", "unfold", "Make it an incident of its own again", unfold).takes::<WhyOrder>(),
         order("/incidents/{id}/findings", "findings", "Write what was found and what is recommended", findings)
             .takes::<FindingsOrder>(),
+        order(
+            "/incidents/{id}/acknowledge",
+            "acknowledge",
+            "Say that one looks after it: nobody further is called",
+            acknowledge,
+        )
+        .takes::<WhyOrder>(),
         order("/incidents/{id}/notes", "note", "Write something into its record", note).takes::<NoteOrder>(),
     ]
 }
@@ -94,6 +101,11 @@ fn reopen(call: &Call<'_>) -> Result<Reply, Problem> {
 fn unfold(call: &Call<'_>) -> Result<Reply, Problem> {
     let (incident, why) = why(call)?;
     call.order(Command::Unfold { incident, why })
+}
+
+fn acknowledge(call: &Call<'_>) -> Result<Reply, Problem> {
+    let (incident, why) = why(call)?;
+    call.order(Command::Acknowledge { incident, why })
 }
 
 fn severity(call: &Call<'_>) -> Result<Reply, Problem> {

@@ -3,6 +3,8 @@
 //! Ids are as people write them, times RFC 3339 in UTC. A field that is missing from what is taken has its default; one
 //! that is not known is a mistake.
 
+pub mod deliveries;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -154,7 +156,7 @@ pub struct AlertView {
 pub struct TransitionView {
     pub number: i64,
     pub time: String,
-    /// `INC-000123`, `MSG-000123`, `clock`.
+    /// `INC-000123`, `MSG-000123`, `DLV-000123`, `clock`.
     pub of: String,
     /// Empty where it begins.
     pub from: String,
