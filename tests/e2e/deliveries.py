@@ -225,6 +225,13 @@ class Hands(People):
     """Two people who look after incidents from their beginning to their end, and tell of them."""
     n_incidents_max = 14
 
+    def settle(self, order):
+        """What somebody did about a delivery may have been undone by what came of it: nobody does it again."""
+        if order.subject.startswith("DLV"):
+            order.state = "unclear"
+        else:
+            super().settle(order)
+
     def think(self, draw, word):
         if not self.list or draw.random() < 0.2:
             self.list = self.ask("/incidents?limit=100")["incidents"]
@@ -234,14 +241,30 @@ class Hands(People):
             body = {"customer": draw.choice(CUSTOMERS), "what": f"calls fail, {word}",
                     "severity": draw.choice([1, 1, 2, 2, 3, 4]), "why": word}
             return people.Order(draw.choice(["anna", "carl"]), "open", "/incidents", body, word, "INC")
+        if draw.random() < 0.06:
+            return self.about_delivery(draw, word) or None
         number = draw.choice(incidents)["id"]
         page = self.ask(f"/incidents/{number}")
         incident, messages = page["incident"], page["messages"]
         waiting = [message for message in messages if message["state"] in ("drafted", "checked", "returned")]
         who = lambda role: draw.choice([n for n, r in people.ROLES.items() if r == role])
+        out = [message for message in messages if message["state"] == "released"]
+        if out and draw.random() < 0.02:
+            number = draw.choice(out)["id"]
+            return people.Order("carl", "withdraw", f"/messages/{number}/withdraw", {"why": word}, word, number)
         if waiting and draw.random() < 0.85:
             return self.about_message(draw, who, draw.choice(waiting), word)
         return self.about_incident(draw, incident, messages, word)
+
+    def about_delivery(self, draw, word):
+        """Ticks off a call, or tries again what was given up."""
+        by = draw.choice(["anna", "rita"])
+        if draw.random() < 0.7:
+            calls = self.ask("/callsheet")["calls"]
+            body = {"reached": draw.random() < 0.7, "note": word}
+            return calls and people.Order(by, "tick", f"/callsheet/{(call := draw.choice(calls))['id']}", body, word, call["id"])
+        dead = self.ask("/deliveries?dead=true&limit=20")["deliveries"]
+        return dead and people.Order(by, "retry", f"/deliveries/{(one := draw.choice(dead))['id']}/retry", {}, word, one["id"])
 
     def about_incident(self, draw, incident, messages, word):
         number, state = incident["id"], incident["state"]
@@ -511,7 +534,7 @@ def broken(outbox):
     taken = collections.Counter(entry["delivery"] for entry in outbox.taken)
     once = first(rows, lambda r: taken[r.id] == 1 and r.message and not any(step.to == "unknown" for step in steps[r.id]))
     open_way = first(rows, lambda r: len(steps[r.id]) > 2)
-    told = first(outbox.released, lambda n: any(row.what == "accepted" for row in outbox.of_messages[n]))
+    told = first(outbox.released, lambda n: outbox.messages[n]["state"] != "withdrawn" and any(row.what == "accepted" for row in outbox.of_messages[n]))
     ends = [n for n in outbox.released if outbox.messages[n]["kit"] in ("resolved", "false-alarm")]
     end = first((row for n in ends for row in outbox.notices[n]), lambda r: not r.about.get("instead_of") and any(
         other.incident == r.incident and (other.channel, other.address) == (r.channel, r.address) and other.message

@@ -9,11 +9,14 @@ import collections, contextlib, json, re, tomllib
 from book import Row, opened
 
 LEGAL = {
-    "": "queued", "queued": "queued leased failed expired suppressed superseded", "leased": "handed queued failed unknown",
-    "unknown": "unknown handed delivered failed queued expired", "handed": "handed delivered failed",
+    "": "queued", "queued": "queued leased failed expired suppressed superseded",
+    "leased": "handed queued failed unknown superseded",
+    "unknown": "unknown handed delivered failed queued expired superseded", "handed": "handed delivered failed",
     # By hand only.
     "failed": "queued", "expired": "queued", "delivered": "", "suppressed": "", "superseded": "",
 }
+# Who only stands on the call sheet has not been told: that may still be over, come too late, or be taken back.
+LEGAL_ON_SHEET = LEGAL | {"handed": "delivered failed expired suppressed superseded"}
 OPEN = {"queued", "leased", "unknown"}
 PERSONAL = ("mail", "sms", "call-sheet")
 SINKS = ("mail", "sms", "webhook:noc", "pagerduty", "syslog")
@@ -185,7 +188,7 @@ class Outbox:
             for step in self.steps[number]:
                 if step.came != state:
                     self.wrong.append(f"G3: {self.told(row)}: step {step.seq} from {step.came!r}, and it was {state!r}")
-                if step.to not in LEGAL.get(step.came, "").split():
+                if step.to not in (LEGAL_ON_SHEET if row.channel == "call-sheet" else LEGAL).get(step.came, "").split():
                     self.wrong.append(f"G3: {self.told(row)}: {step.came!r} became {step.to!r} ({step.what})")
                 if step.came in ("failed", "expired") and step.what != "retried by hand":
                     self.wrong.append(f"G3: {self.told(row)}: was {step.came}, and came back by itself")
@@ -199,15 +202,16 @@ class Outbox:
             if row.state not in ("queued", "delivered") and not row.reason:
                 self.wrong.append(f"G3: {self.told(row)}: ends without a reason")
             if row.state == "superseded" and not self.is_superseded(row):
-                self.wrong.append(f"G3: {self.told(row)}: superseded, and nothing later goes to {row.address or row.channel}")
+                self.wrong.append(f"G3: {self.told(row)}: superseded, and nothing later goes to that person")
         for number in self.steps.keys() - self.rows.keys():
             self.wrong.append(f"G3: {name(number)} has steps, and is not there")
 
     def is_superseded(self, row):
-        """The same person has a later word of the same incident on its way."""
+        """The same person has a later word of the same incident, by this way or another."""
+        who = lambda row: row.about["contact"] or (row.channel, row.address.lower())
         return any(other.incident == row.incident and other.message is not None
                    and self.released.get(other.message, 0) > self.released.get(row.message, 0)
-                   and (other.channel, other.address.lower()) == (row.channel, row.address.lower())
+                   and (who(other) == who(row) or (other.channel, other.address.lower()) == (row.channel, row.address.lower()))
                    for other in self.rows.values())
 
     def prove_order(self):
@@ -287,6 +291,9 @@ class Outbox:
     def prove_accepted(self):
         """A customer counts as told when one of its people was, and only then."""
         for number in self.released:
+            # One that was taken back tells nobody any more.
+            if self.messages[number]["state"] == "withdrawn":
+                continue
             is_accepted = any(row.what == "accepted" for row in self.of_messages[number])
             rows = [row for row in self.notices[number] if row.is_contact and row.handed is not None]
             if is_accepted != bool(rows):
