@@ -1,9 +1,9 @@
 """No delivery is lost, and none is doubled but out of `unknown`, whatever is killed when.
 
 People open incidents, draft notices, check and release them while the providers of every channel refuse, hang up, fall
-silent and come back, and while the service is killed at random moments and started again. In the end the providers work,
-the service comes to rest, and `outbox.py` proves G1 to G7 from the store and from what the providers wrote down. First it
-shows on a changed copy that each of its proofs can fail.
+silent and come back, and while the service is killed at random moments and started again. In the end the providers
+work, the service comes to rest, and `outbox.py` proves G1 to G7 from the store and from what the providers wrote down.
+A run that nobody kills shows, on changed copies, that each of the proofs can fail.
 
     tests/e2e/deliveries.py                       # 60 kills, as tests/all.sh does
     tests/e2e/deliveries.py --kills 2000          # the full number
@@ -13,10 +13,11 @@ shows on a changed copy that each of its proofs can fail.
 
 Waits of minutes and hours are skipped: once the providers work, the service gets a clock that is moved ahead.
 """
-import argparse, collections, contextlib, copy, http.client, itertools, json, multiprocessing, os, pathlib, random, shutil, signal
-import statistics, tempfile, threading, time, traceback
+import argparse, collections, contextlib, copy, http.client, itertools, json, multiprocessing, os, pathlib, random
+import shutil, signal, statistics, tempfile, threading, time, traceback
 
 import people
+from book import opened
 from incidents import Service
 from outbox import SINKS, Outbox, squeezed
 from people import People, call, hire
@@ -242,7 +243,7 @@ class Hands(People):
                     "severity": draw.choice([1, 1, 2, 2, 3, 4]), "why": word}
             return people.Order(draw.choice(["anna", "carl"]), "open", "/incidents", body, word, "INC")
         if draw.random() < 0.06:
-            return self.about_delivery(draw, word) or None
+            return self.about_delivery(draw, word)
         number = draw.choice(incidents)["id"]
         page = self.ask(f"/incidents/{number}")
         incident, messages = page["incident"], page["messages"]
@@ -262,9 +263,11 @@ class Hands(People):
         if draw.random() < 0.7:
             calls = self.ask("/callsheet")["calls"]
             body = {"reached": draw.random() < 0.7, "note": word}
-            return calls and people.Order(by, "tick", f"/callsheet/{(call := draw.choice(calls))['id']}", body, word, call["id"])
+            number = draw.choice(calls)["id"] if calls else None
+            return number and people.Order(by, "tick", f"/callsheet/{number}", body, word, number)
         dead = self.ask("/deliveries?dead=true&limit=20")["deliveries"]
-        return dead and people.Order(by, "retry", f"/deliveries/{(one := draw.choice(dead))['id']}/retry", {}, word, one["id"])
+        number = draw.choice(dead)["id"] if dead else None
+        return number and people.Order(by, "retry", f"/deliveries/{number}/retry", {}, word, number)
 
     def about_incident(self, draw, incident, messages, word):
         number, state = incident["id"], incident["state"]
@@ -342,7 +345,7 @@ class Assassin:
             time.sleep(0.0005)
         counts = {"taken": lambda: len(self.sinks.log.entries), "order": lambda: self.hands.n_begun}
         if self.kind == "step":
-            with contextlib.closing(people_book(self.service)) as db:
+            with contextlib.closing(opened(self.service.folder / "data")) as db:
                 self.wait_for(lambda: db.execute("SELECT max(seq) FROM transitions").fetchone()[0] or 0)
         elif self.kind in counts:
             self.wait_for(counts[self.kind])
@@ -362,11 +365,6 @@ class Assassin:
     def end(self):
         self.is_over = True
         self.thread.join()
-
-
-def people_book(service):
-    from book import opened
-    return opened(service.folder / "data")
 
 
 class Run:
@@ -477,7 +475,8 @@ class Run:
         outbox = self.outbox()
         lines = outbox.prove(self.hands.answered()) + wrongly_heard(outbox, self.heard, self.heard_until)
         for path in sorted(self.folder.glob("serve-*.log")):
-            lines += [f"{path.name}: {line}" for line in path.read_text(errors="replace").splitlines() if "panicked at" in line]
+            log = path.read_text(errors="replace").splitlines()
+            lines += [f"{path.name}: {line}" for line in log if "panicked at" in line]
         return outbox, lines
 
     def close(self):
@@ -534,22 +533,25 @@ def broken(outbox):
     taken = collections.Counter(entry["delivery"] for entry in outbox.taken)
     once = first(rows, lambda r: taken[r.id] == 1 and r.message and not any(step.to == "unknown" for step in steps[r.id]))
     open_way = first(rows, lambda r: len(steps[r.id]) > 2)
-    told = first(outbox.released, lambda n: outbox.messages[n]["state"] != "withdrawn" and any(row.what == "accepted" for row in outbox.of_messages[n]))
+    kept = [n for n in outbox.released if outbox.messages[n]["state"] != "withdrawn"]
+    told = first(kept, lambda n: any(row.what == "accepted" for row in outbox.of_messages[n]))
+    of = lambda row: (row.incident, row.channel, row.address)
     ends = [n for n in outbox.released if outbox.messages[n]["kit"] in ("resolved", "false-alarm")]
-    end = first((row for n in ends for row in outbox.notices[n]), lambda r: not r.about.get("instead_of") and any(
-        other.incident == r.incident and (other.channel, other.address) == (r.channel, r.address) and other.message
-        and outbox.released[other.message] < outbox.released[r.message] and other.handed for other in rows))
-    pair = first(((a, b) for a in outbox.taken for b in outbox.taken
-                  if a["n"] < b["n"] and a["delivery"] and b["delivery"] and taken[a["delivery"]] == taken[b["delivery"]] == 1
-                  and (x := outbox.rows[a["delivery"]]).incident and (y := outbox.rows[b["delivery"]]).incident == x.incident
-                  and (x.channel, x.address) == (y.channel, y.address)), bool)
+    is_before = lambda other, row: other.message and outbox.released[other.message] < outbox.released[row.message]
+    end = first((row for n in ends for row in outbox.notices[n]), lambda row: not row.about.get("instead_of") and any(
+        of(other) == of(row) and is_before(other, row) and other.handed for other in rows))
+    streams = collections.defaultdict(list)
+    for entry in outbox.taken:
+        if taken[entry["delivery"]] == 1 and entry["delivery"] and outbox.rows[entry["delivery"]].incident:
+            streams[of(outbox.rows[entry["delivery"]])].append(entry)
+    pair = first(streams.values(), lambda entries: len(entries) > 1)
 
     def put(name, row, **fields):
         return lambda o: getattr(o, name).__setitem__(row.id, row._replace(**fields))
 
     def swap(o):
         entries = {entry["n"]: entry for entry in o.taken}
-        a, b = (entries[entry["n"]] for entry in pair)
+        a, b = (entries[entry["n"]] for entry in pair[:2])
         a["n"], b["n"] = b["n"], a["n"]
 
     def drop(row):
@@ -561,6 +563,9 @@ def broken(outbox):
 
     def step_of(row, **fields):
         return lambda o: o.steps[row.id].__setitem__(1, o.steps[row.id][1]._replace(**fields))
+
+    def unheard(o):
+        o.of_messages[told] = [row for row in o.of_messages[told] if row.what != "accepted"]
     again = lambda o: o.taken.append(next(dict(e) for e in o.taken if e["delivery"] == once.id))
     text = lambda o: next(e for e in o.taken if e["delivery"] == once.id).update(text="we know nothing")
     return [
@@ -581,7 +586,7 @@ def broken(outbox):
         change("G7: ", once, lambda o: next(e for e in o.taken if e["delivery"] == once.id).update(address="elsewhere")),
         change("release: ", once, text),
         change("release: ", once, lambda o: o.released.pop(once.message)),
-        change("accepted: ", told, lambda o: o.of_messages.update({told: [r for r in o.of_messages[told] if r.what != "accepted"]})),
+        change("accepted: ", told, unheard),
     ]
 
 
@@ -691,7 +696,8 @@ def order(service, tokens, by, path, body):
 def release(service, tokens, customer, severity, word):
     """An incident, and a notice of it that two people agreed on; when it was released, and its number."""
     give = lambda by, path, body: order(service, tokens, by, path, body)
-    incident = give("anna", "/incidents", {"customer": customer, "what": f"calls fail, {word}", "severity": severity, "why": word})["incident"]
+    body = {"customer": customer, "what": f"calls fail, {word}", "severity": severity, "why": word}
+    incident = give("anna", "/incidents", body)["incident"]
     with contextlib.suppress(RuntimeError):
         give("anna", f"/incidents/{incident}/suspect", {"why": word})
     give("carl", f"/incidents/{incident}/confirm", {"why": word})
@@ -779,9 +785,10 @@ def crowd(channel, n_customers, n_contacts):
     def file(customer):
         contacts = "".join(
             f'[[contact]]\nid = "c{n}"\nname = "Contact {n}"\nemail = "c{n}@crowd{customer}.example"\n'
-            f'mobile = "+467{customer:03}{n:05}"\nrights = ["receive"]\n' for n in range(n_contacts))
+            f'mobile = "+467{customer:03}{n:05}"\nemail_verified = true\nmobile_verified = true\nrights = ["receive"]\n' for n in range(n_contacts))
         names = ", ".join(f'"c{n}"' for n in range(n_contacts))
-        return f'{contacts}[[distribution]]\nseverities = [3]\naudience = "customer"\nto = [{names}]\nchannels = ["{channel}"]\n'
+        return (f'{contacts}[[distribution]]\nseverities = [3]\naudience = "customer"\nto = [{names}]\n'
+                f'channels = ["{channel}"]\n')
     return {f"crowd{customer}": file(customer) for customer in range(n_customers)}
 
 

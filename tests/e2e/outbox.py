@@ -208,10 +208,11 @@ class Outbox:
 
     def is_superseded(self, row):
         """The same person has a later word of the same incident, by this way or another."""
-        who = lambda row: row.about["contact"] or (row.channel, row.address.lower())
+        way = lambda row: (row.channel, row.address.lower())
+        who = lambda row: row.about["contact"] or way(row)
         return any(other.incident == row.incident and other.message is not None
                    and self.released.get(other.message, 0) > self.released.get(row.message, 0)
-                   and (who(other) == who(row) or (other.channel, other.address.lower()) == (row.channel, row.address.lower()))
+                   and (who(other) == who(row) or way(other) == way(row))
                    for other in self.rows.values())
 
     def prove_order(self):
@@ -282,7 +283,9 @@ class Outbox:
             else:
                 message = self.messages[row.message]["forms"]
                 wanted = squeezed(message[forms.get(row.channel, "portal")])
-                is_right = text == wanted or row.channel == "syslog" and text == squeezed(message["mail_subject"]) + " " + wanted
+                if row.channel == "syslog":
+                    wanted = f"{squeezed(message['mail_subject'])} {wanted}"
+                is_right = text == wanted
                 if row.message not in self.released:
                     self.wrong.append(f"release: {self.told(row)}: went out, and nobody released it")
             if not is_right:
@@ -304,7 +307,8 @@ class Outbox:
         named = [entry["delivery"] for entry in self.taken if entry["delivery"]]
         repeats = len(named) - len(set(named))
         ends = sum(self.messages[number]["kit"] in ENDS for number in self.released)
-        return {"released": len(self.released), "ends": ends, "deliveries": len(self.rows), "steps": len(steps), "taken": len(self.taken), "taken again": repeats,
+        states = collections.Counter(row.state for row in self.rows.values())
+        return {"released": len(self.released), "ends": ends, "deliveries": len(self.rows), "steps": len(steps),
+                "taken": len(self.taken), "taken again": repeats,
                 "unknown": sum(step.to == "unknown" and step.came == "leased" for step in steps),
-                "interrupted": sum(step.what == "interrupted" for step in steps),
-                **{row_state: n for row_state, n in collections.Counter(row.state for row in self.rows.values()).items()}}
+                "interrupted": sum(step.what == "interrupted" for step in steps), **states}
