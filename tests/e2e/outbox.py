@@ -220,8 +220,8 @@ class Outbox:
         last, seen = {}, set()
         for entry in sorted(self.taken, key=lambda entry: entry["n"]):
             row = self.rows.get(entry["delivery"])
-            # A repeat out of unknown may be late; the first of each may not.
-            if row is None or row.id in seen:
+            # A repeat out of unknown may be late, and what a person had tried again; the first of each may not.
+            if row is None or row.id in seen or any(step.what == "retried by hand" for step in self.steps[row.id]):
                 continue
             seen.add(row.id)
             of = (row.incident, row.channel, row.address.lower())
