@@ -542,7 +542,7 @@ def broken(outbox):
         of(other) == of(row) and is_before(other, row) and other.handed for other in rows))
     streams = collections.defaultdict(list)
     for entry in outbox.taken:
-        is_again = any(step.what == "retried by hand" for step in steps[entry["delivery"]])
+        is_again = any(step.what == "retried by hand" for step in steps.get(entry["delivery"], []))
         is_one = taken[entry["delivery"]] == 1 and entry["delivery"] and not is_again
         if is_one and outbox.rows[entry["delivery"]].incident:
             streams[of(outbox.rows[entry["delivery"]])].append(entry)
