@@ -168,6 +168,14 @@ impl Mail {
         })
     }
 
+    /// Connects, greets, logs in and hangs up: nothing is sent. The certificate that was shown, in DER.
+    pub async fn reach(&self) -> Result<Option<Vec<u8>>, String> {
+        let session = Session::open(&self.settings, self.greeter.as_ref()).await?;
+        let shown = session.certificate();
+        session.quit().await;
+        Ok(shown)
+    }
+
     /// One try. Ends within the time-outs whatever the server does.
     pub async fn send(&self, parcel: &Parcel) -> Outcome {
         let letter = match letter::compose(parcel, &self.settings.from, &self.site) {
