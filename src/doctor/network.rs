@@ -76,7 +76,7 @@ fn look_at_sinks(config: &Config, report: &mut Report) {
         }
         found
     });
-    let n = found.len();
+    let n = found.iter().filter(|(_, _, reached)| reached.is_ok()).count();
     for (name, mend, reached) in found {
         match reached {
             Err(e) => report.error(Area::Sinks, format!("{name}: {e}"), mend),
