@@ -7,6 +7,7 @@ mod acd;
 mod cross;
 mod data;
 mod feed;
+mod heartbeat;
 mod mail;
 mod pagerduty;
 mod receiver;
@@ -31,6 +32,7 @@ use crate::delivery;
 use crate::limits;
 use crate::logging::{LogFormat, LogSettings};
 use crate::notify::{self, Endpoint, Output, WebhookSettings};
+use crate::service::HeartbeatSettings;
 use crate::upstream;
 
 /// The whole file, checked.
@@ -60,6 +62,8 @@ pub struct Config {
     pub syslog: Option<delivery::syslog::Settings>,
     /// Who may post alerts of other programs.
     pub receivers: Vec<upstream::Settings>,
+    /// Where somebody outside hears that the service lives; `None`: nowhere.
+    pub heartbeat: Option<HeartbeatSettings>,
     /// Where released messages go.
     pub notices: Output,
     /// The way out by mail; `None`: there is none.
@@ -94,6 +98,7 @@ impl Default for Config {
             pagerduty: None,
             syslog: None,
             receivers: Vec::new(),
+            heartbeat: None,
             notices: Output::default(),
             mail: None,
             kits: None,
@@ -133,6 +138,7 @@ pub fn is_settings(text: &str) -> bool {
                 "pagerduty",
                 "receiver",
                 "syslog",
+                "heartbeat",
                 "kits",
                 "acd",
                 "log",
@@ -205,6 +211,7 @@ fn read(root: &Section<'_, '_>) -> Config {
     }
     read_notify(root, &mut config);
     config.mail = root.section("mail").and_then(|section| mail::read(&section));
+    config.heartbeat = heartbeat::read(root);
     config.syslog = syslog::read(root);
     config.receivers = receiver::read(root, config.data.is_some());
     if let Some(kits) = root.section("kits") {

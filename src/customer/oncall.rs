@@ -59,6 +59,10 @@ pub(super) fn read(file: &Section<'_, '_>, people: &People, problems: &mut Vec<P
         let channels = channels(&section, problems);
         let repeats = section.integer(&keys::REPEAT, 0..REPEATS_MAX + 1, problems).unwrap_or(u64::from(REPEATS));
         let repeat_after_ms = wait(&section, &keys::REPEAT_AFTER, REPEAT_AFTER_MS, problems);
+        if is_empty(&section, &keys::STEPS) {
+            let problem = section.problem("E033", "`steps` calls nobody", value_span(&section, keys::STEPS.name));
+            problems.push(problem.help(format!("write: {}", keys::STEPS.example)));
+        }
         let steps = section.sections(&keys::STEPS, problems).into_iter();
         let steps: Vec<Step> = steps.filter_map(|step| read_step(&step, people, &channels, problems)).collect();
         if let Some(back) = steps.windows(2).find(|pair| matches!(pair, [a, b] if a.after_ms > b.after_ms)) {
@@ -70,6 +74,11 @@ pub(super) fn read(file: &Section<'_, '_>, people: &People, problems: &mut Vec<P
         chains.push(OnCall { severities, steps, channels, repeats, repeat_after_ms });
     }
     chains
+}
+
+/// A list with nothing in it.
+fn is_empty(section: &Section<'_, '_>, key: &crate::policy::document::Key) -> bool {
+    section.value(key.name).is_some_and(|value| value.get_ref().as_array().is_some_and(|all| all.is_empty()))
 }
 
 fn channels(section: &Section<'_, '_>, problems: &mut Vec<Problem>) -> Vec<Channel> {
@@ -106,6 +115,11 @@ fn read_step(
     section.check_keys(problems);
     if section.lacks(&keys::TO) {
         problems.push(section.missing(&keys::TO));
+    }
+    if is_empty(&section, &keys::TO) {
+        let problem =
+            section.problem("E033", "this step calls nobody: `to` is empty", value_span(&section, keys::TO.name));
+        problems.push(problem.help(format!("write contacts and rosters: {}", keys::TO.example)));
     }
     let after_ms = wait(&section, &keys::AFTER, 0, problems);
     let each_ms = wait(&section, &keys::EACH, EACH_MS, problems);

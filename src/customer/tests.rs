@@ -356,7 +356,8 @@ fn every_mistake_of_a_chain_is_told_at_its_place() {
             chain("severities = [1]\nsteps = [{ to = ['bo'], after = '5m' }, { to = ['maria'] }]"),
             "E009 a step comes before the one above it, which begins after 300 s",
         ),
-        (chain("severities = [1]\nsteps = []"), "steps"),
+        (chain("severities = [1]\nsteps = []"), "E033 `steps` calls nobody at []"),
+        (chain("severities = [1]\nsteps = [{ to = [] }]"), "E033 this step calls nobody: `to` is empty at []"),
         (chain("severities = [1]\nsteps = 'maria'"), "at 'maria'"),
     ];
     for (told, wanted) in cases {

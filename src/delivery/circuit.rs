@@ -42,6 +42,10 @@ impl Circuit {
     }
 
     pub(super) fn fails(&mut self, now: Timestamp) {
+        if self.until.is_some() && !self.is_probing {
+            // One of those that were under way when it opened.
+            return;
+        }
         self.n_failed = self.n_failed.saturating_add(1);
         self.is_probing = false;
         if let Some(over) = self.n_failed.checked_sub(FAILURES_MAX) {

@@ -4,7 +4,7 @@ use super::limit;
 use super::route::SMS;
 use crate::clock::Timestamp;
 use crate::incident::{About, Purpose, incident_name, message_name};
-use crate::store::{DeliveryQuery, DeliveryRow, NewDelivery, Store, StoreError};
+use crate::store::{DeliveryRow, NewDelivery, Store, StoreError};
 
 /// How long a digest is worth sending.
 const DIGEST_MS: i64 = 24 * 3_600_000;
@@ -27,7 +27,13 @@ pub(super) fn instead(
     }
     let mut handed = store.handed_since(&row.channel, &row.address, now.plus_ms(-reach_ms))?;
     handed.extend(std::iter::repeat_n(now, n_sending));
-    let Some(due) = limit::next(&row.channel, &handed, now) else { return Ok(None) };
+    let Some(mut due) = limit::next(&row.channel, &handed, now) else { return Ok(None) };
+    let address = row.address.to_lowercase();
+    let mut once = format!("digest/{}/{address}/{}", row.channel, due.0);
+    if let Some(waiting) = store.digest_for(&row.channel, &row.address)? {
+        // One digest holds all of it.
+        (due, once) = (waiting.due, waiting.once);
+    }
     let about = About {
         purpose: Purpose::Digest,
         kit: "digest".to_owned(),
@@ -36,13 +42,14 @@ pub(super) fn instead(
         ..about
     };
     Ok(Some(NewDelivery {
-        once: format!("digest/{}/{}/{}", row.channel, row.address.to_lowercase(), due.0),
+        once,
         customer: row.customer.clone(),
         incident: None,
         message: None,
         severity: row.severity,
         channel: row.channel.clone(),
         address: row.address.clone(),
+        person: row.person.clone(),
         is_contact: false,
         body: serde_json::to_string(&about).expect("texts always serialise"),
         queued: now,
@@ -52,18 +59,18 @@ pub(super) fn instead(
     }))
 }
 
+/// What goes out with a digest.
+pub(super) fn held(digest: &DeliveryRow, store: &Store) -> Result<Vec<DeliveryRow>, StoreError> {
+    let mut held = store.deliveries_held(&digest.channel, &digest.address)?;
+    held.retain(|row| row.reason.ends_with(&digest.once));
+    Ok(held)
+}
+
 /// What a digest says: the newest notice of each incident that was held back for it.
 pub(super) fn text(digest: &DeliveryRow, store: &Store) -> Result<String, StoreError> {
-    let query = DeliveryQuery {
-        states: Some(vec!["suppressed".to_owned()]),
-        channel: Some(digest.channel.clone()),
-        address: Some(digest.address.clone()),
-        ..DeliveryQuery::default()
-    };
-    let held = store.deliveries(&query)?.rows;
     let mut lines: Vec<String> = Vec::new();
     let mut incidents: Vec<i64> = Vec::new();
-    for row in held.iter().filter(|row| row.reason.ends_with(&digest.once)) {
+    for row in &held(digest, store)? {
         let (Some(incident), Some(message)) = (row.incident, row.message) else { continue };
         if incidents.contains(&incident) {
             continue;

@@ -5,7 +5,7 @@ use super::route::{CALL_SHEET, MAIL, SMS};
 use crate::clock::Timestamp;
 use crate::customer::Customers;
 use crate::incident::{About, Purpose};
-use crate::store::{DeliveryQuery, DeliveryRow, NewDelivery, Store, StoreError};
+use crate::store::{DeliveryRow, NewDelivery, Store, StoreError};
 
 /// Severities up to this one go another way at once.
 pub(super) const SEVERITY_MAX: u8 = 2;
@@ -23,7 +23,7 @@ pub(super) fn instead(
         return Ok(None);
     }
     let Ok(about) = serde_json::from_str::<About>(&row.body) else { return Ok(None) };
-    if about.purpose == Purpose::Digest || is_told_otherwise(row, &about, store)? {
+    if about.purpose == Purpose::Digest || row.message.is_some() && store.is_told_otherwise(row)? {
         return Ok(None);
     }
     let number = number(row, &about, customers);
@@ -44,6 +44,7 @@ pub(super) fn instead(
         severity: row.severity,
         channel: channel.to_owned(),
         address,
+        person: row.person.clone(),
         is_contact: row.is_contact,
         body: serde_json::to_string(&about).expect("texts always serialise"),
         queued: now,
@@ -68,16 +69,4 @@ fn number(row: &DeliveryRow, about: &About, customers: &Customers) -> Option<Str
         Some(contact) => contact.mobile.clone(),
         None => customer.escalation.as_ref().filter(|e| e.name == about.person)?.phone.clone(),
     }
-}
-
-/// The same person has the same message already, by another way.
-fn is_told_otherwise(row: &DeliveryRow, about: &About, store: &Store) -> Result<bool, StoreError> {
-    let Some(message) = row.message else { return Ok(false) };
-    let query = DeliveryQuery { message: Some(message), ..DeliveryQuery::default() };
-    let others = store.deliveries(&query)?.rows;
-    Ok(others.iter().any(|other| {
-        let same = serde_json::from_str::<About>(&other.body)
-            .is_ok_and(|other| other.person == about.person && other.contact == about.contact);
-        other.id != row.id && same && other.handed.is_some() && other.state != "failed"
-    }))
 }

@@ -41,6 +41,7 @@ use crossbeam::channel::{Sender as Queue, bounded};
 use tokio::runtime::Handle;
 
 use crate::acd::Board;
+use crate::clock::Timestamp;
 use crate::customer::Customers;
 use crate::desk::Desk;
 use crate::incident::STDOUT;
@@ -181,6 +182,9 @@ struct Shared {
     waiting: AtomicU64,
     oldest_ms: AtomicI64,
     is_mail_down: AtomicBool,
+    is_stopping: AtomicBool,
+    dead: AtomicU64,
+    round: AtomicI64,
     down: Mutex<Vec<String>>,
     outcomes: Mutex<BTreeMap<(String, String), u64>>,
 }
@@ -263,6 +267,16 @@ impl Outbox {
         drop(self.inputs.try_send(Input::ReadBack(messages.to_vec(), queue.to_owned(), outcome)));
     }
 
+    /// Deliveries of the last day that were given up, and for which no other way was found.
+    pub fn dead_letters(&self) -> u64 {
+        self.shared.dead.load(Ordering::Relaxed)
+    }
+
+    /// When the outbox last looked what is due.
+    pub fn last_round(&self) -> Timestamp {
+        Timestamp(self.shared.round.load(Ordering::Relaxed))
+    }
+
     pub fn take_figures(&self) -> Figures {
         let mut counts = self.shared.outcomes.lock().unwrap_or_else(|e| e.into_inner());
         let counts = std::mem::take(&mut *counts);
@@ -278,6 +292,7 @@ impl Outbox {
 
     /// Waits a moment for what is with providers, writes what became of it, and the thread ends.
     pub fn stop(&self) {
+        self.shared.is_stopping.store(true, Ordering::Relaxed);
         drop(self.inputs.send(Input::Stop));
         let thread = self.thread.lock().unwrap_or_else(|e| e.into_inner()).take();
         // A panic was printed where it happened.
@@ -298,6 +313,7 @@ fn routes(settings: Settings, board: Arc<Board>) -> Result<BTreeMap<String, Rout
     };
     add(CALL_SHEET, Some(Provider::new(CALL_SHEET, Sender::Sheet)));
     add(ACD, Some(Provider::new(ACD, Sender::Acd(board))));
+    let mail_connections = settings.mail.as_ref().map(|mail| mail.connections());
     add(MAIL, settings.mail.map(|mail| Provider::new(MAIL, Sender::Mail(mail))));
     add(SMS, None);
     settings.sms.into_iter().for_each(|sms| add(SMS, Some(Provider::new(sms.name().to_owned(), Sender::Sms(sms)))));
@@ -315,7 +331,12 @@ fn routes(settings: Settings, board: Arc<Board>) -> Result<BTreeMap<String, Rout
             own.extend(stdout.clone().map(|stdout| Provider::new("standard output", Sender::Stdout(stdout))));
         }
     }
-    Ok(with_providers(providers))
+    let mut routes = with_providers(providers);
+    if let (Some(route), Some(n)) = (routes.get_mut(MAIL), mail_connections) {
+        // Whoever waits for a connection for too long would count as a failure of the server's.
+        route.n_sending_max = 2 * n;
+    }
+    Ok(routes)
 }
 
 fn with_providers(providers: BTreeMap<String, Vec<Provider>>) -> BTreeMap<String, Route> {

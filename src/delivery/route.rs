@@ -55,7 +55,7 @@ impl Sender {
             Sender::Webhook(webhook) => webhook.send(&load.parcel).await,
             Sender::PagerDuty(pagerduty) => pagerduty.send(&load.parcel).await,
             Sender::Syslog(syslog) => syslog.send(&load.parcel).await,
-            Sender::Acd(board) => announced(board, &load.parcel.customer),
+            Sender::Acd(board) => announced(board, &load.parcel),
             Sender::Sheet => Outcome::Handed { receipt: String::new() },
             #[cfg(test)]
             Sender::Script(script) => script.send(&load.parcel).await,
@@ -79,11 +79,13 @@ impl Sender {
 }
 
 /// Callers hear it where a queue is for them.
-fn announced(board: &Board, customer: &str) -> Outcome {
-    let queues = board.queues_for(customer);
-    match queues.is_empty() {
-        true => Outcome::Never(format!("no queue of the settings is for customer `{customer}`")),
-        false => Outcome::Handed { receipt: queues.join(" ") },
+fn announced(board: &Board, parcel: &Parcel) -> Outcome {
+    let (queues, customer) = (board.queues_for(&parcel.customer), &parcel.customer);
+    match (queues.is_empty(), parcel.is_end) {
+        (true, _) => Outcome::Never(format!("no queue of the settings is for customer `{customer}`")),
+        // Nothing is said any more.
+        (false, true) => Outcome::Handed { receipt: format!("withdrawn from {}", queues.join(", ")) },
+        (false, false) => Outcome::Handed { receipt: queues.join(", ") },
     }
 }
 

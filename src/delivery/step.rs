@@ -73,6 +73,8 @@ pub(super) struct Steps {
     /// Answers that are given once all of it is on record.
     pub(super) replies: Vec<Box<dyn FnOnce() + Send>>,
     ids: HashSet<i64>,
+    /// Providers that one delivery of this round tries out.
+    pub(super) probes: HashSet<String>,
     leased_to: HashMap<(String, String), usize>,
 }
 

@@ -240,6 +240,10 @@ async fn grave_notices_go_by_the_next_provider_then_by_text_then_to_the_call_she
     tokio::task::spawn_blocking(move || outbox.order(By::person("tom", "local"), tick)).await.unwrap().unwrap();
     wait_for("told by phone", || site.is_told(incident));
     assert_eq!(sheet().unwrap().state, "delivered");
+    let audits = site.store.audits(&crate::store::Query::default()).unwrap().rows;
+    let tick = audits.iter().map(|(_, audit)| audit).find(|audit| audit.action == "delivery reached").unwrap();
+    let wanted = ("tom", "local", crate::incident::delivery_name(row.id));
+    assert_eq!((tick.who.as_str(), tick.from.as_str(), tick.subject.clone()), wanted);
     site.stop();
 }
 
@@ -295,6 +299,7 @@ fn new_delivery(n: i64, channel: &str, address: &str) -> NewDelivery {
         severity: 3,
         channel: channel.into(),
         address: address.into(),
+        person: "/Bo".into(),
         is_contact: false,
         body: serde_json::to_string(&about).unwrap(),
         queued: now,

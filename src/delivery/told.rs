@@ -9,7 +9,7 @@ use crate::customer::{Channel, Contact, Customer, Distribution};
 use crate::incident::{About, Page, Purpose, delivery_name};
 use crate::store::DeliveryRow;
 
-use super::route::{CALL_SHEET, SMS};
+use super::route::{ACD, CALL_SHEET, SMS};
 
 /// What is asked about: everything that was sent of an incident, or of one of its messages.
 #[derive(Debug)]
@@ -45,9 +45,35 @@ pub struct Person {
     pub contact: String,
     /// What it is there for: an audience of the file, `on-call`, `escalation`, `program`.
     pub audience: String,
-    /// It has come by one way at least.
-    pub is_told: bool,
+    pub stands: Stands,
     pub ways: Vec<Way>,
+}
+
+/// Whether a notice has come to somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stands {
+    /// By one way at least.
+    Told,
+    /// Not yet: it is under way, or nothing was released.
+    Waiting,
+    /// It was to come, and did not.
+    Missed,
+    /// Only called, to look after the incident.
+    Called,
+    /// The customer's file does not want them told.
+    NotMeant,
+}
+
+impl Stands {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stands::Told => "told",
+            Stands::Waiting => "waiting",
+            Stands::Missed => "missed",
+            Stands::Called => "called",
+            Stands::NotMeant => "not-meant",
+        }
+    }
 }
 
 /// One way to somebody, taken or not.
@@ -88,13 +114,12 @@ pub fn people(subject: &Subject<'_>) -> Vec<Person> {
                     name: about.person.clone(),
                     contact: contact.to_owned(),
                     audience: about.audience.clone(),
-                    is_told: false,
+                    stands: Stands::NotMeant,
                     ways: Vec::new(),
                 });
                 people.last_mut().expect("one was just put there")
             }
         };
-        person.is_told |= has_come(&sent.row);
         person.ways.push(way(sent, &subject.sent));
     }
     for contact in &subject.customer.contacts {
@@ -106,16 +131,46 @@ pub fn people(subject: &Subject<'_>) -> Vec<Person> {
                 name: contact.name.clone(),
                 contact: contact.id.clone(),
                 audience: audience(subject.customer, contact),
-                is_told: false,
+                stands: Stands::NotMeant,
                 ways,
             }),
         }
     }
+    for person in &mut people {
+        person.stands = stands(subject, person);
+    }
     people
 }
 
+fn stands(subject: &Subject<'_>, person: &Person) -> Stands {
+    let notices = || person.ways.iter().filter(|way| way.purpose == Purpose::Notice);
+    // One mail to an address that two people have is for both.
+    let is_of = |way: &Way, sent: &Sent| {
+        let is_same = way.channel == sent.row.channel && way.address.eq_ignore_ascii_case(&sent.row.address);
+        sent.about.purpose == Purpose::Notice && is_same && !(way.delivery.is_none() && way.address.is_empty())
+    };
+    let came = |way: &Way| subject.sent.iter().any(|sent| is_of(way, sent) && has_come(&sent.row));
+    let is_under_way = |way: &Way| match way.state.as_str() {
+        "queued" | "leased" | "unknown" | "suppressed" => true,
+        "handed" => way.channel == CALL_SHEET,
+        _ => way.delivery.is_none() && !way.channel.is_empty() && !subject.is_released,
+    };
+    let is_meant = |way: &Way| way.delivery.is_some() || !way.channel.is_empty();
+    if notices().any(came) {
+        Stands::Told
+    } else if notices().any(is_under_way) {
+        Stands::Waiting
+    } else if notices().any(is_meant) {
+        Stands::Missed
+    } else if person.ways.iter().any(|way| way.delivery.is_some()) {
+        Stands::Called
+    } else {
+        Stands::NotMeant
+    }
+}
+
 /// The person has it, as far as anybody knows.
-pub fn has_come(row: &DeliveryRow) -> bool {
+fn has_come(row: &DeliveryRow) -> bool {
     row.handed.is_some() && row.state != "failed"
 }
 
@@ -143,13 +198,18 @@ fn way(sent: &Sent, all: &[Sent]) -> Way {
 /// What became of a delivery, in a sentence. `who`: whoever did its last step, where that was looked up.
 pub fn became(row: &DeliveryRow, who: Option<&str>) -> String {
     let tries = |n: u32| if n == 1 { "1 try".to_owned() } else { format!("{n} tries") };
-    let by_phone = row.channel == CALL_SHEET;
+    let (by_phone, is_announced) = (row.channel == CALL_SHEET, row.channel == ACD);
     let said = |text: &str| if row.reason.is_empty() { text.to_owned() } else { format!("{text}: {}", row.reason) };
     match row.state.as_str() {
         "queued" if row.attempts == 0 => said("waits to be sent"),
         "queued" => said(&format!("waits for another try, after {}", tries(row.attempts))),
+        "leased" if by_phone => "is being put on the call sheet".to_owned(),
         "leased" => format!("is being handed to {}", row.provider),
         "unknown" => format!("{}; nobody knows whether it came, and it is asked for", row.reason),
+        "handed" if is_announced => "callers hear it".to_owned(),
+        "delivered" if is_announced => {
+            "callers hear it: it was fetched as they get it, and is what was released".to_owned()
+        }
         "handed" if by_phone => "stands on the call sheet: nobody has phoned yet".to_owned(),
         "handed" if row.attempts > 1 => format!("{} took it, at the {} try", row.provider, nth(row.attempts)),
         "handed" => format!("{} took it", row.provider),
@@ -281,7 +341,7 @@ fn not_called(subject: &Subject<'_>, contact: &Contact) -> Vec<Way> {
         (Some((who, _)), _) => way(format!("was not called: {who} looked after it before their turn"), None),
         (None, Some(_)) => {
             let at = page.round_since.plus_ms(*after_ms);
-            way("is called then, unless somebody looks after it before".to_owned(), Some(at))
+            way("will be called unless somebody looks after it by then".to_owned(), Some(at))
         }
         (None, None) => way("was not called: the incident was over before".to_owned(), None),
     }

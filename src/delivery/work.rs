@@ -19,6 +19,7 @@ use super::{
     digest, fallback, limit, words,
 };
 use crate::clock::{Clock, Timestamp};
+use crate::desk::steady::Steady;
 use crate::incident::{About, Incident, Message, Purpose, delivery_name};
 use crate::limits::{
     OUTBOX_ASK_AGAIN_MS, OUTBOX_ASK_MS, OUTBOX_BATCH_MAX, OUTBOX_INPUTS_MAX, OUTBOX_MESSAGES_KEPT, OUTBOX_STOP_MS,
@@ -32,6 +33,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const HEAR_EVERY: Duration = Duration::from_millis(5);
 /// How often channels are looked for that nobody serves, and figures are taken.
 const SURVEY_MS: i64 = 2_000;
+/// Rest while everything that is due is with providers.
+const REST_MS: i64 = 20;
+/// How long a delivery that was given up is somebody's to look at.
+const DEAD_MS: i64 = 24 * 3_600_000;
 
 pub(super) struct Work {
     store: Arc<Store>,
@@ -48,6 +53,9 @@ pub(super) struct Work {
     messages: HashMap<i64, Arc<Message>>,
     /// Nothing is due before, as far as is known; what arrives moves it.
     idle_until: Timestamp,
+    clock: Steady,
+    /// Announcements that were fetched before it was on record that they are given.
+    read_early: Vec<(i64, String, Result<(), String>)>,
     /// Receipts that were quicker than the answer of the provider.
     early: HashMap<i64, Receipt>,
     /// Those whose turn it is now.
@@ -80,6 +88,8 @@ impl Work {
             out: HashMap::new(),
             messages: HashMap::new(),
             idle_until: Timestamp(0),
+            clock: Steady::new(),
+            read_early: Vec::new(),
             early: HashMap::new(),
             after: Vec::new(),
             unknown_since: HashMap::new(),
@@ -112,8 +122,12 @@ impl Work {
                 self.input(one, &mut steps);
                 input = if n < OUTBOX_BATCH_MAX { received.try_recv().ok() } else { None };
             }
+            let now = self.clock.now();
             for receipt in std::mem::take(&mut self.after) {
-                self.receipt(receipt, Clock.now(), &mut steps);
+                self.receipt(receipt, now, &mut steps);
+            }
+            for (message, queue, outcome) in std::mem::take(&mut self.read_early) {
+                self.read_back(&[message], &queue, outcome, now, &mut steps);
             }
             if self.is_stopping {
                 let until = *stop_at.get_or_insert_with(|| Clock.monotonic() + Duration::from_millis(OUTBOX_STOP_MS));
@@ -139,7 +153,7 @@ impl Work {
 
     /// What was with a provider when the service ended: nobody knows what became of it.
     fn find_interrupted(&mut self) -> Result<(), StoreError> {
-        let now = Clock.now();
+        let now = self.clock.now();
         loop {
             let rows = self.store.deliveries_leased(OUTBOX_BATCH_MAX)?;
             if rows.is_empty() {
@@ -149,6 +163,7 @@ impl Work {
             for row in &rows {
                 let why = "the service ended while it was being sent";
                 steps.push(row, ITSELF.step(row, "unknown", now, "interrupted", why)).due = Some(now);
+                self.fall_back(row, why, now, &mut steps);
             }
             if !self.write(steps) {
                 return Err(StoreError::Closed);
@@ -157,7 +172,7 @@ impl Work {
     }
 
     fn input(&mut self, input: Input, steps: &mut Steps) {
-        let now = Clock.now();
+        let now = self.clock.now();
         match input {
             Input::Done(done) => self.done(done, now, steps),
             Input::Answered(answered) => self.answered(answered, now, steps),
@@ -172,6 +187,10 @@ impl Work {
             }
             Input::MailDown(is_down) => {
                 self.shared.is_mail_down.store(is_down, Ordering::Relaxed);
+                if let (false, Some(route)) = (is_down, self.routes.get_mut(MAIL)) {
+                    // The canary came through: nothing needs to wait for a probe.
+                    route.providers.iter_mut().for_each(|provider| provider.circuit.works());
+                }
                 self.idle_until = Timestamp(0);
             }
             Input::ReadBack(messages, queue, outcome) => self.read_back(&messages, &queue, outcome, now, steps),
@@ -183,6 +202,7 @@ impl Work {
     fn done(&mut self, done: Done, now: Timestamp, steps: &mut Steps) {
         let Done { id, provider, outcome } = done;
         let Some(row) = self.out.remove(&id) else { return };
+        self.unknown_since.remove(&id);
         let n_providers = self.route_of(&row).map_or(1, |route| route.providers.len());
         if let Some(route) = self.routes.get_mut(&row.channel) {
             route.n_sending = route.n_sending.saturating_sub(1);
@@ -203,6 +223,8 @@ impl Work {
                 step.handed = (!is_sheet).then_some(now);
                 if row.is_contact && !is_sheet {
                     steps.told.extend(row.message.map(|message| (message, now, row.id, provider)));
+                } else if row.message.is_none() && row.incident.is_none() {
+                    self.tell_held(&row, &provider, now, steps);
                 }
             }
             Outcome::Later(why) => {
@@ -230,11 +252,23 @@ impl Work {
         }
     }
 
+    /// Whoever got a digest was told of everything that it held.
+    fn tell_held(&self, digest: &DeliveryRow, provider: &str, now: Timestamp, steps: &mut Steps) {
+        let held = self.insist(|| digest::held(digest, &self.store)).unwrap_or_default();
+        for row in held.into_iter().filter(|row| row.is_contact) {
+            steps.told.extend(row.message.map(|message| (message, now, digest.id, provider.to_owned())));
+        }
+    }
+
     /// A provider said what became of something.
     fn answered(&mut self, answered: Answered, now: Timestamp, steps: &mut Steps) {
         let Answered { id, found } = answered;
         let Some(row) = self.out.remove(&id) else { return };
         let provider = row.provider.clone();
+        let is_first = !self.unknown_since.contains_key(&id);
+        if !matches!(found, Found::Unclear(_)) || row.channel != SMS || !is_first {
+            self.unknown_since.remove(&id);
+        }
         match found {
             Found::Handed { receipt } => {
                 let step = steps.push(&row, ITSELF.step(&row, "handed", now, "found", &format!("{provider} has it")));
@@ -249,14 +283,13 @@ impl Work {
                 steps.push(&row, ITSELF.step(&row, "queued", now, "requeued", &why)).due = Some(now);
             }
             // A receipt may still come.
-            Found::Unclear(why) if row.channel == SMS && !self.unknown_since.contains_key(&id) => {
+            Found::Unclear(why) if row.channel == SMS && is_first => {
                 self.unknown_since.insert(id, now);
                 let why = format!("{provider}: {why}");
                 let step = steps.push(&row, ITSELF.step(&row, "unknown", now, "asked", &why));
                 step.due = Some(now.plus_ms(OUTBOX_ASK_AGAIN_MS));
             }
             Found::Unclear(why) => {
-                self.unknown_since.remove(&id);
                 let why = format!("{provider}: {why}; sent again, it may come twice");
                 let step = steps.push(&row, ITSELF.step(&row, "queued", now, "requeued", &why));
                 step.due = Some(now.plus_ms(circuit::wait_ms(row.attempts, row.id)).min(row.valid_until));
@@ -273,12 +306,19 @@ impl Work {
             Err(_) => return false,
         };
         let who = By::person(&receipt.provider, "provider");
-        if row.provider != receipt.provider || !matches!(row.state.as_str(), "leased" | "unknown" | "handed") {
+        let comes_late = row.state == "queued" && row.attempts > 0;
+        let is_sent = comes_late || matches!(row.state.as_str(), "leased" | "unknown" | "handed");
+        if row.provider != receipt.provider || !is_sent {
             return true;
         }
         if row.state == "leased" || steps.has(row.id) {
-            // The provider's own answer is on the way: first that, then what came of it.
-            return self.early.len() < OUTBOX_INPUTS_MAX && self.early.insert(row.id, receipt).is_none();
+            // The provider's own answer is on the way: first that, then what came of it. It is told to come again, since
+            // nothing of this is on record.
+            let is_weightier = |known: &Receipt| known.failed.is_none() && !known.is_delivered;
+            if self.early.len() < OUTBOX_INPUTS_MAX && self.early.get(&row.id).is_none_or(is_weightier) {
+                self.early.insert(row.id, receipt);
+            }
+            return false;
         }
         match &receipt.failed {
             None if receipt.is_delivered => {
@@ -297,6 +337,7 @@ impl Work {
                 return true;
             }
         }
+        self.unknown_since.remove(&row.id);
         self.out.remove(&row.id);
         if row.is_contact && row.handed.is_none() {
             steps.told.extend(row.message.map(|message| (message, now, row.id, receipt.provider.clone())));
@@ -317,8 +358,13 @@ impl Work {
             let query =
                 DeliveryQuery { message: Some(*message), channel: Some(ACD.to_owned()), ..DeliveryQuery::default() };
             let rows = self.store.deliveries(&query).map(|page| page.rows).unwrap_or_default();
-            for row in rows.iter().filter(|row| row.state == "handed") {
-                if steps.has(row.id) {
+            for row in &rows {
+                if row.state == "leased" || steps.has(row.id) {
+                    // Whoever fetched it was quicker than what is written of it.
+                    self.read_early.push((*message, queue.to_owned(), outcome.clone()));
+                    continue;
+                }
+                if row.state != "handed" {
                     continue;
                 }
                 match &outcome {
@@ -396,15 +442,33 @@ impl Work {
 
     /// Another way for somebody who must know now.
     fn fall_back(&mut self, row: &DeliveryRow, why: &str, now: Timestamp, steps: &mut Steps) {
-        match fallback::instead(row, why, &self.charge.customers, &self.store, now) {
-            Ok(Some(new)) => steps.queue.push(new),
-            Ok(None) => {}
-            Err(error) => tracing::error!(%error, delivery = row.id, "another way could not be looked for"),
-        }
+        let Some(new) = self.insist(|| fallback::instead(row, why, &self.charge.customers, &self.store, now)) else {
+            return;
+        };
+        steps.queue.extend(new);
         if row.severity <= fallback::SEVERITY_MAX
             && let Some(step) = steps.steps.iter_mut().find(|step| step.id == row.id)
         {
             step.fell_back = Some(true);
+        }
+    }
+
+    /// What the store says, however long that takes; `None` where it is closed, or the service stops.
+    fn insist<T>(&self, mut read: impl FnMut() -> Result<T, StoreError>) -> Option<T> {
+        loop {
+            match read() {
+                Ok(found) => return Some(found),
+                Err(StoreError::Closed) => return None,
+                Err(error) => {
+                    if self.shared.is_stopping.load(Ordering::Relaxed) {
+                        return None;
+                    }
+                    if !matches!(error, StoreError::Busy) {
+                        tracing::error!(%error, "deliveries cannot be read, it is tried again");
+                    }
+                    std::thread::sleep(LOOK_EVERY);
+                }
+            }
         }
     }
 
@@ -414,7 +478,8 @@ impl Work {
 
     /// Looks what is due, and says what becomes of it.
     fn look(&mut self, steps: &mut Steps) -> Result<(), StoreError> {
-        let now = Clock.now();
+        let now = self.clock.now();
+        self.shared.round.store(now.0, Ordering::Relaxed);
         let queued = self.store.queued();
         let is_news = std::mem::replace(&mut self.seen, queued) != queued;
         if now >= Timestamp(self.surveyed.0.saturating_add(SURVEY_MS)) || now < self.surveyed {
@@ -428,12 +493,15 @@ impl Work {
         for channel in channels {
             self.look_at(&channel, now, steps)?;
         }
-        if steps.is_empty() && self.out.is_empty() {
-            let next = self.store.deliveries_next()?;
-            self.idle_until = next.unwrap_or(now.plus_ms(SURVEY_MS)).max(now).min(now.plus_ms(SURVEY_MS));
-        } else {
-            self.idle_until = now;
-        }
+        self.idle_until = match (steps.is_empty(), self.out.is_empty()) {
+            (true, true) => {
+                let next = self.store.deliveries_next()?;
+                next.unwrap_or(now.plus_ms(SURVEY_MS)).max(now).min(now.plus_ms(SURVEY_MS))
+            }
+            // What comes back is looked at when it does.
+            (true, false) => now.plus_ms(REST_MS),
+            (false, _) => now,
+        };
         Ok(())
     }
 
@@ -484,8 +552,11 @@ impl Work {
         let Some(route) = self.routes.get_mut(&row.channel) else { return Ok(()) };
         let Some(place) = route.next(&row.provider, now) else { return Ok(()) };
         let Some(provider) = route.providers.get_mut(place) else { return Ok(()) };
-        provider.circuit.tries();
         let name = provider.name.clone();
+        if provider.circuit.is_open() && !steps.probes.insert(name.clone()) {
+            // One that probes is enough.
+            return Ok(());
+        }
         let step = steps.push(&row, ITSELF.step(&row, "leased", now, "leased", &name));
         step.provider = Some(name);
         step.attempts = Some(row.attempts + 1);
@@ -526,9 +597,9 @@ impl Work {
         self.out.insert(id, row);
         self.runtime.spawn(async move {
             let found = match (sender, load) {
-                (Some(sender), Some(load)) => sender.find(&load).await,
+                (Some(sender), Ok(load)) => sender.find(&load).await,
                 (None, _) => Found::Unclear("the provider is no more".to_owned()),
-                (_, None) => Found::Unclear("its words cannot be read".to_owned()),
+                (_, Err(why)) => Found::Unclear(why.to_owned()),
             };
             answer(inputs, Input::Answered(Answered { id, found })).await;
         });
@@ -548,6 +619,12 @@ impl Work {
                 self.fall_back(&row, &why, now, steps);
             }
         }
+        for row in self.store.deliveries_unphoned(now, OUTBOX_BATCH_MAX)? {
+            if !steps.has(row.id) {
+                steps.push(&row, ITSELF.step(&row, "expired", now, "expired", "nobody phoned while it made sense"));
+            }
+        }
+        self.shared.dead.store(self.store.deliveries_dead(now.plus_ms(-DEAD_MS))?, Ordering::Relaxed);
         let (oldest, waiting) = self.store.deliveries_waiting()?;
         self.shared.oldest_ms.store(oldest.map_or(0, |at| now.0.saturating_sub(at.0).max(0)), Ordering::Relaxed);
         self.shared.waiting.store(waiting, Ordering::Relaxed);
@@ -570,57 +647,78 @@ impl Work {
             return true;
         }
         let early: Vec<Receipt> = steps.iter().filter_map(|step| self.early.remove(&step.id)).collect();
-        let mut changes = vec![Change::Deliveries(DeliveryChange { steps, queue, audit })];
-        let receipt = loop {
-            match self.store.record(changes) {
-                Ok(receipt) => break receipt,
-                Err(refused) if matches!(refused.why, StoreError::Closed) => return false,
-                Err(refused) => {
-                    changes = refused.changes;
-                    std::thread::sleep(LOOK_EVERY);
-                }
+        let whole = DeliveryChange { steps, queue, audit };
+        let is_written = match self.put(&whole) {
+            Err(StoreError::Refused(why)) => {
+                tracing::error!(why, "what became of deliveries cannot be written together; each by itself");
+                self.put_each(&whole)
             }
+            written => written.is_ok(),
         };
-        let mut written = receipt.wait();
-        while matches!(written, Err(StoreError::NotYet(_))) {
-            // It waits to be written; nothing is sent before it is.
-            written = self.store.flush().map(|()| Vec::new());
+        if !is_written {
+            return false;
         }
-        match written {
-            Ok(_) => {
-                self.shared.count(outcomes);
-                replies.into_iter().for_each(|reply| reply());
-                for (message, at, delivery, by) in told {
-                    let name = delivery_name(delivery);
-                    self.charge.desk.accepted(message, at, format!("{name}: {by} took it"));
+        self.shared.count(outcomes);
+        replies.into_iter().for_each(|reply| reply());
+        for (message, at, delivery, by) in told {
+            let name = delivery_name(delivery);
+            self.charge.desk.accepted(message, at, format!("{name}: {by} took it"));
+        }
+        self.send(&leased);
+        self.after.extend(early);
+        true
+    }
+
+    /// Until it is durable; [`StoreError::Refused`] where it never will be, [`StoreError::Closed`] where nobody waits any more.
+    fn put(&self, change: &DeliveryChange) -> Result<(), StoreError> {
+        let mut changes = vec![Change::Deliveries(change.clone())];
+        let mut written = loop {
+            match self.store.record(changes) {
+                Ok(receipt) => break receipt.wait().map(drop),
+                Err(refused) => changes = refused.changes,
+            }
+            self.rest()?;
+        };
+        loop {
+            match written {
+                // It waits to be written: nothing is sent before it is.
+                Err(StoreError::NotYet(_) | StoreError::Full { .. } | StoreError::Busy) => {
+                    self.rest()?;
+                    written = self.store.flush();
                 }
-                self.send(&leased);
-                self.after.extend(early);
-                true
-            }
-            Err(StoreError::Closed) => false,
-            Err(error) => {
-                tracing::error!(%error, "what became of deliveries cannot be written");
-                true
+                written => return written,
             }
         }
+    }
+
+    fn put_each(&self, whole: &DeliveryChange) -> bool {
+        let steps = whole.steps.iter().map(|step| DeliveryChange { steps: vec![step.clone()], ..Default::default() });
+        let queue = whole.queue.iter().map(|new| DeliveryChange { queue: vec![new.clone()], ..Default::default() });
+        let audit = whole.audit.iter().map(|audit| DeliveryChange { audit: vec![audit.clone()], ..Default::default() });
+        for one in steps.chain(queue).chain(audit) {
+            match self.put(&one) {
+                Ok(()) => {}
+                Err(StoreError::Refused(why)) => tracing::error!(why, "a step of a delivery cannot be written"),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    fn rest(&self) -> Result<(), StoreError> {
+        if self.shared.is_stopping.load(Ordering::Relaxed) {
+            return Err(StoreError::Closed);
+        }
+        std::thread::sleep(LOOK_EVERY);
+        Ok(())
     }
 
     /// Those that are leased on record: somebody else may have been quicker.
     fn send(&mut self, leased: &[i64]) {
         for ids in leased.chunks(STORE_PAGE_ROWS_MAX.min(OUTBOX_BATCH_MAX)) {
             let query = DeliveryQuery { ids: Some(ids.to_vec()), ..DeliveryQuery::default() };
-            let rows = loop {
-                match self.store.deliveries(&query) {
-                    Ok(page) => break page.rows,
-                    Err(StoreError::Closed) => return,
-                    Err(error) => {
-                        tracing::error!(%error, "deliveries cannot be read, it is tried again");
-                        std::thread::sleep(LOOK_EVERY);
-                    }
-                }
-            };
-            let by_id: HashMap<i64, DeliveryRow> = rows.into_iter().map(|row| (row.id, row)).collect();
+            let Some(page) = self.insist(|| self.store.deliveries(&query)) else { return };
+            let by_id: HashMap<i64, DeliveryRow> = page.rows.into_iter().map(|row| (row.id, row)).collect();
             for row in ids.iter().filter_map(|id| by_id.get(id)).filter(|row| row.state == "leased") {
                 self.send_one(row.clone());
             }
@@ -628,30 +726,35 @@ impl Work {
     }
 
     fn send_one(&mut self, row: DeliveryRow) {
+        let now = self.clock.now();
         if row.channel == ACD
-            && let Err(error) = self.announce(Clock.now())
+            && let Err(error) = self.announce(now)
         {
             tracing::error!(%error, "announcements cannot be read, they are looked at again");
         }
         let (id, provider, inputs, load) = (row.id, row.provider.clone(), self.inputs.clone(), self.load(&row));
         let Some(route) = self.routes.get_mut(&row.channel) else { return };
         route.n_sending += 1;
-        let sender = route.provider(&provider).map(|provider| Arc::clone(&provider.sender));
+        let sender = route.provider(&provider).map(|provider| {
+            provider.circuit.tries();
+            Arc::clone(&provider.sender)
+        });
         self.out.insert(id, row);
         self.runtime.spawn(async move {
             let outcome = match (sender, load) {
-                (Some(sender), Some(load)) => sender.send(&load).await,
+                (Some(sender), Ok(load)) => sender.send(&load).await,
                 (None, _) => Outcome::Later("the provider is no more".to_owned()),
-                (_, None) => Outcome::Never("its words cannot be read".to_owned()),
+                (_, Err(why)) => Outcome::Never(why.to_owned()),
             };
             answer(inputs, Input::Done(Done { id, provider, outcome })).await;
         });
     }
 
-    fn load(&mut self, row: &DeliveryRow) -> Option<Load> {
-        let about: About = serde_json::from_str(&row.body).ok()?;
+    fn load(&mut self, row: &DeliveryRow) -> Result<Load, &'static str> {
+        const UNREADABLE: &str = "its words cannot be read";
+        let about: About = serde_json::from_str(&row.body).map_err(|_| UNREADABLE)?;
         let message = match row.message {
-            Some(id) => Some(self.message(id)?),
+            Some(id) => Some(self.message(id).ok_or(UNREADABLE)?),
             None => None,
         };
         let link = match about.purpose {
@@ -660,16 +763,16 @@ impl Work {
         };
         let mut parcel = words::parcel(row, &about, message.as_deref(), link);
         if about.purpose == Purpose::Digest {
-            parcel.text = digest::text(row, &self.store).ok()?;
+            parcel.text = self.insist(|| digest::text(row, &self.store)).ok_or(UNREADABLE)?;
         }
-        Some(Load { parcel, channel: row.channel.clone(), message })
+        Ok(Load { parcel, channel: row.channel.clone(), message })
     }
 
     fn message(&mut self, id: i64) -> Option<Arc<Message>> {
         if let Some(message) = self.messages.get(&id) {
             return Some(Arc::clone(message));
         }
-        let row = self.store.subject(SubjectKind::Message, id).ok().flatten()?;
+        let row = self.insist(|| self.store.subject(SubjectKind::Message, id))??;
         let message: Arc<Message> = Arc::new(serde_json::from_str(&row.body).ok()?);
         if self.messages.len() >= OUTBOX_MESSAGES_KEPT {
             self.messages.clear();

@@ -147,7 +147,7 @@ fn answer(service: &Service, command: &Command, look: &Look) -> Result<String, S
             let path = format!("/deliveries/{}/retry", delivery(id)?);
             let value = service.post(&path, &WhyOrder::default())?;
             let done: DeliveryDone = parsed(&value)?;
-            Ok(printed(service, &value, || page::done(&done, "is tried again now")))
+            Ok(printed(service, &value, || page::done(&done, "is sent it again now")))
         }
         Command::Why { of } => why(service, of, look),
         Command::Callsheet { customer } => {

@@ -137,9 +137,9 @@ pub(super) fn told(page: &ToldPage, people: &[&String], look: &Look) -> String {
     for person in shown {
         out += &one_person(person, look);
     }
-    let n = page.people.iter().filter(|person| person.is_told).count();
+    let n = |stands: &[&str]| page.people.iter().filter(|person| stands.contains(&person.stands.as_str())).count();
     if people.is_empty() && page.is_released {
-        out += &format!("\n{n} of {} have it.\n", page.people.len());
+        out += &format!("\n{} of {} have it.\n", n(&["told"]), n(&["told", "waiting", "missed"]));
     }
     if page.more {
         out += "There were more deliveries than these, older ones: ringfence delivery list shows them.\n";
@@ -156,15 +156,19 @@ fn is_of(asked: &str, person: &ToldPerson) -> bool {
 
 fn one_person(person: &ToldPerson, look: &Look) -> String {
     let audience = if person.audience.is_empty() { String::new() } else { format!(" ({})", plain(&person.audience)) };
-    let is_told = if person.is_told { "has it" } else { "DOES NOT HAVE IT" };
-    // Whoever was only to be called was not to have it.
-    let is_told = if person.ways.iter().all(|way| way.purpose == "page") { "" } else { is_told };
-    let colon = if is_told.is_empty() { "" } else { ": " };
+    let stands = match person.stands.as_str() {
+        "told" => "has it",
+        "waiting" => "does not have it yet",
+        "missed" => "DOES NOT HAVE IT",
+        "called" => "was called",
+        _ => "not to be told",
+    };
     let ways = person.ways.iter().map(|way| format!("  {}\n", one_way(way, look)));
-    format!("\n{}{audience}{colon}{is_told}\n", line(&person.person)) + &ways.collect::<String>()
+    format!("\n{}{audience}: {stands}\n", line(&person.person)) + &ways.collect::<String>()
 }
 
-/// `mail to anna@acme.example: relay took it. Mon 2 Mar 10:04 UTC, DLV-000001 of MSG-000001 (audience customer).`
+/// `mail to anna@acme.example: relay took it (Mon 2 Mar 10:04 UTC, DLV-000001 of MSG-000001 holding), because: audience
+/// customer, severity 1`.
 fn one_way(way: &ToldWay, look: &Look) -> String {
     let to = if way.address.is_empty() { String::new() } else { format!(" to {}", plain(&way.address)) };
     let what = match (way.purpose.as_str(), way.channel.is_empty()) {
@@ -179,9 +183,9 @@ fn one_way(way: &ToldWay, look: &Look) -> String {
         (Some(delivery), None) => rest.push(delivery.clone()),
         (None, _) => {}
     }
-    let rest = if rest.is_empty() { String::new() } else { format!(" {}", rest.join(", ")) };
-    let why = if way.why.is_empty() { String::new() } else { format!("; sent because: {}", line(&way.why)) };
-    format!("{what}: {}{rest}{why}", sentence(&way.became))
+    let rest = if rest.is_empty() { String::new() } else { format!(" ({})", rest.join(", ")) };
+    let why = if way.why.is_empty() { String::new() } else { format!(", because: {}", line(&way.why)) };
+    format!("{what}: {}{rest}{why}", line(&way.became))
 }
 
 /// What went to somebody, of whatever incident.
@@ -199,10 +203,10 @@ pub(super) fn lately(person: &str, list: &DeliveryList, look: &Look) -> String {
         let of: Vec<&str> = view.message.iter().chain(&view.incident).map(String::as_str).collect();
         let of = if of.is_empty() { String::new() } else { format!(" of {}", of.join(", ")) };
         out += &format!(
-            "  {} {}{to}: {} {}, {}{of}\n",
+            "  {} {}{to}: {} ({}, {}{of})\n",
             plain(&view.kit),
             plain(&view.channel),
-            sentence(&view.became),
+            line(&view.became),
             time(&view.changed, look),
             view.id,
         );
@@ -244,9 +248,89 @@ fn one_call(call: &CallView, look: &Look) -> String {
         out += &format!("  CAREFUL: {}\n", line(warning));
     }
     out += &format!("  read out: {}\n", line(&call.subject));
-    out += &plain(&call.text).lines().map(|text| format!("    {text}\n")).collect::<String>();
+    out +=
+        &plain(&call.text).lines().map(|text| format!("    {text}").trim_end().to_owned() + "\n").collect::<String>();
     out + &format!(
         "  then: ringfence delivery tick {id} --reached, or ringfence delivery tick {id} --not-reached\n",
         id = call.id
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::clock::Timestamp;
+
+    fn look() -> Look {
+        Look { zone: TimeZone::UTC, now: Timestamp(1_772_445_840_000) }
+    }
+
+    fn told_page(stands: &str, way: &Value) -> ToldPage {
+        let usual = json!({
+            "delivery": "DLV-000001", "message": "MSG-000001", "purpose": "notice", "kit": "holding", "channel": "mail",
+            "address": "anna@acme.example", "state": "handed", "at": "2026-03-02T10:04:00Z", "became": "relay took it",
+            "why": "audience customer, severity 1", "attempts": 1,
+        });
+        let mut fields = usual.as_object().unwrap().clone();
+        fields.extend(way.as_object().unwrap().clone());
+        serde_json::from_value(json!({
+            "of": "MSG-000001", "incident": "INC-000001", "customer": "acme", "severity": 1, "is_released": true,
+            "people": [{ "person": "Anna \u{1b}[2J\nBerg", "contact": "anna", "audience": "customer", "stands": stands,
+                         "ways": [fields] }],
+            "more": false,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_way_is_a_sentence_and_those_who_lack_it_stand_out() {
+        let page = told_page("told", &json!({}));
+        let out = told(&page, &[], &look());
+        let way = "  mail to anna@acme.example: relay took it (Mon 2 Mar 10:04 UTC, DLV-000001 of MSG-000001 holding), \
+                   because: audience customer, severity 1";
+        assert!(out.lines().any(|line| line == way) && out.ends_with("1 of 1 have it.\n"), "{out}");
+        assert!(out.starts_with("MSG-000001 of INC-000001  severity 1, customer acme\n"), "{out}");
+        assert!(!out.contains('\u{1b}'), "{out:?}");
+        let none = json!({ "delivery": null, "message": null, "channel": "sms", "address": "", "at": null, "why": "",
+                           "state": "none", "became": "the customer's file has no mobile number for them" });
+        let out = told(&told_page("missed", &none), &[], &look());
+        assert!(out.contains("(customer): DOES NOT HAVE IT\n  sms: the customer's file has no mobile"), "{out}");
+        assert!(out.ends_with("0 of 1 have it.\n"), "{out}");
+    }
+
+    #[test]
+    fn people_are_asked_for_by_name_by_id_and_by_address_and_strangers_are_told_as_such() {
+        let page = told_page("told", &json!({}));
+        for asked in ["ANNA", "Anna@Acme.example"] {
+            assert!(told(&page, &[&asked.to_owned()], &look()).contains("relay took it"), "{asked}");
+        }
+        let out = told(&page, &[&"sven".to_owned()], &look());
+        assert!(out.contains("sven\n  Neither the customer's file") && !out.contains("relay took it"), "{out}");
+    }
+
+    #[test]
+    fn a_call_says_whom_to_phone_why_and_what_to_read_out() {
+        let call = json!({
+            "id": "DLV-000009", "person": "Anna Berg", "number": null, "customer": "acme", "customer_name": "Acme Ltd",
+            "incident": "INC-000001", "message": "MSG-000001", "kit": "holding", "severity": 1,
+            "severity_word": "disaster", "since": "2026-03-02T10:04:00Z", "why": "instead of DLV-000003 by sms: 401",
+            "subject": "Calls fail", "text": "Dear customer,\ncalls fail.", "warning": "MSG-000002 says more",
+        });
+        let sheet: CallSheet = serde_json::from_value(json!({ "calls": [call], "more": true })).unwrap();
+        let out = call_sheet(&sheet, &look());
+        for said in [
+            "DLV-000009  Anna Berg  no number is written down\n",
+            "severity 1 (disaster), Acme Ltd, MSG-000001 of INC-000001; since Mon 2 Mar 10:04 UTC\n",
+            "  because: instead of DLV-000003 by sms: 401\n",
+            "  CAREFUL: MSG-000002 says more\n",
+            "    Dear customer,\n    calls fail.\n",
+            "ringfence delivery tick DLV-000009 --reached",
+            "There are more",
+        ] {
+            assert!(out.contains(said), "{said} in {out}");
+        }
+    }
 }

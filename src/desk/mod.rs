@@ -5,7 +5,7 @@
 //! store would give: after a write of which nobody knows what became, it is read again.
 
 mod restore;
-mod steady;
+pub(crate) mod steady;
 mod work;
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! The book as the store holds it, and the rows of the store as the book gives them.
 
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::incident::{self, Book, Entries, Sighting, Terms};
 use crate::policy::Severity as Level;
 use crate::store::{
-    Audit, BookChange, Closing, DeliveryRow, NewDelivery, Store, StoreError, SubjectKind, SubjectQuery, SubjectRow,
-    Superseding, TransitionRow, Violation,
+    Audit, BookChange, Closing, DeliveryRow, NewDelivery, Stop, Store, StoreError, SubjectKind, SubjectQuery,
+    SubjectRow, TransitionRow, Violation,
 };
 
 /// Reads everything to which something may still happen.
@@ -121,7 +121,7 @@ pub(super) fn change(entries: Entries, take: Vec<i64>, audit: Vec<Audit>) -> Boo
         subjects: entries.subjects.into_iter().map(subject).collect(),
         folded: entries.folded,
         deliveries: entries.tellings.into_iter().map(new_delivery).collect(),
-        supersede: entries.supersede.into_iter().map(superseding).collect(),
+        stop: entries.supersede.into_iter().map(superseded).chain(entries.stops.into_iter().map(stopped)).collect(),
         audit,
     }
 }
@@ -132,6 +132,7 @@ fn told_by(told: &DeliveryRow) -> String {
 }
 
 fn new_delivery(telling: incident::Telling) -> NewDelivery {
+    let person = telling.recipient.key();
     NewDelivery {
         once: telling.once,
         customer: telling.customer,
@@ -140,17 +141,27 @@ fn new_delivery(telling: incident::Telling) -> NewDelivery {
         severity: telling.severity.number(),
         channel: telling.recipient.channel,
         address: telling.recipient.address,
+        person,
         is_contact: telling.recipient.is_contact,
         body: serde_json::to_string(&telling.about).expect("texts always serialise"),
         queued: telling.queued,
-        due: telling.queued,
+        // The book's time may lie ahead of a clock that was set back: nobody waits for that.
+        due: telling.queued.min(Clock.now()),
         valid_until: telling.valid_until,
         why: telling.why,
     }
 }
 
-fn superseding((incident, message, time): (i64, i64, Timestamp)) -> Superseding {
-    Superseding { incident, message, name: incident::message_name(message), time }
+fn superseded((incident, message, time): (i64, i64, Timestamp)) -> (Timestamp, Stop) {
+    (time, Stop::Superseded { incident, message, name: incident::message_name(message) })
+}
+
+fn stopped((time, stop): (Timestamp, incident::Stop)) -> (Timestamp, Stop) {
+    let stop = match stop {
+        incident::Stop::Withdrawn { message, why } => Stop::Withdrawn { message, why },
+        incident::Stop::Calls { incident, why } => Stop::Calls { incident, why },
+    };
+    (time, stop)
 }
 
 pub(super) fn sighting(violation: Violation, what: Option<&String>) -> Sighting {

@@ -7,17 +7,17 @@ use crate::clock::{Clock, Timestamp};
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Steady {
+pub(crate) struct Steady {
     told: Timestamp,
     at: Instant,
 }
 
 impl Steady {
-    pub(super) fn new() -> Steady {
+    pub(crate) fn new() -> Steady {
         Steady { told: Clock.now(), at: Clock.monotonic() }
     }
 
-    pub(super) fn now(&mut self) -> Timestamp {
+    pub(crate) fn now(&mut self) -> Timestamp {
         self.tell(Clock.now(), Clock.monotonic())
     }
 

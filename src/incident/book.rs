@@ -73,6 +73,8 @@ pub struct BookCounts {
     pub incidents: Vec<(Severity, IncidentState, u64)>,
     /// What is left until the nearest commitment, ms; below zero past it.
     pub objective_left_ms: Option<i64>,
+    /// Grave incidents that are open and of which nobody is asked or called, and nothing is under way.
+    pub still: Vec<i64>,
 }
 
 impl Book {
@@ -180,7 +182,13 @@ impl Book {
         BookCounts {
             incidents: incidents.into_iter().map(|((severity, _), (state, n))| (severity, state, n)).collect(),
             objective_left_ms: self.clocks.values().filter_map(left).min(),
+            still: self.incidents.values().filter(|incident| self.is_still(incident)).map(|i| i.id).collect(),
         }
+    }
+
+    /// The latest it knows.
+    pub(super) fn time(&self) -> Timestamp {
+        self.time
     }
 
     /// The book's time, which goes on from the latest it knows: a clock that is set back stops nothing and makes no row

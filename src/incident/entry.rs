@@ -73,12 +73,27 @@ pub struct Entries {
     pub tellings: Vec<Telling>,
     /// Incidents of which a message says more than those before it.
     pub supersede: Vec<(i64, i64, Timestamp)>,
+    /// What is not to go out any more.
+    pub stops: Vec<(Timestamp, Stop)>,
 }
 
 impl Entries {
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.subjects.is_empty() && self.folded.is_empty() && self.tellings.is_empty()
+        self.rows.is_empty()
+            && self.subjects.is_empty()
+            && self.folded.is_empty()
+            && self.tellings.is_empty()
+            && self.stops.is_empty()
     }
+}
+
+/// Deliveries that are not to be made any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Of a message that was taken back.
+    Withdrawn { message: i64, why: String },
+    /// Calls of people on call: somebody looks after the incident, or it is over.
+    Calls { incident: i64, why: String },
 }
 
 /// A row in the making.

@@ -34,7 +34,7 @@ pub use alert::{Alert, AlertState};
 pub use book::{Book, BookCounts};
 pub use command::{Answer, Command, Refusal};
 pub use deadline::{ClockState, Mark, NotifyClock};
-pub use entry::{Entries, Row, Subject, SubjectKind};
+pub use entry::{Entries, Row, Stop, Subject, SubjectKind};
 pub use facts::Given;
 pub use folding::{Ending, Sighting};
 pub use message::{Check, Message, MessageState};

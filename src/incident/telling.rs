@@ -263,3 +263,10 @@ impl Book {
         all.flat_map(|incident| incident.told.iter().cloned()).collect()
     }
 }
+
+impl Recipient {
+    /// The same for everything that goes to one person, by whatever channel.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.contact, self.person)
+    }
+}

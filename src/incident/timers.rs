@@ -79,6 +79,20 @@ impl Book {
         }
     }
 
+    /// Nothing will move it by itself, and the customer does not know, or was promised to hear more by now.
+    pub(super) fn is_still(&self, incident: &Incident) -> bool {
+        let is_open = incident.state.is_open() && incident.state != IncidentState::Candidate;
+        let is_called = incident.page.as_ref().is_some_and(|page| page.next.is_some());
+        if !is_open || !incident.severity.is_grave() || is_called || self.next_asking(incident).is_some() {
+            return false;
+        }
+        let mut released = self.messages_of(incident.id).filter(|m| m.state == MessageState::Released).peekable();
+        // What is released and not taken yet is the outbox's.
+        let is_under_way = released.peek().is_some_and(|m| m.accepted.is_none());
+        let is_owed = |m: &Message| m.given.next_update.is_some_and(|at| at < self.time());
+        if incident.is_told() { released.any(is_owed) } else { !is_under_way }
+    }
+
     /// When the next is asked who may see to the first notice; never while there is nothing to ask for, or the same
     /// moment would come for ever.
     fn next_asking(&self, incident: &Incident) -> Option<Timestamp> {

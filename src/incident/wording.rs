@@ -3,7 +3,7 @@
 
 use super::book::Book;
 use super::command::{Answer, Refusal, need};
-use super::entry::{Event, SubjectKind};
+use super::entry::{Event, Stop, SubjectKind};
 use super::facts::{Given, of_incident};
 use super::message::{Check, Message, MessageState};
 use super::orders::{checkers, of};
@@ -294,6 +294,9 @@ impl Book {
             need(by, checkers(self.gravest(message)), "withdraw")?;
         }
         self.move_message(id, MessageState::Withdrawn, Event::new(now, by, "withdrawn", why));
+        self.entries.stops.push((now, Stop::Withdrawn { message: id, why: why.to_owned() }));
+        // The first notice may be somebody's to release again.
+        self.touch_incident(of_incident);
         Ok(Answer { message: Some(id), ..of(of_incident) })
     }
 

@@ -28,7 +28,7 @@ use crate::store::SubjectKind;
 /// Where the record says that an answer by link came from.
 const FROM: &str = "link";
 
-/// Links of an iPhone's mail and of a scanner alike come here; more at once wait.
+/// People and scanners of mail alike come here; more at once wait.
 static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(ACK_PAGES_MAX));
 
 pub(super) fn routes(router: Router, office: Arc<Office>) -> Router {
@@ -138,7 +138,10 @@ fn shown(incident: &Incident, customer: &str, zone: &TimeZone, person: &str, is_
         _ if !incident.state.is_open() => {
             answer(&format!("{name} is {}. There is nothing left to do for you.", incident.state.as_str()))
         }
-        Some(_) if is_mine => answer(&format!("Thank you. You look after {name} now, and nobody else is called.")),
+        Some(_) if is_mine => {
+            answer(&format!("Thank you. You look after {name} now, and nobody else is called."))
+                + &said(&format!("Everything about it, and what to do next: ringfence incident show {name}"))
+        }
         Some((who, at)) if who == person => {
             answer(&format!("You have looked after it since {}. Nobody else is called.", time(*at, zone)))
         }
@@ -148,7 +151,7 @@ fn shown(incident: &Incident, customer: &str, zone: &TimeZone, person: &str, is_
         }
         None => {
             "<form method=post><button>I look after it</button></form>\n".to_owned()
-                + &said("Whoever is next is called until somebody presses this.")
+                + &said("Until somebody presses it, the next person is called.")
         }
     };
     html(&title, &(body + &more))

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use crossbeam::channel::{Sender, bounded};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::archiver::{self, Archiver};
 use super::backfill::{self, Backfill};
@@ -17,6 +18,7 @@ use super::data::{self, DataFolder};
 use super::keeper::{Charge, Keeper};
 use super::outgoing::Outgoing;
 use super::recovery::{self, Recovered};
+use super::watchdog::Watchdog;
 use crate::archive::{Archive, KEY_FILE};
 use crate::clock::Clock;
 use crate::config::{Config, Durability};
@@ -375,6 +377,25 @@ impl Lasting {
         stopping: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + 'static {
         watch_room(self.journal.clone(), Arc::clone(&self.room), notifier, stopping)
+    }
+
+    /// Those who watch over what is told to people, until `stopping` turns true.
+    pub(super) fn guard(
+        &self,
+        config: &Config,
+        notifier: &Arc<Notifier>,
+        stopping: &watch::Receiver<bool>,
+    ) -> Vec<JoinHandle<()>> {
+        let watchdog = Arc::new(Watchdog {
+            outbox: self.outgoing.outbox.clone(),
+            desk: self.desk.clone(),
+            store: Arc::clone(&self.store),
+            journal: self.journal.clone(),
+            notifier: Arc::clone(notifier),
+        });
+        let beat = config.heartbeat.clone().map(|settings| Arc::clone(&watchdog).beat(settings, stopping.clone()));
+        let beat = beat.map(tokio::spawn);
+        beat.into_iter().chain([tokio::spawn(watchdog.watch(stopping.clone()))]).collect()
     }
 
     /// Rules that do not know all of their past yet.

@@ -13,6 +13,7 @@ mod keeper;
 mod lasting;
 mod outgoing;
 mod recovery;
+mod watchdog;
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -32,6 +33,7 @@ pub use self::admission::admission;
 use self::calls::Calls;
 use self::data::DataFolder;
 use self::lasting::{Begun, Lasting, Parts};
+pub use self::watchdog::Settings as HeartbeatSettings;
 use crate::clock::Clock;
 use crate::config::{Config, CustomerSource, FeedSettings};
 use crate::delivery::{self, Figures, Outbox};
@@ -160,6 +162,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let (feeds, listeners) = entrances.run(&stopping)?;
 
     background.push(tokio::spawn(tick(engine.clone(), Arc::clone(&clocks), policy.lateness_ms, stopping.clone())));
+    background.extend(lasting.iter().flat_map(|l| l.guard(&config, &notifier, &stopping)));
     background.extend(lasting.iter().map(|l| tokio::spawn(l.watch(Arc::clone(&notifier), stopping.clone()))));
     background.push(tokio::spawn(upkeep(
         Arc::clone(&shared.metrics),

@@ -6,7 +6,7 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, Error, OptionalExtension, Result, Row, params};
 
-use super::deliveries::{self, NewDelivery, Superseding};
+use super::deliveries::{self, NewDelivery, Stop};
 use super::entry::{Audit, Sum, Written};
 use super::lookup::{Page, Pages};
 use super::{inbox, rows};
@@ -92,7 +92,8 @@ pub struct BookChange {
     pub folded: Vec<(String, i64)>,
     /// What is to go out of it.
     pub deliveries: Vec<NewDelivery>,
-    pub supersede: Vec<Superseding>,
+    /// What is not to go out any more, and when that was decided.
+    pub stop: Vec<(Timestamp, Stop)>,
     pub audit: Vec<Audit>,
 }
 
@@ -181,8 +182,8 @@ pub(super) fn apply(db: &Connection, change: &BookChange) -> Result<Written> {
         put_transition(db, seq, transition)?;
     }
     change.subjects.iter().try_for_each(|subject| put_subject(db, subject))?;
-    change.supersede.iter().try_for_each(|later| deliveries::supersede(db, later))?;
     change.deliveries.iter().try_for_each(|new| deliveries::queue(db, new).map(drop))?;
+    change.stop.iter().try_for_each(|(time, stop)| deliveries::stop(db, *time, stop))?;
     change.audit.iter().try_for_each(|audit| rows::add_audit(db, audit).map(drop))?;
     Ok(Written::Added(if change.transitions.is_empty() { 0 } else { seq }))
 }

@@ -5,7 +5,7 @@
 //! the first one wins.
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+use rusqlite::{Connection, Error, OptionalExtension, Result, Row, params};
 
 use super::book::{self, SubjectKind, TransitionRow};
 use super::entry::{Audit, Sum, Written};
@@ -24,6 +24,8 @@ pub struct NewDelivery {
     pub severity: u8,
     pub channel: String,
     pub address: String,
+    /// The same for everything that goes to one person, by whatever channel.
+    pub person: String,
     pub is_contact: bool,
     /// JSON, which never changes.
     pub body: String,
@@ -45,6 +47,7 @@ pub struct DeliveryRow {
     pub severity: u8,
     pub channel: String,
     pub address: String,
+    pub person: String,
     pub is_contact: bool,
     pub body: String,
     pub state: String,
@@ -92,14 +95,15 @@ pub struct DeliveryChange {
     pub audit: Vec<Audit>,
 }
 
-/// A later notice of an incident: queued ones that say less are not sent any more.
+/// Why queued deliveries are not sent any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Superseding {
-    pub incident: i64,
-    pub message: i64,
-    /// As people write the message.
-    pub name: String,
-    pub time: Timestamp,
+pub enum Stop {
+    /// A later message of the incident says more, to those who get it. `name`: as people write it.
+    Superseded { incident: i64, message: i64, name: String },
+    /// The message was taken back.
+    Withdrawn { message: i64, why: String },
+    /// Nobody needs to be called about the incident any more.
+    Calls { incident: i64, why: String },
 }
 
 /// Which deliveries. What is `None` does not narrow.
@@ -119,7 +123,7 @@ pub struct DeliveryQuery {
 }
 
 /// Columns of [`delivery`], in their order.
-pub(super) const DELIVERY: &str = "id, once, customer, incident, message, severity, channel, address, is_contact, body, \
+pub(super) const DELIVERY: &str = "id, once, customer, incident, message, severity, channel, address, person, is_contact, body, \
                                    state, reason, provider, receipt, attempts, fell_back, queued, due, valid_until, \
                                    changed, handed, sum";
 
@@ -131,7 +135,12 @@ impl DeliveryRow {
         let option = |sum: Sum, n: Option<i64>| sum.int(i64::from(n.is_some())).int(n.unwrap_or_default());
         let sum = Sum::default().int(self.id).text(&self.once).text(&self.customer);
         let sum = option(option(sum, self.incident), self.message).int(i64::from(self.severity));
-        let sum = sum.text(&self.channel).text(&self.address).int(i64::from(self.is_contact)).text(&self.body);
+        let sum = sum
+            .text(&self.channel)
+            .text(&self.address)
+            .text(&self.person)
+            .int(i64::from(self.is_contact))
+            .text(&self.body);
         let sum = sum.text(&self.state).text(&self.reason).text(&self.provider).text(&self.receipt);
         let sum = sum.int(i64::from(self.attempts)).int(i64::from(self.fell_back)).int(self.queued.0).int(self.due.0);
         sum.int(self.valid_until.0).int(self.changed.0).time(self.handed).end()
@@ -148,28 +157,29 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<DeliveryRow> {
         severity: row.get(5)?,
         channel: row.get(6)?,
         address: row.get(7)?,
-        is_contact: row.get(8)?,
-        body: row.get(9)?,
-        state: row.get(10)?,
-        reason: row.get(11)?,
-        provider: row.get(12)?,
-        receipt: row.get(13)?,
-        attempts: row.get(14)?,
-        fell_back: row.get(15)?,
-        queued: rows::time(row, 16)?,
-        due: rows::time(row, 17)?,
-        valid_until: rows::time(row, 18)?,
-        changed: rows::time(row, 19)?,
-        handed: rows::time_or_none(row, 20)?,
+        person: row.get(8)?,
+        is_contact: row.get(9)?,
+        body: row.get(10)?,
+        state: row.get(11)?,
+        reason: row.get(12)?,
+        provider: row.get(13)?,
+        receipt: row.get(14)?,
+        attempts: row.get(15)?,
+        fell_back: row.get(16)?,
+        queued: rows::time(row, 17)?,
+        due: rows::time(row, 18)?,
+        valid_until: rows::time(row, 19)?,
+        changed: rows::time(row, 20)?,
+        handed: rows::time_or_none(row, 21)?,
     };
-    if delivery.sum() == row.get::<_, i64>(21)? { Ok(delivery) } else { Err(rows::damaged(21)) }
+    if delivery.sum() == row.get::<_, i64>(22)? { Ok(delivery) } else { Err(rows::damaged(22)) }
 }
 
 /// Writes a row with the number it has; false where there is one of that number or purpose.
 pub(super) fn add(db: &Connection, row: &DeliveryRow) -> Result<bool> {
     let sql = format!(
         "INSERT OR IGNORE INTO deliveries ({DELIVERY}) VALUES \
-         (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)"
+         (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)"
     );
     let all = params![
         row.id,
@@ -180,6 +190,7 @@ pub(super) fn add(db: &Connection, row: &DeliveryRow) -> Result<bool> {
         row.severity,
         row.channel,
         row.address,
+        row.person,
         row.is_contact,
         row.body,
         row.state,
@@ -201,7 +212,7 @@ pub(super) fn add(db: &Connection, row: &DeliveryRow) -> Result<bool> {
 /// Queues a new one, with the row that says so; its number, or `None` where there is one already.
 pub(super) fn queue(db: &Connection, new: &NewDelivery) -> Result<Option<i64>> {
     let there = "SELECT 1 FROM deliveries WHERE once = ?1";
-    if db.prepare_cached(there)?.exists([&new.once])? {
+    if db.prepare_cached(there)?.exists([&new.once])? || later(db, (new.incident, new.message, &new.person))? {
         return Ok(None);
     }
     let id = rows::last_number(db, "deliveries")? + 1;
@@ -214,6 +225,7 @@ pub(super) fn queue(db: &Connection, new: &NewDelivery) -> Result<Option<i64>> {
         severity: new.severity,
         channel: new.channel.clone(),
         address: new.address.clone(),
+        person: new.person.clone(),
         is_contact: new.is_contact,
         body: new.body.clone(),
         state: "queued".to_owned(),
@@ -263,7 +275,19 @@ fn put_transition(db: &Connection, transition: &TransitionRow) -> Result<()> {
 
 /// Does a step, where the row is in the state that it comes from.
 fn step(db: &Connection, step: &DeliveryStep) -> Result<bool> {
-    let Some(mut row) = by_id(db, step.id)?.filter(|row| row.state == step.from) else { return Ok(false) };
+    let found = match by_id(db, step.id) {
+        // A damaged row is told by the verification; others must not wait for it.
+        Err(Error::FromSqlConversionFailure(..)) => None,
+        found => found?,
+    };
+    let Some(mut row) = found.filter(|row| row.state == step.from) else { return Ok(false) };
+    let mut step = step.clone();
+    let comes_back = step.to == "queued" && matches!(step.from.as_str(), "leased" | "unknown");
+    if comes_back && later(db, (row.incident, row.message, &row.person))? {
+        // While it was with a provider something newer was said: it must not come behind that, or hold it up.
+        (step.to, step.what) = ("superseded".to_owned(), "superseded".to_owned());
+        step.why = format!("a later message says more; {}", step.why);
+    }
     row.state.clone_from(&step.to);
     row.reason.clone_from(&step.why);
     row.changed = step.time;
@@ -306,26 +330,51 @@ pub(super) fn apply(db: &Connection, change: &DeliveryChange) -> Result<Written>
     Ok(Written::Changed(n))
 }
 
-/// What is queued of an incident's earlier notices is not sent any more.
-pub(super) fn supersede(db: &Connection, later: &Superseding) -> Result<()> {
-    let sql = "SELECT id FROM deliveries WHERE incident = ?1 AND state = 'queued' AND message < ?2";
-    let ids: Vec<i64> =
-        db.prepare_cached(sql)?.query_map([later.incident, later.message], |row| row.get(0))?.collect::<Result<_>>()?;
-    for id in ids {
-        let superseded = DeliveryStep {
+/// What is queued, or stands on the call sheet, is not sent any more; what is with a provider is let go.
+pub(super) fn stop(db: &Connection, time: Timestamp, stop: &Stop) -> Result<()> {
+    let waits = "(d.state = 'queued' OR d.state = 'handed' AND d.channel = 'call-sheet')";
+    let (which, to, why, incident, message) = match stop {
+        Stop::Superseded { incident, message, name } => (
+            "d.incident = ?1 AND d.message < ?2 AND EXISTS \
+             (SELECT 1 FROM deliveries AS n WHERE n.message = ?2 AND n.person = d.person)",
+            "superseded",
+            format!("{name} says more"),
+            *incident,
+            *message,
+        ),
+        Stop::Withdrawn { message, why } => {
+            ("?1 = 0 AND d.message = ?2", "suppressed", format!("the message was withdrawn: {why}"), 0, *message)
+        }
+        Stop::Calls { incident, why } => {
+            ("d.incident = ?1 AND d.message IS NULL AND ?2 = 0", "suppressed", why.clone(), *incident, 0)
+        }
+    };
+    let sql = format!("SELECT d.id, d.state FROM deliveries AS d WHERE {which} AND {waits}");
+    let found = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?));
+    let rows: Vec<(i64, String)> =
+        db.prepare_cached(&sql)?.query_map([incident, message], found)?.collect::<Result<_>>()?;
+    for (id, from) in rows {
+        let stopped = DeliveryStep {
             id,
-            from: "queued".to_owned(),
-            to: "superseded".to_owned(),
-            time: later.time,
-            what: "superseded".to_owned(),
+            from,
+            to: to.to_owned(),
+            time,
+            what: if to == "superseded" { "superseded" } else { "stopped" }.to_owned(),
             who: "ringfence".to_owned(),
             came_from: "local".to_owned(),
-            why: format!("{} says more", later.name),
+            why: why.clone(),
             ..DeliveryStep::default()
         };
-        step(db, &superseded)?;
+        step(db, &stopped)?;
     }
     Ok(())
+}
+
+/// A later message of the incident for the same person, where there is one.
+fn later(db: &Connection, row: (Option<i64>, Option<i64>, &str)) -> Result<bool> {
+    let (Some(incident), Some(message), person) = row else { return Ok(false) };
+    let sql = "SELECT 1 FROM deliveries WHERE incident = ?1 AND message > ?2 AND person = ?3";
+    db.prepare_cached(sql)?.exists(params![incident, message, person])
 }
 
 pub(super) fn by_id(db: &Connection, id: i64) -> Result<Option<DeliveryRow>> {
@@ -408,6 +457,47 @@ pub(super) fn stranded(db: &Connection, channel: &str, n: usize) -> Result<Vec<D
     readable(db, &sql, params![channel, n as i64])
 }
 
+/// How many were given up since then, of people whom the same did not reach, and will not, by any other way.
+pub(super) fn dead(db: &Connection, since: Timestamp) -> Result<u64> {
+    let sql = "SELECT count(*) FROM deliveries AS d WHERE state IN ('failed', 'expired') AND changed >= ?1 AND NOT EXISTS \
+               (SELECT 1 FROM deliveries AS o WHERE o.incident = d.incident AND o.message IS d.message \
+                AND o.person = d.person AND o.state NOT IN ('failed', 'expired'))";
+    let n: i64 = db.prepare_cached(sql)?.query_row([since.0], |row| row.get(0))?;
+    Ok(n.unsigned_abs())
+}
+
+/// Has the person the same message by another way?
+pub(super) fn is_told_otherwise(db: &Connection, row: &DeliveryRow) -> Result<bool> {
+    let sql = "SELECT 1 FROM deliveries WHERE message = ?1 AND person = ?2 AND id != ?3 AND handed IS NOT NULL \
+               AND state != 'failed'";
+    db.prepare_cached(sql)?.exists(params![row.message, row.person, row.id])
+}
+
+/// What was held back from an address, the newest first.
+pub(super) fn held(db: &Connection, channel: &str, address: &str) -> Result<Vec<DeliveryRow>> {
+    let sql = format!(
+        "SELECT {DELIVERY} FROM deliveries WHERE channel = ?1 AND address = ?2 AND state = 'suppressed' ORDER BY id DESC"
+    );
+    readable(db, &sql, params![channel, address])
+}
+
+/// The digest that waits for an address.
+pub(super) fn digest(db: &Connection, channel: &str, address: &str) -> Result<Option<DeliveryRow>> {
+    let sql = format!(
+        "SELECT {DELIVERY} FROM deliveries WHERE channel = ?1 AND address = ?2 AND state = 'queued' \
+         AND incident IS NULL LIMIT 1"
+    );
+    Ok(readable(db, &sql, params![channel, address])?.pop())
+}
+
+/// Those on the call sheet whom nobody phoned while it made sense.
+pub(super) fn unphoned(db: &Connection, now: Timestamp, n: usize) -> Result<Vec<DeliveryRow>> {
+    let sql = format!(
+        "SELECT {DELIVERY} FROM deliveries WHERE state = 'handed' AND channel = 'call-sheet' AND valid_until <= ?1 LIMIT ?2"
+    );
+    readable(db, &sql, params![now.0, n as i64])
+}
+
 /// Channels for which something is queued.
 pub(super) fn channels(db: &Connection) -> Result<Vec<String>> {
     let sql = "SELECT DISTINCT channel FROM deliveries WHERE state = 'queued'";
@@ -416,13 +506,17 @@ pub(super) fn channels(db: &Connection) -> Result<Vec<String>> {
 
 /// When the next one has something to do.
 pub(super) fn next_due(db: &Connection) -> Result<Option<Timestamp>> {
-    let sql = "SELECT min(due) FROM deliveries WHERE state IN ('queued', 'unknown')";
+    let sql = "SELECT min(due) FROM (SELECT min(due) AS due FROM deliveries WHERE state = 'queued' \
+               UNION ALL SELECT min(due) FROM deliveries WHERE state = 'unknown')";
     Ok(db.prepare_cached(sql)?.query_row([], |row| row.get::<_, Option<i64>>(0))?.map(Timestamp))
 }
 
 /// When the oldest was queued that nobody has got, and how many there are.
 pub(super) fn waiting(db: &Connection) -> Result<(Option<Timestamp>, u64)> {
-    let sql = format!("SELECT min(queued), count(*) FROM deliveries WHERE state IN {OPEN}");
+    let sql = format!(
+        "SELECT (SELECT min(queued) FROM deliveries WHERE state IN {OPEN}), \
+         (SELECT count(*) FROM deliveries WHERE state IN {OPEN})"
+    );
     let waiting = |row: &Row<'_>| {
         let n: i64 = row.get(1)?;
         Ok((row.get::<_, Option<i64>>(0)?.map(Timestamp), n.unsigned_abs()))

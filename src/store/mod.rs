@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, bounded};
 
 pub use book::{BookChange, SubjectKind, SubjectQuery, SubjectRow, TransitionRow};
-pub use deliveries::{DeliveryChange, DeliveryQuery, DeliveryRow, DeliveryStep, NewDelivery, Superseding};
+pub use deliveries::{DeliveryChange, DeliveryQuery, DeliveryRow, DeliveryStep, NewDelivery, Stop};
 pub use entry::{Audit, Block, Change, Key, Violation, Written};
 pub use firing::Firing;
 pub use inbox::{Closing, Inbox};
@@ -343,6 +343,31 @@ impl Store {
     /// Grave deliveries that wait for a channel while no other one was given the same.
     pub fn deliveries_stranded(&self, channel: &str, n: usize) -> Result<Vec<DeliveryRow>, StoreError> {
         self.shared.readers.with(|db| deliveries::stranded(db, channel, n).map_err(cannot("read")))
+    }
+
+    /// Deliveries that were given up since then, and for which no other way was found.
+    pub fn deliveries_dead(&self, since: Timestamp) -> Result<u64, StoreError> {
+        self.shared.readers.with(|db| deliveries::dead(db, since).map_err(cannot("read")))
+    }
+
+    /// Whether the person has the same message by another way.
+    pub fn is_told_otherwise(&self, row: &DeliveryRow) -> Result<bool, StoreError> {
+        self.shared.readers.with(|db| deliveries::is_told_otherwise(db, row).map_err(cannot("read")))
+    }
+
+    /// What was held back from an address, the newest first.
+    pub fn deliveries_held(&self, channel: &str, address: &str) -> Result<Vec<DeliveryRow>, StoreError> {
+        self.shared.readers.with(|db| deliveries::held(db, channel, address).map_err(cannot("read")))
+    }
+
+    /// The digest that waits for an address.
+    pub fn digest_for(&self, channel: &str, address: &str) -> Result<Option<DeliveryRow>, StoreError> {
+        self.shared.readers.with(|db| deliveries::digest(db, channel, address).map_err(cannot("read")))
+    }
+
+    /// Those on the call sheet whom nobody phoned while it made sense.
+    pub fn deliveries_unphoned(&self, now: Timestamp, n: usize) -> Result<Vec<DeliveryRow>, StoreError> {
+        self.shared.readers.with(|db| deliveries::unphoned(db, now, n).map_err(cannot("read")))
     }
 
     /// Channels for which a delivery is queued.

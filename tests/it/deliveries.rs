@@ -86,7 +86,11 @@ fn wait_for<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
 
 /// The holding notice of an incident, drafted by one and released by the other; its number.
 fn releases(commander: &Guest<'_>, responder: &Guest<'_>, incident: &str) -> String {
-    let done = responder.does(&format!("/incidents/{incident}/messages"), &json!({ "kit": "holding" }));
+    releases_this(commander, responder, incident, &json!({ "kit": "holding" }))
+}
+
+fn releases_this(commander: &Guest<'_>, responder: &Guest<'_>, incident: &str, draft: &Value) -> String {
+    let done = responder.does(&format!("/incidents/{incident}/messages"), draft);
     let message = done["message"].as_str().expect("a number").to_owned();
     let hash = json!({ "hash": commander.sees(&format!("/messages/{message}"))["hash"] });
     commander.does(&format!("/messages/{message}/check"), &hash);
@@ -144,6 +148,31 @@ fn a_notice_by_telephone_counts_as_told_once_somebody_was_reached() {
 }
 
 #[test]
+fn whoever_phones_is_warned_of_what_is_no_longer_so() {
+    let house = house();
+    let anna = house.with_anna();
+    let bert = anna.adds("bert", &["responder"]);
+    let incident = open(&bert, 1);
+    let first = releases(&anna, &bert, &incident);
+    comes(&bert, &first, "call-sheet", "handed");
+    bert.does(&format!("/incidents/{incident}/confirm"), &json!({ "why": "seen" }));
+    let draft = json!({ "kit": "confirmed", "texts": { "scope": "the office in Dallas" } });
+    let second = releases_this(&anna, &bert, &incident, &draft);
+    comes(&bert, &second, "call-sheet", "handed");
+    let sheet = bert.sees("/callsheet");
+    let calls = rows(&sheet, "calls");
+    assert_eq!(
+        (&calls[0]["message"], &calls[1]["message"]),
+        (&json!(first), &json!(second)),
+        "the longest waits first"
+    );
+    let warning = calls[0]["warning"].as_str().expect("a warning");
+    assert!(warning.starts_with(&format!("{second} says more")), "{warning}");
+    assert!(calls[1]["warning"].is_null() && calls[1]["text"].as_str().is_some_and(|text| text.contains("Dallas")));
+    drop(house);
+}
+
+#[test]
 fn why_says_of_everybody_what_became_of_each_way() {
     let house = house();
     let anna = house.with_anna();
@@ -162,7 +191,8 @@ fn why_says_of_everybody_what_became_of_each_way() {
     let became = |person: &Value| person["ways"][0]["became"].as_str().expect("a sentence").to_owned();
     assert_eq!(became(&of(&told, "Bo Chen")), "standard output took it");
     assert_eq!(of(&told, "Bo Chen")["ways"][0]["why"], "audience staff, severity 1");
-    assert_eq!((&of(&told, "Bo Chen")["is_told"], &of(&told, "Anna Berg")["is_told"]), (&json!(true), &json!(false)));
+    let stands = |name: &str| of(&told, name)["stands"].as_str().expect("a word").to_owned();
+    assert_eq!(["Bo Chen", "Anna Berg", "Lars"].map(stands), ["told", "waiting", "not-meant"]);
     assert_eq!(became(&of(&told, "cia")), "is told of severity 3 and 4 only, and this is 1");
     assert_eq!(became(&of(&told, "Lars")), "no distribution of the customer's file names them");
     // Of the incident, those on call as well.
@@ -342,12 +372,15 @@ fn the_commands_tell_it_in_sentences() {
     assert!(sheet.starts_with("1 to phone, the gravest first\n") && sheet.contains("+4670000001"), "{sheet}");
     let why = says(&["delivery", "why", &incident]);
     assert!(
-        why.contains("Anna Berg (customer): DOES NOT HAVE IT\n  call-sheet to +4670000001: Stands on the"),
+        why.contains("Anna Berg (customer): does not have it yet\n  call-sheet to +4670000001: stands on the"),
         "{why}"
     );
-    assert!(why.contains("mail to bo@operator.example: Standard output took it."), "{why}");
+    assert!(why.contains("mail to bo@operator.example: standard output took it ("), "{why}");
     let only = says(&["delivery", "why", &message, "cia", "nobody"]);
-    assert!(only.contains("Is told of severity 3 and 4 only, and this is 1.") && !only.contains("Anna"), "{only}");
+    assert!(
+        only.contains("notice: is told of severity 3 and 4 only, and this is 1") && !only.contains("Anna"),
+        "{only}"
+    );
     assert!(only.contains("nobody\n  Neither"), "{only}");
     assert!(says(&["delivery", "why", "anna berg"]).contains("holding call-sheet to +4670000001"), "by person");
     let id = by_phone["id"].as_str().expect("a number");

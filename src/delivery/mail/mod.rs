@@ -176,6 +176,11 @@ impl Mail {
         Ok(shown)
     }
 
+    /// Letters that can be under way at once.
+    pub fn connections(&self) -> usize {
+        self.settings.connections
+    }
+
     /// One try. Ends within the time-outs whatever the server does.
     pub async fn send(&self, parcel: &Parcel) -> Outcome {
         let letter = match letter::compose(parcel, &self.settings.from, &self.site) {

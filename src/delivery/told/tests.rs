@@ -74,6 +74,7 @@ fn sent(id: i64, purpose: Purpose, contact: &str, channel: &str, address: &str, 
     let has_come = matches!(state, "handed" | "delivered") && channel != CALL_SHEET;
     Sent {
         row: DeliveryRow {
+            person: String::new(),
             id,
             once: format!("{id}"),
             customer: "acme".into(),
@@ -129,7 +130,9 @@ fn whoever_was_not_told_is_there_with_the_reason() {
     let people = told(1, true, vec![mail], None);
     let names: Vec<&str> = people.iter().map(|person| person.contact.as_str()).collect();
     assert_eq!(names, ["anna", "bo", "cia", "dan", "eve", "fay"]);
-    assert_eq!(people.iter().filter(|person| person.is_told).count(), 1);
+    // Bo's mail is Anna's.
+    let stands: Vec<&str> = people.iter().map(|person| person.stands.as_str()).collect();
+    assert_eq!(stands, ["told", "told", "not-meant", "not-meant", "not-meant", "not-meant"]);
     let missing = "sms: was not in the file like this when it was released";
     assert_eq!(ways(&people, "anna"), ["mail: relay took it", missing]);
     assert_eq!(people[0].ways[0].why, "audience customer, severity 1");
@@ -150,7 +153,7 @@ fn before_anything_is_released_that_is_the_reason() {
     let people = told(1, false, Vec::new(), None);
     let nothing = "nothing was released yet";
     assert_eq!(ways(&people, "anna"), [format!("mail: {nothing}"), format!("sms: {nothing}")]);
-    assert!(people.iter().all(|person| !person.is_told));
+    assert_eq!((people[0].stands, people[2].stands), (Stands::Waiting, Stands::NotMeant));
 }
 
 #[test]
@@ -162,11 +165,13 @@ fn another_way_is_named_where_the_first_failed_and_the_sheet_counts_once_somebod
     let both = ways(&people, "anna");
     assert_eq!(both[0], "mail: failed for good: 550 no; DLV-000002 by call-sheet instead");
     assert_eq!(both[1], "call-sheet: stands on the call sheet: nobody has phoned yet");
-    assert!(!people[0].is_told, "a sheet tells nobody");
+    assert_eq!(people[0].stands, Stands::Waiting, "a sheet tells nobody");
+    second.row.state = "failed".into();
+    assert_eq!(told(1, true, vec![first.clone(), second.clone()], None)[0].stands, Stands::Missed);
     (second.row.state, second.row.handed) = ("delivered".into(), Some(Timestamp(5)));
     second.row.reason = "she knows".into();
     let people = told(1, true, vec![first, second], None);
-    assert!(people[0].is_told);
+    assert_eq!(people[0].stands, Stands::Told);
     assert_eq!(ways(&people, "anna")[1], "call-sheet: was reached by phone by tom: she knows");
 }
 
@@ -189,6 +194,10 @@ fn every_state_has_a_sentence() {
     assert_eq!(with("expired", 1, "not worth it"), "was given up: not worth it");
     let held = with("suppressed", 0, "more than 5 texts in 15 min: goes out with digest/sms/+1312/7");
     assert_eq!(held, "was held back (more than 5 texts in 15 min): it goes out in one with the others");
+    let mut announced = sent(1, Purpose::Notice, "", "acd", "", "handed").row;
+    assert_eq!(became(&announced, None), "callers hear it");
+    announced.state = "delivered".into();
+    assert!(became(&announced, None).ends_with("is what was released"));
     assert_eq!(with("superseded", 0, "MSG-000002 says more"), "was not sent any more: MSG-000002 says more");
     assert_eq!([1, 2, 11, 21, 112].map(nth), ["1st", "2nd", "11th", "21st", "112th"]);
 }
@@ -208,7 +217,7 @@ fn those_whose_turn_never_came_or_is_still_to_come_are_told_so() {
     let people = told(1, false, vec![call.clone()], Some(&page));
     let dan = people.iter().find(|person| person.contact == "dan").unwrap().ways.last().unwrap().clone();
     assert_eq!((dan.purpose, dan.at), (Purpose::Page, Some(Timestamp(1_300_000))));
-    assert!(dan.became.contains("unless somebody looks after it before"), "{dan:?}");
+    assert!(dan.became.contains("unless somebody looks after it by then"), "{dan:?}");
     (page.acknowledged, page.next) = (Some(("Anna Berg".into(), Timestamp(1_100_000))), None);
     let people = told(1, false, vec![call.clone()], Some(&page));
     assert_eq!(ways(&people, "dan")[1], ": was not called: Anna Berg looked after it before their turn");
@@ -216,6 +225,8 @@ fn those_whose_turn_never_came_or_is_still_to_come_are_told_so() {
     (page.made, page.acknowledged) = (2, None);
     let second = sent(2, Purpose::Page, "dan", "mail", "dan@acme.example", "handed");
     let people = told(1, false, vec![call, second], Some(&page));
+    let stands = |id: &str| people.iter().find(|person| person.contact == id).unwrap().stands;
+    assert_eq!((stands("dan"), stands("anna"), stands("eve")), (Stands::Called, Stands::Waiting, Stands::NotMeant));
     assert_eq!(ways(&people, "dan").last().unwrap(), "sms: the customer's file has no mobile number for them");
 }
 

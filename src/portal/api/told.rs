@@ -90,7 +90,7 @@ fn person(person: Person) -> ToldPerson {
         person: person.name,
         contact: Some(person.contact).filter(|contact| !contact.is_empty()),
         audience: person.audience,
-        is_told: person.is_told,
+        stands: person.stands.as_str().to_owned(),
         ways: person.ways.into_iter().map(way).collect(),
     }
 }

@@ -148,8 +148,9 @@ pub struct ToldPerson {
     pub person: String,
     pub contact: Option<String>,
     pub audience: String,
-    /// It has come by one way at least.
-    pub is_told: bool,
+    /// Whether a notice has come to them: `told`, `waiting`, `missed`; `called`: only called, to look after the incident;
+    /// `not-meant`: the customer's file does not want them told.
+    pub stands: String,
     pub ways: Vec<ToldWay>,
 }
 
