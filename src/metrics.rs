@@ -9,6 +9,7 @@ mod incidents;
 mod journal;
 mod latency;
 mod process;
+mod upstream;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub use deliveries::DeliveryMetrics;
 pub use incidents::IncidentMetrics;
 pub use journal::{JournalFigures, JournalMetrics};
 pub use latency::Latency;
+pub use upstream::UpstreamMetrics;
 
 /// The values of the labels, in the order of the enums they come from: a handle is found by `value as usize`.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +63,7 @@ pub struct Metrics {
     pub journal: JournalMetrics,
     pub incidents: IncidentMetrics,
     pub deliveries: DeliveryMetrics,
+    pub upstream: UpstreamMetrics,
     started: process::Started,
 }
 
@@ -176,6 +179,7 @@ impl Metrics {
             journal: JournalMetrics::register(),
             incidents: IncidentMetrics::register(labels.n_severities, &labels.incident_states),
             deliveries: DeliveryMetrics::register(&labels.delivery_channels),
+            upstream: UpstreamMetrics::register(),
             started: process::Started::read(),
         }
     }
@@ -316,7 +320,8 @@ fn describe() {
         ("ringfence_rule_blocks_refused_total", Unit::Count, "Blocks that a full or forbidden list refused, by rule."),
         ("ringfence_deliveries_total", Unit::Count, "What became of messages handed to a sink, by outcome."),
     ];
-    for (name, unit, help) in counters.into_iter().chain(journal::COUNTERS).chain(incidents::COUNTERS) {
+    let counters = counters.into_iter().chain(journal::COUNTERS).chain(incidents::COUNTERS);
+    for (name, unit, help) in counters.chain(upstream::COUNTERS) {
         describe_counter!(name, unit, help);
     }
     let gauges = [
@@ -374,6 +379,7 @@ mod tests {
             "ringfence_verdicts_total{action=\"block\",cause=\"list\"} 0",
             "ringfence_violations_total{rule=\"ips\",level=\"critical\"} 0",
             "ringfence_deliveries_total{channel=\"stdout\",outcome=\"dropped\"} 0",
+            "ringfence_upstream_posts_refused_total{reason=\"put_off\"} 0",
             "ringfence_policy_info{version=\"abc1234\"} 1",
             "ringfence_event_latency_seconds_count 0",
         ] {

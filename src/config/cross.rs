@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{Config, CustomerSource, FeedSettings};
-use crate::customer;
+use crate::acd::QueueSettings;
+use crate::customer::{self, Channel, Customer};
 use crate::ingest::Format;
 use crate::policy::{Measure, Policy, ThresholdRule};
 
@@ -21,6 +22,8 @@ pub fn cross_check(config: &Config, policy: &Policy) -> Vec<Mismatch> {
     found.extend(customers_without_file(config, policy));
     found.extend(queues_of_nobody(config, policy));
     found.extend(receivers_without_customer(config, policy));
+    found.extend(ways_that_lead_nowhere(config, policy));
+    found.extend(announced_nowhere(config, policy));
     found.extend(no_calls_to_follow(config, policy));
     found.extend(counted_twice(config));
     found
@@ -96,6 +99,61 @@ fn queues_of_nobody(config: &Config, policy: &Policy) -> Vec<Mismatch> {
         }
     }
     found
+}
+
+/// Programs that a customer's file names and nobody can reach; and W129: people for whom there is no way out, so that
+/// standard output stands in.
+fn ways_that_lead_nowhere(config: &Config, policy: &Policy) -> Vec<Mismatch> {
+    let mut found = Vec::new();
+    for customer in policy.customers.iter() {
+        for channel in ways(customer) {
+            let (is_error, missing) = match &channel {
+                Channel::Webhook(name) if !config.notify.webhooks.contains_key(name) => {
+                    (true, format!("[webhook.{name}]"))
+                }
+                Channel::PagerDuty if config.pagerduty.is_none() => (true, "[pagerduty]".to_owned()),
+                Channel::Syslog if config.syslog.is_none() => (true, "[syslog]".to_owned()),
+                Channel::Mail if config.mail.is_none() => (false, "[mail]".to_owned()),
+                Channel::Sms if config.sms.is_empty() => (false, "[[sms]]".to_owned()),
+                _ => continue,
+            };
+            let (warning, instead) = match is_error {
+                true => ("", ""),
+                false => ("warning[W129]: ", ": standard output stands in"),
+            };
+            let (id, channel) = (&customer.id, channel.text());
+            let message =
+                format!("{warning}customer `{id}` is told by `{channel}`, but the settings have no {missing}{instead}");
+            found.push(Mismatch { is_error, message });
+        }
+    }
+    found
+}
+
+/// By which a customer's file has anybody told or called.
+fn ways(customer: &Customer) -> BTreeSet<Channel> {
+    let told = customer.distributions.iter().flat_map(|distribution| distribution.channels.iter().cloned());
+    let chains = (1..=4).map(|severity| customer.calls(severity)).filter(|chain| !chain.calls.is_empty());
+    told.chain(chains.flat_map(|chain| chain.channels)).collect()
+}
+
+/// W130: an announcement that no caller can hear.
+fn announced_nowhere(config: &Config, policy: &Policy) -> Vec<Mismatch> {
+    let is_announced = |customer: &&Customer| customer.distributions.iter().any(|d| d.channels.contains(&Channel::Acd));
+    let is_heard = |customer: &&Customer| {
+        let of = |queue: &QueueSettings| queue.customers.as_ref().is_none_or(|of| of.contains(&customer.id));
+        config.acd.queues.iter().any(of)
+    };
+    let customers = policy.customers.iter().map(AsRef::as_ref);
+    let unheard = customers.filter(is_announced).filter(|customer| !is_heard(customer));
+    let told = unheard.map(|customer| Mismatch {
+        is_error: false,
+        message: format!(
+            "warning[W130]: customer `{}` is told by `acd`, but no [acd.queue.NAME] is for it: its callers hear nothing",
+            customer.id
+        ),
+    });
+    told.collect()
 }
 
 /// W105: a CDR comes when its call is over, so a rule on calls that are up never sees one.
@@ -190,6 +248,66 @@ mod tests {
         let found = cross_check(&config.expect("good settings"), &policy);
         assert!(found.len() == 1 && found[0].is_error, "{found:?}");
         assert!(found[0].message.starts_with("[acd.queue.vip] names customer `acne`"), "{found:?}");
+    }
+
+    /// What settings and the file of customer `acme` say of each other, and whether each is an error.
+    fn told_of_acme(settings: &str, acme: &str) -> Vec<(bool, String)> {
+        let (config, problems) = super::super::parse(settings, Path::new("ringfence.toml"));
+        assert!(problems.is_empty(), "{problems:?}");
+        let rules = "ringfence = 1\ndefault_action = 'allow'\n";
+        let files = [("ruleset.toml", rules), ("customers/acme.toml", acme)];
+        let loaded = load(&RuleSource::memory(files), LoadOptions::default());
+        let policy = loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.problems));
+        let found = cross_check(&config.expect("good settings"), &policy);
+        found.into_iter().filter(|m| m.message.contains("`acme` is told")).map(|m| (m.is_error, m.message)).collect()
+    }
+
+    #[test]
+    fn programs_that_a_customer_is_told_by_must_be_in_the_settings() {
+        let acme = "name = 'Acme'
+            [[contact]]\nid = 'a'\nemail = 'a@acme.example'\nmobile = '+13125550101'\nrights = ['receive']
+            [[distribution]]\nseverities = [1]\naudience = 'staff'\nchannels = ['webhook:noc', 'syslog']
+            [[oncall]]\nseverities = [1]\nchannels = ['pagerduty', 'syslog']\nsteps = [{ to = ['a'] }]\n";
+        let nowhere = |way: &str, missing: &str| {
+            (true, format!("customer `acme` is told by `{way}`, but the settings have no {missing}"))
+        };
+        let all = [
+            nowhere("webhook:noc", "[webhook.noc]"),
+            nowhere("pagerduty", "[pagerduty]"),
+            nowhere("syslog", "[syslog]"),
+        ];
+        assert_eq!(told_of_acme("", acme), all);
+        let there = "[webhook.noc]\nurl = 'http://127.0.0.1:1/'\n[syslog]\naddress = '127.0.0.1:1'\ntls = 'off'\n\
+                     [pagerduty]\nrouting_key_env = 'PATH'\n";
+        assert_eq!(told_of_acme(there, acme), []);
+    }
+
+    #[test]
+    fn people_without_a_way_out_are_told_on_standard_output_and_that_is_said() {
+        let acme = "name = 'Acme'
+            [[contact]]\nid = 'a'\nemail = 'a@acme.example'\nmobile = '+13125550101'\nrights = ['receive']
+            [[distribution]]\nseverities = [1]\naudience = 'staff'\nto = ['a']\nchannels = ['mail', 'call-sheet']\n";
+        let of = |way: &str, missing: &str| {
+            let text = "but the settings have no";
+            (
+                false,
+                format!(
+                    "warning[W129]: customer `acme` is told by `{way}`, {text} {missing}: standard output stands in"
+                ),
+            )
+        };
+        assert_eq!(told_of_acme("", acme), [of("mail", "[mail]")]);
+        let chain = format!("{acme}[[oncall]]\nseverities = [1]\nsteps = [{{ to = ['a'] }}]\n");
+        assert_eq!(told_of_acme("", &chain), [of("mail", "[mail]"), of("sms", "[[sms]]")]);
+    }
+
+    #[test]
+    fn an_announcement_wants_a_queue_that_is_for_the_customer() {
+        let acme = "name = 'Acme'\n[[distribution]]\nseverities = [1]\naudience = 'staff'\nchannels = ['acd']\n";
+        assert_eq!(told_of_acme("", acme), [], "the queue that is there by itself is for all");
+        assert_eq!(told_of_acme("[acd.queue.vip]\ncustomers = ['acme']\n", acme), []);
+        let found = told_of_acme("[acd.queue.vip]\ncustomers = ['beta']\n", acme);
+        assert!(found.len() == 1 && !found[0].0 && found[0].1.starts_with("warning[W130]"), "{found:?}");
     }
 
     const UP: &str =

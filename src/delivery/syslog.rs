@@ -80,6 +80,14 @@ impl Syslog {
         Ok(Syslog { settings: settings.clone(), host, connector, connection: Mutex::new(None) })
     }
 
+    /// Connects, greets by TLS where that is set, and hangs up: nothing is sent. The certificate that was shown, in DER.
+    pub async fn reach(&self) -> Result<Option<Vec<u8>>, String> {
+        let patience = self.settings.connect_timeout;
+        let connected = timeout(patience, self.connector.connect()).await;
+        let connection = connected.map_err(|_| format!("no connection in {patience:?}"))??;
+        Ok(connection.certificate())
+    }
+
     /// One try, which ends within the time-outs of the settings.
     pub async fn send(&self, parcel: &Parcel) -> Outcome {
         let frame = self.frame(parcel);

@@ -217,7 +217,7 @@ impl Book {
         }
         let (severity, waits) = (incident.severity, self.waits_for_commander(incident));
         if let Some(incident) = self.incidents.get_mut(&id) {
-            let page = incident.page.get_or_insert_with(|| Page {
+            let page = incident.page.get_or_insert(Page {
                 since: now,
                 severity,
                 round: 0,

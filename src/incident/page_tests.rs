@@ -230,6 +230,10 @@ fn an_acknowledgement_after_the_first_notice_was_released_makes_no_second_one() 
     acknowledge(&mut desk, 3, &carl(), id);
     passes_to(&mut desk, 120);
     assert_eq!(desk.book.unsent().len(), 1);
+    // Taken back before anybody had it: the first notice waits again, and nobody answers.
+    desk.orders(121, &carl(), Command::Withdraw { message, why: "wrong".to_owned() }).unwrap();
+    (121..=140).for_each(|minute| desk.passes(minute));
+    assert_eq!(desk.book.unsent().iter().map(|message| message.kit.as_str()).collect::<Vec<_>>(), ["holding"]);
 }
 
 #[test]

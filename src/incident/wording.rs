@@ -295,6 +295,8 @@ impl Book {
         }
         self.move_message(id, MessageState::Withdrawn, Event::new(now, by, "withdrawn", why));
         self.entries.stops.push((now, Stop::Withdrawn { message: id, why: why.to_owned() }));
+        // The first notice may be somebody's to release again.
+        self.touch_incident(of_incident);
         Ok(Answer { message: Some(id), ..of(of_incident) })
     }
 

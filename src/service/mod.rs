@@ -171,6 +171,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         lasting.as_ref().map(|lasting| {
             (lasting.journal.clone(), lasting.warming(), lasting.desk.clone(), lasting.outgoing.outbox.clone())
         }),
+        office.as_ref().and_then(|office| office.receivers.clone()),
         stopping,
     )));
     ready.store(true, Ordering::Relaxed);
@@ -498,6 +499,7 @@ async fn upkeep(
     notifier: Arc<Notifier>,
     calls: Calls,
     lasting: Option<(Journal, Arc<AtomicUsize>, Desk, Outbox)>,
+    receivers: Option<Arc<Receivers>>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut every = tokio::time::interval(UPKEEP_EVERY);
@@ -508,6 +510,9 @@ async fn upkeep(
                 let figures = lasting.as_ref().map(|(.., outbox)| outbox.take_figures()).unwrap_or_default();
                 notifier.measure(Duration::from_millis(figures.oldest_ms.unsigned_abs()));
                 measure_deliveries(&metrics, &figures);
+                if let Some(counts) = receivers.as_ref().map(|receivers| receivers.counts()) {
+                    metrics.upstream.measure(counts.taken, counts.strangers, counts.put_off);
+                }
                 let mut held = 0;
                 for counts in calls.tables.iter().map(|(_, table)| table.take_counts()) {
                     held += counts.held;

@@ -168,6 +168,14 @@ impl Mail {
         })
     }
 
+    /// Connects, greets, logs in and hangs up: nothing is sent. The certificate that was shown, in DER.
+    pub async fn reach(&self) -> Result<Option<Vec<u8>>, String> {
+        let session = Session::open(&self.settings, self.greeter.as_ref()).await?;
+        let shown = session.certificate();
+        session.quit().await;
+        Ok(shown)
+    }
+
     /// Letters that can be under way at once.
     pub fn connections(&self) -> usize {
         self.settings.connections

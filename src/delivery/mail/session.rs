@@ -115,6 +115,14 @@ impl Session {
         Ok(session)
     }
 
+    /// What the server showed, in DER.
+    pub(super) fn certificate(&self) -> Option<Vec<u8>> {
+        match &self.wire {
+            Wire::Plain(_) => None,
+            Wire::Tls(stream) => Some(stream.get_ref().1.peer_certificates()?.first()?.to_vec()),
+        }
+    }
+
     async fn encrypt(self, greeter: &Greeter) -> Result<Session, String> {
         // Whoever stands between us and the server could have said it.
         if !self.came.is_empty() {

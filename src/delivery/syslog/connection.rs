@@ -140,6 +140,14 @@ impl Connection {
         &self.counted().tcp
     }
 
+    /// What the server showed, in DER.
+    pub(super) fn certificate(&self) -> Option<Vec<u8>> {
+        match &self.0 {
+            Stream::Plain(_) => None,
+            Stream::Tls(stream) => Some(stream.get_ref().1.peer_certificates()?.first()?.to_vec()),
+        }
+    }
+
     /// Bytes that the system took since the connection was made.
     pub(super) fn n_sent(&self) -> u64 {
         self.counted().n_sent
