@@ -136,6 +136,7 @@ step "alertmanager" unpacked amtool prometheus-alertmanager
 step "kamailio" unpacked kamailio kamailio libpcre3
 step "sipp" unpacked sipp sip-tester libgsl27 libgslcblas0 libpcap0.8 libsctp1
 step "sngrep" unpacked sngrep sngrep libpcap0.8
+step "libfaketime" unpacked faketime faketime libfaketime
 step "openssl" installed openssl openssl
 step "postfix" unpacked postconf postfix libdb5.3 libicu72 libnsl2 libsasl2-2 libssl3
 step "aiosmtpd" unpacked aiosmtpd python3-aiosmtpd python3-public python3-attr
@@ -164,7 +165,7 @@ if step "release build" cargo build --locked --release; then
     libraries=$(find "$debian" -name '*.so*' -not -path '*/modules/*' -printf '%h\n' 2>/dev/null | sort -u | paste -sd:)
     [ -z "$libraries" ] || export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$libraries"
     for script in tests/e2e/*.py; do
-        case $script in */stage.py | */phones.py | */gateway.py | */kept.py | */book.py | */people.py | */mailservers.py | */syslogserver.py) continue ;; esac
+        case $script in */stage.py | */phones.py | */gateway.py | */kept.py | */book.py | */people.py | */mailservers.py | */syslogserver.py | */outbox.py | */sinks.py) continue ;; esac
         step "end to end: $(basename "$script" .py)" timeout --kill-after=10 300 python3 -B "$script" &&
             n_passed=$((n_passed + 1))
     done

@@ -229,7 +229,7 @@ impl Work {
             }
             Outcome::Later(why) => {
                 let why = format!("{provider}: {why}");
-                let tried_all = row.attempts as usize % n_providers.max(1) == 0;
+                let tried_all = (row.attempts as usize).is_multiple_of(n_providers.max(1));
                 let rounds = row.attempts / n_providers.max(1) as u32;
                 let wait = if tried_all { circuit::wait_ms(rounds, row.id) } else { 0 };
                 let step = steps.push(&row, ITSELF.step(&row, "queued", now, "retried", &why));
