@@ -2,7 +2,8 @@
 //!
 //! # The path of an event
 //!
-//! `Frame -> CallEvent -> Verdict -> Violation -> Alert -> Incident -> Message`, one type an arrow, downward through the modules below:
+//! `Frame -> CallEvent -> Verdict -> Violation -> Alert -> Incident -> Message -> Delivery`, one type an arrow, downward
+//! through the modules below:
 //!
 //! - [`ingest`] cuts the bytes of a feed or file into frames and decodes each into a [`event::CallEvent`], or a counted
 //!   [`event::Reject`]; a [`event::Batch`] carries the events of one block with the bytes their texts stand in. SIP
@@ -14,9 +15,10 @@
 //! - [`desk`] takes what was found from the [`store`], hands it to the [`incident`] book, which folds it by the files of the
 //!   [`customer`]s, and makes durable what the book says before anybody hears of it. People order it about through the API
 //!   of the [`portal`] ([`people`] knows who they are); notices are made from [`kit`]s, [`findings`] from the calls.
-//! - Alerts of other programs come in by [`upstream`] and go the same way from the [`store`] on; [`delivery`] hands messages
-//!   to the channels that reach people and programs.
-//! - [`acd`] publishes what the callers of a queue hear while an incident is known.
+//! - A released message is queued in the [`store`] for everybody who must hear, in the transaction that releases it;
+//!   [`delivery`] hands each to a provider of its channel until one took it, and [`acd`] publishes what the callers of a
+//!   queue hear. [`outbound`] is the one way out by HTTP. Alerts of other programs come in by [`upstream`] and go the same
+//!   way from the store on.
 //! - Beside the rules, each [`customer`] has a file that says whose a call is, who is told, and when people work.
 //! - Behind the flow, [`snapshot`] files hold the whole state at one place in the journal, the [`archive`] holds events by
 //!   customer and hour for years, the [`store`] what people look up. A restart is a snapshot and the journal's tail through

@@ -22,6 +22,7 @@ use super::watchdog::Watchdog;
 use crate::archive::{Archive, KEY_FILE};
 use crate::clock::Clock;
 use crate::config::{Config, Durability};
+use crate::delivery::Outbox;
 use crate::desk::{self, Desk};
 use crate::engine::{self, Engine, Judged};
 use crate::event::Names;
@@ -71,6 +72,9 @@ pub(super) struct Lasting {
     room: Arc<watch::Sender<bool>>,
     _lock: FolderLock,
 }
+
+/// See [`Lasting::measured`].
+pub(super) type Measured = (Journal, Arc<AtomicUsize>, Desk, Outbox);
 
 /// Where the engine's results go, in its order.
 struct Outlet {
@@ -396,6 +400,11 @@ impl Lasting {
         let beat = config.heartbeat.clone().map(|settings| Arc::clone(&watchdog).beat(settings, stopping.clone()));
         let beat = beat.map(tokio::spawn);
         beat.into_iter().chain([tokio::spawn(watchdog.watch(stopping.clone()))]).collect()
+    }
+
+    /// What is looked at for the metrics.
+    pub(super) fn measured(&self) -> Measured {
+        (self.journal.clone(), self.warming(), self.desk.clone(), self.outgoing.outbox.clone())
     }
 
     /// Rules that do not know all of their past yet.

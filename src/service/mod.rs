@@ -21,7 +21,7 @@ use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -36,7 +36,7 @@ use self::lasting::{Begun, Lasting, Parts};
 pub use self::watchdog::Settings as HeartbeatSettings;
 use crate::clock::Clock;
 use crate::config::{Config, CustomerSource, FeedSettings};
-use crate::delivery::{self, Figures, Outbox};
+use crate::delivery::{self, Figures};
 use crate::desk::Desk;
 use crate::engine::Engine;
 use crate::event::dialplan::DialPlan;
@@ -168,9 +168,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         Arc::clone(&shared.metrics),
         Arc::clone(&notifier),
         shared.calls.clone(),
-        lasting.as_ref().map(|lasting| {
-            (lasting.journal.clone(), lasting.warming(), lasting.desk.clone(), lasting.outgoing.outbox.clone())
-        }),
+        lasting.as_ref().map(Lasting::measured),
         office.as_ref().and_then(|office| office.receivers.clone()),
         stopping,
     )));
@@ -498,7 +496,7 @@ async fn upkeep(
     metrics: Arc<Metrics>,
     notifier: Arc<Notifier>,
     calls: Calls,
-    lasting: Option<(Journal, Arc<AtomicUsize>, Desk, Outbox)>,
+    lasting: Option<lasting::Measured>,
     receivers: Option<Arc<Receivers>>,
     mut stopping: watch::Receiver<bool>,
 ) {

@@ -9,7 +9,7 @@ import collections, contextlib, json, re, tomllib
 from book import Row, opened
 
 LEGAL = {
-    "": "queued", "queued": "queued leased failed expired suppressed superseded",
+    "": "queued", "queued": "queued leased failed expired suppressed superseded delivered",
     "leased": "handed queued failed unknown superseded",
     "unknown": "unknown handed delivered failed queued expired superseded", "handed": "handed delivered failed",
     # By hand only.

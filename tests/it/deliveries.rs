@@ -148,7 +148,7 @@ fn a_notice_by_telephone_counts_as_told_once_somebody_was_reached() {
 }
 
 #[test]
-fn whoever_phones_is_warned_of_what_is_no_longer_so() {
+fn whoever_phones_says_only_what_is_still_so() {
     let house = house();
     let anna = house.with_anna();
     let bert = anna.adds("bert", &["responder"]);
@@ -161,14 +161,10 @@ fn whoever_phones_is_warned_of_what_is_no_longer_so() {
     comes(&bert, &second, "call-sheet", "handed");
     let sheet = bert.sees("/callsheet");
     let calls = rows(&sheet, "calls");
-    assert_eq!(
-        (&calls[0]["message"], &calls[1]["message"]),
-        (&json!(first), &json!(second)),
-        "the longest waits first"
-    );
-    let warning = calls[0]["warning"].as_str().expect("a warning");
-    assert!(warning.starts_with(&format!("{second} says more")), "{warning}");
-    assert!(calls[1]["warning"].is_null() && calls[1]["text"].as_str().is_some_and(|text| text.contains("Dallas")));
+    assert_eq!(calls.len(), 1, "what the later notice says more of stands there no more: {sheet}");
+    assert_eq!(calls[0]["message"], json!(second));
+    assert!(calls[0]["warning"].is_null() && calls[0]["text"].as_str().is_some_and(|text| text.contains("Dallas")));
+    comes(&bert, &first, "call-sheet", "superseded");
     drop(house);
 }
 
