@@ -25,6 +25,7 @@ pub(super) fn read(section: &Section<'_, '_>) -> Option<Settings> {
     let connections = section.integer("connections", 1..=100).map(|n| n as usize);
     let idle = section.integer("idle_s", 1..=300).map(|s| Duration::from_secs(s.unsigned_abs()));
     let canary = section.section("canary").and_then(|canary| read_canary(&canary));
+    let per_minute = section.integer("per_minute", 1..=1_000_000).and_then(|n| usize::try_from(n).ok());
     let groups = section.texts("incident_groups").unwrap_or_default();
     section.finish();
     let usual = Settings::at(&host?, tls, from?);
@@ -37,6 +38,7 @@ pub(super) fn read(section: &Section<'_, '_>) -> Option<Settings> {
         connections: connections.unwrap_or(usual.connections),
         idle: idle.unwrap_or(usual.idle),
         canary,
+        per_minute,
         groups,
         ..usual
     })
@@ -156,7 +158,10 @@ mod tests {
         let told = settings(&chapter.join("\n"));
         let canary = told.canary.clone().expect("a canary");
         let usual = Settings::at(&told.host, Tls::StartTls, told.from.clone());
-        assert_eq!(format!("{:?}", Settings { canary: None, groups: Vec::new(), ..told }), format!("{usual:?}"));
+        assert_eq!(
+            format!("{:?}", Settings { canary: None, groups: Vec::new(), per_minute: None, ..told }),
+            format!("{usual:?}")
+        );
         let least = settings(&format!("{LEAST}[mail.canary]\nto = \"c@example.net\"\n")).canary.expect("a canary");
         assert_eq!((canary.every, canary.late_after), (least.every, least.late_after));
     }

@@ -60,8 +60,9 @@ fn one(section: &Section<'_, '_>) -> Option<Settings> {
             (Some(Kind::Generic(Box::new(generic))), section.secret("bearer_token"))
         }
     };
+    let per_minute = section.integer("per_minute", 1..=1_000_000).and_then(|n| usize::try_from(n).ok());
     section.finish();
-    Some(Settings { name: name?, endpoint: Endpoint { url: url?, bearer_token, ..timeouts }, kind: kind? })
+    Some(Settings { name: name?, endpoint: Endpoint { url: url?, bearer_token, ..timeouts }, kind: kind?, per_minute })
 }
 
 /// It stands in addresses and in metrics.

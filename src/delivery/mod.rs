@@ -314,9 +314,18 @@ fn routes(settings: Settings, board: Arc<Board>) -> Result<BTreeMap<String, Rout
     add(CALL_SHEET, Some(Provider::new(CALL_SHEET, Sender::Sheet)));
     add(ACD, Some(Provider::new(ACD, Sender::Acd(board))));
     let mail_connections = settings.mail.as_ref().map(|mail| mail.connections());
-    add(MAIL, settings.mail.map(|mail| Provider::new(MAIL, Sender::Mail(mail))));
+    add(
+        MAIL,
+        settings.mail.map(|mail| {
+            let per_minute = mail.per_minute();
+            Provider::new(MAIL, Sender::Mail(mail)).at_most(per_minute)
+        }),
+    );
     add(SMS, None);
-    settings.sms.into_iter().for_each(|sms| add(SMS, Some(Provider::new(sms.name().to_owned(), Sender::Sms(sms)))));
+    for sms in settings.sms {
+        let (name, per_minute) = (sms.name().to_owned(), sms.per_minute());
+        add(SMS, Some(Provider::new(name, Sender::Sms(sms)).at_most(per_minute)));
+    }
     for webhook in settings.webhooks {
         let name = format!("webhook:{}", webhook.name());
         add(&name, Some(Provider::new(name.clone(), Sender::Webhook(webhook))));

@@ -1,5 +1,6 @@
 //! Providers of each channel, in the order in which they are tried, and whether each is worth trying.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::circuit::Circuit;
@@ -94,11 +95,36 @@ pub(super) struct Provider {
     pub(super) name: String,
     pub(super) sender: Arc<Sender>,
     pub(super) circuit: Circuit,
+    /// Parcels that it is given in a minute at most; those of severity 1 count, and never wait.
+    pub(super) per_minute: Option<usize>,
+    lately: VecDeque<Timestamp>,
 }
+
+const MINUTE_MS: i64 = 60_000;
 
 impl Provider {
     pub(super) fn new(name: impl Into<String>, sender: Sender) -> Provider {
-        Provider { name: name.into(), sender: Arc::new(sender), circuit: Circuit::default() }
+        let (name, sender, circuit) = (name.into(), Arc::new(sender), Circuit::default());
+        Provider { name, sender, circuit, per_minute: None, lately: VecDeque::new() }
+    }
+
+    pub(super) fn at_most(mut self, per_minute: Option<usize>) -> Provider {
+        self.per_minute = per_minute;
+        self
+    }
+
+    /// It was given one.
+    pub(super) fn gave(&mut self, now: Timestamp) {
+        let Some(n) = self.per_minute else { return };
+        self.lately.push_back(now);
+        while self.lately.len() > n {
+            self.lately.pop_front();
+        }
+    }
+
+    fn takes(&self, severity: u8, now: Timestamp) -> bool {
+        let is_full = |n| self.lately.len() >= n && self.lately.front().is_some_and(|at| at.plus_ms(MINUTE_MS) > now);
+        self.circuit.allows(now) && (severity <= 1 || !self.per_minute.is_some_and(is_full))
     }
 }
 
@@ -113,10 +139,12 @@ pub(super) struct Route {
 
 impl Route {
     /// The one to try next: the first that is worth it, beginning behind the one that was tried last.
-    pub(super) fn next(&self, last: &str, now: Timestamp) -> Option<usize> {
+    pub(super) fn next(&self, last: &str, severity: u8, now: Timestamp) -> Option<usize> {
         let behind = self.providers.iter().position(|p| p.name == last).map_or(0, |place| place + 1);
         let n = self.providers.len();
-        (0..n).map(|i| (behind + i) % n).find(|place| self.providers.get(*place).is_some_and(|p| p.circuit.allows(now)))
+        (0..n)
+            .map(|i| (behind + i) % n)
+            .find(|place| self.providers.get(*place).is_some_and(|p| p.takes(severity, now)))
     }
 
     /// Nobody of them is worth trying now.

@@ -402,6 +402,21 @@ async fn what_is_refused_for_good_fails_and_can_be_tried_again_by_hand() {
     site.stop();
 }
 
+#[test]
+fn a_provider_is_given_so_many_a_minute_and_the_gravest_never_wait() {
+    let mut provider = Provider::new("one", Sender::Sheet).at_most(Some(2));
+    let at = |ms: i64| Timestamp(1_000_000 + ms);
+    provider.gave(at(0));
+    provider.gave(at(10));
+    let mut route = Route { providers: vec![provider], n_sending: 0, n_sending_max: 1 };
+    assert_eq!((route.next("", 2, at(59_999)), route.next("", 1, at(59_999))), (None, Some(0)));
+    assert_eq!(route.next("", 4, at(60_000)), Some(0));
+    // One of severity 1 takes the place of the oldest.
+    route.providers[0].gave(at(50_000));
+    assert_eq!(route.next("", 2, at(60_000)), None);
+    assert_eq!(route.next("", 2, at(60_010)), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_never_came_is_a_second_try_at_most_and_what_is_too_old_expires() {
     let folder = tempfile::tempdir().unwrap();

@@ -100,7 +100,12 @@ mod tests {
         let callback = Callback::new(&url, b"key");
         let taken = Arc::new(Mutex::new(Vec::new()));
         let kannel = KannelSettings { user: "u".into(), password: Secret("p".into()), from: None, extras: Vec::new() };
-        let settings = Settings { name: "beside".into(), endpoint: endpoint("http://k/"), kind: Kind::Kannel(kannel) };
+        let settings = Settings {
+            name: "beside".into(),
+            endpoint: endpoint("http://k/"),
+            kind: Kind::Kannel(kannel),
+            per_minute: None,
+        };
         let into = Arc::clone(&taken);
         let receipts = Receipts::new(
             callback.clone(),

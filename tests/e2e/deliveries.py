@@ -600,7 +600,7 @@ def check_itself(job):
         this = Run(seed, "self", root / "self", is_patient)
         # Few, so that some come to their end.
         this.hands.n_incidents_max = 4
-        for n_left in range(5, 0, -1):
+        for n_left in range(12, 0, -1):
             this.live(None, 4)
             if all(is_there for _, is_there, _ in broken(this.outbox())) or n_left == 1:
                 break

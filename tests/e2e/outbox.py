@@ -291,6 +291,11 @@ class Outbox:
             if not is_right:
                 self.wrong.append(f"release: {self.told(row)}: went out as {text[:120]!r}")
 
+    def came_in_digest(self, row):
+        """What was held back has come when the digest it names has."""
+        digests = [other for other in self.rows.values() if other.once.startswith("digest/") and other.handed]
+        return row.state == "suppressed" and any(row.reason.endswith(digest.once) for digest in digests)
+
     def prove_accepted(self):
         """A customer counts as told when one of its people was, and only then."""
         for number in self.released:
@@ -298,7 +303,7 @@ class Outbox:
             if self.messages[number]["state"] == "withdrawn":
                 continue
             is_accepted = any(row.what == "accepted" for row in self.of_messages[number])
-            rows = [row for row in self.notices[number] if row.is_contact and row.handed is not None]
+            rows = [row for row in self.notices[number] if row.is_contact and (row.handed or self.came_in_digest(row))]
             if is_accepted != bool(rows):
                 self.wrong.append(f"accepted: MSG-{number:06}: {is_accepted}, and {len(rows)} of the customer's people have it")
 

@@ -134,7 +134,13 @@ class Sinks:
     def accept(self, name):
         if name in self.servers:
             return
-        server = Server(("127.0.0.1", self.ports.get(name, 0)), self.handler(name))
+        for _ in range(50):
+            try:
+                server = Server(("127.0.0.1", self.ports.get(name, 0)), self.handler(name))
+                break
+            except OSError:
+                # Somebody else's connection goes out from that port at the moment.
+                time.sleep(0.1)
         server.sinks, server.name = self, name
         self.ports[name], self.servers[name] = server.server_address[1], server
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()

@@ -106,7 +106,7 @@ impl Server {
             from: Some("Ringfence".into()),
             extras: Vec::new(),
         });
-        Settings { name: "kannel".into(), endpoint: self.endpoint(), kind }
+        Settings { name: "kannel".into(), endpoint: self.endpoint(), kind, per_minute: None }
     }
 
     fn sms(&self, password: &str) -> Sms {
@@ -311,7 +311,7 @@ fn what_twilio_took_without_a_word_is_found_and_its_receipts_are_believed() {
         let account = format!("AC{}", "0".repeat(32));
         let kind = Kind::Twilio(TwilioSettings { account, auth_token: Secret("s3cret".into()), sender });
         let endpoint = Endpoint { request_timeout: Duration::from_secs(5), ..twilio.endpoint() };
-        let settings = Settings { name: "twilio".into(), endpoint, kind };
+        let settings = Settings { name: "twilio".into(), endpoint, kind, per_minute: None };
         let sms = receipts_at(&runtime, settings, move |receipt| tell.send(receipt).is_ok());
 
         let handed = runtime.block_on(sms.send(&parcel(1, "Åsa: calls to +8811 & +8812 are blocked")));

@@ -102,6 +102,8 @@ pub struct Settings {
     /// How long a connection is kept that nobody uses.
     pub idle: Duration,
     pub canary: Option<CanarySettings>,
+    /// Mails that it is given in a minute at most.
+    pub per_minute: Option<usize>,
     /// Groups of incidents that concern the way by mail itself: grave notices of them go by text message too.
     pub groups: Vec<String>,
 }
@@ -121,6 +123,7 @@ impl Settings {
             connections: 8,
             idle: Duration::from_secs(5),
             canary: None,
+            per_minute: None,
             groups: Vec::new(),
         }
     }
@@ -174,6 +177,10 @@ impl Mail {
         let shown = session.certificate();
         session.quit().await;
         Ok(shown)
+    }
+
+    pub fn per_minute(&self) -> Option<usize> {
+        self.settings.per_minute
     }
 
     /// Letters that can be under way at once.

@@ -31,6 +31,8 @@ pub struct Settings {
     pub name: String,
     pub endpoint: Endpoint,
     pub kind: Kind,
+    /// Texts that it is given in a minute at most.
+    pub per_minute: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -58,6 +60,10 @@ impl Sms {
         }
         let client = Client::new(&settings.endpoint)?;
         Ok(Sms { settings, client, callback })
+    }
+
+    pub fn per_minute(&self) -> Option<usize> {
+        self.settings.per_minute
     }
 
     pub fn name(&self) -> &str {

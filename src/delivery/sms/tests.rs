@@ -36,13 +36,13 @@ pub(crate) fn kannel(url: &str) -> Settings {
         from: Some("Ringfence".into()),
         extras: vec![("smsc".into(), "fake".into())],
     });
-    Settings { name: "kannel".into(), endpoint: hasty(url), kind }
+    Settings { name: "kannel".into(), endpoint: hasty(url), kind, per_minute: None }
 }
 
 pub(crate) fn twilio(url: &str) -> Settings {
     let sender = TwilioSender::From("+15005550006".into());
     let kind = Kind::Twilio(TwilioSettings { account: "AC1".into(), auth_token: Secret("s3cret".into()), sender });
-    Settings { name: "twilio".into(), endpoint: hasty(url), kind }
+    Settings { name: "twilio".into(), endpoint: hasty(url), kind, per_minute: None }
 }
 
 pub(crate) fn generic(url: &str) -> Settings {
@@ -59,7 +59,7 @@ pub(crate) fn generic(url: &str) -> Settings {
         later: Vec::new(),
         receipt: Some("/id".into()),
     }));
-    Settings { name: "generic".into(), endpoint: hasty(url), kind }
+    Settings { name: "generic".into(), endpoint: hasty(url), kind, per_minute: None }
 }
 
 fn hasty(url: &str) -> Endpoint {

@@ -305,7 +305,7 @@ impl Work {
         }
         let Some(route) = self.routes.get(channel) else { return Ok(()) };
         let room = route.room().min(OUTBOX_BATCH_MAX);
-        if room == 0 || route.next("", now).is_none() {
+        if room == 0 || route.next("", 1, now).is_none() {
             return Ok(());
         }
         for row in self.store.deliveries_due(channel, now, room)? {
@@ -335,13 +335,14 @@ impl Work {
             self.fall_back(&row, "the incident concerns mail itself", now, steps);
         }
         let Some(route) = self.routes.get_mut(&row.channel) else { return Ok(()) };
-        let Some(place) = route.next(&row.provider, now) else { return Ok(()) };
+        let Some(place) = route.next(&row.provider, row.severity, now) else { return Ok(()) };
         let Some(provider) = route.providers.get_mut(place) else { return Ok(()) };
         let name = provider.name.clone();
         if provider.circuit.is_open() && !steps.probes.insert(name.clone()) {
             // One that probes is enough.
             return Ok(());
         }
+        provider.gave(now);
         let step = steps.push(&row, ITSELF.step(&row, "leased", now, "leased", &name));
         step.provider = Some(name);
         step.attempts = Some(row.attempts + 1);
