@@ -210,7 +210,7 @@ pub(super) fn file(samples: &[u8]) -> Vec<u8> {
 /// Bytes before the samples.
 const HEAD_BYTES: usize = 58;
 
-/// The samples of a file that [`file`] made, or `None` where it is another or damaged.
+/// The samples of a file that [`file()`] made, or `None` where it is another or damaged.
 pub(super) fn samples(bytes: &[u8]) -> Option<&[u8]> {
     let n = u32_at(bytes, HEAD_BYTES - 4)? as usize;
     let samples = bytes.get(HEAD_BYTES..HEAD_BYTES.checked_add(n)?)?;
