@@ -431,9 +431,6 @@ pub const DESK_BATCH_MAX: usize = 1_000;
 /// Rest before something that failed is tried again.
 pub const DESK_RETRY_MS: u64 = 1_000;
 
-/// Notices that wait to be written.
-pub const DESK_NOTICES_MAX: usize = 256;
-
 /// Records of one customer that a draft of findings reads: an hour of the busiest there is, a month of most. Ten seconds'
 /// work, and it is said where more are there.
 pub const FINDINGS_EVENTS_MAX: u64 = 20_000_000;

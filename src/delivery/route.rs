@@ -96,7 +96,7 @@ pub(super) struct Provider {
     pub(super) sender: Arc<Sender>,
     pub(super) circuit: Circuit,
     /// Parcels that it is given in a minute at most; those of severity 1 count, and never wait.
-    pub(super) per_minute: Option<usize>,
+    per_minute: Option<usize>,
     lately: VecDeque<Timestamp>,
 }
 

@@ -110,6 +110,16 @@ fn customers(text: &str) -> Arc<Customers> {
 
 impl Site {
     fn begin(folder: &Path, file: Option<&str>, providers: &[(&str, &str, &Script)]) -> Site {
+        Site::begin_where(folder, file, providers, &[])
+    }
+
+    /// `mail_groups`: incidents of these concern mail itself.
+    fn begin_where(
+        folder: &Path,
+        file: Option<&str>,
+        providers: &[(&str, &str, &Script)],
+        mail_groups: &[&str],
+    ) -> Site {
         let store = Arc::new(Store::open(folder).unwrap().0);
         let customers = file.map_or_else(|| Arc::new(Customers::open(TimeZone::UTC)), customers);
         let terms =
@@ -128,7 +138,13 @@ impl Site {
         let board = Board::start(crate::acd::Settings::default(), None).unwrap();
         let board = Arc::new(board);
         let charge = Charge { store: Arc::clone(&store), desk: desk.clone(), customers, links, board };
-        let outbox = Outbox::run(with_providers(routes), BTreeSet::new(), charge, Handle::current()).unwrap();
+        let outbox = Outbox::run(
+            with_providers(routes),
+            mail_groups.iter().map(|group| (*group).to_owned()).collect(),
+            charge,
+            Handle::current(),
+        )
+        .unwrap();
         Site { store, desk, outbox }
     }
 
@@ -399,6 +415,22 @@ async fn what_is_refused_for_good_fails_and_can_be_tried_again_by_hand() {
     let retry = Order::Retry { delivery: site.notices()[0].id };
     tokio::task::spawn_blocking(move || outbox.order(By::person("tom", "local"), retry)).await.unwrap().unwrap();
     wait_for("handed", || states(&site.notices()) == [("mail", "handed")]);
+    site.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_concerns_mail_itself_goes_by_text_too_though_mail_seems_to_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mail, sms) = (Script::works(), Script::works());
+    let providers = [(MAIL, "relay", &mail), (SMS, "one", &sms)];
+    // What a person opens is of no group.
+    let site = Site::begin_where(folder.path(), Some(ACME), &providers, &[""]);
+    site.release(Severity::MINOR, "holding");
+    site.release(Severity::MAJOR, "holding");
+    let of = |channel: &str| site.notices().into_iter().filter(|row| row.channel == channel).collect::<Vec<_>>();
+    wait_for("by both ways", || of(SMS).iter().any(|row| row.state == "handed") && of(MAIL).len() == 2);
+    assert_eq!(of(SMS).len(), 1, "only what is grave");
+    assert_eq!(of(MAIL).iter().map(|row| row.fell_back).collect::<Vec<_>>(), [false, true]);
     site.stop();
 }
 

@@ -331,9 +331,7 @@ impl Work {
             steps.queue.push(new);
             return Ok(());
         }
-        if self.concerns_mail(&row)? {
-            self.fall_back(&row, "the incident concerns mail itself", now, steps);
-        }
+        let concerns_mail = self.concerns_mail(&row)?;
         let Some(route) = self.routes.get_mut(&row.channel) else { return Ok(()) };
         let Some(place) = route.next(&row.provider, row.severity, now) else { return Ok(()) };
         let Some(provider) = route.providers.get_mut(place) else { return Ok(()) };
@@ -347,6 +345,9 @@ impl Work {
         step.provider = Some(name);
         step.attempts = Some(row.attempts + 1);
         steps.lease(&row);
+        if concerns_mail {
+            self.fall_back(&row, "the incident concerns mail itself", now, steps);
+        }
         Ok(())
     }
 
