@@ -35,7 +35,7 @@ pub use connect::reach;
 #[cfg(test)]
 pub(crate) use encoding::base64;
 pub(crate) use encoding::{basic, escaped, form};
-pub(crate) use signature::{hex, hmac_sha256, is_hmac_sha1, sign};
+pub(crate) use signature::{hex, hmac_sha256, is_hmac_sha1, is_same, sign};
 
 use crate::clock::{Clock, Timestamp};
 use crate::limits::{

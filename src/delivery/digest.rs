@@ -59,6 +59,20 @@ pub(super) fn instead(
     }))
 }
 
+/// Between why a delivery was held back and the digest it goes out with.
+const GOES_WITH: &str = ": goes out with ";
+
+/// What is written of a delivery that goes out with a digest.
+pub(super) fn reason(row: &DeliveryRow, digest: &NewDelivery) -> String {
+    format!("{}{GOES_WITH}{}", limit::reason(&row.channel), digest.once)
+}
+
+/// Why it was held back, where it goes out with a digest; what was stopped for another reason goes out no more.
+pub(super) fn held_why(row: &DeliveryRow) -> Option<&str> {
+    let (why, _) = row.reason.split_once(GOES_WITH)?;
+    (row.state == "suppressed").then_some(why)
+}
+
 /// What goes out with a digest.
 pub(super) fn held(digest: &DeliveryRow, store: &Store) -> Result<Vec<DeliveryRow>, StoreError> {
     let mut held = store.deliveries_held(&digest.channel, &digest.address)?;

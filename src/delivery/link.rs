@@ -1,28 +1,35 @@
 //! Links by which somebody on call says that they look after an incident: signed, so that nobody else can make one, and
 //! good for a day. Looking at one changes nothing; only a press of the button there does.
 
+use std::fmt;
 use std::path::Path;
 
-use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::clock::Timestamp;
 use crate::incident::incident_name;
 use crate::limits::{LINK_BYTES_MAX, LINK_MS};
+use crate::outbound::{hex, hmac_sha256, is_same};
 use crate::storage::{self, Disk};
 
 /// Name of the key's file in the data folder.
 pub const KEY_FILE: &str = "link.key";
 const KEY_BYTES: usize = 32;
-/// Of the signature, in hexadecimal digits: 128 bits.
-const PROOF_DIGITS: usize = 32;
+/// Of the signature: 128 bits are not guessed.
+const PROOF_BYTES: usize = 16;
 
 /// Makes and reads links.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Links {
-    key: hmac::Key,
+    key: Vec<u8>,
     /// How people reach the service; none where nobody said so.
     url: Option<String>,
+}
+
+impl fmt::Debug for Links {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Links").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 /// What a good link says.
@@ -45,25 +52,21 @@ impl Links {
     /// With the key of a data folder, which is made where it is missing.
     pub fn open(folder: &Path, url: Option<String>) -> std::io::Result<Links> {
         let path = folder.join(KEY_FILE);
-        let bytes = match std::fs::read(&path) {
+        let key = match std::fs::read(&path) {
             Ok(bytes) if bytes.len() == KEY_BYTES => bytes,
+            // A kill cut it off before anybody used it.
+            Ok(bytes) if bytes.len() < KEY_BYTES => make_key(&path)?,
             Ok(_) => return Err(std::io::Error::other(format!("{}: is no key", path.display()))),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                let mut bytes = vec![0; KEY_BYTES];
-                let made = SystemRandom::new().fill(&mut bytes);
-                made.map_err(|_| std::io::Error::other("the system has no randomness to give"))?;
-                storage::create_secret(&Disk::from_environment(), &path, &bytes)?;
-                bytes
-            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => make_key(&path)?,
             Err(e) => return Err(e),
         };
-        Ok(Links { key: hmac::Key::new(hmac::HMAC_SHA256, &bytes), url })
+        Ok(Links { key, url })
     }
 
     /// The key's bytes for other proofs: a text that says what for keeps them apart.
     pub fn proof(&self, what_for: &str, of: &str) -> String {
-        let tag = hmac::sign(&self.key, format!("{what_for}\n{of}").as_bytes());
-        tag.as_ref().iter().map(|byte| format!("{byte:02x}")).take(PROOF_DIGITS / 2).collect()
+        let code = hmac_sha256(&self.key, &[what_for.as_bytes(), b"\n", of.as_bytes()]);
+        hex(code.get(..PROOF_BYTES).unwrap_or_default())
     }
 
     /// Where somebody says that they look after an incident.
@@ -74,7 +77,7 @@ impl Links {
 
     /// `INCIDENT.UNTIL.PERSON.PROOF`, the person in hexadecimal digits.
     fn token(&self, incident: i64, person: &str, until: Timestamp) -> String {
-        let person: String = person.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let person = hex(person.as_bytes());
         let said = format!("{incident}.{}.{person}", until.0);
         let proof = self.proof("acknowledge", &said);
         format!("{said}.{proof}")
@@ -86,12 +89,12 @@ impl Links {
             return Err(LinkError::Foreign);
         }
         let (said, proof) = token.rsplit_once('.').ok_or(LinkError::Foreign)?;
-        let expected = self.proof("acknowledge", said);
-        let differs =
-            expected.bytes().zip(proof.bytes()).fold(expected.len() ^ proof.len(), |d, (a, b)| d | usize::from(a ^ b));
+        if !is_same(&self.proof("acknowledge", said), proof) {
+            return Err(LinkError::Foreign);
+        }
         let mut parts = said.split('.');
         let (incident, until, person) = (parts.next(), parts.next(), parts.next());
-        let incident = incident.and_then(|n| n.parse().ok()).filter(|_| differs == 0).ok_or(LinkError::Foreign)?;
+        let incident = incident.and_then(|n| n.parse().ok()).ok_or(LinkError::Foreign)?;
         let until: i64 = until.and_then(|n| n.parse().ok()).ok_or(LinkError::Foreign)?;
         let person = person.and_then(text).ok_or(LinkError::Foreign)?;
         if now.0 > until {
@@ -99,6 +102,16 @@ impl Links {
         }
         Ok(Grant { incident, person })
     }
+}
+
+fn make_key(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut key = vec![0; KEY_BYTES];
+    let made = SystemRandom::new().fill(&mut key);
+    made.map_err(|_| std::io::Error::other("the system has no randomness to give"))?;
+    let disk = Disk::from_environment();
+    storage::remove_if_there(&disk, path)?;
+    storage::create_secret(&disk, path, &key)?;
+    Ok(key)
 }
 
 /// The text in hexadecimal digits.
@@ -135,7 +148,11 @@ mod tests {
         for wrong in ["", ".", "7", "7.1.2", &format!("{token}0"), &"1".repeat(10_000)] {
             assert!(links.read(wrong, at).is_err());
         }
-        // The key stays.
+        // The key stays, is not printed, and one that a kill cut off is made anew.
+        assert!(!format!("{links:?}").contains("key"));
         assert_eq!(super::tests::links(folder.path()).read(token, at), Ok(grant));
+        std::fs::write(folder.path().join(KEY_FILE), b"half").unwrap();
+        assert!(super::tests::links(folder.path()).read(token, at).is_err());
+        assert_eq!(std::fs::read(folder.path().join(KEY_FILE)).unwrap().len(), KEY_BYTES);
     }
 }

@@ -9,6 +9,7 @@ use crate::customer::{Channel, Contact, Customer, Distribution};
 use crate::incident::{About, Page, Purpose, delivery_name};
 use crate::store::DeliveryRow;
 
+use super::digest;
 use super::route::{ACD, CALL_SHEET, SMS};
 
 /// What is asked about: everything that was sent of an incident, or of one of its messages.
@@ -151,7 +152,8 @@ fn stands(subject: &Subject<'_>, person: &Person) -> Stands {
     };
     let came = |way: &Way| subject.sent.iter().any(|sent| is_of(way, sent) && has_come(&sent.row));
     let is_under_way = |way: &Way| match way.state.as_str() {
-        "queued" | "leased" | "unknown" | "suppressed" => true,
+        "queued" | "leased" | "unknown" => true,
+        "suppressed" => subject.sent.iter().any(|sent| is_of(way, sent) && digest::held_why(&sent.row).is_some()),
         "handed" => way.channel == CALL_SHEET,
         _ => way.delivery.is_none() && !way.channel.is_empty() && !subject.is_released,
     };
@@ -222,10 +224,10 @@ pub fn became(row: &DeliveryRow, who: Option<&str>) -> String {
         "failed" => said("failed for good"),
         "expired" => said("was given up"),
         // The name of the digest is for programs.
-        "suppressed" => {
-            let why = row.reason.split(": goes out with").next().unwrap_or_default();
-            format!("was held back ({why}): it goes out in one with the others")
-        }
+        "suppressed" => match digest::held_why(row) {
+            Some(why) => format!("was held back ({why}): it goes out in one with the others"),
+            None => said("was stopped"),
+        },
         "superseded" => said("was not sent any more"),
         other => said(other),
     }

@@ -46,6 +46,12 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Compared without telling by its time how much of it is right.
+pub(crate) fn is_same(expected: &str, given: &str) -> bool {
+    let differs = expected.bytes().zip(given.bytes()).fold(0, |all, (a, b)| all | (a ^ b));
+    expected.len() == given.len() && differs == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

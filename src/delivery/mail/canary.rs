@@ -23,6 +23,7 @@ use super::Mail;
 use crate::clock::{Clock, Timestamp};
 use crate::delivery::{Outcome, Parcel};
 use crate::limits::{CANARY_AGAIN_MS, CANARY_FAILURES, CANARY_INBOX_FILES_MAX, CANARY_LOOK_MS, CANARY_MAIL_BYTES_MAX};
+use crate::outbound::hex;
 use crate::storage::Disk;
 
 #[derive(Clone, Debug)]
@@ -201,7 +202,7 @@ fn tell(known: &MailHealth, now: &MailHealth) {
 fn random() -> io::Result<String> {
     let mut bytes = [0u8; 8];
     SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random numbers"))?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hex(&bytes))
 }
 
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::{Kind, Settings, twilio};
 use crate::limits::RECEIPT_REASON_CHARS_MAX;
-use crate::outbound::{Secret, hex, hmac_sha256, is_hmac_sha1};
+use crate::outbound::{Secret, hex, hmac_sha256, is_hmac_sha1, is_same};
 
 /// Where receipts come, and the key of their proofs.
 #[derive(Clone)]
@@ -42,11 +42,8 @@ impl Callback {
         hex(code.get(..16).unwrap_or_default())
     }
 
-    /// Compared without telling by its time how much of it is right.
     fn is_proof(&self, provider: &str, delivery: &str, proof: &str) -> bool {
-        let expected = self.proof(provider, delivery);
-        let differences = expected.bytes().zip(proof.bytes()).fold(0, |all, (a, b)| all | (a ^ b));
-        expected.len() == proof.len() && differences == 0
+        is_same(&self.proof(provider, delivery), proof)
     }
 }
 

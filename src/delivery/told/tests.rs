@@ -194,6 +194,7 @@ fn every_state_has_a_sentence() {
     assert_eq!(with("expired", 1, "not worth it"), "was given up: not worth it");
     let held = with("suppressed", 0, "more than 5 texts in 15 min: goes out with digest/sms/+1312/7");
     assert_eq!(held, "was held back (more than 5 texts in 15 min): it goes out in one with the others");
+    assert_eq!(with("suppressed", 0, "tom looks after it"), "was stopped: tom looks after it");
     let mut announced = sent(1, Purpose::Notice, "", "acd", "", "handed").row;
     assert_eq!(became(&announced, None), "callers hear it");
     announced.state = "delivered".into();

@@ -18,9 +18,7 @@ use tokio::runtime::Handle;
 use self::sending::answer;
 use super::route::{CALL_SHEET, MAIL, Route};
 use super::step::{By, ITSELF, Steps};
-use super::{
-    Answered, Charge, Found, Input, Order, OrderError, Receipt, Shared, Tick, announcer, digest, fallback, limit,
-};
+use super::{Answered, Charge, Found, Input, Order, OrderError, Receipt, Shared, Tick, announcer, digest, fallback};
 use crate::clock::{Clock, Timestamp};
 use crate::desk::steady::Steady;
 use crate::incident::{Incident, Message, delivery_name};
@@ -326,7 +324,7 @@ impl Work {
         let is_same = |other: &&DeliveryRow| other.channel == row.channel && other.address == row.address;
         let n_sending = self.out.values().filter(is_same).count() + steps.n_to(&row);
         if let Some(new) = digest::instead(&row, n_sending, &self.store, now)? {
-            let why = format!("{}: goes out with {}", limit::reason(&row.channel), new.once);
+            let why = digest::reason(&row, &new);
             steps.push(&row, ITSELF.step(&row, "suppressed", now, "held back", &why));
             steps.queue.push(new);
             return Ok(());
