@@ -12,7 +12,7 @@ use super::alert::{Alert, AlertState};
 use super::command::Answer;
 use super::deadline::{ClockState, NotifyClock};
 use super::entry::{Entries, Event, Stop, Subject, SubjectKind};
-use super::message::{Message, MessageState};
+use super::message::Message;
 use super::record::{Incident, IncidentState};
 use super::terms::Terms;
 use super::{Pairs, Severity};
@@ -152,12 +152,6 @@ impl Book {
 
     pub fn clock(&self, incident: i64) -> Option<&NotifyClock> {
         self.clocks.get(&incident)
-    }
-
-    /// Released messages that no provider has accepted yet.
-    pub fn unsent(&self) -> Vec<&Message> {
-        let is_unsent = |m: &&Message| m.state == MessageState::Released && m.accepted.is_none();
-        self.messages.values().filter(is_unsent).collect()
     }
 
     /// Messages that were released, of which it is not known that anybody has them, whatever became of them since.

@@ -12,6 +12,14 @@ use crate::customer::Customers;
 use crate::kit::Kits;
 use crate::policy::Severity as Level;
 
+impl Book {
+    /// Released messages that no provider has accepted yet.
+    pub(super) fn unsent(&self) -> Vec<&Message> {
+        let is_unsent = |m: &&Message| m.state == MessageState::Released && m.accepted.is_none();
+        self.messages.values().filter(is_unsent).collect()
+    }
+}
+
 /// Tuesday 2 June 2026, 10:00 in Chicago.
 pub(super) const START: i64 = 1_780_412_400_000;
 pub(super) const MINUTE: i64 = 60_000;

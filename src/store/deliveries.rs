@@ -114,7 +114,6 @@ pub struct DeliveryQuery {
     pub incident: Option<i64>,
     pub message: Option<i64>,
     pub channel: Option<String>,
-    pub address: Option<String>,
     pub ids: Option<Vec<i64>>,
     /// Goes on where a page ended.
     pub after: Option<i64>,
@@ -394,7 +393,7 @@ pub(super) fn page(db: &Connection, query: &DeliveryQuery) -> Result<Page<Delive
     if let Some(ids) = &query.ids {
         pages.and("id IN (SELECT value FROM json_each(?))", Value::Text(format!("{ids:?}")));
     }
-    let texts = [("customer = ?", &query.customer), ("channel = ?", &query.channel), ("address = ?", &query.address)];
+    let texts = [("customer = ?", &query.customer), ("channel = ?", &query.channel)];
     for (column, text) in texts {
         if let Some(text) = text {
             pages.and(column, Value::Text(text.clone()));
