@@ -52,7 +52,9 @@ class Book:
         with contextlib.closing(opened(folder)) as db:
             db.execute("BEGIN")
             columns = "seq, time, subject_kind, subject, from_state, to_state, what, who, came_from, why, data"
-            self.rows = [Row(*row) for row in db.execute(f"SELECT {columns} FROM transitions ORDER BY seq")]
+            # Of deliveries, outbox.py knows.
+            self.rows = [Row(*row) for row in db.execute(
+                f"SELECT {columns} FROM transitions WHERE subject_kind <> 'delivery' ORDER BY seq")]
             self.subjects = {}
             for kind, number, customer, state, is_open, body in db.execute(
                     "SELECT kind, id, customer, state, is_open, body FROM subjects"):
@@ -64,6 +66,11 @@ class Book:
             for customer, rule, key, time in db.execute("SELECT customer, rule, key, time FROM closings"):
                 self.closings[customer, rule, str(sorted(json.loads(key).items()))].append(time)
             self.waiting = db.execute("SELECT count(*) FROM inbox").fetchone()[0]
+            # Nobody gets more texts than anybody reads: what is past that goes out in one with others, minutes later.
+            self.held = {row[0] for row in db.execute("SELECT message FROM deliveries WHERE state = 'suppressed'")}
+            # The service may have ended between a release and what follows from it.
+            self.fresh = {row[0] for row in db.execute(
+                "SELECT message FROM deliveries WHERE queued > (SELECT max(time) FROM transitions) - 1000")}
             self.audit = list(db.execute("SELECT who, action, subject FROM audit ORDER BY id"))
             self.damage = [row[0] for row in db.execute("PRAGMA integrity_check")]
         self.wrong = [] if self.damage == ["ok"] else [f"the store is damaged: {self.damage[:3]}"]
@@ -75,7 +82,8 @@ class Book:
         """Everything was taken, and what time brings by `now_ms` has come."""
         is_due = lambda body: any(millis(mark["at"]) < now_ms for mark in body["marks"][body["said"]:])
         late = any(is_due(body) for _, state, _, body in self.of("objective").values() if state in ("running", "breached"))
-        sent = all(body["accepted"] for _, state, _, body in self.of("message").values() if state == "released")
+        sent = all(body["accepted"] or number in self.held
+                   for number, (_, state, _, body) in self.of("message").items() if state == "released")
         return self.waiting == 0 and sent and not late
 
     def prove(self, is_settled=True):
@@ -214,7 +222,7 @@ class Book:
 
     def prove_notices(self, chunks):
         """`chunks`: what was written to the file of notices in each life of the service, one after the other."""
-        messages, n_lines = self.of("message"), collections.Counter()
+        messages, n_lines, given = self.of("message"), collections.Counter(), set()
         released = {row.id for row in self.rows if row.kind == "message" and row.to == "released"} & messages.keys()
         for n_life, chunk in enumerate(chunks):
             seen = set()
@@ -228,21 +236,26 @@ class Book:
                     continue
                 if notice is None:
                     continue
+                # One to each who must hear; pages and what was held back are of no message.
+                name = notice["delivery"]
+                n_lines[name] += 1
+                if name in seen:
+                    self.wrong.append(f"{name}: given out twice, and nothing was killed in between")
+                seen.add(name)
+                if notice["notice"] is None:
+                    continue
                 number = int(notice["notice"].removeprefix("MSG-"))
-                n_lines[number] += 1
-                if number in seen:
-                    self.wrong.append(f"message {number}: given out twice, and nothing was killed in between")
-                seen.add(number)
+                given.add(number)
                 if number not in released:
                     self.wrong.append(f"message {number}: given out, and never released")
                 elif notice["forms"] != messages[number][3]["forms"]:
                     self.wrong.append(f"message {number}: given out with another text")
         for row in self.rows:
             if row.kind == "message" and row.what == "accepted":
-                if not n_lines[row.id]:
+                if row.id not in given:
                     self.wrong.append(f"message {row.id}: accepted, and never given out")
                 released.discard(row.id)
-        is_over = {number for number in released if messages[number][1] != "released"}
+        is_over = {number for number in released if messages[number][1] != "released"} | self.held | self.fresh
         if released - is_over:
             self.wrong.append(f"messages {sorted(released - is_over)[:5]}: released, and accepted by nobody")
         accepted = collections.Counter(row.id for row in self.rows if row.kind == "message" and row.what == "accepted")
