@@ -5,6 +5,7 @@
 //! one access to the slot, which holds the key and the window of quiet keys.
 
 mod saved;
+mod swap;
 
 use hashbrown::HashMap;
 

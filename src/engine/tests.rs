@@ -20,6 +20,7 @@ mod dynamic;
 mod firewall;
 mod keys;
 mod saved;
+mod swap;
 mod warming;
 
 /// 2026-03-02T10:00:00Z, the `t=0` of timelines.

@@ -198,6 +198,12 @@ impl Policy {
     }
 }
 
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy::empty(jiff::tz::TimeZone::UTC)
+    }
+}
+
 #[derive(Debug)]
 pub struct FirewallRule {
     pub id: String,
