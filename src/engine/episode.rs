@@ -47,6 +47,18 @@ impl Terms {
         Reading { top: u64::try_from(instant - oldest).unwrap_or(0), ..reading }
     }
 
+    /// Does an episode close under these as it does under the others?
+    pub(crate) fn closes_like(&self, other: &Terms) -> bool {
+        let same = |a: &Option<Level>, b: &Option<Level>| match (a, b) {
+            (Some(a), Some(b)) => (a.operator, a.limit) == (b.operator, b.limit),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        let lowest = |terms: &Terms| terms.clear.clone().or(terms.warning.clone()).or(terms.critical.clone());
+        same(&lowest(self), &lowest(other))
+            && self.clear.is_some() == other.clear.is_some()
+            && (self.cooldown_ms, self.min_count, self.lowest) == (other.cooldown_ms, other.min_count, other.lowest)
+    }
+
     fn meets(&self, level: &Level, reading: &Reading) -> bool {
         reading.known
             && reading.items >= self.min_count

@@ -6,7 +6,7 @@ use super::LaneOptions;
 use super::warming::Quiet;
 use crate::clock::Timestamp;
 use crate::event::{Batch, CallEvent, CustomerId, Flags};
-use crate::policy::{Action, Cause, Severity};
+use crate::policy::{Action, Cause, Policy, Severity};
 
 /// A batch with everything that was decided about it.
 #[derive(Debug, Default)]
@@ -46,6 +46,11 @@ pub struct Judged {
     /// Events of the past that warmed the windows of rules and did nothing else: not to be journaled, counted or told of.
     /// Only what `closed` is news.
     pub is_warm: bool,
+    /// The rules that judged it: what its numbers of rules and lists stand for.
+    pub policy: Arc<Policy>,
+    /// The rules that judge what comes behind it. Nothing else came with it, but that episodes closed whose rules are
+    /// there no more or begin anew.
+    pub swapped: Option<Arc<Policy>>,
 }
 
 /// What a batch was told before a crash, by the rules of now; recovery applies it instead of judging again.

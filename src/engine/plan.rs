@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::episode::Terms;
 use super::judged::RuleRef;
 use super::key::KeyHasher;
+use super::numbers::Numbers;
 use crate::event::{CallEvent, Field, Flags, Kind, Names, Which};
 use crate::limits::{CALL_AGE_MS_MAX, CALLS_MAX, MAX_BYTES_DEFAULT, MAX_KEYS_DEFAULT, PARTITIONS};
 use crate::policy::{Level, ListContent, Measure, Mode, On, Operand, Operator, Policy, Predicate, ThresholdRule};
@@ -121,6 +122,10 @@ pub(crate) struct Plan {
     pub(crate) minds_blocked: bool,
     /// Some rule reads what thresholds write to: events are judged one after the other, on one shard.
     pub(crate) is_coupled: bool,
+    /// What counters are known by to lists, those of calls to the calls that are up, and lists to what stands on them.
+    pub(crate) rule_numbers: Numbers,
+    pub(crate) call_numbers: Numbers,
+    pub(crate) list_numbers: Numbers,
 }
 
 impl Plan {
@@ -159,6 +164,9 @@ impl Plan {
             n => (n * 2).next_power_of_two().min(PARTITIONS) as u32,
         };
         Plan {
+            rule_numbers: Numbers::first(counters.len()),
+            call_numbers: Numbers::first(counters.len()),
+            list_numbers: Numbers::first(policy.lists.len()),
             hasher,
             n_shards,
             has_call_rules: !call_counters.is_empty(),

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::answers::Answers;
 use super::blocks::{Blocks, Origin};
 use super::judged::{Closed, Put, RuleRef, Verdict, Violation};
 use super::kept::Kept;
@@ -12,7 +13,7 @@ use super::plan::{Counter, MeterKind, Plan};
 use super::prepare;
 use super::saved::Marker;
 use super::table::{Crossing, EpisodeId, Hit, Table, Yield};
-use super::work::{Answers, Decided, Outcome, Tally, Work};
+use super::work::{Decided, Outcome, Tally, Work};
 use crate::clock::Timestamp;
 use crate::event::{CustomerId, Flags};
 use crate::limits::PARTITIONS;
@@ -76,8 +77,10 @@ macro_rules! each_table {
 }
 
 mod saved;
+mod swap;
 
 pub(crate) use saved::restore_subjects;
+pub(crate) use swap::hand_over;
 
 impl AnyTable {
     fn new(counter: &Counter, plan: &Plan, n_partitions: usize) -> AnyTable {
@@ -274,17 +277,18 @@ impl Shard {
         let added = self.collect(counter, 0, work, out);
         if let Some((episode, slot, bound)) = open {
             // What this episode has put on lists holds a while longer.
-            self.blocks.counted(&Origin { counter, episode, slot }, bound);
+            let rule = self.plan.rule_numbers.of(usize::from(counter));
+            self.blocks.counted(&Origin { rule, episode, slot }, bound);
         }
         added
     }
 
     fn settle(&mut self, now: i64) {
-        let tables = &mut self.tables;
-        self.blocks.settle(
-            now,
-            |origin| each_table!(&mut tables[origin.counter as usize], t => t.closes_at(origin.episode, origin.slot)),
-        );
+        let (tables, plan) = (&mut self.tables, &self.plan);
+        self.blocks.settle(now, |origin| {
+            let counter = plan.rule_numbers.place(origin.rule)?;
+            each_table!(&mut tables[counter as usize], t => t.closes_at(origin.episode, origin.slot))
+        });
     }
 
     /// Turns what a table found into violations, closed episodes and list entries. True where an entry was added.
@@ -305,7 +309,8 @@ impl Shard {
             found.crossings.iter().map(|crossing| self.violation(counter, crossing, work)).collect();
         for (id, closed_at) in found.closed.drain(..) {
             if let Some(subject) = self.open[counter as usize].remove(&id) {
-                self.blocks.closed(&Origin { counter, episode: id, slot: subject.slot }, closed_at);
+                let number = plan.rule_numbers.of(usize::from(counter));
+                self.blocks.closed(&Origin { rule: number, episode: id, slot: subject.slot }, closed_at);
                 let Subject { customer, key, .. } = subject;
                 out.closed.push(Closed { rule: rule.rule, customer, key, time: Timestamp(closed_at) });
             }
@@ -409,7 +414,8 @@ impl Shard {
             // No rule reads any such list; kept by shard, it would be full sooner or later with their number.
             return Ok(shown);
         }
-        let origin = Origin { counter, episode: crossing.episode, slot: crossing.slot };
+        let rule = plan.rule_numbers.of(usize::from(counter));
+        let origin = Origin { rule, episode: crossing.episode, slot: crossing.slot };
         let entry = (block.list, value, block.ttl_ms);
         if self.blocks.add(entry, origin, now, list.max_entries) { Ok(shown) } else { Err(Refused) }
     }

@@ -6,6 +6,7 @@
 
 mod saved;
 mod timed;
+mod swap;
 
 use hashbrown::HashMap;
 

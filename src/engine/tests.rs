@@ -21,6 +21,7 @@ mod firewall;
 mod keys;
 mod saved;
 mod timed;
+mod swap;
 mod warming;
 
 /// 2026-03-02T10:00:00Z, the `t=0` of timelines.

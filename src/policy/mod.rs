@@ -208,6 +208,12 @@ impl Policy {
     }
 }
 
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy::empty(jiff::tz::TimeZone::UTC)
+    }
+}
+
 #[derive(Debug)]
 pub struct FirewallRule {
     pub id: String,
