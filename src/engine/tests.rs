@@ -18,10 +18,11 @@ mod calls;
 mod counting;
 mod dynamic;
 mod firewall;
+mod joint;
 mod keys;
 mod saved;
-mod timed;
 mod swap;
+mod timed;
 mod warming;
 
 /// 2026-03-02T10:00:00Z, the `t=0` of timelines.
