@@ -33,6 +33,7 @@ mod shard;
 mod table;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod warming;
 mod work;
 

@@ -49,6 +49,8 @@ struct Subject {
     slot: u32,
     /// Time of its first violation.
     since: i64,
+    /// Nobody was told.
+    is_muted: bool,
 }
 
 /// The table of a rule, by what it measures. Match on it outside the loop over hits.
@@ -350,8 +352,9 @@ impl Shard {
         let view =
             View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists };
         let key: Arc<[(String, String)]> = prepare::key_text(&view, &plan, rule, crossing.other).into();
-        let subject =
-            Subject { customer: event.customer, key: Arc::clone(&key), slot: crossing.slot, since: crossing.time };
+        let (customer, slot, since) = (event.customer, crossing.slot, crossing.time);
+        let is_muted = plan.mutes(rule, &view);
+        let subject = Subject { customer, key: Arc::clone(&key), slot, since, is_muted };
         self.open[counter as usize].add(crossing.episode, subject);
         Violation {
             event: crossing.event,
@@ -360,7 +363,8 @@ impl Shard {
             time: Timestamp(crossing.time),
             value: crossing.top as f64 / crossing.bottom as f64,
             late: crossing.late,
-            customer: event.customer,
+            is_muted,
+            customer,
             key,
         }
     }

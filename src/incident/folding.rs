@@ -22,6 +22,8 @@ pub struct Sighting {
     pub level: Level,
     /// Of a rule in `monitor` mode.
     pub is_silent: bool,
+    /// It is an incident, of which nobody is told.
+    pub is_muted: bool,
     /// What the rule looks for, in a sentence.
     pub what: String,
 }
@@ -221,7 +223,8 @@ impl Book {
             last: sighting.time,
             ..Incident::new(id, customer, group, target, severity)
         };
-        let why = format!("{} reached its {level} level", sighting.rule);
+        let muted = if sighting.is_muted { ", muted: nobody is told" } else { "" };
+        let why = format!("{} reached its {level} level{muted}", sighting.rule);
         let event = Event::own(now, "opened", &why).with(&sighting.violation);
         self.entries.rows.push(event.row(super::SubjectKind::Incident, id, "", IncidentState::Candidate.as_str()));
         self.put_incident(incident);
@@ -229,7 +232,7 @@ impl Book {
     }
 
     /// One more violation of an incident: it is graver, or goes on, or comes back. What is folded into another one counts
-    /// for itself; what follows from it is the other's.
+    /// for itself; what follows from it is the other's. From what is muted nothing follows.
     fn grow(&mut self, part: i64, sighting: &Sighting, now: Timestamp) {
         let Some(incident) = self.incidents.get_mut(&part) else { return };
         incident.violations += 1;
@@ -240,6 +243,9 @@ impl Book {
         self.touch_incident(part);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         incident.last = incident.last.max(sighting.time);
+        if sighting.is_muted {
+            return self.touch_incident(id);
+        }
         let (state, is_set, before) = (incident.state, incident.severity_is_set, incident.severity);
         self.touch_incident(id);
         let severity = self.terms.severity(&sighting.customer, &sighting.rule, &group, sighting.level);

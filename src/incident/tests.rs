@@ -74,6 +74,7 @@ impl Desk {
             group: "tdos".to_owned(),
             level,
             is_silent: rule.starts_with("watch"),
+            is_muted: rule.starts_with("mute"),
             what: "many calls to one number".to_owned(),
         };
         self.book.take(&sighting, at);
@@ -222,6 +223,7 @@ fn a_storm_of_keys_stays_bounded_and_loses_no_violation() {
             target: vec![("callee".to_owned(), format!("+{}", n % 5))],
             level: Level::Critical,
             is_silent: false,
+            is_muted: false,
             what: String::new(),
         };
         book.take(&sighting, Timestamp(START));
@@ -509,7 +511,9 @@ fn a_rule_that_came_into_force_is_silent_no_longer() {
     let (violation, customer, group) = ("9/watch-calls/critical".to_owned(), "acme".to_owned(), rule.clone());
     let what = String::new();
     let (level, target) = (Level::Critical, Pairs::new());
-    let sighting = Sighting { violation, time: at, customer, rule, key, group, target, level, is_silent: false, what };
+    let is_silent = false;
+    let sighting =
+        Sighting { violation, time: at, customer, rule, key, group, target, level, is_silent, is_muted: false, what };
     desk.book.take(&sighting, at);
     desk.keep();
     assert_eq!(desk.book.incident(1).map(|incident| incident.state), Some(IncidentState::Suspected));
@@ -572,6 +576,7 @@ fn a_storm_of_targets_stays_bounded() {
             target: pairs,
             level: Level::Critical,
             is_silent: false,
+            is_muted: false,
             what: String::new(),
         };
         book.take(&sighting, Timestamp(START));

@@ -3,7 +3,7 @@
 //! [`Notifier::take`] is what the engine calls with every judged batch: it renders and hands over, never waits, and
 //! never fails. What was found is told when the journal has the events it was found in, so that after a crash nobody has
 //! heard of what never happened. Behind it each sink has a bounded queue (or book) and a task of its own, so a dead web
-//! server is a counter, not a delay. Rules in monitor mode are written and counted, but tell nobody.
+//! server is a counter, not a delay. Rules in monitor mode are written and counted, but tell nobody; so do violations that a rule mutes.
 
 mod alertmanager;
 mod findings;
@@ -224,9 +224,9 @@ impl Notifier {
 
     /// These went on across a restart: whoever keeps alerts alive is told of them anew. No line is written.
     pub fn open(&self, episodes: Vec<OpenEpisode>) {
-        for OpenEpisode { rule, level, since, customer, key } in episodes {
-            let violation =
-                Violation { event: 0, rule, level, time: since, value: f64::NAN, late: false, customer, key };
+        for OpenEpisode { rule, level, since, is_muted, customer, key } in episodes {
+            let (event, time, value, late) = (0, since, f64::NAN, false);
+            let violation = Violation { event, rule, level, time, value, late, is_muted, customer, key };
             if self.wants_alert(&violation).is_some_and(|reaction| reaction.is_none_or(|r| r.alert)) {
                 self.alert(&violation);
             }
@@ -355,8 +355,11 @@ impl Notifier {
         }
     }
 
-    /// What the rule says is to be done; `None` where it is only watched. A firewall rule says nothing of it.
+    /// What the rule says is to be done; `None` where it is only watched, or muted. A firewall rule says nothing of it.
     fn wants_alert(&self, violation: &Violation) -> Option<Option<&Reaction>> {
+        if violation.is_muted {
+            return None;
+        }
         match violation.rule {
             RuleRef::Threshold(rule) => {
                 let rule = self.policy.thresholds.get(usize::from(rule))?;
