@@ -3,6 +3,7 @@
 //! A rule whose condition begins with a text that must be equal (`trunk == "pstn-1"`) is found by that text, where there
 //! are enough of its kind. What is left out here could only have said no. Rules come in evaluation order.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use hashbrown::HashMap;
@@ -44,7 +45,7 @@ pub(crate) struct Walks {
     by_name: HashMap<String, u32>,
     /// What `by_name` says, by the customer's id: 0 before it was asked, 1 for nothing, else the index and 2. Ids are given
     /// as events bring names, so nobody knows them beforehand. Empty where `own` is.
-    known: Box<[AtomicU32]>,
+    known: Box<[OnceLock<Page>]>,
 }
 
 /// What one customer has of its own.
@@ -80,6 +81,10 @@ struct Listing {
     rules: Box<[u16]>,
     guarded: Box<[(Field, ByText)]>,
 }
+
+/// What is known of customers whose ids follow each other.
+type Page = Box<[AtomicU32]>;
+const PAGE: usize = 1024;
 
 type ByText = HashMap<Box<[u8]>, Vec<u16>>;
 
@@ -196,13 +201,15 @@ impl Walks {
                 own.thresholds = bounds(thresholds.iter().flatten().chain(calls), name);
             }
         }
-        let n_known = if own.is_empty() { 0 } else { NAMES_MAX };
-        let known = (0..n_known).map(|_| AtomicU32::new(0)).collect();
+        let n_pages = if own.is_empty() { 0 } else { NAMES_MAX.div_ceil(PAGE) };
+        let known = (0..n_pages).map(|_| OnceLock::new()).collect();
         Walks { everybody, own, by_name, known }
     }
 
     fn own(&self, customer: CustomerId, names: &Names) -> Option<&Own> {
-        let known = self.known.get(customer.0 as usize)?;
+        let page = self.known.get(customer.0 as usize / PAGE)?;
+        let page = page.get_or_init(|| (0..PAGE).map(|_| AtomicU32::new(0)).collect());
+        let known = page.get(customer.0 as usize % PAGE)?;
         let mut place = known.load(Ordering::Relaxed);
         if place == 0 {
             place = self.by_name.get(names.customer_text(customer)).map_or(1, |own| own + 2);

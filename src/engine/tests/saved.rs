@@ -46,6 +46,7 @@ pub(super) fn rules_of(draw: &mut Draw) -> String {
         rules +=
             "[[firewall]]; id = 'hit'; when = 'trunk == \"b\"'; action = 'allow'; track = ['log', 'alert:warning']; ";
     }
+    let mut overrides = String::new();
     for n in 0..1 + draw.below(6) {
         let (on, measure) = *[
             ("attempt", "measure = 'count'; warning = '>= 3'; critical = '>= 9'"),
@@ -69,6 +70,9 @@ pub(super) fn rules_of(draw: &mut Draw) -> String {
         if draw.is(60) {
             rules += &format!("cooldown = '{}'; ", draw.one(&["0s", "1s", "30s", "5m"]));
         }
+        rules += draw.one(&["", "", "", "customers = ['other']; ", "customers = ['default', 'else']; "]);
+        rules += draw.one(&["", "", "except = [{ where = 'account == \"account-3\"', reason = 'r' }]; "]);
+        rules += draw.one(&["", "", "mute = [{ where = 'trunk == \"a\"', reason = 'r', expires = '2099-01-01' }]; "]);
         match draw.below(5) {
             0 => rules += "max_keys = 1; ",
             1 => rules += "max_keys = 128; ",
@@ -80,8 +84,12 @@ pub(super) fn rules_of(draw: &mut Draw) -> String {
             let level = if measure.contains("critical") && draw.is(50) { "on_critical" } else { "on_warning" };
             rules += &format!("{level} = {{ block = {{ list = 'dyn', ttl = '{ttl}', field = 'caller' }} }}; ");
         }
+        if draw.is(25) {
+            let change = draw.one(&["cooldown = '2s'", "mode = 'monitor'", "mode = 'off'"]);
+            overrides += &format!("[[override]]; customer = 'other'; rule = 'r{n}'; reason = 'r'; {change}; ");
+        }
     }
-    rules
+    rules + &overrides
 }
 
 pub(super) fn steps_of(draw: &mut Draw) -> Vec<Step> {
