@@ -47,7 +47,9 @@ impl Book {
         let id = self.alert_of(sighting, now);
         self.entries.folded.push((sighting.violation.clone(), id));
         let Some(alert) = self.alerts.get_mut(&id) else { return };
-        let is_worse = sighting.level == Level::Critical && !alert.is_critical;
+        // What was critical and muted was news to nobody.
+        let was_critical = alert.is_critical && !alert.is_muted;
+        let is_worse = sighting.level == Level::Critical && !was_critical;
         alert.count += 1;
         alert.is_critical |= sighting.level == Level::Critical;
         alert.first = alert.first.min(sighting.time);
@@ -55,6 +57,7 @@ impl Book {
         alert.seen = now;
         // A rule that only watched may be in force by now.
         alert.is_silent &= sighting.is_silent;
+        alert.is_muted &= sighting.is_muted;
         self.touch_alert(id);
         if !sighting.is_silent {
             let incident = self.incident_of(id, sighting, is_worse, now);
@@ -111,6 +114,7 @@ impl Book {
             is_others: key != sighting.key,
             key: key.clone(),
             is_silent: sighting.is_silent,
+            is_muted: sighting.is_muted,
             state: AlertState::Open,
             is_critical: sighting.level == Level::Critical,
             count: 0,
@@ -214,7 +218,11 @@ impl Book {
         let id = self.next_id(super::SubjectKind::Incident);
         let (customer, group, target) = print.clone();
         let level = sighting.level.as_str();
-        let severity = self.terms.severity(&customer, &sighting.rule, &group, sighting.level);
+        // Nobody need look at what is muted, until there is more to it.
+        let severity = match sighting.is_muted {
+            true => Severity::LOW,
+            false => self.terms.severity(&customer, &sighting.rule, &group, sighting.level),
+        };
         let incident = Incident {
             what: sighting.what.clone(),
             opened: now,

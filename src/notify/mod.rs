@@ -501,3 +501,34 @@ impl Positions<'_> {
 fn flat(key: &[(String, String)]) -> String {
     key.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Labels;
+    use crate::policy::{LoadOptions, RuleSource, load};
+
+    #[test]
+    fn what_is_watched_or_muted_is_told_to_no_sink() {
+        let rule = |id: &str, mode: &str| {
+            format!(
+                "[[threshold]]\nid = '{id}'\nmode = '{mode}'\non = 'attempt'\nmeasure = 'count'\nper = ['caller']\n\
+                 window = '1m'\nwarning = '>= 5'\non_warning = {{ do = ['alert', 'webhook:noc'] }}\n"
+            )
+        };
+        let rules =
+            format!("ringfence = 1\ndefault_action = 'allow'\n{}{}", rule("a", "enforce"), rule("b", "monitor"));
+        let loaded = load(&RuleSource::memory([("ruleset.toml", rules)]), LoadOptions::default());
+        let settings = Settings { output: Output::Off, ..Settings::default() };
+        let metrics = Arc::new(Metrics::new(&Labels::default()));
+        let policy = Arc::new(loaded.policy.expect("the rules are good"));
+        let (notifier, _) = Notifier::start(&settings, policy, Arc::default(), metrics, None).expect("starts");
+        let is_told = |rule: u16, is_muted: bool| {
+            let (rule, level, time, key) = (RuleRef::Threshold(rule), Severity::Warning, Timestamp(0), Arc::default());
+            let customer = CustomerId::default();
+            let violation = Violation { event: 0, rule, level, time, value: 5.0, late: false, is_muted, customer, key };
+            notifier.wants_alert(&violation).is_some()
+        };
+        assert_eq!([is_told(0, false), is_told(0, true), is_told(1, false)], [true, false, false]);
+    }
+}

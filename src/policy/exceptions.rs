@@ -37,7 +37,7 @@ pub(crate) fn of_customers(
             let kinds = [("except", false), ("mute", true)];
             let is_mute = section.word(&tables::KIND, &kinds, compiler.problems).unwrap_or(false);
             let rule = section.required_text(&tables::RULE, compiler.problems);
-            let rule = rule.and_then(|text| compiler.rule_named("an exception", &section, &text, written));
+            let rule = rule.and_then(|text| compiler.rule_named("exception", &section, &text, written));
             let on = rule.and_then(|rule| on_of(&rule.section, rule.is_firewall));
             let on_place = rule.and_then(|rule| Compiler::on_place(&rule.section));
             let exception = compiler.exception(&section, on, on_place.as_ref());
@@ -81,6 +81,11 @@ impl Compiler<'_> {
         let on_place = Self::on_place(section);
         let mut concern = Concern { customers: self.customers_of(section), ..Concern::default() };
         for (key, into) in [(&tables::EXCEPT, &mut concern.except), (&tables::MUTE, &mut concern.mute)] {
+            let value = section.value(key.name).filter(|value| !value.get_ref().is_array());
+            if let Some(value) = value {
+                self.problems.push(section.wrong_type(key.name, value, "an array of tables", key.example));
+                continue;
+            }
             let entries = section.sections(key, self.problems);
             if entries.len() > EXCEPTIONS_MAX {
                 let message = format!("{} entries of `{}`, limit is {EXCEPTIONS_MAX}", entries.len(), key.name);
@@ -197,5 +202,68 @@ impl Compiler<'_> {
         let problem = section.problem("E038", message, text.span.clone());
         self.problems.push(problem.help(format!("a customer has a file: customers/{named}.toml")));
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{LoadOptions, RuleSource, load};
+    use super::*;
+
+    const RULES: &str = r#"
+ringfence = 1
+default_action = "allow"
+time_zone = "Europe/Stockholm"
+[[threshold]]
+id = "ips-a"
+on = "attempt"
+measure = "count"
+per = ["caller"]
+window = "1m"
+warning = ">= 5"
+mute = [{ where = 'trunk == "a"', reason = "drill", expires = "2026-03-28" }]
+[[override]]
+customer = "acme"
+rule = "ips-a"
+reason = "large"
+warning = ">= 9"
+expires = "2026-03-28"
+"#;
+
+    #[test]
+    fn the_last_day_counts_in_the_zone_of_the_rules_and_what_is_over_is_told() {
+        // Saturday the 28th is the last day of winter time: it ends at 23:00 UTC.
+        let end: Timestamp = Timestamp("2026-03-28T23:00:00Z".parse::<jiff::Timestamp>().unwrap().as_millisecond());
+        let codes = |now: Timestamp| {
+            let loaded = load(&RuleSource::memory([("ruleset.toml", RULES)]), LoadOptions { now: Some(now) });
+            let policy = loaded.policy.unwrap();
+            let [base, variant] = policy.thresholds.as_slice() else { panic!("a rule and its variant") };
+            assert_eq!(base.concern.mute.iter().map(|(_, mute)| mute.until).collect::<Vec<_>>(), [Some(end)]);
+            assert!(variant.concern.is_of("acme", end.plus_ms(-1)) && !base.concern.is_of("acme", end.plus_ms(-1)));
+            assert!(!variant.concern.is_of("acme", end) && base.concern.is_of("acme", end));
+            assert!(!variant.concern.is_of("other", end) && base.concern.is_of("other", end));
+            assert_eq!((variant.concern.name("ips-a").as_str(), variant.position), ("ips-a for acme", base.position));
+            assert_eq!(variant.concern.mute.iter().count(), 1, "what the rule mutes, its variant mutes");
+            loaded.problems.iter().map(|p| p.code).collect::<Vec<_>>()
+        };
+        assert_eq!(codes(end.plus_ms(-1)), [""; 0]);
+        assert_eq!(codes(end), ["W109", "W109"]);
+    }
+
+    #[test]
+    fn a_rule_that_is_off_can_be_in_force_for_one_customer_and_the_other_way_round() {
+        let load_with = |mode: &str, change: &str| {
+            let rules = RULES
+                .replace("window =", &format!("mode = \"{mode}\"\nwindow ="))
+                .replace("warning = \">= 9\"", change);
+            load(&RuleSource::memory([("ruleset.toml", rules)]), LoadOptions::default()).policy.unwrap().thresholds
+        };
+        let now = Timestamp(0);
+        let only = load_with("off", "mode = \"enforce\"");
+        assert!(matches!(only.as_slice(), [one] if one.concern.is_of("acme", now) && !one.concern.is_of("other", now)));
+        let others = load_with("enforce", "mode = \"off\"");
+        assert!(
+            matches!(others.as_slice(), [one] if !one.concern.is_of("acme", now) && one.concern.is_of("other", now))
+        );
     }
 }

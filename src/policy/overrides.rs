@@ -18,10 +18,10 @@ struct Taken {
 }
 
 /// Compiles the overrides of all files into variants, beside the rules that are there.
-pub(crate) fn compile(
+pub(crate) fn compile<'c>(
     documents: &[(Option<&str>, &Document<'_>)],
-    written: &[Written<'_, '_>],
-    compiler: &mut Compiler<'_>,
+    written: &[Written<'c, '_>],
+    compiler: &mut Compiler<'c>,
     rules: &mut Rules,
 ) {
     let mut taken: Vec<Taken> = Vec::new();
@@ -33,12 +33,12 @@ pub(crate) fn compile(
     }
 }
 
-impl Compiler<'_> {
+impl<'c> Compiler<'c> {
     fn override_of(
         &mut self,
         owner: Option<&str>,
         over: &Section<'_, '_>,
-        written: &[Written<'_, '_>],
+        written: &[Written<'c, '_>],
         taken: &mut Vec<Taken>,
         rules: &mut Rules,
     ) {
@@ -56,12 +56,15 @@ impl Compiler<'_> {
         }
         let variant = Variant { reason: reason.unwrap_or_default(), ticket, until: until.unwrap_or_default() };
         // What is wrong with the rule itself is told already.
-        let mut told = std::mem::take(self.problems);
+        let told = std::mem::take(self.problems);
         self.variant(rule, over, &customer, variant, rules);
-        let new = std::mem::take(self.problems);
-        let new: Vec<_> = new.into_iter().filter(|problem| !told.contains(problem)).collect();
-        told.extend(new);
-        *self.problems = told;
+        let new = std::mem::replace(self.problems, told);
+        let place = format!("as the override for `{customer}` in {} has it", over.document.path);
+        for problem in new {
+            if !self.problems.contains(&problem) {
+                self.problems.push(problem.note(&place));
+            }
+        }
     }
 
     /// Keys that an override does not have; a key of the rule that it must not change is told as that.
@@ -148,14 +151,14 @@ impl Compiler<'_> {
     /// Puts the variant beside its rule, which from then on spares the customer.
     fn variant(
         &mut self,
-        rule: &Written<'_, '_>,
+        rule: &Written<'c, '_>,
         over: &Section<'_, '_>,
         customer: &str,
         variant: Variant,
         rules: &mut Rules,
     ) {
         let again = variant.until;
-        self.variant_of = Some(customer.to_owned());
+        (self.owner, self.variant_of) = (rule.owner, Some(customer.to_owned()));
         let is_base = |concern: &Concern, position: u32| position == rule.position && concern.variant.is_none();
         if rule.is_firewall {
             if let Some(made) = self.firewall(&rule.section, Some(over), rule.position) {

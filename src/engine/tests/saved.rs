@@ -405,3 +405,36 @@ fn state_of_another_seed_and_state_for_an_engine_that_has_judged_are_refused() {
     let part = Play::new(&rules, &names, [PLAIN, PLAIN], 1);
     assert!(matches!(restore(&part, &saved[..2]), Err(RestoreError::Unfinished { .. })));
 }
+
+#[test]
+fn state_is_found_again_by_the_customer_of_a_variant_and_by_the_id_that_a_rule_had() {
+    let rule = |id: &str, rest: &str| {
+        format!(
+            "[[threshold]]; id = '{id}'; {rest}on = 'attempt'; measure = 'count'; per = ['caller']; window = '10s'; \
+             warning = '>= 2'; cooldown = '1m'; [[override]]; customer = 'acme'; rule = '{id}'; reason = 'r'; warning = '>= 3'; "
+        )
+    };
+    let names = Arc::new(Names::new());
+    let mut whole = Play::new(&rule("old", ""), &names, [PLAIN, PLAIN], 1);
+    let lines = |n: i64, customer: &str| Step::Lines(0, format!("t={n} +46700001 -> +46811 {customer}\n"));
+    for n in 0..2 {
+        whole.step(&lines(n, "customer=acme"));
+        whole.step(&lines(n, "customer=other"));
+    }
+    let open = whole.engine.open_episodes();
+    assert_eq!(open.len(), 1, "two are enough for the other only");
+    let saved = whole.saved();
+    // Another rule before it, so that numbers are others too.
+    let others = rule("first", "customers = ['third', 'acme']; ");
+    let mut again = Play::new(&(others + &rule("new", "renamed_from = 'old'; ")), &names, [PLAIN, PLAIN], 2);
+    let restored = restore(&again, &saved).unwrap();
+    let name = |rule: &RuleRef| output::rule_name(again.engine.policy(), *rule);
+    assert_eq!(restored.restored.iter().map(name).collect::<Vec<_>>(), ["new", "new for acme"]);
+    assert_eq!(restored.new.iter().map(name).collect::<Vec<_>>(), ["first", "first for acme"]);
+    assert_eq!(restored.gone, [""; 0]);
+    let now = again.engine.open_episodes();
+    assert_eq!(now.iter().map(|open| name(&open.rule)).collect::<Vec<_>>(), ["new"]);
+    again.step(&lines(2, "customer=acme"));
+    let found = again.told().concat();
+    assert!(found.contains("level: Warning") && found.contains("value: 3.0"), "{found}");
+}
