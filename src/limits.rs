@@ -89,6 +89,9 @@ pub const RUN_NUMBERS_MAX: usize = 4096;
 pub const WINDOW_MS_MAX: i64 = 49 * 86_400_000;
 const _: () = assert!(WINDOW_MS_MAX < u32::MAX as i64);
 
+/// What a rule that others follow notes for them: values of violations, of which a key has few.
+pub const CHAIN_ENTRIES_MAX: usize = 100_000;
+
 /// Entries of `also`: each is a window of its own for every key.
 pub const ALSO_MAX: usize = 4;
 

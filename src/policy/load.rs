@@ -177,7 +177,7 @@ fn policy(
         firewall: rules.firewall,
         thresholds: rules.thresholds,
         keys: rules.keys,
-        lists: declared.lists.into_iter().map(|list| list.compiled).collect(),
+        lists: declared.lists.into_iter().map(|list| list.compiled).chain(rules.hidden_lists).collect(),
         calendars: declared.calendars,
         numbering,
         own_numbers,

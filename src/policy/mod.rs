@@ -5,6 +5,7 @@
 
 mod address_set;
 mod ast;
+mod chains;
 pub mod check;
 pub mod codes;
 pub mod concern;
@@ -43,6 +44,7 @@ mod typing;
 
 use std::sync::Arc;
 
+pub use chains::{After, Chain};
 pub use concern::{Concern, Exception};
 pub use dynamic::DynamicLists;
 pub use load::{Counts, LoadOptions, Loaded, load};
@@ -282,6 +284,10 @@ pub struct ThresholdRule {
     pub measure: Measure,
     /// Further conditions on the same window and key.
     pub also: Vec<Also>,
+    /// It counts only what follows a violation of another rule; part of `condition`.
+    pub after: Option<After>,
+    /// What others that follow it look for.
+    pub chains: Vec<Chain>,
     /// Index into [`Policy::keys`].
     pub key: usize,
     /// Alerts of rules of one group may fold into one incident; the id where nothing else is written.
