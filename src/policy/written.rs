@@ -122,19 +122,6 @@ impl Written {
             clock: &names.clock,
         })
     }
-
-    #[cfg(test)]
-    pub(super) fn of_tests(
-        rules: impl IntoIterator<Item = (String, WrittenRule)>,
-        lists: Vec<ListDecl>,
-        macros: Vec<Macro>,
-        calendars: Vec<String>,
-        clock: Arc<LocalClock>,
-    ) -> Written {
-        let places = lists.iter().map(|_| ListPlace::Items("test.toml".to_owned())).collect();
-        let names = Some(Names { lists, macros, calendars, clock });
-        Written { rules: rules.into_iter().collect(), places, names }
-    }
 }
 
 fn rule(section: &Section<'_, '_>, condition: &str) -> WrittenRule {
