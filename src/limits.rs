@@ -452,6 +452,9 @@ pub const EXPLAIN_TESTS_MAX: usize = 500;
 pub const EXPLAIN_CALLS_MAX: usize = 10_000;
 pub const EXPLAIN_CALLS: usize = 10;
 
+/// Values on dynamic lists of which is known who put them there; of more the oldest are forgotten.
+pub const EXPLAIN_PLACED_MAX: usize = 10_000;
+
 /// Events that `ringfence explain` tells one after the other.
 pub const EXPLAIN_LINES_MAX: usize = 100;
 

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use jiff::tz::TimeZone;
+
 use super::answer::{CallAnswer, CountAnswer, EventAnswer, RuleAnswer, TestAnswer};
 use super::follow::{Follower, Trail, why_not_counted};
 use super::value::{self, Sample};
+use crate::clock::Timestamp;
 use crate::engine::{RuleRef, Verdict, Violation, output};
 use crate::event::Flags;
 use crate::limits::EXPLAIN_TESTS_MAX;
 use crate::policy::trace::{self, Key, Rule, Shape, Step, explain_rule};
-use crate::policy::{Action, FirewallRule, Measure, Mode, On, ThresholdRule, View};
+use crate::policy::{Action, Cause, FirewallRule, Measure, Mode, On, Predicate, ThresholdRule, View};
 
 /// What is told of an event, and how.
 pub(super) struct Teller<'t> {
@@ -101,11 +104,36 @@ impl Teller<'_> {
         told.why_not = if told.met { None } else { explained.why_not() };
         if explained.holds {
             told.because = explained.deciding().iter().map(|step| step.told()).collect();
-        } else if decides {
+        }
+        if told.met && rule.cause == Cause::Analytics {
+            let placed = self.placed(view, &rule.when);
+            if !placed.is_empty() {
+                // That it is on the list is said by who put it there.
+                told.because.retain(|test| !test.ends_with(trace::PUT_BY_A_THRESHOLD));
+            }
+            told.because.extend(placed);
+        }
+        if told.met && told.because.is_empty() {
             // The lists that thresholds fill are followed here, but the engine's word is the one that counted.
-            told.because = vec!["it was met by a value on a dynamic list at that moment".to_owned()];
+            told.because = vec!["a value on a dynamic list met it at that moment".to_owned()];
         }
         told
+    }
+
+    /// Which threshold put on a list what the rule found there, and when.
+    fn placed(&self, view: &View<'_>, condition: &Predicate) -> Vec<String> {
+        let call_id = view.batch.text(view.event.call_id);
+        let told = self.follower.met_by(condition, view.batch, view.event).into_iter().map(|placed| {
+            let list = view.policy.lists.get(placed.list).map_or("", |list| &list.name);
+            let own = placed.time == view.event.time && placed.call_id.as_bytes() == call_id;
+            let by = match (own, placed.call_id.as_str()) {
+                (true, _) => "for this very call".to_owned(),
+                (false, "") => format!("at {}", moment(placed.time, &view.policy.time_zone)),
+                (false, call) => format!("at {} for call {call}", moment(placed.time, &view.policy.time_zone)),
+            };
+            format!("\"{}\" was put on ${list} by {} {by}", placed.text, placed.rule)
+        });
+        told.collect()
     }
 
     fn thresholds(&self, view: &View<'_>, told: &mut EventAnswer) {
@@ -192,6 +220,12 @@ impl Teller<'_> {
             .collect();
         told
     }
+}
+
+/// On the clock of the rules.
+fn moment(at: Timestamp, zone: &TimeZone) -> String {
+    let local = jiff::Timestamp::from_millisecond(at.0).map(|at| at.to_zoned(zone.clone()));
+    local.map_or_else(|_| at.to_string(), |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
 /// Every test, outermost first; past the bound the rest is left out.

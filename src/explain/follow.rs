@@ -9,12 +9,14 @@ use std::sync::Arc;
 
 use super::value::Sample;
 use crate::clock::Timestamp;
-use crate::engine::{Judged, Put, RuleRef, Verdict, Violation};
+use crate::engine::{Judged, Put, RuleRef, Verdict, Violation, output};
 use crate::event::{Batch, CallEvent, CustomerId, Flags, Kind, Names, NumberPattern};
-use crate::limits::CALL_AGE_MS_MAX;
+use crate::limits::{CALL_AGE_MS_MAX, EXPLAIN_PLACED_MAX};
 use crate::policy::dynamic::Listed;
 use crate::policy::trace::{self, Key, Rule};
-use crate::policy::{Action, DynamicKind, DynamicLists, ListContent, Measure, Policy, Severity, ThresholdRule, View};
+use crate::policy::{
+    Action, DynamicKind, DynamicLists, ListContent, Measure, Policy, Predicate, Severity, ThresholdRule, View,
+};
 
 /// A key of a threshold that is asked about.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +63,19 @@ pub(super) struct Follower {
     pub(super) dynamic: DynamicLists,
     /// What episodes put on dynamic lists, until they have closed.
     holding: HashMap<(u16, CustomerId, Vec<(String, String)>), Vec<(usize, Listed, i64)>>,
+    /// The newest of each value, whether or not it still holds.
+    placed: Vec<Placed>,
+}
+
+/// A value that a threshold put on a dynamic list.
+#[derive(Clone, Debug)]
+pub(super) struct Placed {
+    pub(super) list: usize,
+    pub(super) value: Listed,
+    pub(super) text: String,
+    pub(super) rule: String,
+    pub(super) time: Timestamp,
+    pub(super) call_id: String,
 }
 
 impl Follower {
@@ -70,6 +85,7 @@ impl Follower {
             trails: watched.into_iter().map(trail).collect(),
             dynamic: DynamicLists::new(policy.lists.len()),
             holding: HashMap::new(),
+            placed: Vec::new(),
             policy,
             names,
         }
@@ -88,6 +104,10 @@ impl Follower {
             self.count(&judged.batch, event, verdict);
             while let Some(violation) = violations.next_if(|v| v.event as usize <= i) {
                 self.open(violation);
+            }
+            let mut own = listed.clone();
+            while let Some(put) = own.next_if(|put| put.event as usize <= i) {
+                self.place(put, &judged.batch, event);
             }
             see(self, judged, i);
             // The event was judged by what stood on the lists before.
@@ -166,12 +186,46 @@ impl Follower {
         }
     }
 
-    fn put(&mut self, put: &Put) {
-        let RuleRef::Threshold(i) = put.rule else { return };
-        let Some(ListContent::Dynamic(kind)) = self.policy.lists.get(put.list).map(|list| &list.content) else {
-            return;
+    /// The values on dynamic lists for which a condition holds for an event, each as if it stood there alone.
+    pub(super) fn met_by(&self, condition: &Predicate, batch: &Batch, event: &CallEvent) -> Vec<&Placed> {
+        let holds = |placed: &&Placed| {
+            // What the event itself put there counts for it too (2-rules 2.9 point 17).
+            let is_there = self.dynamic.holds(placed.list, placed.value.probe(), event.time);
+            if !is_there && placed.time != event.time {
+                return false;
+            }
+            let mut alone = DynamicLists::new(self.policy.lists.len());
+            alone.set(placed.list, &placed.value, Timestamp::MAX);
+            let view = View { event, batch, policy: &self.policy, names: &self.names, dynamic: &alone };
+            condition.eval(&view)
         };
-        let Some(value) = listed(*kind, &put.value) else { return };
+        self.placed.iter().filter(holds).collect()
+    }
+
+    fn place(&mut self, put: &Put, batch: &Batch, event: &CallEvent) {
+        let Some((_, value)) = self.value_of(put) else { return };
+        self.placed.retain(|placed| placed.list != put.list || placed.value != value);
+        if self.placed.len() >= EXPLAIN_PLACED_MAX {
+            self.placed.remove(0);
+        }
+        self.placed.push(Placed {
+            list: put.list,
+            value,
+            text: put.value.clone(),
+            rule: output::rule_id(&self.policy, put.rule).to_owned(),
+            time: event.time,
+            call_id: String::from_utf8_lossy(batch.text(event.call_id)).into_owned(),
+        });
+    }
+
+    fn value_of(&self, put: &Put) -> Option<(u16, Listed)> {
+        let RuleRef::Threshold(i) = put.rule else { return None };
+        let ListContent::Dynamic(kind) = &self.policy.lists.get(put.list)?.content else { return None };
+        Some((i, listed(*kind, &put.value)?))
+    }
+
+    fn put(&mut self, put: &Put) {
+        let Some((i, value)) = self.value_of(put) else { return };
         self.dynamic.set(put.list, &value, Timestamp::MAX);
         let episode = (i, put.customer, put.key.to_vec());
         self.holding.entry(episode).or_default().push((put.list, value, put.ttl_ms));

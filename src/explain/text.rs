@@ -5,11 +5,14 @@ use std::fmt::Write;
 use jiff::tz::TimeZone;
 
 use super::answer::{Answer, CallAnswer, CountAnswer, EventAnswer, RuleAnswer};
+use crate::limits::EXPLAIN_CALLS;
 
 /// Columns that lines are kept within where that is possible.
 const WIDTH: usize = 100;
 /// Longest id that others are lined up with.
 const ID_WIDTH_MAX: usize = 28;
+/// Calls that are named of a window that raised nothing.
+const QUIET_CALLS: usize = 3;
 
 /// The answer as a page; `all` tells every test of every rule.
 pub fn page(answer: &Answer, all: bool) -> String {
@@ -57,7 +60,15 @@ impl Page<'_> {
     fn event(&self, out: &mut String, answer: &Answer, event: &EventAnswer) {
         let field = |name: &str| event.fields.get(name).map(String::as_str);
         let direction = field("direction").filter(|d| *d != "unknown").map_or(String::new(), |d| format!("{d} "));
-        line(out, format_args!("{} {} {direction}{}", self.moment(&event.time), self.zone_name, event.kind));
+        let weekday = self.local(&event.time).map_or(String::new(), |at| at.strftime("%a ").to_string());
+        let kind = match event.kind.as_str() {
+            "cdr" => "call, told whole when it was over (cdr)",
+            "attempt" => "call attempt",
+            "answer" => "call answered",
+            "end" => "end of a call",
+            other => other,
+        };
+        line(out, format_args!("{weekday}{} {}, {direction}{kind}", self.moment(&event.time), self.zone_name));
         let (caller, callee) = (field("caller"), field("callee"));
         if caller.is_some() || callee.is_some() {
             let shown = |number: Option<&str>| number.unwrap_or("(nobody)").to_owned();
@@ -157,7 +168,7 @@ impl Page<'_> {
             let key = rule.count.as_ref().map_or(String::new(), key_text);
             line(out, format_args!("  YES  {:width$}  {key}{watches}", rule.rule));
             if let Some(count) = &rule.count {
-                line(out, format_args!("         {}", self.standing(rule, count)));
+                line(out, format_args!("         {}", self.standing(rule, count, &self.day(&event.time))));
             }
             self.because(out, rule);
             self.tests(out, rule);
@@ -176,17 +187,13 @@ impl Page<'_> {
     }
 
     /// `7 in 1h: warning (>= 3) since 22:31:55, critical at >= 8`
-    fn standing(&self, rule: &RuleAnswer, count: &CountAnswer) -> String {
-        let value = match (&count.value, self.has_history) {
-            (Some(value), _) => value.clone(),
-            (None, true) => "nothing to go by yet".to_owned(),
-            (None, false) => rule.does.clone(),
-        };
-        let measure = match count.measure.as_str() {
-            _ if count.value.is_none() => String::new(),
-            "count" => String::new(),
-            "concurrent" => " calls up".to_owned(),
-            _ => format!(" = {}", rule.does),
+    fn standing(&self, rule: &RuleAnswer, count: &CountAnswer, day: &str) -> String {
+        let value = match (&count.value, count.measure.as_str()) {
+            (Some(value), "count") => value.clone(),
+            (Some(value), "concurrent") => format!("{value} calls up"),
+            (Some(value), _) => format!("{} = {value}", rule.does),
+            (None, _) if self.has_history => format!("{} is not known yet", rule.does),
+            (None, _) => rule.does.clone(),
         };
         let window = if count.window.is_empty() { String::new() } else { format!(" in {}", count.window) };
         let level = |name: &str, text: &Option<String>| text.as_ref().map(|text| format!("{name} at {text}"));
@@ -195,7 +202,8 @@ impl Page<'_> {
         match (count.level.as_deref(), &count.since) {
             (Some(open), Some(since)) => {
                 let by_this = if count.raised.is_some() { ", raised by this call" } else { "" };
-                said.push(format!("{open} open since {}{by_this}", self.moment(since)));
+                let since = if self.day(since) == day { self.clock(since) } else { self.moment(since) };
+                said.push(format!("{open} since {since}{by_this}"));
                 said.extend(critical.filter(|_| open == "warning"));
             }
             _ => {
@@ -203,25 +211,29 @@ impl Page<'_> {
                 said.extend([warning, critical].into_iter().flatten());
             }
         }
-        format!("{value}{measure}{window}: {}", said.join(", "))
+        format!("{value}{window}: {}", said.join(", "))
     }
 
     fn calls(&self, out: &mut String, count: &CountAnswer) {
-        if count.calls.is_empty() {
+        let n = count.calls.len() as u64 + count.more_calls;
+        // The one is the call that is asked about.
+        if n <= 1 {
             return;
         }
-        let n = count.calls.len() as u64 + count.more_calls;
-        let shown =
-            if count.more_calls > 0 { format!(", the newest {} of them", count.calls.len()) } else { String::new() };
-        line(out, format_args!("         {}{shown}:", if n == 1 { "1 call".to_owned() } else { format!("{n} calls") }));
-        let day = count.calls.first().map(|call| self.day(&call.time));
-        let id_width = count.calls.iter().map(|call| call.call_id.chars().count().min(ID_WIDTH_MAX)).max().unwrap_or(0);
-        for call in &count.calls {
+        // Where nothing is raised a few are enough, unless somebody asked for many.
+        let is_long = count.level.is_some() || count.calls.len() > EXPLAIN_CALLS;
+        let shown = count.calls.get(..if is_long { count.calls.len() } else { QUIET_CALLS }).unwrap_or(&count.calls);
+        let more = n - shown.len() as u64;
+        let newest = if more > 0 { format!(", the newest {}", shown.len()) } else { String::new() };
+        line(out, format_args!("         {}{newest}:", format!("{n} calls")));
+        let day = shown.first().map(|call| self.day(&call.time));
+        let id_width = shown.iter().map(|call| call.call_id.chars().count().min(ID_WIDTH_MAX)).max().unwrap_or(0);
+        for call in shown {
             let time = if Some(self.day(&call.time)) == day { self.clock(&call.time) } else { self.moment(&call.time) };
             line(out, format_args!("           {time}  {:id_width$}  {}", id(call), parties(call)));
         }
-        if count.more_calls > 0 {
-            line(out, format_args!("           and {} more: `--calls {n}` names them", count.more_calls));
+        if more > 0 {
+            line(out, format_args!("           and {more} more: `--calls {n}` names them"));
         }
     }
 

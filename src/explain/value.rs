@@ -61,8 +61,8 @@ impl Sample {
         match (self, measure) {
             (Sample::Text(text), _) => text.clone(),
             (Sample::Number(n), Measure::Sum(_) | Measure::Avg(_)) => amount(*n as f64, measure.unit()),
-            (Sample::Holds(true), _) => "yes".to_owned(),
-            (Sample::Holds(false), _) => "no".to_owned(),
+            (Sample::Holds(true), _) => "is of the share".to_owned(),
+            (Sample::Holds(false), _) => "is not".to_owned(),
             (Sample::Nothing, _) => "nothing: the field is absent".to_owned(),
             _ => String::new(),
         }

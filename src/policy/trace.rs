@@ -13,6 +13,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+pub use found::PUT_BY_A_THRESHOLD;
 pub use step::{Shape, Step};
 
 use self::step::Tracer;

@@ -1,0 +1,226 @@
+//! `ringfence explain`: what it says of events, calls and violations, and that it finds the calls that were counted.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use expect_test::{Expect, expect};
+use serde_json::Value;
+
+use crate::support::{Random, project, replay, ringfence};
+
+fn rules() -> PathBuf {
+    project().join("tests/data/example")
+}
+
+fn explain(args: &[&str]) -> Output {
+    let rules = rules();
+    let mut all = vec!["explain", "--rules", rules.to_str().expect("UTF-8")];
+    all.extend(args);
+    ringfence(&all)
+}
+
+fn text(out: &[u8]) -> String {
+    String::from_utf8(out.to_vec()).expect("UTF-8")
+}
+
+fn told(args: &[&str], expected: Expect) {
+    let out = explain(args);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    expected.assert_eq(&text(&out.stdout));
+    assert_eq!(text(&out.stderr), "");
+}
+
+/// Eight calls to a listed range after hours, a minute apart; the third warns and the eighth is critical.
+fn irsf(folder: &Path) -> PathBuf {
+    let call = |i: usize| {
+        serde_json::json!({
+            "time": format!("2026-03-02T21:{:02}:07Z", 34 + i), "kind": "attempt", "call_id": format!("c{i}@sbc1"),
+            "direction": "outbound", "account": if i == 4 { "pbx-9" } else { "pbx-22" },
+            "caller": "+4684000007", "callee": format!("+2235550{i:04}"),
+        })
+        .to_string()
+            + "\n"
+    };
+    let path = folder.join("irsf.ndjson");
+    std::fs::write(&path, (0..12).map(call).collect::<String>()).expect("the calls are written");
+    path
+}
+
+#[test]
+fn a_call_is_told_with_the_counts_of_its_moment_and_the_calls_that_made_them() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let input = irsf(folder.path());
+    told(&["--input", input.to_str().expect("UTF-8"), "--call", "c6@sbc1"], expect![[""]]);
+}
+
+#[test]
+fn an_event_by_itself_is_told_by_every_rule() {
+    told(
+        &[
+            r#"{"time":"2026-03-02T10:00:00Z","kind":"attempt","call_id":"a1","direction":"inbound","trunk":"pstn-1","caller":"+46705550199","callee":"+4684000007"}"#,
+        ],
+        expect![[""]],
+    );
+    told(
+        &[
+            "--all",
+            r#"{"time":"2026-12-25T10:00:05Z","kind":"end","direction":"inbound","caller":"+46701234567","callee":"+4684000007","ring":7.5,"status":"cancelled"}"#,
+        ],
+        expect![[""]],
+    );
+}
+
+/// Calls, of which only those of one rule and key must be told.
+fn mixed(folder: &Path, seed: u64) -> PathBuf {
+    let mut random = Random::new(seed);
+    let mut lines = String::new();
+    let mut time = 1_772_445_600_000i64;
+    for i in 0..600 {
+        time += random.between(0, 4_000);
+        let (prefix, inbound) = (random.pick(&["+2235550", "+4479460", "+4670555"]), random.chance(80));
+        let event = serde_json::json!({
+            // Some come late.
+            "time": time - if random.chance(10) { random.between(0, 30_000) } else { 0 },
+            "kind": "cdr", "call_id": format!("m{i}"), "direction": if inbound { "inbound" } else { "outbound" },
+            "caller": format!("{prefix}{:04}", random.between(0, 30)),
+            "callee": format!("+468400{:04}", random.between(0, 60)),
+            "account": random.pick(&["a", "b"]), "trunk": random.pick(&["pstn-1", "sip-2"]),
+            "ring": random.between(0, 9), "duration": random.between(0, 20),
+            "status": random.pick(&["answered", "cancelled", "busy"]),
+        });
+        lines += &(event.to_string() + "\n");
+    }
+    let path = folder.join("mixed.ndjson");
+    std::fs::write(&path, lines).expect("the calls are written");
+    path
+}
+
+#[test]
+fn a_violation_is_told_with_exactly_the_calls_that_were_counted() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let input = mixed(folder.path(), 7);
+    let events: Vec<Value> = std::fs::read_to_string(&input)
+        .expect("the calls are there")
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let violations = replay(&rules(), &input, "violations", &[]);
+    let wangiri: Vec<&str> = violations.lines().filter(|line| line.contains("\"ips-wangiri\"")).collect();
+    assert!(!wangiri.is_empty(), "there is something to explain:\n{violations}");
+    for line in wangiri {
+        let violation: Value = serde_json::from_str(line).expect("JSON");
+        let out = explain(&[
+            "--input",
+            input.to_str().expect("UTF-8"),
+            "--violation",
+            line,
+            "--calls",
+            "1000",
+            "--format",
+            "json",
+        ]);
+        assert!(out.status.success(), "{line}\n{}", text(&out.stderr));
+        let answer: Value = serde_json::from_slice(&out.stdout).expect("JSON");
+        let count = &answer["events"][0]["thresholds"][0]["count"];
+        // The rule, read literally: what of the calls up to this one stands in its window.
+        let at = |event: &Value| event["time"].as_i64().expect("ms");
+        let last = events.iter().position(|event| event["call_id"] == violation["call_id"]).expect("it is there");
+        let counts = |event: &&Value| {
+            event["direction"] == "inbound"
+                && event["status"] != "answered"
+                && event["ring"].as_i64() < Some(6)
+                && event["caller"].as_str().is_some_and(|c| c.starts_with("+2235550") == line.contains("+2235550"))
+                && event["caller"].as_str().is_some_and(|c| !c.starts_with("+467"))
+        };
+        let counted: Vec<&Value> = events[..=last].iter().filter(counts).collect();
+        let now = counted.iter().map(|event| at(event)).max().expect("the call itself");
+        let wanted: BTreeSet<String> = counted
+            .iter()
+            .filter(|event| at(event) > now - 600_000)
+            .map(|event| event["call_id"].as_str().expect("text").to_owned())
+            .collect();
+        let calls = count["calls"].as_array().expect("calls");
+        let found: BTreeSet<String> = calls.iter().map(|c| c["call_id"].as_str().expect("text").to_owned()).collect();
+        assert_eq!(found, wanted, "{line}");
+        assert_eq!(count["value"], violation["value"].to_string().as_str(), "{line}");
+        assert_eq!(count["raised"], violation["level"], "{line}");
+    }
+}
+
+#[test]
+fn the_value_that_is_told_is_that_of_every_violation() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let input = mixed(folder.path(), 11);
+    let violations = replay(&rules(), &input, "violations", &[]);
+    assert!(violations.lines().count() > 3, "{violations}");
+    for line in violations.lines() {
+        let violation: Value = serde_json::from_str(line).expect("JSON");
+        if violation["measure"] == "match" {
+            continue;
+        }
+        let out = explain(&["--input", input.to_str().expect("UTF-8"), "--violation", line, "--format", "json"]);
+        assert!(out.status.success(), "{line}\n{}", text(&out.stderr));
+        let answer: Value = serde_json::from_slice(&out.stdout).expect("JSON");
+        let count = &answer["events"][0]["thresholds"][0]["count"];
+        let shown = count["value"].as_str().expect("a value").trim_end_matches('%').to_owned();
+        let value: f64 = shown.parse().expect("a number");
+        let wanted = violation["value"].as_f64().expect("a number");
+        assert!((value - wanted).abs() < 0.051, "{value} is not {wanted}: {line}");
+        assert_eq!(count["raised"], violation["level"], "{line}");
+    }
+}
+
+fn refused(args: &[&str], code: i32, words: &str) {
+    let out = explain(args);
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(code), "{args:?}: {said}");
+    assert!(said.contains(words), "{args:?}: {said}");
+    assert!(out.stdout.is_empty(), "{}", text(&out.stdout));
+}
+
+#[test]
+fn what_is_not_there_and_what_cannot_be_read_is_told_plainly() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let input = irsf(folder.path());
+    let (input, folder) = (input.to_str().expect("UTF-8"), folder.path().to_str().expect("UTF-8"));
+    refused(&["--input", input, "--call", "nosuch"], 1, "call `nosuch` is not among the 12 events that were read");
+    refused(&["--input", input, "--call", "c1@sbc1", "--customer", "acme"], 1, "is not among the 12 events");
+    refused(&["--archive", folder, "--call", "c1@sbc1"], 2, "there is no manifest here");
+    refused(&["--archive", "/nowhere", "--call", "c1@sbc1"], 2, "there is no such folder");
+    refused(&["--input", "/nowhere.ndjson", "--call", "c1@sbc1"], 2, "there is no file `/nowhere.ndjson`");
+    refused(&["--input", "-", "--call", "c1@sbc1"], 2, "standard input can be read once only");
+    refused(&["{\"time\":"], 2, "the event is no JSON object");
+    refused(&["[]"], 2, "there is no file `[]`");
+    refused(&["{\"kind\":\"attempt\"}"], 2, "no_time");
+    refused(&["nosuch.json"], 2, "there is no file `nosuch.json`");
+    refused(&["--call", "c1@sbc1"], 2, "`--input FILE` or `--archive DIR`");
+    refused(&[], 2, "what is to be explained?");
+    refused(&["--input", input, "--violation", "x"], 2, "neither a violation's line of JSON nor its id");
+    refused(&["--input", input, "--violation", "1/ips-wangiri/warning"], 2, "`--archive DIR`");
+    refused(&["--input", input, "--violation", "{\"rule\":\"x\"}"], 2, "it has no `time`");
+    let none = r#"{"time":"2026-03-02T21:41:07Z","customer":"default","rule":"nosuch","level":"warning","key":{},"call_id":null}"#;
+    refused(&["--input", input, "--violation", none], 1, "names no call");
+    let other = r#"{"time":"2026-03-02T21:41:07Z","customer":"default","rule":"ips-irsf-after-hours","level":"warning","key":{"account":"pbx-22"},"call_id":"c7@sbc1"}"#;
+    refused(&["--input", input, "--violation", other], 1, "raise no warning of ips-irsf-after-hours");
+}
+
+#[test]
+fn events_come_from_standard_input_and_files_as_well() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let input = irsf(folder.path());
+    let from_file = explain(&[input.to_str().expect("UTF-8")]);
+    assert!(from_file.status.success(), "{}", text(&from_file.stderr));
+    assert_eq!(text(&from_file.stdout).matches("call attempt").count(), 12);
+    let program = env!("CARGO_BIN_EXE_ringfence");
+    let mut child = Command::new(program)
+        .args(["explain", "--rules", rules().to_str().expect("UTF-8"), "-"])
+        .stdin(Stdio::from(std::fs::File::open(&input).expect("the calls")))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the built program starts");
+    let mut out = String::new();
+    std::io::Read::read_to_string(child.stdout.as_mut().expect("piped"), &mut out).expect("UTF-8");
+    assert!(child.wait().expect("it ends").success());
+    assert_eq!(out, text(&from_file.stdout));
+}
