@@ -64,8 +64,8 @@ impl Page<'_> {
         let kind = match event.kind.as_str() {
             "cdr" => "call, told whole when it was over (cdr)",
             "attempt" => "call attempt",
-            "answer" => "call answered",
-            "end" => "end of a call",
+            "answer" => "call, answered",
+            "end" => "call, over",
             other => other,
         };
         line(out, format_args!("{weekday}{} {}, {direction}{kind}", self.moment(&event.time), self.zone_name));
@@ -98,7 +98,8 @@ impl Page<'_> {
         let width = self.width(event);
         event.firewall.iter().for_each(|rule| self.firewall(out, rule, width, event));
         if event.not_asked > 0 {
-            line(out, format_args!("  and {} not asked", rules(event.not_asked, "was", "were")));
+            let (n, were) = (event.not_asked, if event.not_asked == 1 { " was" } else { "s were" });
+            line(out, format_args!("  and {n} more rule{were} not asked"));
         }
         self.thresholds(out, event, width);
         if event.other_rules > 0 {
@@ -225,7 +226,7 @@ impl Page<'_> {
         let shown = count.calls.get(..if is_long { count.calls.len() } else { QUIET_CALLS }).unwrap_or(&count.calls);
         let more = n - shown.len() as u64;
         let newest = if more > 0 { format!(", the newest {}", shown.len()) } else { String::new() };
-        line(out, format_args!("         {}{newest}:", format!("{n} calls")));
+        line(out, format_args!("         {n} calls{newest}:"));
         let day = shown.first().map(|call| self.day(&call.time));
         let id_width = shown.iter().map(|call| call.call_id.chars().count().min(ID_WIDTH_MAX)).max().unwrap_or(0);
         for call in shown {

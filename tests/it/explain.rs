@@ -51,7 +51,39 @@ fn irsf(folder: &Path) -> PathBuf {
 fn a_call_is_told_with_the_counts_of_its_moment_and_the_calls_that_made_them() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let input = irsf(folder.path());
-    told(&["--input", input.to_str().expect("UTF-8"), "--call", "c6@sbc1"], expect![[""]]);
+    told(&["--input", input.to_str().expect("UTF-8"), "--call", "c6@sbc1"], expect![[r#"
+        Mon 2026-03-02 22:40:07 Europe/Stockholm, outbound call attempt
+          +4684000007 -> +22355500006
+          call c6@sbc1, customer default
+          account "pbx-22"
+
+        allow by default_action: no firewall rule decided
+          no   fw-harassers          direction is outbound
+          no   fw-scanner-ua         user_agent is absent
+          no   fw-spoofed-own        direction is outbound
+          no   fw-attest-c           direction is outbound
+          no   fw-auto-block         caller +4684000007 is not in $auto_block, source_ip is absent
+
+        counted
+          YES  ips-irsf-after-hours  account=pbx-22
+                 6 in 1h: warning since 22:36:07, critical at >= 8
+                 direction is outbound
+                 @high_risk: callee in $irsf_ranges "+2235550*" (lists/irsf.csv:2; irsf; Mali premium range; NOC-118)
+                 outside(business): Mon 22:40 Europe/Stockholm, "business" is Mon-Fri 07:00-18:00
+                 6 calls:
+                   22:40:07  c6@sbc1  +4684000007 -> +22355500006
+                   22:39:07  c5@sbc1  +4684000007 -> +22355500005
+                   22:37:07  c3@sbc1  +4684000007 -> +22355500003
+                   22:36:07  c2@sbc1  +4684000007 -> +22355500002
+                   22:35:07  c1@sbc1  +4684000007 -> +22355500001
+                   22:34:07  c0@sbc1  +4684000007 -> +22355500000
+
+        not counted
+          no   ips-tdos-callee       direction is outbound
+          no   ips-war-dialing       direction is outbound
+          no   ips-trunk-concurrent  trunk is absent: no key
+        5 rules run on other events than an attempt
+    "#]]);
 }
 
 #[test]
@@ -60,14 +92,66 @@ fn an_event_by_itself_is_told_by_every_rule() {
         &[
             r#"{"time":"2026-03-02T10:00:00Z","kind":"attempt","call_id":"a1","direction":"inbound","trunk":"pstn-1","caller":"+46705550199","callee":"+4684000007"}"#,
         ],
-        expect![[""]],
+        expect![[r#"
+            Mon 2026-03-02 11:00:00 Europe/Stockholm, inbound call attempt
+              +46705550199 -> +4684000007
+              call a1, customer default
+              trunk "pstn-1"
+
+            block by fw-harassers, SIP 603
+              YES  fw-harassers          block
+                     direction is inbound
+                     caller in $harassers "+46705550199" (lists/harassers.csv:2; calls the reception every night)
+              and 4 rules were not asked
+
+            would count
+              YES  ips-tdos-callee       callee=+4684000007
+                     count in 1m: warning at >= 30, critical at >= 80
+                     direction is inbound
+              YES  ips-war-dialing       caller=+46705550199
+                     run(callee, 3) in 15m: warning at >= 8, critical at >= 20
+                     direction is inbound
+
+            not counted
+              no   ips-irsf-after-hours  direction is inbound
+              no   ips-trunk-concurrent  the call was blocked and never is up
+            5 rules run on other events than an attempt
+
+            note: how many there were before is not looked at here: `--input FILE` or `--archive DIR` with `--call` tells
+        "#]],
     );
     told(
         &[
             "--all",
             r#"{"time":"2026-12-25T10:00:05Z","kind":"end","direction":"inbound","caller":"+46701234567","callee":"+4684000007","ring":7.5,"status":"cancelled"}"#,
         ],
-        expect![[""]],
+        expect![[r#"
+            Fri 2026-12-25 11:00:05 Europe/Stockholm, inbound end of a call
+              +46701234567 -> +4684000007
+              customer default
+              status cancelled, ring 7.5s
+
+            allow by default_action: no firewall rule decided
+
+            not counted
+              no   ips-wangiri          ring is 7.5s, not < 6s
+                     true  direction == inbound: direction is inbound
+                     true  not answered
+                     false   answered: the call was not answered (status is cancelled)
+                     false ring < 6s: ring is 7.5s, not < 6s
+                     false not @nordic
+                     true    @nordic
+                     true      caller.country in {SE, NO, DK, FI}: caller.country is SE
+              no   ips-robocall-short   the call was not answered (status is cancelled)
+                     true  direction == inbound: direction is inbound
+                     false answered: the call was not answered (status is cancelled)
+              no   ips-traffic-pumping  direction is inbound
+                     false direction == outbound: direction is inbound
+                     false answered: the call was not answered (status is cancelled)
+                     false callee.class in {highcost, premium}: callee.class is geographic
+              no   ips-asr-drop         trunk is absent: no key
+            10 rules run on other events than an end
+        "#]],
     );
 }
 
