@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::engine::{RuleRef, Verdict, Violation, output};
 use crate::event::Flags;
 use crate::limits::EXPLAIN_TESTS_MAX;
+use crate::policy::measure::Unit;
 use crate::policy::trace::{self, Key, Rule, Shape, Step, explain_rule};
 use crate::policy::{Action, Cause, FirewallRule, Measure, Mode, On, Predicate, ThresholdRule, View};
 
@@ -166,8 +167,34 @@ impl Teller<'_> {
         told.because = explained.deciding().iter().map(|step| step.told()).collect();
         let key = explained.key.and_then(Result::ok).unwrap_or_default();
         let trail = self.follower.trail(index, view.event.customer, &key).filter(|_| self.has_history);
-        told.count = Some(self.counted(index, rule, &key, trail));
+        told.count = Some(self.counted(index, rule, &key, (trail, None)));
         told
+    }
+
+    /// A level that was raised because time passed: no event is to blame.
+    pub(super) fn timer(&self, violation: &Violation) -> Option<EventAnswer> {
+        let RuleRef::Threshold(i) = violation.rule else { return None };
+        let policy = &self.follower.policy;
+        let rule = policy.thresholds.get(usize::from(i))?;
+        let key: Key = violation.key.to_vec();
+        let trail = self.follower.trail(usize::from(i), violation.customer, &key);
+        let written = policy.written.rule(&rule.id);
+        let told = RuleAnswer {
+            rule: rule.id.clone(),
+            mode: rule.mode.as_str().to_owned(),
+            does: written.map(|written| written.measure.clone()).unwrap_or_default(),
+            met: true,
+            because: vec!["time passed: no event of its own raised it".to_owned()],
+            place: written.map(|written| format!("{}:{}", written.path, written.line)).unwrap_or_default(),
+            count: Some(self.counted(usize::from(i), rule, &key, (trail, Some(violation.time)))),
+            ..RuleAnswer::default()
+        };
+        Some(EventAnswer {
+            time: violation.time.to_string(),
+            kind: "timer".to_owned(),
+            thresholds: vec![told],
+            ..EventAnswer::default()
+        })
     }
 
     fn rule(&self, view: &View<'_>, id: &str, mode: Mode, does: String, condition: Option<&Step>) -> RuleAnswer {
@@ -186,19 +213,30 @@ impl Teller<'_> {
         }
     }
 
-    fn counted(&self, index: usize, rule: &ThresholdRule, key: &Key, trail: Option<&Trail>) -> CountAnswer {
-        let raised = self.raised.iter().find(|v| v.rule == RuleRef::Threshold(index as u16));
+    fn counted(
+        &self,
+        index: usize,
+        rule: &ThresholdRule,
+        key: &Key,
+        (trail, now): (Option<&Trail>, Option<Timestamp>),
+    ) -> CountAnswer {
+        let raised = self.raised.iter().find(|v| v.rule == RuleRef::Threshold(index as u16) && !v.is_reminder);
         let mut told = CountAnswer {
             key: key.iter().cloned().collect::<BTreeMap<_, _>>(),
             measure: rule.measure.as_str().to_owned(),
-            window: if matches!(rule.measure, Measure::Concurrent) { String::new() } else { rule.window_text.clone() },
+            window: if rule.measure.is_of_calls() { String::new() } else { rule.window_text.clone() },
             warning: rule.levels.warning.as_ref().map(|level| level.text.clone()),
             critical: rule.levels.critical.as_ref().map(|level| level.text.clone()),
+            held_for: (rule.hold_ms > 0).then(|| value::amount(rule.hold_ms as f64, Unit::Milliseconds)),
             raised: raised.map(|violation| violation.level.as_str().to_owned()),
             ..CountAnswer::default()
         };
         let Some(trail) = trail else { return told };
-        let shown = value::shown(&rule.measure, trail.window.iter().map(|counted| &counted.sample));
+        let now = now.map_or(trail.clock, |now| now.0);
+        let edge = if rule.measure.is_of_calls() { i64::MIN } else { now.saturating_sub(rule.window_ms) };
+        let window = || trail.window.iter().filter(|counted| counted.time.0 > edge);
+        let longest_ms = window().next().map_or(0, |oldest| now.saturating_sub(oldest.time.0));
+        let shown = value::shown(&rule.measure, window().map(|counted| &counted.sample), longest_ms);
         told.value = shown.map(|shown| value::amount(shown.value, rule.measure.unit()));
         told.level = trail.open.map(|open| open.level.as_str().to_owned());
         told.since = trail.open.map(|open| open.since.to_string());
@@ -206,7 +244,7 @@ impl Teller<'_> {
         if let Some(shown) = shown.filter(|shown| needs && (shown.items as u64) < u64::from(rule.min_count)) {
             told.held_back = Some(format!("{} of the {} events it waits for", shown.items, rule.min_count));
         }
-        let calls = trail.window.iter().rev().filter(|counted| counted.sample != Sample::Nothing);
+        let calls = window().rev().filter(|counted| counted.sample != Sample::Nothing);
         told.more_calls = calls.clone().count().saturating_sub(self.calls_max) as u64;
         told.calls = calls
             .take(self.calls_max)

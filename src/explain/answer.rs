@@ -103,6 +103,8 @@ pub struct CountAnswer {
     /// Its levels as written.
     pub warning: Option<String>,
     pub critical: Option<String>,
+    /// How long a level must hold before it is raised.
+    pub held_for: Option<String>,
     /// `warning` or `critical`, where an episode was open after the event.
     pub level: Option<String>,
     /// When that began.

@@ -14,9 +14,7 @@ use crate::event::{Batch, CallEvent, CustomerId, Flags, Kind, Names, NumberPatte
 use crate::limits::{CALL_AGE_MS_MAX, EXPLAIN_PLACED_MAX};
 use crate::policy::dynamic::Listed;
 use crate::policy::trace::{self, Key, Rule};
-use crate::policy::{
-    Action, DynamicKind, DynamicLists, ListContent, Measure, Policy, Predicate, Severity, ThresholdRule, View,
-};
+use crate::policy::{Action, DynamicKind, DynamicLists, ListContent, Policy, Predicate, Severity, ThresholdRule, View};
 
 /// A key of a threshold that is asked about.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +42,15 @@ pub(super) struct Open {
     pub(super) since: Timestamp,
 }
 
+/// What somebody may look at while events go by.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Seen<'s> {
+    /// By its place in the batch; all it did is known.
+    Event(usize),
+    /// A level that was raised because time passed.
+    Timer(&'s Violation),
+}
+
 /// What is known of one watched key.
 #[derive(Debug)]
 pub(super) struct Trail {
@@ -52,7 +59,7 @@ pub(super) struct Trail {
     pub(super) window: VecDeque<Counted>,
     pub(super) open: Option<Open>,
     /// The newest event time it has counted.
-    clock: i64,
+    pub(super) clock: i64,
 }
 
 /// See the module.
@@ -92,7 +99,7 @@ impl Follower {
     }
 
     /// Takes what was judged, event by event; `see` is shown each event once all it did is known here.
-    pub(super) fn take(&mut self, judged: &Judged, mut see: impl FnMut(&Follower, &Judged, usize)) {
+    pub(super) fn take(&mut self, judged: &Judged, mut see: impl FnMut(&Follower, &Judged, Seen<'_>)) {
         let mut closed = judged.closed.iter().peekable();
         let mut violations = judged.violations.iter().peekable();
         let mut listed = judged.listed.iter().peekable();
@@ -104,16 +111,23 @@ impl Follower {
             self.count(&judged.batch, event, verdict);
             while let Some(violation) = violations.next_if(|v| v.event as usize <= i) {
                 self.open(violation);
+                if violation.is_timed {
+                    see(self, judged, Seen::Timer(violation));
+                }
             }
             let mut own = listed.clone();
             while let Some(put) = own.next_if(|put| put.event as usize <= i) {
                 self.place(put, &judged.batch, event);
             }
-            see(self, judged, i);
+            see(self, judged, Seen::Event(i));
             // The event was judged by what stood on the lists before.
             while let Some(put) = listed.next_if(|put| put.event as usize <= i) {
                 self.put(put);
             }
+        }
+        for violation in violations {
+            self.open(violation);
+            see(self, judged, Seen::Timer(violation));
         }
         for one in closed {
             self.close(one.rule, one.customer, &one.key, one.time);
@@ -137,12 +151,12 @@ impl Follower {
         for trail in trails.iter_mut().filter(|trail| trail.watched.customer == event.customer) {
             let Some(rule) = policy.thresholds.get(trail.watched.threshold) else { continue };
             let call_id = || String::from_utf8_lossy(batch.text(event.call_id)).into_owned();
-            let is_concurrent = matches!(rule.measure, Measure::Concurrent);
-            if is_concurrent && matches!(event.kind, Kind::End | Kind::Cdr) && !event.call_id.is_absent() {
+            let is_of_calls = rule.measure.is_of_calls();
+            if is_of_calls && matches!(event.kind, Kind::End | Kind::Cdr) && !event.call_id.is_absent() {
                 let over = call_id();
                 trail.window.retain(|counted| counted.call_id != over);
             }
-            if why_not_counted(rule, &view, verdict).is_some() || is_concurrent && event.call_id.is_absent() {
+            if why_not_counted(rule, &view, verdict).is_some() || is_of_calls && event.call_id.is_absent() {
                 continue;
             }
             let is_same = policy.keys.get(rule.key).and_then(|spec| trace::key_of(spec, &view).ok());
@@ -156,7 +170,7 @@ impl Follower {
                 callee: party(&view, "callee"),
                 sample: Sample::of(&rule.measure, &view),
             };
-            trail.add(counted, if is_concurrent { CALL_AGE_MS_MAX } else { rule.window_ms }, is_concurrent);
+            trail.add(counted, if is_of_calls { CALL_AGE_MS_MAX } else { rule.window_ms }, is_of_calls);
         }
     }
 
@@ -234,12 +248,12 @@ impl Follower {
 
 impl Trail {
     /// 2-rules 2.9 point 3: what came too late for any window to come is not counted.
-    fn add(&mut self, counted: Counted, window_ms: i64, is_concurrent: bool) {
+    fn add(&mut self, counted: Counted, window_ms: i64, is_of_calls: bool) {
         let at = counted.time.0;
         if self.clock != i64::MIN && at <= self.clock.saturating_sub(window_ms) {
             return;
         }
-        if is_concurrent && self.window.iter().any(|other| other.call_id == counted.call_id) {
+        if is_of_calls && self.window.iter().any(|other| other.call_id == counted.call_id) {
             return;
         }
         self.clock = self.clock.max(at);
@@ -260,7 +274,7 @@ pub(super) fn why_not_counted(rule: &ThresholdRule, view: &View<'_>, verdict: Ve
     if !trace::runs(Rule::Threshold(rule), event) {
         return Some("it runs on other events");
     }
-    if is_blocked && matches!(rule.measure, Measure::Concurrent) {
+    if is_blocked && rule.measure.is_of_calls() {
         return Some("the call was blocked and never is up");
     }
     if is_blocked && !rule.count_blocked {

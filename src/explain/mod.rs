@@ -19,9 +19,9 @@ pub use answer::{Answer, CallAnswer, CountAnswer, EventAnswer, RuleAnswer, TestA
 pub use text::page;
 
 use self::account::Teller;
-use self::follow::{Follower, Watched};
+use self::follow::{Follower, Seen, Watched};
 use crate::clock::Timestamp;
-use crate::engine::{Engine, Judged, LaneOptions, RuleRef, Settings, Violation, output};
+use crate::engine::{Engine, Judged, LaneOptions, RuleRef, Settings, Verdict, Violation, output};
 use crate::event::{Batch, CustomerId, Names};
 use crate::limits::EMERGENCY_CALLBACK_MS;
 use crate::policy::trace::{self, Rule};
@@ -349,7 +349,7 @@ fn again<E>(
         Box::new(move |judged: &mut Judged| {
             let (follower, again) = &mut *state.lock().unwrap_or_else(PoisonError::into_inner);
             again.answer.events_read += judged.batch.events.len() as u64;
-            follower.take(judged, |follower, judged, i| again.see(follower, judged, i));
+            follower.take(judged, |follower, judged, seen| again.see(follower, judged, seen));
         })
     };
     let settings = Settings { n_threads: 1, hash_seed: HASH_SEED, emergency_callback_ms: EMERGENCY_CALLBACK_MS };
@@ -364,6 +364,10 @@ fn again<E>(
         ticket.submit(piece.batch, None);
         !state.lock().unwrap_or_else(PoisonError::into_inner).1.is_done()
     })?;
+    if let About::Crossing(crossing) = &question.about {
+        // What time brings comes before the next event, and here nothing comes any more.
+        engine.tick(crossing.time);
+    }
     drop((lane, engine));
     let answer = take(&mut state.lock().unwrap_or_else(PoisonError::into_inner).1.answer);
     Ok(answer)
@@ -378,9 +382,35 @@ impl Again {
         }
     }
 
-    fn see(&mut self, follower: &Follower, judged: &Judged, i: usize) {
+    fn see(&mut self, follower: &Follower, judged: &Judged, seen: Seen<'_>) {
+        match seen {
+            Seen::Event(i) => self.event(follower, judged, i),
+            Seen::Timer(violation) => self.timer(follower, violation),
+        }
+    }
+
+    fn timer(&mut self, follower: &Follower, violation: &Violation) {
+        let About::Crossing(crossing) = &self.question.about else { return };
+        if self.found_n > 0 || !crossing.is_it(&follower.policy, violation) {
+            return;
+        }
+        let teller = Teller {
+            follower,
+            verdict: Verdict::default(),
+            raised: Vec::new(),
+            told_then: None,
+            only: None,
+            has_history: true,
+            calls_max: self.question.calls_max,
+        };
+        self.n_seen += 1;
+        self.answer.events.extend(teller.timer(violation));
+    }
+
+    fn event(&mut self, follower: &Follower, judged: &Judged, i: usize) {
         let Some(event) = judged.batch.events.get(i) else { return };
-        let raised: Vec<&Violation> = judged.violations.iter().filter(|v| v.event as usize == i).collect();
+        let raised: Vec<&Violation> =
+            judged.violations.iter().filter(|v| v.event as usize == i && !v.is_timed).collect();
         let call_id = judged.batch.text(event.call_id);
         let is_call = || call_id == self.call_id.as_bytes() && self.customer.is_none_or(|c| c == event.customer);
         let is_asked = match &self.question.about {

@@ -33,8 +33,11 @@ pub fn page(answer: &Answer, all: bool) -> String {
                 .to_owned(),
         );
     }
-    if let Some(from) = answer.from.as_ref().filter(|_| counts) {
-        notes.push(format!("counts are of the calls since {}", page.moment(from)));
+    // Windows are whole; only what has gone on for long may have begun earlier than it seems.
+    let is_open = |rule: &RuleAnswer| rule.count.as_ref().is_some_and(|count| count.level.is_some());
+    let goes_on = answer.events.iter().any(|event| event.thresholds.iter().any(is_open));
+    if let Some(from) = answer.from.as_ref().filter(|_| goes_on) {
+        notes.push(format!("calls were followed from {} on: a level may have been reached before", page.moment(from)));
     }
     if !notes.is_empty() {
         out.push('\n');
@@ -66,6 +69,7 @@ impl Page<'_> {
             "attempt" => "call attempt",
             "answer" => "call, answered",
             "end" => "call, over",
+            "timer" => "a level is raised because time has passed",
             other => other,
         };
         line(out, format_args!("{weekday}{} {}, {direction}{kind}", self.moment(&event.time), self.zone_name));
@@ -90,8 +94,9 @@ impl Page<'_> {
         if !said.is_empty() {
             wrapped(out, "  ", &said);
         }
-        out.push('\n');
-        line(out, format_args!("{}", event.decided));
+        if !event.decided.is_empty() {
+            line(out, format_args!("\n{}", event.decided));
+        }
         if let Some(then) = &event.told_then {
             line(out, format_args!("  when it came it was told: {then}"));
         }
@@ -210,6 +215,7 @@ impl Page<'_> {
             _ => {
                 said.extend(count.held_back.clone());
                 said.extend([warning, critical].into_iter().flatten());
+                said.extend(count.held_for.as_ref().map(|span| format!("each once it has held for {span}")));
             }
         }
         format!("{value}{window}: {}", said.join(", "))

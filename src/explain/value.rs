@@ -80,8 +80,12 @@ fn quantity(field: Field, event: &CallEvent) -> Sample {
     }
 }
 
-/// The value of the samples of one window; `None` where there is nothing to divide by.
-pub(super) fn shown<'s>(measure: &Measure, samples: impl Iterator<Item = &'s Sample> + Clone) -> Option<Shown> {
+/// The value of the samples of one window, of which the oldest began `longest_ms` ago; `None` where there is nothing to divide by.
+pub(super) fn shown<'s>(
+    measure: &Measure,
+    samples: impl Iterator<Item = &'s Sample> + Clone,
+    longest_ms: i64,
+) -> Option<Shown> {
     let items = samples.clone().count();
     let numbers = || samples.clone().filter_map(|s| if let Sample::Number(n) = s { Some(*n) } else { None });
     let value = match measure {
@@ -102,6 +106,7 @@ pub(super) fn shown<'s>(measure: &Measure, samples: impl Iterator<Item = &'s Sam
             }
             samples.filter(|s| **s == Sample::Holds(true)).count() as f64 / items as f64
         }
+        Measure::Longest => longest_ms as f64,
         Measure::Run(_, step) => longest_chain(numbers().collect(), i128::from(*step)) as f64,
         _ => items as f64,
     };

@@ -51,7 +51,9 @@ fn irsf(folder: &Path) -> PathBuf {
 fn a_call_is_told_with_the_counts_of_its_moment_and_the_calls_that_made_them() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let input = irsf(folder.path());
-    told(&["--input", input.to_str().expect("UTF-8"), "--call", "c6@sbc1"], expect![[r#"
+    told(
+        &["--input", input.to_str().expect("UTF-8"), "--call", "c6@sbc1"],
+        expect![[r#"
         Mon 2026-03-02 22:40:07 Europe/Stockholm, outbound call attempt
           +4684000007 -> +22355500006
           call c6@sbc1, customer default
@@ -83,7 +85,8 @@ fn a_call_is_told_with_the_counts_of_its_moment_and_the_calls_that_made_them() {
           no   ips-war-dialing       direction is outbound
           no   ips-trunk-concurrent  trunk is absent: no key
         5 rules run on other events than an attempt
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
