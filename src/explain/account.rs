@@ -240,6 +240,18 @@ impl Teller<'_> {
         told.value = shown.map(|shown| value::amount(shown.value, rule.measure.unit()));
         told.level = trail.open.map(|open| open.level.as_str().to_owned());
         told.since = trail.open.map(|open| open.since.to_string());
+        let written = self.follower.policy.written.rule(&rule.id);
+        told.also = (rule.also.iter().zip(0..))
+            .map(|(also, i)| {
+                let text = written.and_then(|written| written.also.get(i)).cloned();
+                let text = text.unwrap_or_else(|| format!("{} {}", also.measure.as_str(), also.level.text));
+                let samples = window().filter_map(|counted| counted.also.get(i));
+                match value::shown(&also.measure, samples, longest_ms) {
+                    Some(shown) => format!("{text}: it is {}", value::amount(shown.value, also.measure.unit())),
+                    None => format!("{text}: nothing to go by yet"),
+                }
+            })
+            .collect();
         let needs = matches!(rule.measure, Measure::Share(_) | Measure::Avg(_));
         if let Some(shown) = shown.filter(|shown| needs && (shown.items as u64) < u64::from(rule.min_count)) {
             told.held_back = Some(format!("{} of the {} events it waits for", shown.items, rule.min_count));

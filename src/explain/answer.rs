@@ -111,6 +111,8 @@ pub struct CountAnswer {
     pub since: Option<String>,
     /// The level that this very event raised.
     pub raised: Option<String>,
+    /// What must hold beside the level, and how that stands.
+    pub also: Vec<String>,
     /// Why no level is tested: too few events for `min_count`.
     pub held_back: Option<String>,
     /// The calls in the window, the newest first.

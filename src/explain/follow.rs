@@ -14,7 +14,9 @@ use crate::event::{Batch, CallEvent, CustomerId, Flags, Kind, Names, NumberPatte
 use crate::limits::{CALL_AGE_MS_MAX, EXPLAIN_PLACED_MAX};
 use crate::policy::dynamic::Listed;
 use crate::policy::trace::{self, Key, Rule};
-use crate::policy::{Action, DynamicKind, DynamicLists, ListContent, Policy, Predicate, Severity, ThresholdRule, View};
+use crate::policy::{
+    Action, DynamicKind, DynamicLists, ListContent, Measure, Policy, Predicate, Severity, ThresholdRule, View,
+};
 
 /// A key of a threshold that is asked about.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +35,8 @@ pub(super) struct Counted {
     pub(super) caller: String,
     pub(super) callee: String,
     pub(super) sample: Sample,
+    /// What the measures of `also` take of it.
+    pub(super) also: Vec<Sample>,
 }
 
 /// An episode as it stands.
@@ -60,6 +64,8 @@ pub(super) struct Trail {
     pub(super) open: Option<Open>,
     /// The newest event time it has counted.
     pub(super) clock: i64,
+    /// `first_seen`: when each value was last there.
+    seen: HashMap<String, i64>,
 }
 
 /// See the module.
@@ -87,7 +93,8 @@ pub(super) struct Placed {
 
 impl Follower {
     pub(super) fn new(policy: Arc<Policy>, names: Arc<Names>, watched: Vec<Watched>) -> Follower {
-        let trail = |watched| Trail { watched, window: VecDeque::new(), open: None, clock: i64::MIN };
+        let trail =
+            |watched| Trail { watched, window: VecDeque::new(), open: None, clock: i64::MIN, seen: HashMap::new() };
         Follower {
             trails: watched.into_iter().map(trail).collect(),
             dynamic: DynamicLists::new(policy.lists.len()),
@@ -163,12 +170,20 @@ impl Follower {
             if is_same.as_ref() != Some(&trail.watched.key) {
                 continue;
             }
+            let mut sample = Sample::of(&rule.measure, &view);
+            if let (Measure::FirstSeen(_, memory_ms), Sample::Text(value)) = (&rule.measure, &sample) {
+                let before = trail.seen.insert(value.clone(), event.time.0);
+                if before.is_some_and(|before| event.time.0.saturating_sub(before) < *memory_ms) {
+                    sample = Sample::Nothing;
+                }
+            }
             let counted = Counted {
                 time: event.time,
                 call_id: call_id(),
                 caller: party(&view, "caller"),
                 callee: party(&view, "callee"),
-                sample: Sample::of(&rule.measure, &view),
+                sample,
+                also: rule.also.iter().map(|also| Sample::of(&also.measure, &view)).collect(),
             };
             trail.add(counted, if is_of_calls { CALL_AGE_MS_MAX } else { rule.window_ms }, is_of_calls);
         }

@@ -25,7 +25,7 @@ use crate::engine::{Engine, Judged, LaneOptions, RuleRef, Settings, Verdict, Vio
 use crate::event::{Batch, CustomerId, Names};
 use crate::limits::EMERGENCY_CALLBACK_MS;
 use crate::policy::trace::{self, Rule};
-use crate::policy::{Action, DynamicLists, Policy, Severity, View};
+use crate::policy::{Action, DynamicLists, Measure, Policy, Severity, ThresholdRule, View};
 
 /// Spreads keys the same way in every explanation.
 const HASH_SEED: u64 = 0;
@@ -299,7 +299,12 @@ fn reach_ms(policy: &Policy, found: &Found) -> i64 {
     const LEAST_MS: i64 = 3_600_000;
     const MOST_MS: i64 = 31 * 86_400_000;
     let rules = found.watched.iter().filter_map(|watched| policy.thresholds.get(watched.threshold));
-    let longest = rules.map(|rule| rule.window_ms.saturating_add(rule.cooldown_ms)).max().unwrap_or(0);
+    let memory_ms = |rule: &ThresholdRule| match rule.measure {
+        Measure::FirstSeen(_, memory_ms) => memory_ms,
+        _ => 0,
+    };
+    let of_rule = |rule: &ThresholdRule| rule.window_ms.saturating_add(rule.cooldown_ms).max(memory_ms(rule));
+    let longest = rules.map(of_rule).max().unwrap_or(0);
     longest.saturating_mul(2).clamp(LEAST_MS, MOST_MS)
 }
 

@@ -175,6 +175,7 @@ impl Page<'_> {
             line(out, format_args!("  YES  {:width$}  {key}{watches}", rule.rule));
             if let Some(count) = &rule.count {
                 line(out, format_args!("         {}", self.standing(rule, count, &self.day(&event.time))));
+                count.also.iter().for_each(|also| line(out, format_args!("         and also {also}")));
             }
             self.because(out, rule);
             self.tests(out, rule);

@@ -36,7 +36,7 @@ pub(super) struct Shown {
 impl Sample {
     pub(super) fn of(measure: &Measure, view: &View<'_>) -> Sample {
         match measure {
-            Measure::Distinct(operand) => match operand.value(view) {
+            Measure::Distinct(operand) | Measure::FirstSeen(operand, _) => match operand.value(view) {
                 Some(value) => {
                     let mut text = Vec::new();
                     write_value(&value, &mut text);
@@ -106,6 +106,8 @@ pub(super) fn shown<'s>(
             }
             samples.filter(|s| **s == Sample::Holds(true)).count() as f64 / items as f64
         }
+        // What was there before is nothing.
+        Measure::FirstSeen(..) => samples.filter(|s| **s != Sample::Nothing).count() as f64,
         Measure::Longest => longest_ms as f64,
         Measure::Run(_, step) => longest_chain(numbers().collect(), i128::from(*step)) as f64,
         _ => items as f64,

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use expect_test::{Expect, expect};
-use serde_json::Value;
+use ringfence::clock::Clock;
+use serde_json::{Value, json};
 
+use crate::api::{House, assert_fits, out, types};
+use crate::findings::send;
 use crate::support::{Random, project, replay, ringfence};
 
 fn rules() -> PathBuf {
@@ -105,7 +108,7 @@ fn an_event_by_itself_is_told_by_every_rule() {
               YES  fw-harassers          block
                      direction is inbound
                      caller in $harassers "+46705550199" (lists/harassers.csv:2; calls the reception every night)
-              and 4 rules were not asked
+              and 4 more rules were not asked
 
             would count
               YES  ips-tdos-callee       callee=+4684000007
@@ -129,7 +132,7 @@ fn an_event_by_itself_is_told_by_every_rule() {
             r#"{"time":"2026-12-25T10:00:05Z","kind":"end","direction":"inbound","caller":"+46701234567","callee":"+4684000007","ring":7.5,"status":"cancelled"}"#,
         ],
         expect![[r#"
-            Fri 2026-12-25 11:00:05 Europe/Stockholm, inbound end of a call
+            Fri 2026-12-25 11:00:05 Europe/Stockholm, inbound call, over
               +46701234567 -> +4684000007
               customer default
               status cancelled, ring 7.5s
@@ -256,6 +259,76 @@ fn the_value_that_is_told_is_that_of_every_violation() {
         assert!((value - wanted).abs() < 0.051, "{value} is not {wanted}: {line}");
         assert_eq!(count["raised"], violation["level"], "{line}");
     }
+}
+
+#[test]
+fn the_service_tells_of_its_newest_calls_and_the_archive_of_them_later() {
+    let mut house = House::with("", Vec::new());
+    let anna = house.with_anna();
+    let start = Clock.now();
+    let call = |i: usize| {
+        let time = start.plus_ms(i as i64 * 1000 - 20_000).to_string();
+        let caller = if i == 3 { "+46700000009" } else { "+46700000001" };
+        json!({ "time": time, "kind": "attempt", "call_id": format!("c{i}"), "caller": caller, "callee": "+4684000007" })
+    };
+    send(house.running(), &(0..6).map(call).collect::<Vec<_>>());
+    let answer = anna.sees("/explain?call=c4");
+    let count = &answer["events"][0]["thresholds"][0]["count"];
+    assert_eq!((&count["value"], &count["level"]), (&json!("4"), &json!("warning")), "{answer:#}");
+    let ids = |count: &Value| {
+        let calls = count["calls"].as_array().expect("calls");
+        calls.iter().map(|c| c["call_id"].as_str().expect("text").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(count), ["c4", "c2", "c1", "c0"]);
+    assert_eq!(answer["events"][0]["told_then"], Value::Null);
+    let described = house.ask("GET", "/openapi.json", "", "").1;
+    let schemas = &described["components"]["schemas"];
+    assert_fits(&answer, &json!({ "$ref": "#/components/schemas/Answer" }), schemas, "explain");
+
+    // The third call of the caller stands at the third place of the journal.
+    let violation = anna.sees("/explain?violation=3/ips-many/warning&calls=1");
+    let count = &violation["events"][0]["thresholds"][0]["count"];
+    assert_eq!(
+        (ids(count), &count["more_calls"], &count["raised"]),
+        (vec!["c2".to_owned()], &json!(2), &json!("warning"))
+    );
+    for (asked, status) in [
+        ("call=none", 404),
+        ("violation=99/ips-many/warning", 404),
+        ("violation=x", 422),
+        ("calls=x&call=c1", 422),
+        ("from=x&call=c1", 422),
+        ("call=c1&customer=acme", 404),
+        ("", 422),
+    ] {
+        assert_eq!(anna.get(&format!("/explain?{asked}")).0, status, "{asked}");
+    }
+    assert_eq!(house.ask("GET", "/explain?call=c1", "", "").0, 401);
+
+    let home = tempfile::tempdir().expect("a folder");
+    let token = anna.headers.lines().next().and_then(|line| line.rsplit(' ').next()).expect("a token").to_owned();
+    let typed = types(&house, home.path(), Some(&token), &["explain", "--call", "c4"]);
+    assert!(typed.status.success() && out(&typed).contains("4 in 1m: warning since"), "{}", out(&typed));
+    assert_eq!(types(&house, home.path(), Some(&token), &["explain", "--call", "c9"]).status.code(), Some(1));
+
+    house.stop();
+    let rules = house.folder.path().join("rules");
+    std::fs::create_dir(&rules).expect("a folder for the rules");
+    std::fs::write(rules.join("ruleset.toml"), crate::service::RULES.replace("+46700000666", "+46700000001"))
+        .expect("rules");
+    let archive = house.folder.path().join("ringfence-data/archive");
+    let by_others = ringfence(&[
+        "explain",
+        "--rules",
+        rules.to_str().expect("UTF-8"),
+        "--archive",
+        archive.to_str().expect("UTF-8"),
+        "--call",
+        "c4",
+    ]);
+    let said = text(&by_others.stdout);
+    assert!(said.contains("block by fw-harasser, SIP 603\n  when it came it was told: allow by default\n"), "{said}");
+    assert!(said.contains("4 in 1m: warning since"), "{said}");
 }
 
 fn refused(args: &[&str], code: i32, words: &str) {
