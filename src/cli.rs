@@ -18,7 +18,7 @@ use crate::policy::load::{LoadOptions, Loaded, load};
 use crate::policy::{Policy, RuleSource, Severity};
 use crate::{
     acd_command, archive_command, backup, calendar_command, config, delivery_command, demo, doctor, incident_command,
-    kit_command, oncall_command, portal, replay, send, service, simulate, user_command,
+    kit_command, oncall_command, portal, replay, rule_test, send, service, simulate, user_command,
 };
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
@@ -40,6 +40,7 @@ enum Command {
     Serve(ServeArgs),
     Demo(demo::Args),
     Check(CheckArgs),
+    Test(rule_test::Args),
     Replay(ReplayArgs),
     Send(send::Args),
     Simulate(simulate::Args),
@@ -74,6 +75,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check(&args),
+        Command::Test(args) => rule_test::run(&args),
         Command::Replay(args) => run_replay(args),
         Command::Send(args) => send::run(&args),
         Command::Simulate(args) => simulate::run(&args, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS),
