@@ -20,7 +20,7 @@ use super::problem::{Problem, suggest};
 use super::render::Texts;
 use super::rules::{self, Rules};
 use super::source::{RULESET, RuleSource};
-use super::{Action, Policy, tables};
+use super::{Action, Policy, Written, tables};
 use crate::clock::Timestamp;
 use crate::customer::{self, Customers, Surroundings};
 use crate::event::numbering::{Numbering, NumberingFiles};
@@ -143,7 +143,10 @@ pub fn load(source: &RuleSource, options: LoadOptions) -> Loaded {
         files.iter().chain(&customer_files).enumerate().map(|(i, f)| (f.path.as_str(), i)).collect();
     arrange(&mut problems, &order, source.only());
     let is_usable = !problems.iter().any(|p| p.is_error) && !files.is_empty();
-    let policy = is_usable.then(|| policy(settings, declared, rules, numbering, customers, &hash));
+    let policy = is_usable.then(|| {
+        let written = Written::gather(&documents, &customer_documents, &declared);
+        Policy { written, ..policy(settings, declared, rules, numbering, customers, &hash) }
+    });
     drop((documents, customer_documents));
     for file in files.into_iter().chain(customer_files) {
         texts.insert(file.path, file.text);
@@ -175,6 +178,7 @@ fn policy(
         numbering,
         own_numbers,
         customers: Arc::new(customers),
+        written: Written::default(),
     }
 }
 

@@ -36,7 +36,9 @@ pub(crate) mod tables;
 mod text_set;
 mod thresholds;
 mod token;
+pub mod trace;
 mod typing;
+mod written;
 
 use std::sync::Arc;
 
@@ -46,6 +48,7 @@ pub use measure::{Level, Levels, Measure, Operator};
 pub use predicate::{Operand, Predicate, View};
 pub use problem::Problem;
 pub use source::RuleSource;
+pub use written::{Written, WrittenRule};
 
 use self::number_set::NumberSet;
 use crate::calendar::Calendar;
@@ -176,6 +179,8 @@ pub struct Policy {
     pub own_numbers: Option<usize>,
     /// Shared with whoever asks what a customer's file says.
     pub customers: Arc<Customers>,
+    /// In the words of the files, for [`trace`].
+    pub written: Written,
 }
 
 impl Policy {
@@ -194,6 +199,7 @@ impl Policy {
             calendars: Vec::new(),
             numbering: Numbering::builtin(),
             own_numbers: None,
+            written: Written::default(),
         }
     }
 }
