@@ -41,6 +41,8 @@ pub(super) struct Call {
     pub(super) verdict: Option<Action>,
     /// Id of the rule that decides, `default` or `builtin:emergency`.
     pub(super) by: Option<String>,
+    /// What rules mark it with, in the order of their names.
+    pub(super) flags: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug)]
@@ -74,6 +76,7 @@ const DELAY: Key = key("delay", "delay = \"30s\"");
 const KIND: Key = key("kind", "kind = \"register\"");
 const VERDICT: Key = key("verdict", "verdict = \"block\"");
 const BY: Key = key("by", "by = \"fw-spoofed-own\"");
+const FLAGS: Key = key("flags", "flags = [\"suspect-id\"]");
 const SETUP: Key = key("setup", "setup = \"1200ms\"");
 const TIME: Key = key("time", "at = \"4m\"");
 const DURATION: Key = key("duration", "talk = \"3m\"");
@@ -89,6 +92,7 @@ const KEYS: &[Key] = &[
     KIND,
     VERDICT,
     BY,
+    FLAGS,
     key("direction", "direction = \"inbound\""),
     key("caller", "caller = \"+4670100{n:4}\""),
     key("callee", "callee = \"+46840000{n:2}\""),
@@ -170,6 +174,7 @@ pub(super) fn parse(
         fields: Vec::new(),
         verdict: section.word(&VERDICT, &VERDICTS, problems),
         by: decider(&section, rules, problems),
+        flags: flags(&section, rules, problems),
     };
     if call.last_ms() > TEST_SPAN_MS_MAX {
         let message =
@@ -219,6 +224,18 @@ fn decider(section: &Section<'_, '_>, rules: &Rules<'_>, problems: &mut Vec<Prob
         _ => problem.help("write the id of a firewall rule, default or builtin:emergency"),
     });
     None
+}
+
+fn flags(section: &Section<'_, '_>, rules: &Rules<'_>, problems: &mut Vec<Problem>) -> Option<Vec<String>> {
+    let written = section.texts(&FLAGS, problems)?;
+    let known: Vec<&str> = rules.policy.firewall.iter().filter_map(|rule| rule.flag.as_deref()).collect();
+    for flag in written.iter().filter(|flag| !known.contains(&flag.value)) {
+        problems.push(section.not_a_word(FLAGS.name, flag, known.iter().copied()));
+    }
+    let mut flags: Vec<String> = written.into_iter().map(|flag| flag.value.to_owned()).collect();
+    flags.sort_unstable();
+    flags.dedup();
+    Some(flags)
 }
 
 /// The value of a field, checked by those who read it from feeds.

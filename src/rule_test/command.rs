@@ -54,7 +54,7 @@ A test says which calls come and every violation that must come of them:
 
 A call begins `at` and ends at `at` + `ring` + `talk`; without `talk` it is not answered. `kind` makes it something else: a
 register, options, message or cdr, or only one event of a call. Any field of an event may be said of it as ndjson spells
-it. {n} is its running number, from 1; {n:4} its last four digits. `verdict` and `by` say what the firewall must answer.
+it. {n} is its running number, from 1; {n:4} its last four digits. `verdict`, `by` and `flags` say what the firewall must answer.
 `delay` lets its events come in late, `until` ends the test at a time, so that time alone may bring something, and
 `events` plays recorded events, from `ringfence archive export`. `force_mode` sets the mode of all rules.
 

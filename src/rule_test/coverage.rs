@@ -1,9 +1,10 @@
 //! What tests show of the rules: which have a test, which were met, which fired.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::file::Test;
-use super::judge::figure;
 use super::stage::{Found, Play};
 use crate::engine::RuleRef;
 use crate::policy::{Policy, Severity};
@@ -15,6 +16,8 @@ pub(super) struct Covered {
     position: u32,
     has_warning: bool,
     has_critical: bool,
+    /// What a firewall rule marks calls with.
+    flag: Option<String>,
     /// Tests that name it.
     pub(super) tests: u64,
     /// Events that it counted or that it decided.
@@ -37,6 +40,7 @@ impl Coverage {
             position: rule.position,
             has_warning: rule.track == Some(Severity::Warning),
             has_critical: rule.track == Some(Severity::Critical),
+            flag: rule.flag.clone(),
             ..Covered::default()
         });
         let thresholds = policy.thresholds.iter().map(|rule| Covered {
@@ -63,11 +67,13 @@ impl Coverage {
             let expected = test.expect.iter().map(|expected| expected.rule.as_str());
             let deciding = test.calls.iter().filter_map(|call| call.by.as_deref());
             let watched = test.rules.iter().flatten().map(String::as_str);
-            let mut named: Vec<&str> = expected.chain(deciding).chain(watched).collect();
-            named.sort_unstable();
-            named.dedup();
+            let named: HashSet<&str> = expected.chain(deciding).chain(watched).collect();
+            let flags: HashSet<&str> =
+                test.calls.iter().flat_map(|call| call.flags.iter().flatten()).map(String::as_str).collect();
             for rule in &mut self.rules {
-                rule.tests += u64::from(named.binary_search(&rule.id.as_str()).is_ok());
+                let is_named =
+                    named.contains(rule.id.as_str()) || rule.flag.as_deref().is_some_and(|f| flags.contains(f));
+                rule.tests += u64::from(is_named);
             }
         }
     }
@@ -122,7 +128,7 @@ impl Coverage {
         let width = rules.iter().map(|rule| rule.id.chars().count()).max().unwrap_or(0).max(4);
         let mut out = format!("{:width$}  tests  matched  warning  critical\n", "rule");
         for rule in &rules {
-            let level = |has: bool, n: u64| if has { figure(n as f64) } else { "-".to_owned() };
+            let level = |has: bool, n: u64| if has { n.to_string() } else { "-".to_owned() };
             let line = format!(
                 "{:width$}  {:>5}  {:>7}  {:>7}  {:>8}  {}",
                 rule.id,

@@ -116,6 +116,9 @@ pub(super) fn parse(path: &str, text: &str, rules: &Rules<'_>, problems: &mut Ve
         }
         tests.extend(found.filter(|_| problems.len() == n_problems));
     }
+    if let Some(own) = problems.get_mut(n_before..) {
+        own.sort_by_key(|problem| problem.place.as_ref().map_or(0, |place| place.span.start));
+    }
     if tests.is_empty() && problems.len() == n_before {
         let problem = Problem::error("E005", "the file has no [[test]]").at(path, 0..0);
         problems.push(problem.help("begin a test with the line: [[test]]"));

@@ -9,15 +9,19 @@ mod call;
 mod command;
 mod coverage;
 mod expected;
+mod failure;
 mod file;
 mod judge;
 mod junit;
 mod probe;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod property;
 mod reason;
 mod report;
 mod stage;
 mod template;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 pub use command::{Args, run};

@@ -21,8 +21,8 @@ pub(super) struct Reached {
     pub(super) at_ms: i64,
 }
 
-/// The highest value that `rule` reached below `level` for a key that is `wanted`. `None` where nothing was counted for
-/// it, where the level is no upward one, or where looking would take too long.
+/// The highest value that `rule` reached for a key that is `wanted`, where that is below `level`. `None` where nothing was
+/// counted for it or the level was reached, where the level is no upward one, or where looking would take too long.
 pub(super) fn highest(
     stage: &mut Stage,
     test: &Test,
@@ -37,18 +37,27 @@ pub(super) fn highest(
     let RuleRef::Threshold(index) = rule else { return None };
     let index = usize::from(index);
     let written = Arc::get_mut(&mut stage.policy)?.thresholds.get(index)?.levels.clone();
+    let best = search(level.smallest(), &mut |limit| reaches(stage, test, index, limit, wanted));
+    if let Some(rule) = Arc::get_mut(&mut stage.policy).and_then(|policy| policy.thresholds.get_mut(index)) {
+        rule.levels = written;
+    }
+    best
+}
+
+/// The largest limit below `top` that is reached, where `top` is not, by halves.
+fn search(top: i128, reaches: &mut dyn FnMut(i128) -> Option<Reached>) -> Option<Reached> {
+    if reaches(top).is_some() {
+        return None;
+    }
     let mut best = None;
     // Reached at `low`, if at all; not reached at `high`.
-    let (mut low, mut high) = (0, level.smallest());
+    let (mut low, mut high) = (0, top);
     while high - low > 1 {
         let limit = low + (high - low) / 2;
-        match reaches(stage, test, index, limit, wanted) {
+        match reaches(limit) {
             Some(reached) => (low, best) = (limit, Some(reached)),
             None => high = limit,
         }
-    }
-    if let Some(rule) = Arc::get_mut(&mut stage.policy).and_then(|policy| policy.thresholds.get_mut(index)) {
-        rule.levels = written;
     }
     best
 }
@@ -69,4 +78,19 @@ fn reaches(
     let found = play.violations(stage, test.start);
     let found = found.into_iter().find(|found| found.rule == rule && wanted(found))?;
     Some(Reached { value: found.value, at_ms: found.at_ms })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_limit_that_is_reached_is_found() {
+        for highest in 0..20 {
+            let mut reaches = |limit: i128| (limit <= highest).then(|| Reached { value: limit as f64, at_ms: 0 });
+            let found = search(20, &mut reaches).map(|reached| reached.value as i128);
+            assert_eq!(found, (highest > 0).then_some(highest), "{highest}");
+        }
+        assert_eq!(search(20, &mut |_| Some(Reached { value: 25.0, at_ms: 0 })), None, "the level itself was reached");
+    }
 }

@@ -1,6 +1,6 @@
 //! What a rule made of each call of a test: counted under which key, or why not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::call::Moment;
 use super::stage::{Heard, Origin, Play, Stage};
@@ -8,10 +8,13 @@ use crate::clock::Timestamp;
 use crate::engine::RuleRef;
 use crate::event::{Field, Flags, Kind, NumberKind, Which};
 use crate::policy::predicate::{Operand, write_value};
-use crate::policy::{Action, DynamicLists, On, Policy, Predicate, View};
+use crate::policy::trace::{self, Explained, Rule};
+use crate::policy::{Action, DynamicLists, KeySpec, On, Policy, View};
 
 /// Calls that are named one by one; of more the first and last are told.
 const RANGES_MAX: usize = 4;
+/// Events of a rule that are explained test by test; of more only whether they count.
+const EXPLAINED_MAX: usize = 2_000;
 
 /// A call, or a recorded event, as people name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,16 +30,27 @@ pub(super) struct Who {
 pub(super) struct Counted {
     /// By key, as it is shown.
     pub(super) by_key: BTreeMap<String, Vec<Who>>,
-    /// By reason, in the order in which they came.
-    pub(super) not: Vec<(String, Vec<Who>)>,
+    /// What was not counted, by what kept it out, in the order in which that came up.
+    pub(super) not: Vec<NotCounted>,
+}
+
+/// Calls that were not counted for the same reason.
+#[derive(Debug)]
+pub(super) struct NotCounted {
+    /// In the words of the first of them.
+    why: String,
+    /// The words of others differ: each has another number, say.
+    varies: bool,
+    pub(super) calls: Vec<Who>,
 }
 
 /// A rule that counts: a threshold, or a firewall rule that is tracked.
+#[derive(Clone, Copy)]
 struct Counting<'p> {
+    rule: Rule<'p>,
     on: On,
-    condition: Option<&'p Predicate>,
-    /// Parts of the key; none of a tracked rule, which counts callers.
-    key: Option<&'p crate::policy::KeySpec>,
+    /// None of a tracked rule, which counts callers.
+    key: Option<&'p KeySpec>,
     counts_blocked: bool,
 }
 
@@ -49,37 +63,73 @@ impl Who {
     }
 }
 
+impl NotCounted {
+    /// `call 3 (+4m00s) not counted: direction is outbound`, of the calls up to a time; `None` where there are none.
+    pub(super) fn told(&self, until_ms: i64) -> Option<String> {
+        let calls: Vec<Who> = self.calls.iter().copied().filter(|who| who.at_ms <= until_ms).collect();
+        let link = if self.varies && calls.len() > 1 { ", the first because " } else { ": " };
+        (!calls.is_empty()).then(|| format!("{} not counted{link}{}", named(&calls), self.why))
+    }
+}
+
 /// What the rule made of each call.
 pub(super) fn counted(play: &Play, stage: &Stage, start: Timestamp, rule: RuleRef) -> Counted {
     let mut told = Counted::default();
     let Some(counting) = counting(&stage.policy, rule) else { return told };
-    let nothing = DynamicLists::default();
-    for heard in play.events().filter(|heard| is_looked_at(counting.on, heard)) {
-        let Heard { event, batch, .. } = heard;
-        let view = View { event, batch, policy: &stage.policy, names: &stage.context.names, dynamic: &nothing };
-        let who = Who::of(heard.origin, event.time, start);
-        match made(&counting, &heard, &view) {
+    let mut looked_at = BTreeSet::new();
+    let mut others: Vec<Who> = Vec::new();
+    let mut causes: HashMap<String, usize> = HashMap::new();
+    let mut n_explained = 0;
+    for heard in play.events() {
+        let who = Who::of(heard.origin, heard.event.time, start);
+        if !is_looked_at(counting.on, &heard) {
+            others.push(who);
+            continue;
+        }
+        looked_at.insert((who.is_call, who.number));
+        match made(counting, &heard, stage, n_explained < EXPLAINED_MAX) {
             Ok(key) => told.by_key.entry(key).or_default().push(who),
-            Err(why) => match told.not.iter_mut().find(|(reason, _)| *reason == why) {
-                Some((_, calls)) => calls.push(who),
-                None => told.not.push((why, vec![who])),
-            },
+            Err((cause, why)) => {
+                n_explained += 1;
+                told.leave_out(&mut causes, cause, why, who);
+            }
         }
     }
+    // Of what happens to a call, a rule sees one thing; a call without that is not counted either.
+    others.retain(|who| who.is_call && looked_at.insert((true, who.number)));
+    for who in others {
+        let why = without(counting.on).to_owned();
+        told.leave_out(&mut causes, why.clone(), why, who);
+    }
     told
+}
+
+impl Counted {
+    fn leave_out(&mut self, causes: &mut HashMap<String, usize>, cause: String, why: String, who: Who) {
+        match causes.get(&cause).and_then(|at| self.not.get_mut(*at)) {
+            Some(not) => {
+                not.varies |= not.why != why;
+                not.calls.push(who);
+            }
+            None => {
+                causes.insert(cause, self.not.len());
+                self.not.push(NotCounted { why, varies: false, calls: vec![who] });
+            }
+        }
+    }
 }
 
 fn counting(policy: &Policy, rule: RuleRef) -> Option<Counting<'_>> {
     match rule {
         RuleRef::Threshold(i) => policy.thresholds.get(usize::from(i)).map(|rule| Counting {
+            rule: Rule::Threshold(rule),
             on: rule.on,
-            condition: rule.condition.as_ref(),
             key: policy.keys.get(rule.key),
             counts_blocked: rule.count_blocked,
         }),
         RuleRef::Firewall(i) => policy.firewall.get(usize::from(i)).map(|rule| Counting {
+            rule: Rule::Firewall(rule),
             on: rule.on,
-            condition: Some(&rule.when),
             key: None,
             counts_blocked: true,
         }),
@@ -87,7 +137,7 @@ fn counting(policy: &Policy, rule: RuleRef) -> Option<Counting<'_>> {
     }
 }
 
-/// Does the rule look at events of this kind?
+/// Does a rule of this `on` look at the event?
 pub(super) fn is_looked_at(on: On, heard: &Heard<'_>) -> bool {
     let kind = heard.event.kind;
     match on {
@@ -102,62 +152,95 @@ pub(super) fn is_looked_at(on: On, heard: &Heard<'_>) -> bool {
     }
 }
 
-/// The key under which the event counts, or why it does not.
-fn made(counting: &Counting<'_>, heard: &Heard<'_>, view: &View<'_>) -> Result<String, String> {
-    let event = heard.event;
-    if event.flags.has(Flags::DUPLICATE) {
-        return Err("it is a duplicate, or another leg of its call".to_owned());
+/// Why a call has nothing that a rule of this `on` would look at.
+fn without(on: On) -> &'static str {
+    match on {
+        On::Attempt => "the rule runs on attempt, and no attempt was told",
+        On::Answer => "the rule runs on answer, and nobody answered",
+        On::End => "the rule runs on end, and it had not ended",
+        On::Call => "the rule follows calls that are up, and none began",
+        On::Register => "the rule runs on register",
+        On::Request => "the rule runs on requests",
     }
+}
+
+/// What the rule says of an event, test by test.
+pub(super) fn explained(rule: Rule<'_>, heard: &Heard<'_>, stage: &Stage) -> Explained {
+    let nothing = DynamicLists::default();
+    trace::explain_rule(&stage.policy, rule, &view(heard, stage, &nothing))
+}
+
+/// Does the condition of the rule hold?
+pub(super) fn holds(rule: Rule<'_>, heard: &Heard<'_>, stage: &Stage) -> bool {
+    let nothing = DynamicLists::default();
+    rule.holds(&view(heard, stage, &nothing))
+}
+
+/// What was on dynamic lists at that moment is not known any more; they are taken as empty.
+fn view<'a>(heard: &Heard<'a>, stage: &'a Stage, nothing: &'a DynamicLists) -> View<'a> {
+    let (event, batch) = (heard.event, heard.batch);
+    View { event, batch, policy: &stage.policy, names: &stage.context.names, dynamic: nothing }
+}
+
+/// The key under which the event counts; or the tests that keep it out, and what they say of it.
+fn made(
+    counting: Counting<'_>,
+    heard: &Heard<'_>,
+    stage: &Stage,
+    is_explained: bool,
+) -> Result<String, (String, String)> {
+    let alike = |why: &str| Err((why.to_owned(), why.to_owned()));
+    let event = heard.event;
     let seen = match event.kind {
         Kind::Attempt => Flags::ATTEMPT_SEEN,
         Kind::Answer => Flags::ANSWER_SEEN,
         Kind::End => Flags::END_SEEN,
         _ => Flags(0),
     };
-    if event.flags.has(seen) {
-        return Err(format!("the {} of this call was counted before", event.kind.as_str()));
-    }
-    if counting.condition.is_some_and(|condition| !condition.eval(view)) {
-        return Err("its condition is false".to_owned());
+    if event.flags.has(Flags(Flags::DUPLICATE.0 | seen.0)) || !holds(counting.rule, heard, stage) {
+        if !is_explained {
+            return alike("its condition is false");
+        }
+        let explained = explained(counting.rule, heard, stage);
+        let tests: Vec<&str> = explained.deciding().into_iter().map(|step| step.test.as_str()).collect();
+        let why = explained.why_not().unwrap_or_else(|| "its condition is false".to_owned());
+        let cause = if tests.is_empty() { why.clone() } else { tests.join("; ") };
+        return Err((cause, why));
     }
     let is_blocked = heard.verdict.action == Action::Block && !event.flags.has(Flags::OWN_BLOCK);
     if is_blocked && !counting.counts_blocked {
-        return Err("it was blocked, and count_blocked = false".to_owned());
+        return alike("it was blocked, and count_blocked = false");
     }
     if is_blocked && counting.on == On::Call {
-        return Err("it was blocked, so it was never up".to_owned());
+        return alike("it was blocked, so it was never up");
     }
-    match counting.key {
-        Some(spec) => {
-            let mut shown = Vec::new();
-            for part in &spec.parts {
-                match part_text(&part.operand, view) {
-                    Some(value) => shown.push(format!("{}={value}", part.name)),
-                    None if spec.merge_missing => shown.push(format!("{}=", part.name)),
-                    None => return Err(format!("it has no `{}`", part.name)),
-                }
-            }
-            Ok(shown.join(", "))
-        }
-        None => {
-            let caller = Operand::Field(Field::Party(Which::Caller));
-            let caller = part_text(&caller, view).map(|value| format!("caller={value}"));
-            let address =
-                || part_text(&Operand::Field(Field::SourceIp), view).map(|value| format!("source_ip={value}"));
-            caller.or_else(address).ok_or_else(|| "it has neither `caller` nor `source_ip`".to_owned())
-        }
+    let nothing = DynamicLists::default();
+    let view = view(heard, stage, &nothing);
+    let Some(spec) = counting.key else {
+        let caller = tracked_part(Field::Party(Which::Caller), "caller", &view);
+        let address = || tracked_part(Field::SourceIp, "source_ip", &view);
+        return caller.or_else(address).map_or_else(|| alike("it has neither `caller` nor `source_ip`"), Ok);
+    };
+    match trace::key_of(spec, &view) {
+        Ok(parts) => Ok(shown_key(&parts)),
+        Err(why) => Err((why.clone(), why)),
     }
 }
 
-/// One value of a key, as violations show it; `None` where the event does not say it.
-fn part_text(operand: &Operand, view: &View<'_>) -> Option<String> {
-    let is_caller = *operand == Operand::Field(Field::Party(Which::Caller));
-    if is_caller && view.event.caller.number.kind() == Some(NumberKind::Anonymous) {
+/// `account=pbx-22, trunk=pstn-1`
+pub(super) fn shown_key(parts: &[(String, String)]) -> String {
+    let parts: Vec<String> = parts.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    parts.join(", ")
+}
+
+/// One value by which tracked rules count, as violations show it; `None` where the event does not say it.
+fn tracked_part(field: Field, name: &str, view: &View<'_>) -> Option<String> {
+    if name == "caller" && view.event.caller.number.kind() == Some(NumberKind::Anonymous) {
         return None;
     }
     let mut text = Vec::new();
-    write_value(&operand.value(view)?, &mut text);
-    Some(String::from_utf8_lossy(&text).into_owned())
+    write_value(&Operand::Field(field).value(view)?, &mut text);
+    Some(format!("{name}={}", String::from_utf8_lossy(&text)))
 }
 
 /// `call 3 (+4m00s)`, `calls 3, 5 to 9 and 12 (+4m00s to +12m00s)`.

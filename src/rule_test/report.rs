@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::coverage::Coverage;
-use super::judge::Failure;
+use super::failure::Failure;
 
 /// Longest name that other lines are aligned to.
 const NAME_CHARS_MAX: usize = 68;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use super::call::Moment;
 use super::file::Test;
 use crate::clock::Timestamp;
-use crate::engine::{Counts, Engine, Judged, LaneOptions, RuleRef, Settings, Verdict, output};
+use crate::engine::{Counts, Engine, Judged, LaneOptions, Put, RuleRef, Settings, Verdict, output};
 use crate::event::{Batch, CallEvent, Reject};
 use crate::ingest::{Decoder, FeedContext, Format, Source};
 use crate::limits::{EMERGENCY_CALLBACK_MS, TEST_EVENTS_MAX};
@@ -49,8 +49,20 @@ pub(super) enum Origin {
 pub(super) struct Heard<'a> {
     pub(super) event: &'a CallEvent,
     pub(super) batch: &'a Batch,
+    /// Its place in the batch.
+    index: u32,
+    judged: &'a Judged,
     pub(super) verdict: Verdict,
     pub(super) origin: Origin,
+}
+
+impl Heard<'_> {
+    /// The firewall rules that marked it, by their indices.
+    pub(super) fn flags(&self) -> impl Iterator<Item = usize> {
+        let first = self.judged.flags.partition_point(|(event, _)| *event < self.index);
+        let own = self.judged.flags.get(first..).unwrap_or_default().iter();
+        own.take_while(|(event, _)| *event == self.index).map(|(_, rule)| usize::from(*rule))
+    }
 }
 
 /// A violation of a test.
@@ -268,18 +280,14 @@ impl<'a> Iterator for Order<'a> {
 impl Play {
     /// Every event, in the order in which they were judged.
     pub(super) fn events(&self) -> impl Iterator<Item = Heard<'_>> {
-        let heard = self.batches.iter().flat_map(|judged| {
-            judged
-                .batch
-                .events
-                .iter()
-                .enumerate()
-                .map(move |(i, event)| (event, &judged.batch, judged.verdicts.get(i).copied().unwrap_or_default()))
-        });
-        heard.zip(&self.origins).map(|((event, batch, verdict), origin)| Heard {
+        let events =
+            self.batches.iter().flat_map(|judged| judged.batch.events.iter().zip(0..).map(move |e| (judged, e)));
+        events.zip(&self.origins).map(|((judged, (event, index)), origin)| Heard {
             event,
-            batch,
-            verdict,
+            batch: &judged.batch,
+            index,
+            judged,
+            verdict: judged.verdicts.get(index as usize).copied().unwrap_or_default(),
             origin: *origin,
         })
     }
@@ -291,6 +299,14 @@ impl Play {
     /// Events that were recorded, not made of calls.
     pub(super) fn n_records(&self) -> u64 {
         self.origins.iter().filter(|origin| matches!(origin, Origin::Record(_))).count() as u64
+    }
+
+    /// What thresholds put on dynamic lists, and when.
+    pub(super) fn listed(&self) -> impl Iterator<Item = (Timestamp, &Put)> {
+        self.batches.iter().flat_map(|judged| {
+            let time = |put: &Put| judged.batch.events.get(put.event as usize).map(|event| event.time);
+            judged.listed.iter().filter_map(move |put| Some((time(put)?, put)))
+        })
     }
 
     /// What rules counted, a batch each.
