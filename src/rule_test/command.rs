@@ -233,7 +233,7 @@ fn play_set(root: &Path, paths: &[PathBuf], args: &Args) -> anyhow::Result<Optio
     let mut problems = Vec::new();
     let mut files = Vec::new();
     for path in paths {
-        let shown = path.display().to_string();
+        let shown = path.strip_prefix(".").unwrap_or(path).display().to_string();
         let text = read(path)?;
         files.push(file::parse(&shown, &text, &Rules::of(&policy), &mut problems));
         texts.insert(shown, text);

@@ -80,6 +80,15 @@ impl<'p> Rules<'p> {
         if self.ids.contains(&name.value) {
             return true;
         }
+        let called = format!("unknown rule `{}`", short(name.value));
+        // A rule that is gone is told once a file, not in every test of it.
+        let path = section.document.path;
+        let is_same = |problem: &Problem| {
+            problem.message.starts_with(&called) && problem.place.as_ref().is_some_and(|place| place.path == path)
+        };
+        if problems.iter().any(is_same) {
+            return false;
+        }
         problems.push(match suggest(name.value, self.ids.iter().copied()) {
             Some(near) => {
                 let message = format!("unknown rule `{}`; did you mean `{near}`?", short(name.value));
