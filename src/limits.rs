@@ -156,7 +156,7 @@ pub const KEY_PARTS_MAX: usize = 8;
 pub const TEST_FILES_MAX: usize = 10_000;
 
 /// Events of one unit test of rules. They are held in memory, and what a rule cannot show with so many belongs in a replay.
-pub const TEST_EVENTS_MAX: u64 = 1_000_000;
+pub const TEST_EVENTS_MAX: u64 = 250_000;
 
 /// How long after its start a unit test may last: longer than any window or memory of a rule.
 pub const TEST_SPAN_MS_MAX: i64 = 3_660 * 86_400_000;

@@ -332,7 +332,10 @@ fn play_round(stage: &Stage, chosen: &[(&TestFile, &Test)], round: &[usize]) -> 
     let n_threads = std::thread::available_parallelism().map_or(1, usize::from).min(round.len());
     let mut all: Vec<(usize, Played)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..n_threads).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
     });
     all.sort_by_key(|(i, _)| *i);
     all

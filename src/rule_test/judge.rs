@@ -297,13 +297,21 @@ pub(super) fn explain(test: &Test, failures: &mut [Failure], n_events: usize, st
         let Some(rule) = rule_ref(&stage.policy, &expected.rule) else { continue };
         let Some(level) = level_of(&stage.policy, rule, expected.level).cloned() else { continue };
         let wanted = |found: &Found| is_of(expected, found);
-        if let Some(reached) = probe::highest(stage, test, n_events, rule, &level, &wanted) {
+        if let Some(reached) = probe::nearest(stage, test, n_events, rule, &level, &wanted) {
             let value = figure(&stage.policy, rule, reached.value);
             let is_then = reached.at_ms == expected.at_ms;
             let when = if is_then { String::new() } else { format!(" at {}", after(reached.at_ms)) };
-            failure.text.push_str(&format!(" (value reached {value}{when}, needs {})", level.text));
+            failure.text.push_str(&match reached.too_short_of_ms {
+                Some(ms) => format!(" (value reached {value}{when}, but {} must hold for {})", level.text, lasting(ms)),
+                None => format!(" (value reached {value}{when}, needs {})", level.text),
+            });
         }
     }
+}
+
+/// `30s`, `4h30m00s`
+fn lasting(ms: i64) -> String {
+    after(ms).trim_start_matches('+').to_owned()
 }
 
 /// A value as people write the levels of its rule: `7`, `5h`, `82.5%`.
@@ -313,10 +321,7 @@ fn figure(policy: &Policy, rule: RuleRef, value: f64) -> String {
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
     };
     match threshold(policy, rule).map(|rule| rule.measure.unit()) {
-        Some(Unit::Milliseconds) if value >= 0.0 => {
-            let told = after((value * 1000.0).round() as i64);
-            told.trim_start_matches('+').to_owned()
-        }
+        Some(Unit::Milliseconds) => lasting((value * 1000.0).round() as i64),
         Some(Unit::Percent) => format!("{}%", plain()),
         _ => plain(),
     }

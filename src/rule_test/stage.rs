@@ -93,10 +93,9 @@ impl fmt::Debug for Stage {
 impl Stage {
     /// Sets all rules to a mode. Nobody else may be using them.
     pub(super) fn force(&mut self, mode: Mode) {
-        if let Some(policy) = Arc::get_mut(&mut self.policy) {
-            policy.firewall.iter_mut().for_each(|rule| rule.mode = mode);
-            policy.thresholds.iter_mut().for_each(|rule| rule.mode = mode);
-        }
+        let policy = Arc::get_mut(&mut self.policy).expect("an engine is gone when its test is over");
+        policy.firewall.iter_mut().for_each(|rule| rule.mode = mode);
+        policy.thresholds.iter_mut().for_each(|rule| rule.mode = mode);
     }
 
     /// Plays the test. An error says why its recorded events cannot be read.

@@ -498,7 +498,7 @@ expect = [ { at = "1m", rule = "ips-pumping", level = "warning" } ]
             a.test.toml:9:52: phone number written as an integer; write it like: caller = "+4670100{n:4}"
             a.test.toml:9:74: `callee`: `{m}` stands for nothing; {n} is the running number of the call, {n:4} its last four digits
             a.test.toml:10:10: duration `20` without a unit; write 20s for seconds; units are ms, s, m, h and d
-            a.test.toml:10:24: `times` lies between 1 and 1000000, not 0
+            a.test.toml:10:24: `times` lies between 1 and 250000, not 0
             a.test.toml:10:38: `sip_code` does not take this value; write it like: sip_code = 486
             a.test.toml:10:45: `duration` is not said of a call in a test: how long they talk is `talk`; write: talk = "3m"
             a.test.toml:10:67: unknown rule `fw-atest-c`; did you mean `fw-attest-c`?
@@ -540,10 +540,10 @@ fn what_is_no_toml_or_has_no_test_is_told() {
 #[test]
 fn too_many_events_are_refused() {
     refused(
-        "[[test]]\nname = \"a\"\nstart = \"2026-03-02T10:00:00Z\"\ncalls = [ { at = \"0s\", times = 1000000 }, { at = \"0s\", every = \"9d\", times = 9000 } ]\n",
+        "[[test]]\nname = \"a\"\nstart = \"2026-03-02T10:00:00Z\"\ncalls = [ { at = \"0s\", times = 250000 }, { at = \"0s\", every = \"9d\", times = 9000 } ]\n",
         expect![[r#"
-            a.test.toml:4:1: the calls of this test make 2000000 events; a test takes at most 1000000
-            a.test.toml:4:43: the last of these calls ends more than 3660 days after the start"#]],
+            a.test.toml:4:1: the calls of this test make 500000 events; a test takes at most 250000
+            a.test.toml:4:42: the last of these calls ends more than 3660 days after the start"#]],
     );
 }
 
@@ -641,6 +641,62 @@ fn json_says_what_the_text_says() {
     assert_eq!(failure["violation"]["value"], 15);
     assert_eq!(value["coverage"][0][3]["rule"], "ips-wangiri");
     assert_eq!(value["coverage"][0][3]["critical"], 1);
+}
+
+#[test]
+fn customers_with_files_have_their_own_calls() {
+    let rules = [
+        ("ruleset.toml", RULESET),
+        ("all.toml", RULES),
+        ("customers/acme.toml", "name = \"Acme\"\ncountry = \"SE\"\ntrunks = [\"acme-1\"]\n"),
+    ];
+    let policy = || load(&RuleSource::memory(rules), LoadOptions::default()).policy.unwrap();
+    let calls = WANGIRI.replace("ring", "trunk = \"acme-1\", ring");
+    let expect = format!("{WARNING}{CRITICAL}").replace("value", "customer = \"acme\", value");
+    let played = |text: &str| {
+        let policy = policy();
+        let (file, problems) = read(&policy, text);
+        assert_eq!(problems, [""; 0]);
+        play(policy, &[file], None).unwrap()
+    };
+    let text = one("\"ips-wangiri\"", &calls, &expect);
+    let by_trunk = played(&text);
+    assert_eq!(by_trunk.n_failed(), 0, "{}", by_trunk.text(Style::default()));
+    let by_name = played(&text.replace("trunk = \"acme-1\", ", "").replace("rules", "customer = \"acme\"\nrules"));
+    assert_eq!(by_name.n_failed(), 0, "{}", by_name.text(Style::default()));
+    let nobody = played(&text.replace("acme-1", "other"));
+    let first = &nobody.tests[0].failures[0];
+    assert_eq!(first.text, "call 1 is no event: no file in customers/ is its customer's");
+}
+
+#[test]
+fn what_must_hold_for_a_while_is_told_where_it_did_not() {
+    let rules =
+        RULES.replace("per = [\"callee\"]\nwindow = \"1m\"", "per = [\"callee\"]\nwindow = \"1m\"\nfor = \"2m\"");
+    let policy = load(&RuleSource::memory([("ruleset.toml", RULESET), ("all.toml", &rules)]), LoadOptions::default());
+    let policy = policy.policy.unwrap();
+    let calls = r#"{ at = "0s", every = "1s", times = 30, direction = "inbound", caller = "+4670100{n:4}", callee = "+4684000100" },"#;
+    let expect = r#"{ at = "2m29s", rule = "ips-tdos-callee", key = ["+4684000100"], level = "warning" },"#;
+    let text = one("\"ips-tdos-callee\"", calls, expect).replace("rules", "until = \"10m\"\nrules");
+    let (file, _) = read(&policy, &text);
+    let played = play(policy, &[file], None).unwrap();
+    expect!["ips-tdos-callee warning, callee=+4684000100, +2m29s (value reached 30 at +29s, but >= 30 must hold for 2m00s)"].assert_eq(&played.tests[0].failures[0].text);
+}
+
+#[test]
+fn time_alone_brings_what_must_hold_for_a_while() {
+    let rules =
+        RULES.replace("per = [\"callee\"]\nwindow = \"1m\"", "per = [\"callee\"]\nwindow = \"10m\"\nfor = \"2m\"");
+    let policy = load(&RuleSource::memory([("ruleset.toml", RULESET), ("all.toml", &rules)]), LoadOptions::default());
+    let policy = policy.policy.unwrap();
+    let calls = r#"{ at = "0s", every = "1s", times = 30, direction = "inbound", caller = "+4670100{n:4}", callee = "+4684000100" },"#;
+    let expect = r#"{ at = "2m29s", rule = "ips-tdos-callee", key = ["+4684000100"], level = "warning", value = 30 },"#;
+    let text = one("\"ips-tdos-callee\"", calls, expect);
+    let (short, _) = read(&policy, &text);
+    let (long, _) = read(&policy, &text.replace("rules", "until = \"3m\"\nrules"));
+    let played = play(policy, &[short, long], None).unwrap();
+    let failed: Vec<bool> = played.tests.iter().map(|test| !test.is_ok()).collect();
+    assert_eq!(failed, [true, false], "{}", played.text(Style::default()));
 }
 
 #[test]
