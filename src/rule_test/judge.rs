@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::expected::Expected;
 use super::failure::{Failure, What};
 use super::file::Test;
-use super::probe;
+use super::probe::{self, But};
 use super::reason::{self, Counted, Who, after, named, shown_key};
 use super::stage::{Found, Origin, Play, Stage};
 use super::verdicts;
@@ -301,10 +301,13 @@ pub(super) fn explain(test: &Test, failures: &mut [Failure], n_events: usize, st
             let value = figure(&stage.policy, rule, reached.value);
             let is_then = reached.at_ms == expected.at_ms;
             let when = if is_then { String::new() } else { format!(" at {}", after(reached.at_ms)) };
-            failure.text.push_str(&match reached.too_short_of_ms {
-                Some(ms) => format!(" (value reached {value}{when}, but {} must hold for {})", level.text, lasting(ms)),
-                None => format!(" (value reached {value}{when}, needs {})", level.text),
-            });
+            let text = &level.text;
+            let but = match reached.but {
+                Some(But::NotForLong(ms)) => format!("but {text} must hold for {}", lasting(ms)),
+                Some(But::NotAlso) => format!("which meets {text}, but `also` does not hold"),
+                None => format!("needs {text}"),
+            };
+            failure.text.push_str(&format!(" (value reached {value}{when}, {but})"));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::file::Test;
 use super::stage::{Found, Stage};
 use crate::engine::RuleRef;
-use crate::policy::{Level, Levels, Operator, ThresholdRule};
+use crate::policy::{Also, Level, Levels, Operator, ThresholdRule};
 
 /// Events of a test that is played again and again; longer ones only say that the level was not reached.
 const EVENTS_MAX: usize = 20_000;
@@ -21,8 +21,17 @@ pub(super) struct Reached {
     pub(super) value: f64,
     /// When, after the start of the test.
     pub(super) at_ms: i64,
-    /// The level was met, but not for as long as the rule's `for` wants, ms.
-    pub(super) too_short_of_ms: Option<i64>,
+    /// The level was met, and what else the rule wants was not.
+    pub(super) but: Option<But>,
+}
+
+/// What a rule wants beside its level.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum But {
+    /// `for`, ms.
+    NotForLong(i64),
+    /// `also`.
+    NotAlso,
 }
 
 /// A rule that is probed, and what belongs to it.
@@ -32,6 +41,8 @@ struct Probe<'a> {
     index: usize,
     level: &'a Level,
     wanted: &'a dyn Fn(&Found) -> bool,
+    /// Taken from the rule for the time being.
+    also: Vec<Also>,
 }
 
 /// The value nearest to `level` that `rule` had for a key that is `wanted`, where it did not reach it. `None` where nothing
@@ -51,10 +62,12 @@ pub(super) fn nearest(
     let index = usize::from(index);
     let rule = Arc::get_mut(&mut stage.policy)?.thresholds.get(index)?;
     let (levels, hold_ms) = (rule.levels.clone(), rule.hold_ms);
-    let mut probe = Probe { stage, test, index, level, wanted };
-    let found = probe.look(hold_ms);
+    let mut probe = Probe { stage, test, index, level, wanted, also: Vec::new() };
+    let found = probe.look();
+    let also = std::mem::take(&mut probe.also);
     if let Some(rule) = probe.rule() {
         (rule.levels, rule.hold_ms) = (levels, hold_ms);
+        rule.also.extend(also);
     }
     found
 }
@@ -64,7 +77,7 @@ impl Probe<'_> {
         Arc::get_mut(&mut self.stage.policy)?.thresholds.get_mut(self.index)
     }
 
-    fn look(&mut self, hold_ms: i64) -> Option<Reached> {
+    fn look(&mut self) -> Option<Reached> {
         let level = self.level;
         let is_upward = matches!(level.operator, Operator::AtLeast | Operator::Above);
         let sign = if is_upward { 1 } else { -1 };
@@ -77,10 +90,16 @@ impl Probe<'_> {
         if self.reaches(top, is_upward).is_some() {
             return None;
         }
-        if hold_ms > 0 {
-            self.rule()?.hold_ms = 0;
+        if self.rule()?.hold_ms > 0 {
+            let hold_ms = std::mem::take(&mut self.rule()?.hold_ms);
             if let Some(reached) = self.reaches(top, is_upward) {
-                return Some(Reached { too_short_of_ms: Some(hold_ms), ..reached });
+                return Some(Reached { but: Some(But::NotForLong(hold_ms)), ..reached });
+            }
+        }
+        if !self.rule()?.also.is_empty() {
+            self.also = std::mem::take(&mut self.rule()?.also);
+            if let Some(reached) = self.reaches(top, is_upward) {
+                return Some(Reached { but: Some(But::NotAlso), ..reached });
             }
         }
         // Upward, nothing is below 0; downward, nothing is above what no measure can be.
@@ -100,7 +119,7 @@ impl Probe<'_> {
         let rule = RuleRef::Threshold(self.index as u16);
         let found = play.violations(self.stage, self.test.start);
         let found = found.into_iter().find(|found| found.rule == rule && (self.wanted)(found))?;
-        Some(Reached { value: found.value, at_ms: found.at_ms, too_short_of_ms: None })
+        Some(Reached { value: found.value, at_ms: found.at_ms, but: None })
     }
 }
 
@@ -125,7 +144,7 @@ mod tests {
     #[test]
     fn the_fewest_steps_that_are_reached_are_found() {
         for fewest in 1..25 {
-            let reached = Reached { value: 0.0, at_ms: 0, too_short_of_ms: None };
+            let reached = Reached { value: 0.0, at_ms: 0, but: None };
             let mut reaches =
                 |steps: i128| (steps >= fewest).then_some(Reached { value: steps as f64, ..reached.clone() });
             let found = search(20, &mut reaches).map(|reached| reached.value as i128);

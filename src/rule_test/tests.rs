@@ -648,7 +648,7 @@ fn customers_with_files_have_their_own_calls() {
     let rules = [
         ("ruleset.toml", RULESET),
         ("all.toml", RULES),
-        ("customers/acme.toml", "name = \"Acme\"\ncountry = \"SE\"\ntrunks = [\"acme-1\"]\n"),
+        ("customers/acme.toml", "name = \"Acme\"\ntime_zone = \"UTC\"\n[[trunk]]\nname = \"acme-1\"\n"),
     ];
     let policy = || load(&RuleSource::memory(rules), LoadOptions::default()).policy.unwrap();
     let calls = WANGIRI.replace("ring", "trunk = \"acme-1\", ring");
@@ -680,7 +680,25 @@ fn what_must_hold_for_a_while_is_told_where_it_did_not() {
     let text = one("\"ips-tdos-callee\"", calls, expect).replace("rules", "until = \"10m\"\nrules");
     let (file, _) = read(&policy, &text);
     let played = play(policy, &[file], None).unwrap();
-    expect!["ips-tdos-callee warning, callee=+4684000100, +2m29s (value reached 30 at +29s, but >= 30 must hold for 2m00s)"].assert_eq(&played.tests[0].failures[0].text);
+    expect![
+        "ips-tdos-callee warning, callee=+4684000100, +2m29s (value reached 30 at +29s, but >= 30 must hold for 2m00s)"
+    ]
+    .assert_eq(&played.tests[0].failures[0].text);
+}
+
+#[test]
+fn what_else_must_hold_is_told_where_it_did_not() {
+    let rules = RULES.replace("min_count = 4", "min_count = 4\nalso = [\"distinct(callee) >= 4\"]");
+    let policy = load(&RuleSource::memory([("ruleset.toml", RULESET), ("all.toml", &rules)]), LoadOptions::default());
+    let policy = policy.policy.unwrap();
+    let calls = r#"{ at = "0s", every = "1m", times = 6, trunk = "a", direction = "inbound", caller = "+46701", callee = "+46840000110", talk = "9s" },"#;
+    let expect = r#"{ at = "3m9s", rule = "ips-robocall", key = ["a"], level = "warning" },"#;
+    let text = one("\"ips-robocall\"", calls, expect);
+    let (one, _) = read(&policy, &text);
+    let (other, _) = read(&policy, &text.replace("+46840000110", "+4684000011{n:1}"));
+    let played = play(policy, &[one, other], None).unwrap();
+    expect!["ips-robocall warning, trunk=a, +3m09s (value reached 100%, which meets >= 70%, but `also` does not hold)"].assert_eq(&played.tests[0].failures[0].text);
+    assert!(played.tests[1].is_ok(), "what was tried is taken back: {}", played.text(Style::default()));
 }
 
 #[test]
