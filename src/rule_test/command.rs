@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, anyhow, ensure};
 use serde_json::{Value, json};
 
-use super::coverage::Coverage;
+use super::coverage::{Coverage, Met};
 use super::file::{self, Rules, Test, TestFile};
 use super::judge;
 use super::junit;
@@ -300,10 +300,10 @@ pub(super) fn play(policy: Policy, files: &[TestFile], filter: Option<&str>) -> 
         if let Some(mode) = mode {
             stage.force(mode);
         }
-        for (i, played) in play_round(&stage, &chosen, &round) {
+        for (i, played) in play_round(&stage, &coverage, &chosen, &round) {
             let (file, test) = chosen[i];
             let mut outcome = played.outcome;
-            coverage.merge(&played.coverage);
+            coverage.add(&played.met);
             judge::explain(test, &mut outcome.failures, played.n_events, &mut stage);
             outcome.file = file.path.clone();
             outcomes[i] = Some(outcome);
@@ -315,17 +315,22 @@ pub(super) fn play(policy: Policy, files: &[TestFile], filter: Option<&str>) -> 
 /// One test, played and judged.
 struct Played {
     outcome: Outcome,
-    coverage: Coverage,
+    met: Vec<Met>,
     n_events: usize,
 }
 
 /// Plays tests on all cores.
-fn play_round(stage: &Stage, chosen: &[(&TestFile, &Test)], round: &[usize]) -> Vec<(usize, Played)> {
+fn play_round(
+    stage: &Stage,
+    coverage: &Coverage,
+    chosen: &[(&TestFile, &Test)],
+    round: &[usize],
+) -> Vec<(usize, Played)> {
     let next = AtomicUsize::new(0);
     let worker = || {
         let mut played = Vec::new();
         while let Some(i) = round.get(next.fetch_add(1, Ordering::Relaxed)) {
-            played.push((*i, play_one(stage, chosen[*i].1)));
+            played.push((*i, play_one(stage, coverage, chosen[*i].1)));
         }
         played
     };
@@ -341,20 +346,19 @@ fn play_round(stage: &Stage, chosen: &[(&TestFile, &Test)], round: &[usize]) -> 
     all
 }
 
-fn play_one(stage: &Stage, test: &Test) -> Played {
-    let mut coverage = Coverage::new(&stage.policy);
+fn play_one(stage: &Stage, coverage: &Coverage, test: &Test) -> Played {
     let mut outcome = Outcome { name: test.name.clone(), line: test.line, ..Outcome::default() };
     outcome.calls = test.calls.iter().map(|call| call.times).sum();
     let play = match stage.play(test) {
         Ok(play) => play,
         Err(why) => {
             outcome.broken = Some(why);
-            return Played { outcome, coverage, n_events: 0 };
+            return Played { outcome, met: Vec::new(), n_events: 0 };
         }
     };
     let found = play.violations(stage, test.start);
-    coverage.add(&play, &found);
+    let met = coverage.met(&play, &found);
     outcome.records = play.n_records();
     outcome.failures = judge::judge(test, &play, &found, stage);
-    Played { outcome, coverage, n_events: play.n_events() }
+    Played { outcome, met, n_events: play.n_events() }
 }

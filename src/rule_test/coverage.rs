@@ -1,6 +1,6 @@
 //! What tests show of the rules: which have a test, which were met, which fired.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
@@ -20,17 +20,25 @@ pub(super) struct Covered {
     flag: Option<String>,
     /// Tests that name it.
     pub(super) tests: u64,
-    /// Events that it counted or that it decided.
-    pub(super) matched: u64,
-    pub(super) warning: u64,
-    pub(super) critical: u64,
+    pub(super) met: Met,
 }
 
-/// Every rule of a set, firewall rules first until they are told.
+/// How often a rule was met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Met {
+    /// Events that it counted or that it decided.
+    matched: u64,
+    warning: u64,
+    critical: u64,
+}
+
+/// Every rule of a set.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Coverage {
     rules: Vec<Covered>,
-    n_firewall: usize,
+    /// Places in `rules`, by the index of each firewall rule; a rule may stand there more than once.
+    firewall: Vec<usize>,
+    thresholds: Vec<usize>,
 }
 
 impl Coverage {
@@ -50,13 +58,27 @@ impl Coverage {
             has_critical: rule.levels.critical.is_some(),
             ..Covered::default()
         });
-        Coverage { rules: firewall.chain(thresholds).collect(), n_firewall: policy.firewall.len() }
+        let mut coverage = Coverage::default();
+        let mut places = HashMap::new();
+        coverage.firewall = firewall.map(|rule| coverage.take(rule, &mut places)).collect();
+        coverage.thresholds = thresholds.map(|rule| coverage.take(rule, &mut places)).collect();
+        coverage
     }
 
-    fn rule(&mut self, rule: RuleRef) -> Option<&mut Covered> {
+    /// The place of a rule: its own, or that of another with its id.
+    fn take(&mut self, rule: Covered, places: &mut HashMap<String, usize>) -> usize {
+        if let Some(known) = places.get(&rule.id) {
+            return *known;
+        }
+        places.insert(rule.id.clone(), self.rules.len());
+        self.rules.push(rule);
+        self.rules.len() - 1
+    }
+
+    fn place(&self, rule: RuleRef) -> Option<usize> {
         match rule {
-            RuleRef::Firewall(i) => self.rules.get_mut(usize::from(i)),
-            RuleRef::Threshold(i) => self.rules.get_mut(self.n_firewall + usize::from(i)),
+            RuleRef::Firewall(i) => self.firewall.get(usize::from(i)).copied(),
+            RuleRef::Threshold(i) => self.thresholds.get(usize::from(i)).copied(),
             RuleRef::Default | RuleRef::Emergency => None,
         }
     }
@@ -78,35 +100,37 @@ impl Coverage {
         }
     }
 
-    /// Adds what came of a test.
-    pub(super) fn add(&mut self, play: &Play, found: &[Found]) {
+    /// How often a test met each rule, in the order in which they are kept here.
+    pub(super) fn met(&self, play: &Play, found: &[Found]) -> Vec<Met> {
+        let mut met = vec![Met::default(); self.rules.len()];
+        let mut add = |rule: RuleRef, what: fn(&mut Met) -> &mut u64, n: u64| {
+            if let Some(met) = self.place(rule).and_then(|at| met.get_mut(at)) {
+                *what(met) += n;
+            }
+        };
         for counts in play.counts() {
-            for (rule, matched) in self.rules.iter_mut().zip(&counts.firewall) {
-                rule.matched += u64::from(*matched);
+            for (i, matched) in (0..).zip(&counts.firewall) {
+                add(RuleRef::Firewall(i), |met| &mut met.matched, u64::from(*matched));
             }
             for counted in counts.rules.iter().filter(|counts| matches!(counts.rule, RuleRef::Threshold(_))) {
-                if let Some(rule) = self.rule(counted.rule) {
-                    rule.matched += counted.counted;
-                }
+                add(counted.rule, |met| &mut met.matched, counted.counted);
             }
         }
         for violation in found {
-            if let Some(rule) = self.rule(violation.rule) {
-                match violation.level {
-                    Severity::Warning => rule.warning += 1,
-                    Severity::Critical => rule.critical += 1,
-                }
+            match violation.level {
+                Severity::Warning => add(violation.rule, |met| &mut met.warning, 1),
+                Severity::Critical => add(violation.rule, |met| &mut met.critical, 1),
             }
         }
+        met
     }
 
-    /// Adds up two parts of one set.
-    pub(super) fn merge(&mut self, other: &Coverage) {
-        for (rule, more) in self.rules.iter_mut().zip(&other.rules) {
-            rule.tests += more.tests;
-            rule.matched += more.matched;
-            rule.warning += more.warning;
-            rule.critical += more.critical;
+    /// Adds what one test met.
+    pub(super) fn add(&mut self, met: &[Met]) {
+        for (rule, more) in self.rules.iter_mut().zip(met) {
+            rule.met.matched += more.matched;
+            rule.met.warning += more.warning;
+            rule.met.critical += more.critical;
         }
     }
 
@@ -133,9 +157,9 @@ impl Coverage {
                 "{:width$}  {:>5}  {:>7}  {:>7}  {:>8}  {}",
                 rule.id,
                 rule.tests,
-                rule.matched,
-                level(rule.has_warning, rule.warning),
-                level(rule.has_critical, rule.critical),
+                rule.met.matched,
+                level(rule.has_warning, rule.met.warning),
+                level(rule.has_critical, rule.met.critical),
                 rule.remark()
             );
             out.push_str(line.trim_end());
@@ -151,9 +175,9 @@ impl Coverage {
             json!({
                 "rule": rule.id,
                 "tests": rule.tests,
-                "matched": rule.matched,
-                "warning": rule.has_warning.then_some(rule.warning),
-                "critical": rule.has_critical.then_some(rule.critical),
+                "matched": rule.met.matched,
+                "warning": rule.has_warning.then_some(rule.met.warning),
+                "critical": rule.has_critical.then_some(rule.met.critical),
             })
         };
         self.ordered().into_iter().map(rule).collect()
@@ -163,17 +187,17 @@ impl Coverage {
 impl Covered {
     /// What is not shown of it yet.
     fn remark(&self) -> String {
-        if self.matched == 0 {
+        if self.met.matched == 0 {
             return if self.tests == 0 { "no test, never matched" } else { "never matched" }.to_owned();
         }
         let mut says = Vec::new();
         if self.tests == 0 {
             says.push("no test");
         }
-        if self.has_warning && self.warning == 0 {
+        if self.has_warning && self.met.warning == 0 {
             says.push("warning never fired");
         }
-        if self.has_critical && self.critical == 0 {
+        if self.has_critical && self.met.critical == 0 {
             says.push("critical never fired");
         }
         says.join(", ")
