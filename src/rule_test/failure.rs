@@ -1,5 +1,7 @@
 //! What is not as a test says.
 
+use crate::engine::RuleRef;
+
 /// One thing that is not as the test says.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Failure {
@@ -13,6 +15,8 @@ pub(super) struct Failure {
     pub(super) violation: Option<String>,
     /// Which entry of `expect` it is about.
     pub(super) expected: Option<usize>,
+    /// Which rule of the id that is expected it is about: the rule itself, or what overrides it for a customer.
+    pub(super) rule: Option<RuleRef>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +47,6 @@ impl What {
 
 impl Failure {
     pub(super) fn new(kind: What, line: usize, text: String) -> Failure {
-        Failure { kind, line, text, notes: Vec::new(), violation: None, expected: None }
+        Failure { kind, line, text, notes: Vec::new(), violation: None, expected: None, rule: None }
     }
 }

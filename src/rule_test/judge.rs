@@ -133,7 +133,8 @@ impl<'a> Judge<'a> {
         let title = title(&expected.rule, expected.level, key.as_deref(), expected.at_ms);
         let mut failure = Failure::new(What::Missing, expected.line, title);
         failure.expected = Some(index);
-        failure.notes = match rule_ref(policy, &expected.rule) {
+        failure.rule = self.likeliest(expected, key.as_deref());
+        failure.notes = match failure.rule {
             Some(rule) if !self.is_full() => match never(policy, rule, expected) {
                 Some(never) => vec![never],
                 None => self.why_missing(rule, expected, key.as_deref()),
@@ -141,6 +142,20 @@ impl<'a> Judge<'a> {
             _ => Vec::new(),
         };
         self.failures.push(failure);
+    }
+
+    /// Of the rules with the id that is expected, the one that should have raised it: most have no other.
+    fn likeliest(&mut self, expected: &Expected, key: Option<&str>) -> Option<RuleRef> {
+        let rules = rules_of(&self.stage.policy, &expected.rule);
+        if rules.len() < 2 || self.is_full() {
+            return rules.first().copied();
+        }
+        let counted = |judge: &mut Self, rule: RuleRef| {
+            let by_key = &judge.counted(rule).by_key;
+            (key.is_some_and(|key| by_key.contains_key(key)), !by_key.is_empty())
+        };
+        // The first of those that are equal is the rule itself.
+        rules.into_iter().rev().max_by_key(|rule| counted(self, *rule))
     }
 
     fn why_missing(&mut self, rule: RuleRef, expected: &Expected, key: Option<&str>) -> Vec<String> {
@@ -155,9 +170,10 @@ impl<'a> Judge<'a> {
         }
         let told = self.counted(rule);
         if let Some(key) = key {
-            if !told.by_key.contains_key(key) {
-                notes.push(format!("nothing was counted for {key}"));
-            }
+            notes.push(match told.by_key.get(key) {
+                Some(calls) => format!("counted {}: {}", calls.len(), named(calls)),
+                None => format!("nothing was counted for {key}"),
+            });
             let others = told.by_key.iter().filter(|(other, _)| *other != key);
             notes.extend(others.take(2).map(|(other, calls)| format!("{} counted for {other}", named(calls))));
         }
@@ -245,9 +261,12 @@ fn title(rule: &str, level: Severity, key: Option<&str>, at_ms: i64) -> String {
     format!("{rule} {}{key}, {}", level.as_str(), after(at_ms))
 }
 
-fn rule_ref(policy: &Policy, id: &str) -> Option<RuleRef> {
-    let threshold = policy.thresholds.iter().position(|rule| rule.id == id).map(|i| RuleRef::Threshold(i as u16));
-    threshold.or_else(|| policy.firewall.iter().position(|rule| rule.id == id).map(|i| RuleRef::Firewall(i as u16)))
+/// The rule with this id, and what overrides it for customers.
+fn rules_of(policy: &Policy, id: &str) -> Vec<RuleRef> {
+    let thresholds = (0..).zip(&policy.thresholds).filter(|(_, rule)| rule.id == id);
+    let firewall = (0..).zip(&policy.firewall).filter(|(_, rule)| rule.id == id);
+    let thresholds = thresholds.map(|(i, _)| RuleRef::Threshold(i));
+    thresholds.chain(firewall.map(|(i, _)| RuleRef::Firewall(i))).collect()
 }
 
 fn threshold(policy: &Policy, rule: RuleRef) -> Option<&ThresholdRule> {
@@ -294,7 +313,7 @@ fn left_out(told: &Counted, until_ms: i64) -> Vec<String> {
 pub(super) fn explain(test: &Test, failures: &mut [Failure], n_events: usize, stage: &mut Stage) {
     for failure in failures.iter_mut().filter(|failure| failure.kind == What::Missing) {
         let Some(expected) = failure.expected.and_then(|i| test.expect.get(i)) else { continue };
-        let Some(rule) = rule_ref(&stage.policy, &expected.rule) else { continue };
+        let Some(rule) = failure.rule else { continue };
         let Some(level) = level_of(&stage.policy, rule, expected.level).cloned() else { continue };
         let wanted = |found: &Found| is_of(expected, found);
         if let Some(reached) = probe::nearest(stage, test, n_events, rule, &level, &wanted) {

@@ -9,7 +9,7 @@ use crate::engine::RuleRef;
 use crate::event::{Field, Flags, Kind, NumberKind, Which};
 use crate::policy::predicate::{Operand, write_value};
 use crate::policy::trace::{self, Explained, Rule};
-use crate::policy::{Action, DynamicLists, KeySpec, On, Policy, View};
+use crate::policy::{Action, Concern, DynamicLists, KeySpec, On, Policy, View};
 
 /// Calls that are named one by one; of more the first and last are told.
 const RANGES_MAX: usize = 4;
@@ -48,6 +48,7 @@ pub(super) struct NotCounted {
 #[derive(Clone, Copy)]
 struct Counting<'p> {
     rule: Rule<'p>,
+    concern: &'p Concern,
     on: On,
     /// None of a tracked rule, which counts callers.
     key: Option<&'p KeySpec>,
@@ -123,12 +124,14 @@ fn counting(policy: &Policy, rule: RuleRef) -> Option<Counting<'_>> {
     match rule {
         RuleRef::Threshold(i) => policy.thresholds.get(usize::from(i)).map(|rule| Counting {
             rule: Rule::Threshold(rule),
+            concern: &rule.concern,
             on: rule.on,
             key: policy.keys.get(rule.key),
             counts_blocked: rule.count_blocked,
         }),
         RuleRef::Firewall(i) => policy.firewall.get(usize::from(i)).map(|rule| Counting {
             rule: Rule::Firewall(rule),
+            concern: &rule.concern,
             on: rule.on,
             key: None,
             counts_blocked: true,
@@ -182,6 +185,22 @@ fn view<'a>(heard: &Heard<'a>, stage: &'a Stage, nothing: &'a DynamicLists) -> V
     View { event, batch, policy: &stage.policy, names: &stage.context.names, dynamic: nothing }
 }
 
+/// Why a rule does not look at the event, or leaves it alone, whatever its condition says.
+pub(super) fn unconcerned(concern: &Concern, heard: &Heard<'_>, stage: &Stage) -> Option<String> {
+    let customer = stage.context.names.customer_text(heard.event.customer);
+    if !concern.is_of(customer, heard.event.time) {
+        return Some(match (concern.variant_of(), concern.spared.contains_key(customer)) {
+            (None, true) => format!("an override of customer {customer} stands in the rule's place"),
+            (Some(other), _) if other != customer => format!("this override is for customer {other}, not {customer}"),
+            (Some(_), _) => format!("the override of customer {customer} had expired"),
+            (None, false) => format!("the rule is not for customer {customer}"),
+        });
+    }
+    let nothing = DynamicLists::default();
+    let exception = concern.except.find(&view(heard, stage, &nothing))?;
+    Some(format!("it is excepted: {}", exception.reason))
+}
+
 /// The key under which the event counts; or the tests that keep it out, and what they say of it.
 fn made(
     counting: Counting<'_>,
@@ -191,6 +210,9 @@ fn made(
 ) -> Result<String, (String, String)> {
     let alike = |why: &str| Err((why.to_owned(), why.to_owned()));
     let event = heard.event;
+    if let Some(why) = unconcerned(counting.concern, heard, stage) {
+        return alike(&why);
+    }
     let seen = match event.kind {
         Kind::Attempt => Flags::ATTEMPT_SEEN,
         Kind::Answer => Flags::ANSWER_SEEN,

@@ -670,6 +670,50 @@ fn customers_with_files_have_their_own_calls() {
 }
 
 #[test]
+fn overrides_and_exceptions_are_told_as_the_reason() {
+    let rules = RULES.replace(
+        "per = [\"account\"]",
+        "per = [\"account\"]\nexcept = [ { where = 'callee == +2235550009', reason = \"our ship\", expires = \"2027-01-01\" } ]",
+    );
+    let acme = r#"
+name = "Acme"
+time_zone = "UTC"
+[[override]]
+customer = "acme"
+rule = "ips-irsf-after-hours"
+warning = ">= 5"
+critical = ">= 9"
+reason = "a travel agency"
+expires = "2027-01-01"
+"#;
+    let set = [
+        ("ruleset.toml", RULESET),
+        ("all.toml", &rules),
+        ("customers/acme.toml", acme),
+        ("customers/other.toml", "name = \"Other\"\ntime_zone = \"UTC\"\n"),
+    ];
+    let loaded = load(&RuleSource::memory(set), LoadOptions::default());
+    let policy = loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.problems));
+    let calls = |customer: &str| {
+        let text = r#"{ at = "0s", every = "1m", times = 4, customer = "CUSTOMER", direction = "outbound", account = "a", caller = "+4684000001", callee = "+223555000{n:1}" },
+        { at = "10m", customer = "CUSTOMER", direction = "outbound", account = "a", caller = "+4684000001", callee = "+2235550009" },"#;
+        text.replace("CUSTOMER", customer)
+    };
+    let expect = r#"{ at = "2m", rule = "ips-irsf-after-hours", key = ["a"], level = "warning" },"#;
+    let night = |text: String| text.replace("T10:00", "T20:00");
+    let rule = "\"ips-irsf-after-hours\"";
+    let (acme, _) = read(&policy, &night(one(rule, &calls("acme"), expect)));
+    let (other, _) = read(&policy, &night(one(rule, &calls("other"), expect)));
+    let played = play(policy, &[acme, other], None).unwrap().text(Style::default());
+    let lines: Vec<&str> = played.lines().collect();
+    expect![[r#"
+        FAIL  t  a.test.toml:1
+              missing     ips-irsf-after-hours warning, account=a, +2m00s (value reached 4 at +3m00s, needs >= 5)  (line 10)
+                call 5 (+10m00s) not counted: it is excepted: our ship
+        ok    t  5 calls"#]].assert_eq(&lines[..lines.len() - 1].join("\n"));
+}
+
+#[test]
 fn what_must_hold_for_a_while_is_told_where_it_did_not() {
     let rules =
         RULES.replace("per = [\"callee\"]\nwindow = \"1m\"", "per = [\"callee\"]\nwindow = \"1m\"\nfor = \"2m\"");

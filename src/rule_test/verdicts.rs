@@ -109,10 +109,17 @@ fn flags<'a>(call: &Call, said: &Said<'_>) -> Option<(String, Vec<&'a str>)> {
 
 /// Why the firewall rule with this id decided of a call, or did not.
 fn why(id: &str, said: &Said<'_>, test: &Test, play: &Play, stage: &Stage) -> Option<String> {
-    let rule = stage.policy.firewall.iter().find(|rule| rule.id == id)?;
+    let rules = || stage.policy.firewall.iter().filter(|rule| rule.id == id);
+    let first = said.events.first()?;
+    // What overrides a rule for a customer has its id.
+    let concerned = rules().find(|rule| reason::unconcerned(&rule.concern, first, stage).is_none());
+    let rule = concerned.or(rules().next())?;
     let Some(heard) = said.events.iter().find(|heard| reason::is_looked_at(rule.on, heard)) else {
         return Some(format!("{id} runs on nothing that happens to this call"));
     };
+    if let Some(why) = reason::unconcerned(&rule.concern, heard, stage) {
+        return Some(format!("{id} does not match: {why}"));
+    }
     let decided = said.events.last().map(|last| output::rule_id(&stage.policy, last.verdict.rule));
     let explained = reason::explained(Rule::Firewall(rule), heard, stage);
     if let Some(why_not) = explained.why_not() {
