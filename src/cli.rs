@@ -18,7 +18,7 @@ use crate::policy::load::{LoadOptions, Loaded, load};
 use crate::policy::{Policy, RuleSource, Severity};
 use crate::{
     acd_command, archive_command, backup, calendar_command, config, delivery_command, demo, doctor, explain_command,
-    incident_command, kit_command, oncall_command, portal, replay, send, service, simulate, user_command,
+    incident_command, kit_command, oncall_command, portal, replay, rule_test, send, service, simulate, user_command,
 };
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
@@ -40,6 +40,7 @@ enum Command {
     Serve(ServeArgs),
     Demo(demo::Args),
     Check(CheckArgs),
+    Test(rule_test::Args),
     Replay(ReplayArgs),
     Explain(explain_command::Args),
     Send(send::Args),
@@ -75,6 +76,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check(&args),
+        Command::Test(args) => rule_test::run(&args),
         Command::Replay(args) => run_replay(args),
         Command::Explain(args) => explain_command::run(&args),
         Command::Send(args) => send::run(&args),

@@ -94,6 +94,7 @@ pub mod explain_command;
 pub mod incident_command;
 pub mod kit_command;
 pub mod oncall_command;
+pub mod rule_test;
 pub mod user_command;
 
 pub mod demo;

@@ -165,6 +165,15 @@ pub const RULES_MAX: usize = u16::MAX as usize;
 /// Entries of a `per` list. More than eight fields name a call, not a key.
 pub const KEY_PARTS_MAX: usize = 8;
 
+/// Test files of one rule set.
+pub const TEST_FILES_MAX: usize = 10_000;
+
+/// Events of one unit test of rules. They are held in memory, and what a rule cannot show with so many belongs in a replay.
+pub const TEST_EVENTS_MAX: u64 = 250_000;
+
+/// How long after its start a unit test may last: longer than any window or memory of a rule.
+pub const TEST_SPAN_MS_MAX: i64 = 3_660 * 86_400_000;
+
 /// Problems of one rule set that are shown.
 pub const PROBLEMS_MAX: usize = 1000;
 

@@ -115,6 +115,7 @@ const MEETING_PLACES: &[&str] = &[
     "incident_command",
     "kit_command",
     "oncall_command",
+    "rule_test",
     "demo",
     "send",
     "simulate",
