@@ -42,7 +42,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-pub use judged::{Closed, Counts, Judged, OpenEpisode, Put, Recorded, RuleCounts, RuleRef, Verdict, Violation};
+pub use judged::{
+    Closed, Counts, Judged, Observation, OpenEpisode, Put, Recorded, RuleCounts, RuleRef, Verdict, Violation, Watch,
+};
 pub use saved::{RestoreError, Restored, Save, SaveProgress, saved_frames};
 pub use warming::{Lack, Lacking, Past, Quiet};
 
@@ -55,7 +57,7 @@ use self::warming::{PastWork, Warming};
 use self::work::{Answers, Lists, Outcome, Tally, Work};
 use crate::clock::Timestamp;
 use crate::event::{Batch, Flags, Names};
-use crate::policy::{DynamicLists, Policy};
+use crate::policy::{DynamicLists, Policy, View};
 
 /// How an engine is laid out.
 #[derive(Clone, Copy, Debug)]
@@ -206,8 +208,14 @@ fn unless_it_panics<R>(work: impl FnOnce() -> R) -> Option<R> {
 
 impl Engine {
     pub fn new(policy: Arc<Policy>, names: Arc<Names>, settings: Settings, emit: Emit) -> Engine {
+        Engine::watched(policy, names, settings, emit, Watch::Nothing)
+    }
+
+    /// One that tells of single events what [`Watch`] says.
+    pub fn watched(policy: Arc<Policy>, names: Arc<Names>, settings: Settings, emit: Emit, watch: Watch) -> Engine {
         let hasher = KeyHasher::new(settings.hash_seed);
-        let plan = Arc::new(Plan::new(policy, names, hasher, settings.n_threads));
+        let plan = Plan { watch, ..Plan::new(policy, names, hasher, settings.n_threads) };
+        let plan = Arc::new(plan);
         let seat = |number| Seat {
             queue: Mutex::default(),
             is_taken: AtomicBool::new(false),
@@ -260,6 +268,15 @@ impl Engine {
         work.marker = Some(marker);
         self.0.visit_all(work);
         Some(save)
+    }
+
+    /// The key under which a threshold counted an event, as a violation names it.
+    pub fn key_of(&self, batch: &Batch, seen: &Observation) -> Vec<(String, String)> {
+        let Core { plan, nothing, .. } = &*self.0;
+        let counter = plan.counters.iter().find(|counter| counter.rule == seen.rule);
+        let (Some(counter), Some(event)) = (counter, batch.events.get(seen.event as usize)) else { return Vec::new() };
+        let view = View { event, batch, policy: &plan.policy, names: &plan.names, dynamic: nothing };
+        prepare::key_text(&view, plan, counter, seen.other)
     }
 
     pub fn policy(&self) -> &Arc<Policy> {
@@ -536,12 +553,13 @@ impl Core {
     fn gather(&self, work: &mut Work, outcomes: Vec<Outcome>) -> Judged {
         let mut decided = std::mem::take(&mut work.decided);
         let mut violations = Vec::new();
-        let (mut listed, mut closed) = (Vec::new(), Vec::new());
+        let (mut listed, mut closed, mut observed) = (Vec::new(), Vec::new(), Vec::new());
         let mut tallies: BTreeMap<u16, Tally> = BTreeMap::new();
         for outcome in outcomes {
             violations.extend(outcome.violations);
             listed.extend(outcome.listed);
             closed.extend(outcome.closed);
+            observed.extend(outcome.observed);
             if let Some(by_shard) = outcome.decided {
                 decided = by_shard;
             }
@@ -561,6 +579,7 @@ impl Core {
         listed
             .sort_by(|a: &Put, b: &Put| (a.event, a.rule, a.list, &a.value).cmp(&(b.event, b.rule, b.list, &b.value)));
         closed.sort_by(|a: &Closed, b: &Closed| (a.time, a.rule, &a.key).cmp(&(b.time, b.rule, &b.key)));
+        observed.sort_by_key(|(position, seen): &(u32, Observation)| (seen.event, *position));
         let rules = tallies.into_iter().map(|(counter, t)| t.told(self.plan.counters[counter as usize].rule));
         Judged {
             batch: std::mem::take(&mut work.batch),
@@ -581,6 +600,8 @@ impl Core {
             is_recovered: work.recorded.is_some(),
             is_warm: work.past.is_some(),
             marker: work.marker.as_ref().map(|marker| marker.number),
+            observed: observed.into_iter().map(|(_, seen)| seen).collect(),
+            would: decided.would,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::episode::Terms;
-use super::judged::RuleRef;
+use super::judged::{RuleRef, Watch};
 use super::key::KeyHasher;
 use crate::event::{CallEvent, Field, Flags, Kind, Names, Which};
 use crate::limits::{CALL_AGE_MS_MAX, CALLS_MAX, MAX_BYTES_DEFAULT, MAX_KEYS_DEFAULT, PARTITIONS};
@@ -121,6 +121,7 @@ pub(crate) struct Plan {
     pub(crate) minds_blocked: bool,
     /// Some rule reads what thresholds write to: events are judged one after the other, on one shard.
     pub(crate) is_coupled: bool,
+    pub(crate) watch: Watch,
 }
 
 impl Plan {
@@ -174,6 +175,7 @@ impl Plan {
                 .iter()
                 .any(|c| !c.count_blocked && c.phases.meets(Phases(Phases::ANSWER.0 | Phases::END.0))),
             is_coupled,
+            watch: Watch::Nothing,
             counters,
             policy,
             names,

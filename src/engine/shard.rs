@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use super::blocks::{Blocks, Origin};
-use super::judged::{Closed, Put, RuleRef, Verdict, Violation};
+use super::judged::{Closed, Observation, Put, RuleRef, Verdict, Violation};
 use super::kept::Kept;
 use super::plan::{Counter, MeterKind, Plan};
 use super::prepare;
 use super::saved::Marker;
-use super::table::{Crossing, EpisodeId, Hit, Table, Yield};
+use super::table::{Crossing, EpisodeId, Hit, Seen, Table, Yield};
 use super::work::{Answers, Decided, Outcome, Tally, Work};
 use crate::clock::Timestamp;
 use crate::event::{CustomerId, Flags};
@@ -101,7 +101,7 @@ impl Shard {
             open: plan.counters.iter().map(|_| Kept::default()).collect(),
             blocks: Blocks::new(plan.policy.lists.len()),
             told: vec![(0, 0); plan.counters.len()],
-            found: Yield::default(),
+            found: Yield { watch: plan.watch, ..Yield::default() },
             pending: Vec::new(),
             answers: Answers::default(),
             marker: None,
@@ -238,6 +238,7 @@ impl Shard {
         let view =
             View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists };
         decided.flags.retain(|(event, _)| *event != index);
+        decided.would.retain(|(event, _)| *event != index);
         let n_tracked = decided.tracked.len();
         let before = decided.matched.clone();
         let verdict = prepare::judge(&view, &plan, index, decided, key_bytes, &mut |c, hit| pending.push((c, hit)));
@@ -326,6 +327,18 @@ impl Shard {
             }
             out.violations.push((rule.position, violation));
         }
+        let observation = |seen: Seen| Observation {
+            event: seen.event,
+            rule: rule.rule,
+            key: seen.hash,
+            time: Timestamp(seen.time),
+            top: seen.top,
+            bottom: seen.bottom,
+            counts: seen.counts,
+            level: seen.level,
+            other: seen.other,
+        };
+        out.observed.extend(found.seen.drain(..).map(|seen| (rule.position, observation(seen))));
         self.found = found;
         if tally != Tally::default() {
             out.tallies.push((counter, tally));
