@@ -89,7 +89,7 @@ impl Recording {
     fn reader<'a>(self, options: &'a Options, policies: &[Arc<Policy>]) -> Reader<'a> {
         let Recording { context, format, paths } = self;
         let warm_ms = policies.iter().map(|policy| longest_window_ms(policy)).max().unwrap_or(0);
-        Reader { context, format, paths, options, labels: None, warm_ms }
+        Reader { context, format, paths, options, labels: None, warm_ms, has_lines: false }
     }
 }
 
@@ -130,7 +130,8 @@ pub fn replay(
     let engine = engine(&policy, &names, options, emit, Watch::Nothing);
     let reader = Recording { context, format: format.map(str::to_owned), paths }.reader(options, &[policy]);
     tell_warming(options, reader.warm_ms);
-    reader.judge(&[engine], take)?;
+    let has_lines = options.output != Output::Summary;
+    Reader { has_lines, ..reader }.judge(&[engine], take)?;
     let mut report = lock(&report);
     report.finish()?;
     let seconds = started.elapsed().as_secs_f64();

@@ -36,6 +36,7 @@ pub(super) struct Comparison {
     open: [HashMap<Alarm, Open>; 2],
     days: Days,
     n_seen: u64,
+    n_blocks: u64,
 }
 
 /// What a rule is told of by: calls that the firewall met, and the levels of a threshold.
@@ -111,6 +112,8 @@ type Alarm = (usize, Severity, CustomerId, Arc<[(String, String)]>);
 /// A violation that the other set has not had.
 struct Open {
     time: Timestamp,
+    /// The event that crossed: block, and place in it.
+    event: (u64, u32),
     seen: u64,
     is_warm: bool,
     sample: Sample,
@@ -138,12 +141,14 @@ impl Comparison {
             open: Default::default(),
             days: Days { zone, known: None },
             n_seen: 0,
+            n_blocks: 0,
         }
     }
 
     pub(super) fn take(&mut self, told: &Told) {
         let [_, second] = told.judged.as_slice() else { return };
         let batch = &second.batch;
+        self.n_blocks += 1;
         if let Some(detection) = &mut self.detection {
             detection.take(told, &self.rules, &self.policies);
         }
@@ -288,7 +293,7 @@ impl Comparison {
         };
         let met = self.open[other].get(&alarm).is_some_and(|open| !is_over(open));
         if met && let Some(open) = self.open[other].remove(&alarm) {
-            self.meet(set, violation, open, told, batch);
+            self.meet(set, violation, open, told);
             return;
         }
         let text = described(&self.policies[set], violation);
@@ -297,17 +302,16 @@ impl Comparison {
         let [before, after] = said;
         let sample = sample(batch, violation.event as usize, &self.names, Change::only(set), before, after);
         let sample = Sample { key: violation.key.to_vec(), ..sample };
-        let open = Open { time: violation.time, seen: self.n_seen, is_warm: told.is_warm, sample };
+        let event = (self.n_blocks, violation.event);
+        let open = Open { time: violation.time, event, seen: self.n_seen, is_warm: told.is_warm, sample };
         if let Some(before) = self.open[set].insert(alarm, open) {
             self.settle(set, line, violation.level, before);
         }
     }
 
     /// Both sets have it; the other had it first, or by the same event.
-    fn meet(&mut self, set: usize, violation: &Violation, open: Open, told: &Told, batch: &Batch) {
-        let event = batch.events.get(violation.event as usize);
-        let is_same = event.is_some_and(|event| event.time == open.sample.time && open.time == violation.time)
-            && open.sample.call_id == call_id(batch, violation.event as usize);
+    fn meet(&mut self, set: usize, violation: &Violation, open: Open, told: &Told) {
+        let is_same = open.event == (self.n_blocks, violation.event);
         if is_same || told.is_warm && open.is_warm {
             return;
         }
@@ -365,11 +369,11 @@ fn has_level(policy: &Policy, rule: RuleRef, level: Severity) -> bool {
     })
 }
 
-/// `warning at 2026-03-02T10:00:07.000Z, value 5`.
+/// `value 5 at 2026-03-02T10:00:07.000Z`.
 fn described(policy: &Policy, violation: &Violation) -> String {
     let value = output::shown(policy, violation).map_or(0.0, |(value, _)| value);
     let late = if violation.late { ", by a late event" } else { "" };
-    format!("{} at {}, value {}{late}", violation.level.as_str(), violation.time, rounded(value))
+    format!("value {} at {}{late}", rounded(value), violation.time)
 }
 
 fn rounded(value: f64) -> String {

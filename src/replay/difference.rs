@@ -287,7 +287,10 @@ impl Changed {
             (self.other_action, "with another action"),
         ];
         let told = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", thousands(*n)));
-        told.collect::<Vec<_>>().join(", ")
+        let hit = self.after.calls as i64 - self.before.calls as i64;
+        let is_told = self.after.episodes.is_none() || hit == 0;
+        let hits = (!is_told).then(|| format!("{} calls hit", signed(hit)));
+        told.chain(hits).collect::<Vec<_>>().join(", ")
     }
 }
 

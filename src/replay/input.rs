@@ -76,6 +76,8 @@ pub(super) struct Reader<'a> {
     pub(super) labels: Option<Arc<Labels>>,
     /// How long before `--from` events are counted.
     pub(super) warm_ms: i64,
+    /// Results are printed while it is read.
+    pub(super) has_lines: bool,
 }
 
 /// How far back events may count: the longest window there is.
@@ -90,7 +92,7 @@ pub(super) fn longest_window_ms(policy: &Policy) -> i64 {
 impl Reader<'_> {
     /// Judges all of it; the engines' own ticks are at the end, at the time of the latest event.
     pub(super) fn judge(self, engines: &[Engine], take: Take) -> anyhow::Result<()> {
-        let Reader { context, format, paths, options, labels, warm_ms } = self;
+        let Reader { context, format, paths, options, labels, warm_ms, has_lines } = self;
         let names = Arc::clone(&context.names);
         let n_threads = options.n_threads.max(1);
         let lane_options = LaneOptions { merge: options.merge, dedup: options.dedup, ..LaneOptions::default() };
@@ -107,7 +109,7 @@ impl Reader<'_> {
         let paths = if archives.is_some() { Vec::new() } else { paths };
         let after = Arc::new(After { take, latest: AtomicI64::new(i64::MIN) });
         let mut input = Input {
-            progress: Progress::new(&paths),
+            progress: Progress::new(&paths, has_lines),
             paths: paths.into_iter(),
             format,
             context: Arc::new(context),

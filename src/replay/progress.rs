@@ -19,9 +19,9 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// `None` where nobody looks, or where the results themselves scroll by.
-    pub(super) fn new(paths: &[PathBuf]) -> Option<Progress> {
-        if !stderr().is_terminal() || stdout().is_terminal() && !paths.is_empty() {
+    /// `None` where nobody looks, or where results scroll by on the same terminal meanwhile.
+    pub(super) fn new(paths: &[PathBuf], has_lines: bool) -> Option<Progress> {
+        if !stderr().is_terminal() || has_lines && stdout().is_terminal() {
             return None;
         }
         let size = |path: &PathBuf| {
@@ -60,7 +60,9 @@ impl Progress {
 impl Drop for Progress {
     /// Leaves the line as if nothing had been there.
     fn drop(&mut self) {
-        drop(write!(stderr(), "\r\x1b[K"));
+        if self.shown > Duration::ZERO {
+            drop(write!(stderr(), "\r\x1b[K"));
+        }
     }
 }
 
