@@ -17,8 +17,8 @@ use crate::policy::check::{ReportFormat, check_report};
 use crate::policy::load::{LoadOptions, Loaded, load};
 use crate::policy::{Policy, RuleSource, Severity};
 use crate::{
-    acd_command, archive_command, backup, calendar_command, config, delivery_command, demo, doctor, incident_command,
-    kit_command, oncall_command, portal, replay, send, service, simulate, user_command,
+    acd_command, archive_command, backup, baseline, calendar_command, config, delivery_command, demo, doctor,
+    incident_command, kit_command, oncall_command, portal, replay, send, service, simulate, user_command,
 };
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
@@ -41,6 +41,7 @@ enum Command {
     Demo(demo::Args),
     Check(CheckArgs),
     Replay(ReplayArgs),
+    Baseline(baseline::Args),
     Send(send::Args),
     Simulate(simulate::Args),
     Backup(backup::command::BackupArgs),
@@ -75,6 +76,7 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check(&args),
         Command::Replay(args) => run_replay(args),
+        Command::Baseline(args) => baseline::run(args),
         Command::Send(args) => send::run(&args),
         Command::Simulate(args) => simulate::run(&args, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS),
         Command::Backup(args) => backup::command::run_backup(&args, &mut say),
@@ -250,7 +252,7 @@ pub(crate) fn wants_colour(is_terminal: bool) -> bool {
 }
 
 /// A policy, or every problem on standard error.
-fn load_policy(path: &Path) -> anyhow::Result<Policy> {
+pub(crate) fn load_policy(path: &Path) -> anyhow::Result<Policy> {
     anyhow::ensure!(path.exists(), "cannot read rules `{}`: there is no such file or folder", path.display());
     let loaded = load(&RuleSource::at(path), LoadOptions { now: Some(Clock.now()) });
     use_policy(loaded, &format!("the rules of `{}`", path.display()))
@@ -402,7 +404,7 @@ fn print_report(
     Ok(ExitCode::SUCCESS)
 }
 
-fn dial_plan(country: Option<&str>) -> anyhow::Result<DialPlan> {
+pub(crate) fn dial_plan(country: Option<&str>) -> anyhow::Result<DialPlan> {
     let Some(country) = country else { return Ok(DialPlan::default()) };
     anyhow::ensure!(Country::parse(country.as_bytes()).is_some(), "--country: `{country}` is no ISO 3166 country code");
     let settings = DialPlanSettings { country: Some(country.to_owned()), ..DialPlanSettings::default() };

@@ -24,7 +24,10 @@ use std::sync::{Arc, Mutex};
 use anyhow::Context;
 
 pub use self::detection::{AttackFound, Detected, FoundBy, RuleFound};
+pub(crate) use self::difference::plural;
 pub use self::difference::{Change, Changed, Difference, Labelled, Sample, Set, Verdicts, Volume};
+
+pub(crate) use self::table::thousands;
 
 use self::compare::Comparison;
 use self::detection::Detection;
@@ -183,6 +186,30 @@ pub fn compare(
     Reader { labels, ..reader }.judge(&engines, take)?;
     let mut comparison = lock(&comparison);
     Ok(Difference::of(&mut comparison, [path, other_path], warmed_from))
+}
+
+/// Tells `each` everything that thresholds count, block by block in the order of the input, and gives back what it made.
+pub(crate) fn observe<T: Send + 'static>(
+    policy: Arc<Policy>,
+    recording: Recording,
+    options: &Options,
+    state: T,
+    each: fn(&mut T, &Judged, &Engine),
+) -> anyhow::Result<T> {
+    let names = Arc::clone(&recording.context.names);
+    let engine = engine(&policy, &names, options, Box::new(|_| {}), Watch::All);
+    let state = Arc::new(Mutex::new(Some(state)));
+    let take: Take = {
+        let (state, engine) = (Arc::clone(&state), engine.clone());
+        Box::new(move |told: &mut Told| {
+            if let (Some(state), Some(judged)) = (&mut *lock(&state), told.judged.last()) {
+                each(state, judged, &engine);
+            }
+        })
+    };
+    recording.reader(options, &[policy]).judge(&[engine], take)?;
+    let made = lock(&state).take();
+    made.context("there is nothing to tell")
 }
 
 fn engine(policy: &Arc<Policy>, names: &Arc<Names>, options: &Options, emit: Emit, watch: Watch) -> Engine {

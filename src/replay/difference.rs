@@ -367,7 +367,7 @@ fn level(places: &[Option<RuleRef>], part: Part, before: &Policy, after: &Policy
     }
 }
 
-pub(super) fn plural(n: usize) -> &'static str {
+pub(crate) fn plural(n: usize) -> &'static str {
     if n == 1 { "" } else { "s" }
 }
 

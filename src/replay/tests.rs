@@ -207,9 +207,8 @@ fn a_comparison_says_what_two_replays_differ_in() {
     for seed in 0..6 {
         let path = file_of(&folder, &calls(seed, 3_000));
         let found = compared(&path, &options(2), None);
-        let row = |rule: &str, level: &str| {
-            found.changed.iter().find(|row| row.rule == rule && row.level == level).cloned()
-        };
+        let row =
+            |rule: &str, level: &str| found.changed.iter().find(|row| row.rule == rule && row.level == level).cloned();
         let (before, after) = (violations(BEFORE, &path), violations(AFTER, &path));
         let none = BTreeSet::new();
         for key in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
