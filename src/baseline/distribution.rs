@@ -238,7 +238,7 @@ fn candidates(
         values.push((least, format!("{what} {}", level.text)));
     }
     for (what, q) in [("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)] {
-        values.extend(quantile(all, q).map(|value| (value, what.to_owned())));
+        values.extend(quantile(all, q).map(|value| (scale.round_down(value), what.to_owned())));
     }
     if let Some((warning, critical)) = suggested {
         values.push((warning, "suggested warning, p99.9 x 1.25".to_owned()));

@@ -9,7 +9,7 @@ use super::Baseline;
 use super::distribution::{Key, RuleBaseline, Suggestion};
 use super::text::put;
 use crate::clock::Timestamp;
-use crate::replay::thousands;
+use crate::replay::{plural, thousands};
 use crate::storage::Disk;
 
 /// How a file begins that this program wrote, and may write again.
@@ -20,14 +20,7 @@ const HEAD_BYTES_MAX: u64 = 16 << 20;
 /// Writes both, and says on standard error what was written.
 pub(super) fn write(baseline: &Baseline, path: &Path, disk: &Disk, now: Timestamp) -> anyhow::Result<()> {
     let cannot = |path: &Path| format!("cannot write `{}`", path.display());
-    if path.exists() {
-        let there = disk.read(path, HEAD_BYTES_MAX).with_context(|| cannot(path))?;
-        ensure!(
-            there.starts_with(HEAD.as_bytes()),
-            "`{}` was not written by this command: name another file, or move it away",
-            path.display()
-        );
-    }
+    check(path, disk)?;
     let text = overrides(baseline, now);
     disk.replace_file(path, |file| file.write_all(text.as_bytes())).with_context(|| cannot(path))?;
     let folder = path.parent().unwrap_or(Path::new("")).join("baselines");
@@ -45,9 +38,24 @@ pub(super) fn write(baseline: &Baseline, path: &Path, disk: &Disk, now: Timestam
     eprintln!(
         "wrote {} and {n_files} file{} in {}; nothing is active until committed and loaded",
         path.display(),
-        crate::replay::plural(n_files),
+        plural(n_files),
         folder.display()
     );
+    Ok(())
+}
+
+/// Whether the file may be written: asked before hours of calls are read for it.
+pub(super) fn check(path: &Path, disk: &Disk) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    ensure!(folder.is_dir(), "cannot write `{}`: there is no folder `{}`", path.display(), folder.display());
+    if path.exists() {
+        let there = disk.read(path, HEAD_BYTES_MAX).with_context(|| format!("cannot write `{}`", path.display()))?;
+        ensure!(
+            there.starts_with(HEAD.as_bytes()),
+            "`{}` was not written by this command: name another file, or move it away",
+            path.display()
+        );
+    }
     Ok(())
 }
 
@@ -94,7 +102,8 @@ fn put_rule(out: &mut String, baseline: &Baseline, rule: &RuleBaseline) {
     for level in std::iter::once(warning).chain(critical) {
         if let Some(found) = rule.candidates.iter().find(|candidate| candidate.level == *level) {
             let (days, keys) = (found.days, found.keys);
-            put(out, format_args!("# {level} would have raised alarms on {days} days, of {keys} keys\n"));
+            let (d, k) = (plural(days), plural(keys));
+            put(out, format_args!("# {level} would have raised alarms on {days} day{d}, of {keys} key{k}\n"));
         }
     }
     let remark = if baseline.customer.is_some() { "" } else { "# " };

@@ -144,6 +144,10 @@ pub(crate) struct Baseline {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let disk = Disk::real();
+    if let Some(path) = &args.write {
+        files::check(path, &disk)?;
+    }
     let policy = load_policy(&args.rules)?;
     let spans = args.leave_out.iter().map(|text| span(text)).collect::<anyhow::Result<Vec<_>>>()?;
     let paths: Vec<PathBuf> = args.archive.iter().cloned().chain(args.files.iter().cloned()).collect();
@@ -164,7 +168,6 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let context = FeedContext { admission, ..FeedContext::file(names, dial_plan(args.country.as_deref())?) };
     let recording = Recording { context, format: args.input_format, paths };
     let baseline = Baseline::of(policy, recording, &options, &chosen)?;
-    let disk = Disk::real();
     if let Some(path) = &args.html {
         let page = baseline.page();
         disk.replace_file(path, |file| file.write_all(page.as_bytes()))

@@ -2,6 +2,7 @@
 
 use super::Baseline;
 use super::distribution::{Candidate, Key, Quantiles, RuleBaseline, Suggestion};
+use super::scale::decimals;
 use super::text::put;
 use crate::replay::{plural, thousands};
 
@@ -82,9 +83,10 @@ impl RuleBaseline {
 
     fn put_candidates(&self, out: &mut String) {
         out.push_str("<table>\n<caption>What a threshold would have raised, an alarm a key and day</caption>\n<tr>");
-        for title in ["threshold", "days", "keys", "alarms", "which it is"] {
+        for title in ["threshold", "days", "keys", "alarms"] {
             put(out, format_args!("<th scope=\"col\">{title}</th>"));
         }
+        out.push_str("<th class=\"w\" scope=\"col\">which it is</th>");
         for Candidate { level, what, days, keys, key_days, .. } in &self.candidates {
             let (level, what) = (escaped(level), escaped(what));
             put(
@@ -117,19 +119,21 @@ impl RuleBaseline {
 
     /// Quantiles of each day against the levels.
     fn put_days(&self, out: &mut String, at: usize) {
-        let (top, bottom, left, right) = (34.0, 226.0, 64.0, WIDTH - 130.0);
+        let (top, bottom, left, right) = (34.0, 226.0, 64.0, WIDTH - 170.0);
         let most = self.by_day.iter().map(|day| day.max).fold(0.0, f64::max);
         // A level far above everything would press the days to the floor.
-        let levels: Vec<_> = self.levels().into_iter().filter(|(_, value)| *value <= most * 3.0).collect();
+        let (levels, far): (Vec<_>, Vec<_>) = self.levels().into_iter().partition(|(_, value)| *value <= most * 3.0);
         let highest = nice(levels.iter().map(|(_, value)| *value).fold(most, f64::max).max(1e-9));
         let y = |value: f64| bottom - (bottom - top) * (value / highest).clamp(0.0, 1.0);
         let n = self.by_day.len();
         let x = |i: usize| left + (right - left) * (i as f64 + 0.5) / n as f64;
+        let far: String =
+            far.iter().map(|(name, value)| format!(" Far above: {name} {}.", self.scale.amount(*value))).collect();
         let about = format!(
-            "The median, the 99th percentile and the largest of the daily peaks of each of {n} days. The largest of all is {}.",
+            "The median, the 99th percentile and the largest of the daily peaks of each of {n} days. The largest of all is {}.{far}",
             self.scale.amount(most)
         );
-        open(out, &format!("d{at}"), 262.0, "Peaks by day, and thresholds", &about);
+        open(out, &format!("d{at}"), 262.0, &format!("Peaks by day, and thresholds.{far}"), &about);
         for value in [0.0, highest / 2.0, highest] {
             let y = y(value);
             put(out, format_args!("<path class=\"g\" d=\"M{left} {y:.1}H{right}\"/>"));
@@ -300,7 +304,7 @@ fn open(out: &mut String, id: &str, height: f64, title: &str, about: &str) {
 /// At most four characters: `7`, `12`, `0.4`, `1.2k`, `35k`, `4M`.
 fn short(value: f64) -> String {
     match value {
-        v if v < 0.95 => format!("{v:.1}"),
+        v if v < 9.95 => decimals(v, 1),
         v if v < 999.5 => format!("{v:.0}"),
         v if v < 9_950.0 => format!("{:.1}k", v / 1000.0),
         v if v < 999_500.0 => format!("{:.0}k", v / 1000.0),
@@ -341,9 +345,9 @@ const STYLE: &str = "<style>
 body{margin:0;background:var(--back);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
 main{max-width:900px;margin:0 auto;padding:24px 20px 60px}
 h1{font-size:24px;line-height:1.25}h2{font-size:19px;margin:40px 0 0;border-top:1px solid var(--line);padding-top:20px}
-table{border-collapse:collapse;margin:14px 0;font-variant-numeric:tabular-nums}caption,figcaption{text-align:left;font-weight:600;padding:6px 0}
+table{border-collapse:collapse;margin:14px 0;font-variant-numeric:tabular-nums}caption{white-space:nowrap}caption,figcaption{text-align:left;font-weight:600;padding:6px 0}
 th,td{padding:3px 12px 3px 0;border-bottom:1px solid var(--line);text-align:right;font-weight:400}th{text-align:left}
-th[scope=col]{color:var(--soft)}th[scope=col]:not(:first-child){text-align:right}td.w{text-align:left;padding-left:12px}i{color:var(--warm)}
+th[scope=col]{color:var(--soft)}th[scope=col]:not(:first-child){text-align:right}td.w,th.w[scope=col]{text-align:left;padding-left:12px}i{color:var(--warm)}
 figure{margin:14px 0}svg{width:100%;height:auto;display:block}
 svg text{font:12px system-ui,sans-serif;fill:var(--ink)}.e{text-anchor:end}.m,.c{text-anchor:middle}svg .c{font-size:10.5px}svg .o{fill:var(--on)}
 path{fill:none;stroke:var(--ink)}path.g{stroke:var(--line)}path.n{stroke:var(--warm);stroke-width:1.5}path.s{stroke:var(--warm);stroke-width:1.5;stroke-dasharray:7 4}
@@ -359,8 +363,8 @@ mod tests {
     #[test]
     fn numbers_in_cells_are_short_and_axes_end_at_round_ones() {
         assert_eq!(
-            [0.44, 7.0, 999.0, 1_234.0, 35_499.0, 4_200_000.0].map(short),
-            ["0.4", "7", "999", "1.2k", "35k", "4M"]
+            [0.44, 7.0, 2.25, 999.0, 1_234.0, 35_499.0, 4_200_000.0].map(short),
+            ["0.4", "7", "2.2", "999", "1.2k", "35k", "4M"]
         );
         assert_eq!([171.0, 0.3, 1.0, 61.0].map(nice), [200.0, 0.4, 1.0, 80.0]);
     }

@@ -72,6 +72,17 @@ impl Scale {
         value.div_ceil(step).saturating_mul(step)
     }
 
+    /// The next value below that is written with few digits: what reached the one reaches the other.
+    pub(crate) fn round_down(self, value: u64) -> u64 {
+        let step = match self.0 {
+            Unit::Count => 1,
+            Unit::Milliseconds => 1000,
+            Unit::Money => 100,
+            Unit::Percent => PERCENT / 10,
+        };
+        if value < step { value } else { value - value % step }
+    }
+
     /// A warning a quarter above what nearly all peaks stay below, and a critical level at twice that. `None`: nothing is
     /// above it.
     pub(crate) fn suggest(self, seen: u64) -> Option<(u64, Option<u64>)> {

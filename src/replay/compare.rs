@@ -249,9 +249,9 @@ impl Comparison {
     fn compare_violations(&mut self, told: &Told, batch: &Batch) {
         let mut rest: [&[Violation]; 2] = [0, 1].map(|set| told.judged[set].violations.as_slice());
         while let Some(event) = rest.iter().filter_map(|rest| rest.first()).map(|v| v.event).min() {
-            for set in 0..2 {
-                while let Some((violation, others)) = rest[set].split_first().filter(|(v, _)| v.event == event) {
-                    rest[set] = others;
+            for (set, rest) in rest.iter_mut().enumerate() {
+                while let Some((violation, others)) = rest.split_first().filter(|(v, _)| v.event == event) {
+                    *rest = others;
                     self.violation(set, violation, told, batch);
                 }
             }
