@@ -144,19 +144,33 @@ pub fn replay(
 /// What the rules find of attacks that are labelled in `field` of each record.
 pub fn detect(policy: Policy, recording: Recording, options: &Options, field: &str) -> anyhow::Result<Detected> {
     let names = Arc::clone(&recording.context.names);
-    let policy = Arc::new(policy);
+    let policies = [Arc::new(policy)];
     let labels = Arc::new(Labels::new(field));
-    let rules = Arc::new(Rules::new(&[&policy]));
-    let detection = Arc::new(Mutex::new(Detection::new(Arc::clone(&labels), &rules, 1)));
-    let engine = engine(&policy, &names, options, Box::new(|_| {}), Watch::Open);
-    let take: Take = {
-        let (detection, rules, policies) = (Arc::clone(&detection), Arc::clone(&rules), [Arc::clone(&policy)]);
-        Box::new(move |told: &mut Told| lock(&detection).take(told, &rules, &policies))
+    let rules = Arc::new(Rules::new(&[&policies[0]]));
+    let detection: Arc<Mutex<Option<Detection>>> = Arc::default();
+    let emit: Emit = {
+        let (detection, rules) = (Arc::clone(&detection), Arc::clone(&rules));
+        Box::new(move |judged| {
+            if let (Some(detection), true) = (&mut *lock(&detection), judged.tick.is_some()) {
+                detection.tick(0, judged, &rules);
+            }
+        })
     };
-    let reader = recording.reader(options, &[policy]);
+    let engine = engine(&policies[0], &names, options, emit, detection::watch(&policies));
+    *lock(&detection) = Some(Detection::new(Arc::clone(&labels), &rules, vec![engine.clone()]));
+    let take: Take = {
+        let (detection, rules, policies) = (Arc::clone(&detection), Arc::clone(&rules), policies.clone());
+        Box::new(move |told: &mut Told| {
+            if let Some(detection) = &mut *lock(&detection) {
+                detection.take(told, &rules, &policies);
+            }
+        })
+    };
+    let reader = recording.reader(options, &policies);
     tell_warming(options, reader.warm_ms);
     Reader { labels: Some(labels), ..reader }.judge(&[engine], take)?;
-    let found = lock(&detection).finish(&rules).pop();
+    // Taken out, so that the engine, which tells it of ticks, is not held by what it holds.
+    let found = lock(&detection).take().and_then(|detection| detection.finish(&rules).pop());
     found.context("there is nothing to tell")
 }
 
@@ -173,18 +187,31 @@ pub fn compare(
     let policies = [Arc::new(before), Arc::new(after)];
     let rules = Rules::new(&[&policies[0], &policies[1]]);
     let labels = labels.map(|field| Arc::new(Labels::new(field)));
-    let detection = labels.as_ref().map(|labels| Detection::new(Arc::clone(labels), &rules, policies.len()));
-    let comparison = Comparison::new(policies.clone(), Arc::clone(&names), rules, detection);
-    let comparison = Arc::new(Mutex::new(comparison));
+    let comparison: Arc<Mutex<Option<Comparison>>> = Arc::default();
+    let watch = if labels.is_some() { detection::watch(&policies) } else { Watch::Open };
+    let engines = [0, 1].map(|set| {
+        let comparison = Arc::clone(&comparison);
+        let emit: Emit = Box::new(move |judged| {
+            if let (Some(comparison), true) = (&mut *lock(&comparison), judged.tick.is_some()) {
+                comparison.tick(set, judged);
+            }
+        });
+        engine(&policies[set], &names, options, emit, watch)
+    });
+    let detection = labels.as_ref().map(|labels| Detection::new(Arc::clone(labels), &rules, engines.to_vec()));
+    *lock(&comparison) = Some(Comparison::new(policies.clone(), Arc::clone(&names), rules, detection));
     let take: Take = {
         let comparison = Arc::clone(&comparison);
-        Box::new(move |told: &mut Told| lock(&comparison).take(told))
+        Box::new(move |told: &mut Told| {
+            if let Some(comparison) = &mut *lock(&comparison) {
+                comparison.take(told);
+            }
+        })
     };
-    let engines = policies.each_ref().map(|policy| engine(policy, &names, options, Box::new(|_| {}), Watch::Open));
     let reader = recording.reader(options, &policies);
     let warmed_from = options.from.map(|from| from.minus_ms(reader.warm_ms));
     Reader { labels, ..reader }.judge(&engines, take)?;
-    let mut comparison = lock(&comparison);
+    let mut comparison = lock(&comparison).take().context("there is nothing to tell")?;
     Ok(Difference::of(&mut comparison, [path, other_path], warmed_from))
 }
 

@@ -28,7 +28,7 @@ use crate::clock::Clock;
 use crate::event::Names;
 use crate::ingest::FeedContext;
 use crate::limits::BASELINE_KEY_HOURS_MAX;
-use crate::policy::{Level, Levels, Mode, Operator, Policy, Reaction, ThresholdRule};
+use crate::policy::{Level, Levels, Measure, Mode, Operator, Policy, Reaction, ThresholdRule};
 use crate::replay::{Options, Output, Recording, observe};
 use crate::service;
 use crate::storage::Disk;
@@ -141,6 +141,8 @@ pub(crate) struct Baseline {
     pub(crate) days: usize,
     pub(crate) left_out: Vec<String>,
     pub(crate) rules: Vec<RuleBaseline>,
+    /// Rules whose levels are for values that are too low, or for the age of calls.
+    pub(crate) not_measured: Vec<String>,
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -206,7 +208,9 @@ impl Baseline {
             anyhow::bail!("--rule: there is no threshold `{id}`; there are {}", known.join(", "));
         }
         policy.thresholds.retain(|rule| chosen.rules.is_empty() || chosen.rules.contains(&rule.id));
-        ensure!(!policy.thresholds.is_empty(), "the rules have no threshold");
+        let not_measured = policy.thresholds.iter().filter(|rule| !has_peaks(rule)).map(|rule| rule.id.clone()).collect();
+        policy.thresholds.retain(has_peaks);
+        ensure!(!policy.thresholds.is_empty(), "the rules have no threshold that grows with what it counts");
         let levels = put_levels_out_of_reach(&mut policy);
         let names = Arc::clone(&recording.context.names);
         let sources = recording.paths.iter().map(|path| path.display().to_string()).collect();
@@ -233,8 +237,15 @@ impl Baseline {
             days: days.kept.len(),
             left_out: days.left_out.iter().map(|day| day_text(*day)).collect(),
             rules: levels.iter().enumerate().map(of_rule).collect(),
+            not_measured,
         })
     }
+}
+
+/// Whether there is anything to learn from the largest values of a rule.
+fn has_peaks(rule: &ThresholdRule) -> bool {
+    let is_low = |level: &Level| matches!(level.operator, Operator::Below | Operator::AtMost);
+    !matches!(rule.measure, Measure::Longest) && !rule.levels.lowest().is_some_and(is_low)
 }
 
 /// Windows keep what their levels need: with these they keep everything, and nothing is blocked. Gives the levels of each
@@ -244,6 +255,8 @@ fn put_levels_out_of_reach(policy: &mut Policy) -> Vec<Levels> {
         let level = Level { operator: Operator::AtLeast, limit: OUT_OF_REACH, text: String::new() };
         (rule.on_warning, rule.on_critical) = (Reaction::default(), Reaction::default());
         rule.mode = Mode::Monitor;
+        rule.also.clear();
+        (rule.hold_ms, rule.remind_ms) = (0, None);
         std::mem::replace(&mut rule.levels, Levels { warning: Some(level), ..Levels::default() })
     };
     policy.thresholds.iter_mut().map(out_of_reach).collect()

@@ -81,7 +81,7 @@ impl Peaks {
 
     fn add(&mut self, seen: &Observation, judged: &Judged, engine: &Engine) {
         let RuleRef::Threshold(rule) = seen.rule else { return };
-        let Some(of) = engine.policy().thresholds.get(usize::from(rule)) else { return };
+        let Some(of) = judged.policy.thresholds.get(usize::from(rule)) else { return };
         // What is counted under `(other)` is no key's value.
         if !seen.counts || seen.other {
             return;

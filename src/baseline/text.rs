@@ -27,6 +27,10 @@ impl Baseline {
         if !silent.is_empty() {
             put(&mut out, format_args!("\ncounted nothing: {}\n", silent.join(", ")));
         }
+        if !self.not_measured.is_empty() {
+            let names = self.not_measured.join(", ");
+            put(&mut out, format_args!("\nnot measured, for low values or the age of calls: {names}\n"));
+        }
         out.push_str("\nnothing is active until it is among the rules and loaded\n");
         out
     }

@@ -13,7 +13,7 @@ use super::difference::{Change, Sample};
 use super::input::Told;
 use super::rules::{Effect, Rules};
 use crate::clock::Timestamp;
-use crate::engine::{Judged, RuleRef, Verdict, Violation, output};
+use crate::engine::{Closed, Judged, RuleRef, Verdict, Violation, output};
 use crate::event::{Batch, CallEvent, CustomerId, Flags, Kind, Names, Party};
 use crate::limits::COMPARE_SAMPLES;
 use crate::policy::{Action, Policy, Severity};
@@ -112,8 +112,8 @@ type Alarm = (usize, Severity, CustomerId, Arc<[(String, String)]>);
 /// A violation that the other set has not had.
 struct Open {
     time: Timestamp,
-    /// The event that crossed: block, and place in it.
-    event: (u64, u32),
+    /// The event that crossed: block, and place in it. `None`: time brought it.
+    event: Option<(u64, u32)>,
     seen: u64,
     is_warm: bool,
     sample: Sample,
@@ -152,7 +152,8 @@ impl Comparison {
         if let Some(detection) = &mut self.detection {
             detection.take(told, &self.rules, &self.policies);
         }
-        self.compare_violations(told, batch);
+        let [first, second] = [&told.judged[0], second];
+        self.compare_violations([first, second], told.is_warm, batch);
         if !told.is_warm {
             self.count_calls(told, batch);
             self.compare_verdicts(told, batch);
@@ -183,7 +184,7 @@ impl Comparison {
     fn count_hits(&mut self, told: &Told, batch: &Batch) {
         for (set, judged) in told.judged.iter().enumerate() {
             for seen in &judged.observed {
-                let Some(line) = self.rules.line(set, seen.rule) else { continue };
+                let (Some(line), true) = (self.rules.line(set, seen.rule), seen.level.is_some()) else { continue };
                 if !matches!(seen.rule, RuleRef::Threshold(_)) || batch.events.get(seen.event as usize).is_none() {
                     continue;
                 }
@@ -246,17 +247,29 @@ impl Comparison {
         }
     }
 
-    fn compare_violations(&mut self, told: &Told, batch: &Batch) {
-        let mut rest: [&[Violation]; 2] = [0, 1].map(|set| told.judged[set].violations.as_slice());
+    /// What time brought to one set once the input had ended.
+    pub(super) fn tick(&mut self, set: usize, judged: &Judged) {
+        if let Some(detection) = &mut self.detection {
+            detection.tick(set, judged, &self.rules);
+        }
+        for violation in judged.violations.iter().filter(|violation| !violation.is_reminder) {
+            self.violation(set, violation, &[], false, &judged.batch);
+        }
+    }
+
+    fn compare_violations(&mut self, judged: [&Judged; 2], is_warm: bool, batch: &Batch) {
+        let mut rest = judged.map(|judged| judged.violations.as_slice());
         while let Some(event) = rest.iter().filter_map(|rest| rest.first()).map(|v| v.event).min() {
             for (set, rest) in rest.iter_mut().enumerate() {
                 while let Some((violation, others)) = rest.split_first().filter(|(v, _)| v.event == event) {
                     *rest = others;
-                    self.violation(set, violation, told, batch);
+                    if !violation.is_reminder {
+                        self.violation(set, violation, &judged[1 - set].closed, is_warm, batch);
+                    }
                 }
             }
         }
-        for (set, judged) in told.judged.iter().enumerate() {
+        for (set, judged) in judged.into_iter().enumerate() {
             for closed in &judged.closed {
                 let Some(line) = self.rules.line(set, closed.rule) else { continue };
                 for level in Severity::ALL {
@@ -271,51 +284,54 @@ impl Comparison {
         }
     }
 
-    fn violation(&mut self, set: usize, violation: &Violation, told: &Told, batch: &Batch) {
+    /// `closed`: what the other set closed meanwhile.
+    fn violation(&mut self, set: usize, violation: &Violation, closed: &[Closed], is_warm: bool, batch: &Batch) {
         let Some(line) = self.rules.line(set, violation.rule) else { return };
         let alarm: Alarm = (line, violation.level, violation.customer, Arc::clone(&violation.key));
-        let part = Part::of(violation.level) as usize;
         self.n_seen += 1;
-        if !told.is_warm {
+        if !is_warm {
             let day = self.days.of(violation.time);
-            let side = &mut self.rows[line][part].sides[set];
+            let side = &mut self.rows[line][Part::of(violation.level) as usize].sides[set];
             side.episodes += 1;
             side.keys.insert(hash_of(&(violation.customer, &violation.key)));
             *side.by_day.entry(day).or_default() += 1;
         }
         let other = 1 - set;
         let is_over = |open: &Open| {
-            let closed = |c: &&crate::engine::Closed| {
-                c.customer == violation.customer && c.key == violation.key && c.time <= violation.time
-            };
-            let of_rule = |c: &&crate::engine::Closed| self.rules.line(other, c.rule) == Some(line);
-            told.judged[other].closed.iter().filter(closed).filter(of_rule).any(|c| c.time > open.time)
+            let is_its = |c: &&Closed| c.customer == violation.customer && c.key == violation.key;
+            let of_rule = |c: &&Closed| self.rules.line(other, c.rule) == Some(line);
+            let is_between = |c: &Closed| open.time < c.time && c.time <= violation.time;
+            closed.iter().filter(is_its).filter(of_rule).any(is_between)
         };
+        let event = (!violation.is_timed).then_some((self.n_blocks, violation.event));
         let met = self.open[other].get(&alarm).is_some_and(|open| !is_over(open));
         if met && let Some(open) = self.open[other].remove(&alarm) {
-            self.meet(set, violation, open, told);
+            // Of what time brought, only the time can be the same.
+            let is_same = open.event == event && (event.is_some() || open.time == violation.time);
+            if !is_same && !(is_warm && open.is_warm) {
+                self.meet(set, line, violation, open);
+            }
             return;
         }
-        let text = described(&self.policies[set], violation);
         let mut said = [String::new(), String::new()];
-        said[set] = text;
+        said[set] = described(&self.policies[set], violation);
         let [before, after] = said;
-        let sample = sample(batch, violation.event as usize, &self.names, Change::only(set), before, after);
+        let mut sample = sample(batch, violation.event as usize, &self.names, Change::only(set), before, after);
+        if violation.is_timed {
+            // The event only let it be seen.
+            sample.time = violation.time;
+            sample.customer = self.names.customer_name(violation.customer);
+            [&mut sample.call_id, &mut sample.caller, &mut sample.callee].into_iter().for_each(String::clear);
+        }
         let sample = Sample { key: violation.key.to_vec(), ..sample };
-        let event = (self.n_blocks, violation.event);
-        let open = Open { time: violation.time, event, seen: self.n_seen, is_warm: told.is_warm, sample };
+        let open = Open { time: violation.time, event, seen: self.n_seen, is_warm, sample };
         if let Some(before) = self.open[set].insert(alarm, open) {
             self.settle(set, line, violation.level, before);
         }
     }
 
-    /// Both sets have it; the other had it first, or by the same event.
-    fn meet(&mut self, set: usize, violation: &Violation, open: Open, told: &Told) {
-        let is_same = open.event == (self.n_blocks, violation.event);
-        if is_same || told.is_warm && open.is_warm {
-            return;
-        }
-        let Some(line) = self.rules.line(set, violation.rule) else { return };
+    /// Both sets have it, and the other had it first.
+    fn meet(&mut self, set: usize, line: usize, violation: &Violation, open: Open) {
         let row = &mut self.rows[line][Part::of(violation.level) as usize];
         // The first set is what was; the second comes later where the first was there before it.
         let change = if set == 1 { Change::Later } else { Change::Earlier };

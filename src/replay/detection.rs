@@ -1,17 +1,17 @@
 //! What rules found of labelled attacks: which, after how many of their calls, how soon, and how often they were wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::input::Told;
+use super::input::{Told, reach_ms};
 use super::labels::{Label, Labels};
 use super::rules::{Effect, Rules};
 use crate::clock::Timestamp;
-use crate::engine::Judged;
-use crate::event::{Flags, Kind};
-use crate::policy::{Action, Policy};
+use crate::engine::{Engine, Judged, RuleRef, Violation, Watch};
+use crate::event::{Batch, CustomerId, Flags, Kind};
+use crate::policy::{Action, Level, Measure, Operator, Policy, ThresholdRule};
 
 /// Counts what the rules of one set or of two find.
 #[derive(Debug)]
@@ -22,7 +22,15 @@ pub(super) struct Detection {
     clean_calls: u64,
     /// By set, then line.
     scores: Vec<Vec<Score>>,
+    engines: Vec<Engine>,
+    /// The last attack that a key was counted for, of rules that tell of it when time has passed.
+    last: HashMap<Subject, (Label, Timestamp)>,
 }
+
+/// Set, line, customer and key.
+type Subject = (usize, usize, CustomerId, Vec<(String, String)>);
+/// What was told of: event, line, and what it belongs to where that is not the event's own label.
+type Alarm = (u32, usize, Option<Label>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Attack {
@@ -88,27 +96,85 @@ pub struct RuleFound {
 }
 
 impl Detection {
-    pub(super) fn new(labels: Arc<Labels>, rules: &Rules, n_sets: usize) -> Detection {
-        let scores = vec![vec![Score::default(); rules.lines.len()]; n_sets];
-        Detection { labels, attacks: Vec::new(), clean_calls: 0, scores }
+    /// `engines`: of each set.
+    pub(super) fn new(labels: Arc<Labels>, rules: &Rules, engines: Vec<Engine>) -> Detection {
+        let scores = vec![vec![Score::default(); rules.lines.len()]; engines.len()];
+        Detection { labels, attacks: Vec::new(), clean_calls: 0, scores, engines, last: HashMap::new() }
     }
 
     pub(super) fn take(&mut self, told: &Told, rules: &Rules, policies: &[Arc<Policy>]) {
         let Some(batch) = told.judged.last().map(|last| &last.batch) else { return };
-        let alarms: Vec<Vec<(u32, usize)>> = (0..policies.len())
-            .map(|set| if told.is_warm { Vec::new() } else { alarms(told, set, rules, &policies[set]) })
-            .collect();
+        let mut alarms: Vec<Vec<Alarm>> = Vec::new();
+        for (set, policy) in policies.iter().enumerate() {
+            self.note_subjects(told, set, rules, batch);
+            alarms.push(if told.is_warm { Vec::new() } else { self.alarms(told, set, rules, policy) });
+        }
         let mut at = vec![0; alarms.len()];
         for (i, event) in batch.events.iter().enumerate() {
             let label = told.labels.get(i).copied().unwrap_or_default();
             self.meet(label, event.kind, event.time);
             for (set, alarms) in alarms.iter().enumerate() {
-                while let Some((_, line)) = alarms.get(at[set]).filter(|(event, _)| *event as usize == i) {
+                while let Some((_, line, own)) = alarms.get(at[set]).filter(|(event, ..)| *event as usize == i) {
                     at[set] += 1;
-                    self.alarm(set, *line, label, event.time);
+                    self.alarm(set, *line, own.unwrap_or(label), event.time);
                 }
             }
         }
+    }
+
+    /// What time brought once the input had ended.
+    pub(super) fn tick(&mut self, set: usize, judged: &Judged, rules: &Rules) {
+        for violation in judged.violations.iter().filter(|violation| !violation.is_reminder) {
+            let Some(line) = rules.line(set, violation.rule) else { continue };
+            let label = self.subject_label(set, line, violation, &judged.policy);
+            self.alarm(set, line, label, violation.time);
+        }
+    }
+
+    /// Remembers whom attacks were about, for rules that tell of it later, by no event.
+    fn note_subjects(&mut self, told: &Told, set: usize, rules: &Rules, batch: &Batch) {
+        for seen in &told.judged[set].observed {
+            let label = told.labels.get(seen.event as usize).copied().unwrap_or_default();
+            let (false, RuleRef::Threshold(i)) = (label == Label::CLEAN, seen.rule) else { continue };
+            let policy = &told.judged[set].policy;
+            let is_timed = policy.thresholds.get(usize::from(i)).is_some_and(may_be_timed);
+            let (true, Some(line), Some(event)) =
+                (is_timed, rules.line(set, seen.rule), batch.events.get(seen.event as usize))
+            else {
+                continue;
+            };
+            // The other engines' batch has the same events.
+            let key = self.engines[set].key_of(batch, seen);
+            self.last.insert((set, line, event.customer, key), (label, event.time));
+        }
+    }
+
+    /// What a violation belongs to that no event is to blame for: the last attack its key was counted for, unless that is
+    /// out of the rule's reach.
+    fn subject_label(&self, set: usize, line: usize, violation: &Violation, policy: &Policy) -> Label {
+        let RuleRef::Threshold(i) = violation.rule else { return Label::CLEAN };
+        let reach = policy.thresholds.get(usize::from(i)).map_or(0, reach_ms);
+        let subject = (set, line, violation.customer, violation.key.to_vec());
+        let last = self.last.get(&subject).filter(|(_, at)| violation.time.0 - at.0 <= reach);
+        last.map_or(Label::CLEAN, |(label, _)| *label)
+    }
+
+    /// Each time a rule of a set told of something, in the order of the events. A rule that allows tells of nothing.
+    fn alarms(&self, told: &Told, set: usize, rules: &Rules, policy: &Policy) -> Vec<Alarm> {
+        let judged = &told.judged[set];
+        let alarm = |violation: &Violation| {
+            let line = rules.line(set, violation.rule)?;
+            let own = violation.is_timed.then(|| self.subject_label(set, line, violation, policy));
+            Some((violation.event, line, own))
+        };
+        let mut alarms: Vec<Alarm> = judged.violations.iter().filter(|v| !v.is_reminder).filter_map(alarm).collect();
+        let met = met(told, set, rules, policy).into_iter();
+        let is_alarm = |effect: &Effect| effect.action != Action::Allow;
+        alarms.extend(met.filter(|(.., effect)| is_alarm(effect)).map(|(event, line, _)| (event, line, None)));
+        // A rule that is tracked tells of the call that it meets by a violation of its own.
+        alarms.sort_unstable();
+        alarms.dedup_by(|a, b| a == b && a.2.is_none());
+        alarms
     }
 
     /// Another event of what the label names.
@@ -134,7 +200,7 @@ impl Detection {
             score.false_alarms += 1;
             return;
         }
-        let attack = self.attacks[label.0 as usize];
+        let attack = self.attacks.get(label.0 as usize).copied().unwrap_or_default();
         let lead_ms = attack.first.map_or(0, |first| time.0 - first.0);
         score.found.entry(label).or_insert(Found { calls: attack.calls, lead_ms });
     }
@@ -179,18 +245,16 @@ impl Detection {
     }
 }
 
-/// `(event, line)` of each time a rule of a set told of an event, in the order of the events. A rule that allows tells of
-/// nothing.
-fn alarms(told: &Told, set: usize, rules: &Rules, policy: &Policy) -> Vec<(u32, usize)> {
-    let judged = &told.judged[set];
-    let mut alarms: Vec<(u32, usize)> =
-        judged.violations.iter().filter_map(|v| Some((v.event, rules.line(set, v.rule)?))).collect();
-    let met = met(told, set, rules, policy).into_iter();
-    alarms.extend(met.filter(|(.., effect)| effect.action != Action::Allow).map(|(event, line, _)| (event, line)));
-    // A rule that is tracked tells of the call that it meets by a violation of its own.
-    alarms.sort_unstable();
-    alarms.dedup();
-    alarms
+/// Whether a rule tells of what no event is to blame for.
+fn may_be_timed(rule: &ThresholdRule) -> bool {
+    let is_low = |level: &Level| matches!(level.operator, Operator::Below | Operator::AtMost);
+    rule.hold_ms > 0 || matches!(rule.measure, Measure::Longest) || rule.levels.lowest().is_some_and(is_low)
+}
+
+/// What an engine has to tell so that labels find what it says.
+pub(super) fn watch(policies: &[Arc<Policy>]) -> Watch {
+    let is_timed = policies.iter().flat_map(|policy| &policy.thresholds).any(may_be_timed);
+    if is_timed { Watch::All } else { Watch::Open }
 }
 
 /// `(event, line, what it does)` of each firewall rule that decided an event, marked it or would have decided it.
@@ -198,11 +262,11 @@ pub(super) fn met(told: &Told, set: usize, rules: &Rules, policy: &Policy) -> Ve
     let judged = &told.judged[set];
     let mut met = Vec::new();
     let mut add = |event: u32, rule: u16| {
-        let line = rules.line(set, crate::engine::RuleRef::Firewall(rule));
+        let line = rules.line(set, RuleRef::Firewall(rule));
         met.extend(line.map(|line| (event, line, Effect::of(policy, rule))));
     };
     for (i, verdict) in judged.verdicts.iter().enumerate() {
-        if let crate::engine::RuleRef::Firewall(rule) = verdict.rule
+        if let RuleRef::Firewall(rule) = verdict.rule
             && !flags_of(told, set, i).has(Flags(Flags::TOLD_AGAIN.0 | Flags::DUPLICATE.0))
         {
             add(i as u32, rule);

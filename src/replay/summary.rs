@@ -1,6 +1,6 @@
 //! `--output summary`: one object for the whole input.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::clock::Timestamp;
 use crate::engine::{Judged, RuleRef, output};
@@ -29,6 +29,18 @@ struct RuleSummary {
     critical: u64,
     keys: i64,
     evicted: u64,
+}
+
+impl RuleSummary {
+    fn add(&mut self, other: &RuleSummary) {
+        self.matched += other.matched;
+        self.late += other.late;
+        self.too_late += other.too_late;
+        self.warning += other.warning;
+        self.critical += other.critical;
+        self.keys += other.keys;
+        self.evicted += other.evicted;
+    }
 }
 
 impl Summary {
@@ -105,10 +117,21 @@ impl Summary {
             .collect();
         let rules = self.firewall.iter().enumerate().map(|(i, r)| (RuleRef::Firewall(i as u16), r));
         let rules = rules.chain(self.thresholds.iter().enumerate().map(|(i, r)| (RuleRef::Threshold(i as u16), r)));
-        let mut told = serde_json::Map::new();
+        // A rule and its variants for customers are one rule to people.
+        let mut by_id: Vec<(&str, RuleSummary)> = Vec::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
         for (rule, counts) in rules {
+            let id = output::rule_id(policy, rule);
+            let place = *places.entry(id).or_insert_with(|| {
+                by_id.push((id, RuleSummary::default()));
+                by_id.len() - 1
+            });
+            by_id[place].1.add(counts);
+        }
+        let mut told = serde_json::Map::new();
+        for (id, counts) in by_id {
             told.insert(
-                output::rule_id(policy, rule).to_owned(),
+                id.to_owned(),
                 serde_json::json!({
                     "matched": counts.matched,
                     "warning": counts.warning,
