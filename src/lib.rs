@@ -87,6 +87,7 @@ pub mod service;
 pub mod acd_command;
 pub mod archive_command;
 pub mod backup;
+pub mod baseline;
 pub mod calendar_command;
 pub mod delivery_command;
 pub mod doctor;

@@ -838,3 +838,15 @@ const _: () = assert!(TTS_WAV_BYTES_MAX as u64 > ACD_WAV_SECONDS_MAX * 48_000 * 
 
 /// Of what it says on standard error, as much is logged.
 pub const TTS_SAID_BYTES_MAX: usize = 1024;
+
+// What replays report.
+
+/// Names of attacks in a labelled recording; those past it are counted as one. A recording has tens.
+pub const LABELS_MAX: usize = 4096;
+
+/// Calls shown of each kind of difference between two rule sets: enough to look one up, few enough to be read.
+pub const COMPARE_SAMPLES: usize = 3;
+
+/// Hours of keys that a baseline is made of, 16 bytes each: a month of 30,000 busy numbers. What is more is refused, since
+/// what is left out would change what is suggested.
+pub const BASELINE_KEY_HOURS_MAX: usize = 20_000_000;

@@ -108,6 +108,7 @@ const MEETING_PLACES: &[&str] = &[
     "acd_command",
     "archive_command",
     "backup",
+    "baseline",
     "calendar_command",
     "delivery_command",
     "doctor",
