@@ -38,6 +38,7 @@
 
 pub mod clock;
 mod codec;
+pub mod current;
 pub mod limits;
 pub mod metrics;
 pub mod storage;
@@ -75,6 +76,7 @@ pub mod gateway;
 pub mod notify;
 pub mod outbound;
 pub mod portal;
+pub mod reload;
 
 pub mod snapshot;
 
@@ -92,6 +94,7 @@ pub mod doctor;
 pub mod incident_command;
 pub mod kit_command;
 pub mod oncall_command;
+pub mod reload_command;
 pub mod user_command;
 
 pub mod demo;

@@ -793,3 +793,15 @@ const _: () = assert!(TTS_WAV_BYTES_MAX as u64 > ACD_WAV_SECONDS_MAX * 48_000 * 
 
 /// Of what it says on standard error, as much is logged.
 pub const TTS_SAID_BYTES_MAX: usize = 1024;
+
+/// Reloads that are asked for and wait: the last of them sees what all of them meant.
+pub const RELOADS_MAX: usize = 8;
+
+/// How long somebody waits who asked for one: a list of ten million numbers is read in five seconds.
+pub const RELOAD_WAIT_MS: u64 = 120_000;
+
+/// How often the files of rules are looked at; a change counts when it has stood still for as long.
+pub const RELOAD_LOOK_MS: u64 = 1_000;
+
+/// Files that are looked at. More is not a folder of rules.
+pub const RELOAD_FILES_MAX: usize = 200_000;

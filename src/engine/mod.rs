@@ -48,7 +48,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-pub use judged::{Closed, Counts, Judged, OpenEpisode, Put, Recorded, RuleCounts, RuleRef, Verdict, Violation};
+pub use judged::{
+    Closed, Counts, Judged, OpenEpisode, Put, Recorded, RuleCounts, RuleRef, Successor, Verdict, Violation,
+};
 pub use saved::{RestoreError, Restored, Save, SaveProgress, saved_frames};
 pub use swap::{Prepared, Swapped};
 pub use warming::{Lack, Lacking, Past, Quiet};

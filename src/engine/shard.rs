@@ -252,11 +252,13 @@ impl Shard {
         if let RuleRef::Firewall(rule) = verdict.rule {
             decided.matched[rule as usize] += 1;
         }
-        pending.retain(|(c, _)| plan.counters[*c as usize].rule == verdict.rule);
+        // One that decides still was counted already.
+        let is_new = |rule: RuleRef| rule == verdict.rule && rule != first.rule;
+        pending.retain(|(c, _)| is_new(plan.counters[*c as usize].rule));
         let mut at = 0;
         decided.tracked.retain(|(_, rule)| {
             at += 1;
-            at <= n_tracked || verdict.rule == RuleRef::Firewall(*rule)
+            at <= n_tracked || is_new(RuleRef::Firewall(*rule))
         });
         if verdict.action == Action::Block {
             decided.own_blocks.push(index);

@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex};
 
-use super::judged::{Closed, Judged};
+use super::judged::{Closed, Judged, Successor};
 use super::plan::{MeterKind, Plan};
 use super::saved::Restored;
 use super::saved::shape::{self, Mapping};
@@ -179,7 +179,7 @@ impl Core {
         judged.closed.sort_by(|a: &Closed, b: &Closed| (a.time, a.rule, &a.key).cmp(&(b.time, b.rule, &b.key)));
         turnstile.gate.swap(was, plan, &mapping, &emission.answers);
         turnstile.warming = Warming::new(mapping.lacks, plan);
-        judged.swapped = Some(Arc::clone(&plan.policy));
+        judged.swapped = Some(Box::new(Successor { policy: Arc::clone(&plan.policy), rules: rules.clone() }));
         turnstile.generation = Arc::new(generation);
         let mut state = enter(&swap.state);
         (state.rest, state.swapped) = (Some(before), Some(rules));

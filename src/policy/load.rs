@@ -144,6 +144,7 @@ pub fn load(source: &RuleSource, options: LoadOptions) -> Loaded {
     arrange(&mut problems, &order, source.only());
     let is_usable = !problems.iter().any(|p| p.is_error) && !files.is_empty();
     let policy = is_usable.then(|| policy(settings, declared, rules, numbering, customers, &hash));
+    let policy = policy.map(|policy| Policy { files: source.opened(), ..policy });
     drop((documents, customer_documents));
     for file in files.into_iter().chain(customer_files) {
         texts.insert(file.path, file.text);
@@ -174,6 +175,7 @@ fn policy(
         calendars: declared.calendars,
         numbering,
         own_numbers,
+        files: Vec::new(),
         customers: Arc::new(customers),
     }
 }

@@ -38,6 +38,7 @@ mod thresholds;
 mod token;
 mod typing;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use dynamic::DynamicLists;
@@ -174,6 +175,8 @@ pub struct Policy {
     /// Index into `lists` of `own_numbers`, where there is one: nothing puts these on a dynamic list. A customer whose
     /// file has its own numbers has those in its place.
     pub own_numbers: Option<usize>,
+    /// What it was read from, wherever that lies; none of texts in memory.
+    pub files: Vec<PathBuf>,
     /// Shared with whoever asks what a customer's file says.
     pub customers: Arc<Customers>,
 }
@@ -194,6 +197,7 @@ impl Policy {
             calendars: Vec::new(),
             numbering: Numbering::builtin(),
             own_numbers: None,
+            files: Vec::new(),
         }
     }
 }

@@ -18,6 +18,7 @@ mod operation;
 mod orders;
 mod persons;
 mod problem;
+mod reloads;
 mod told;
 pub mod wire;
 
@@ -44,6 +45,7 @@ use self::operation::{Access, Operation};
 use self::problem::Problem;
 use crate::acd::Board;
 use crate::clock::Clock;
+use crate::current::Current;
 use crate::delivery::Outbox;
 use crate::delivery::link::Links;
 use crate::delivery::sms::Receipts;
@@ -52,6 +54,7 @@ use crate::findings::Drafter;
 use crate::incident::Terms;
 use crate::limits::{API_BODY_MS, API_BYTES_MAX, API_CALLS_MAX, API_LOGINS_MAX, API_TURN_MS, LOGIN_BYTES_MAX};
 use crate::people::People;
+use crate::reload::Reloads;
 use crate::store::Store;
 use crate::upstream::Receivers;
 
@@ -64,7 +67,9 @@ pub struct Office {
     pub store: Arc<Store>,
     pub desk: Desk,
     /// The customers' files and the kits.
-    pub terms: Terms,
+    pub terms: Current<Terms>,
+    /// Who reads rules and settings again.
+    pub reloads: Reloads,
     pub people: People,
     pub drafter: Arc<Drafter>,
     /// Those who take alerts of other programs, where there are any.
@@ -91,6 +96,7 @@ static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
     all.extend(catalogue::operations());
     all.extend(persons::operations());
     all.extend(announcements::operations());
+    all.extend(reloads::operations());
     all
 });
 
