@@ -127,8 +127,12 @@ pub enum RuleRef {
 /// One crossing of one threshold by one key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Violation {
-    /// Index of the event into its batch.
+    /// Index of the event into its batch; where time brought it, only its place in the order.
     pub event: u32,
+    /// A level had held for long enough, a call grew too old, a window emptied: no event is to blame.
+    pub is_timed: bool,
+    /// The episode goes on, and it is time to say so again.
+    pub is_reminder: bool,
     pub rule: RuleRef,
     pub level: Severity,
     pub time: Timestamp,
@@ -138,6 +142,13 @@ pub struct Violation {
     pub customer: CustomerId,
     /// `per` entry and value.
     pub key: Arc<[(String, String)]>,
+}
+
+impl Judged {
+    /// The event that crossed the level; none where time did.
+    pub fn event_of(&self, violation: &Violation) -> Option<&CallEvent> {
+        self.batch.events.get(violation.event as usize).filter(|_| !violation.is_timed)
+    }
 }
 
 /// A value that a threshold put on a dynamic list. It holds until the episode closes, and the rule's `ttl` more.

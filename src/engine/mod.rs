@@ -654,7 +654,11 @@ fn gather(plan: &Plan, work: &mut Work, outcomes: Vec<Outcome>) -> Judged {
     // Fewer only where a panic cut the work short.
     let default = Verdict { action: plan.policy.default_action, ..Verdict::default() };
     decided.verdicts.resize(work.batch.events.len(), default);
-    violations.sort_by_key(|(position, v): &(u32, Violation)| (v.event, *position, v.level));
+    violations.sort_by(|(a_at, a): &(u32, Violation), (b_at, b)| {
+        // Time comes before the event that lets it be seen.
+        let place = |at: &u32, v: &Violation| (v.event, *at, !v.is_timed, v.time, v.level);
+        place(a_at, a).cmp(&place(b_at, b)).then_with(|| (a.customer, &a.key).cmp(&(b.customer, &b.key)))
+    });
     listed.sort_by(|a: &Put, b: &Put| (a.event, a.rule, a.list, &a.value).cmp(&(b.event, b.rule, b.list, &b.value)));
     closed.sort_by(|a: &Closed, b: &Closed| (a.time, a.rule, &a.key).cmp(&(b.time, b.rule, &b.key)));
     let rules = tallies.into_iter().map(|(counter, t)| t.told(plan.counters[counter as usize].rule));

@@ -150,7 +150,7 @@ impl Shard {
         for counter in 0..self.tables.len() as u16 {
             let (found, shard) = (&mut self.found, self.number);
             each_table!(&mut self.tables[counter as usize], t => t.tick(shard, at, found));
-            if !self.found.closed.is_empty() {
+            if !self.found.closed.is_empty() || !self.found.crossings.is_empty() {
                 self.collect(counter, 0, work, out);
             }
             self.tell_size(counter, out);
@@ -320,6 +320,7 @@ impl Shard {
         for (crossing, violation) in found.crossings.drain(..).zip(violations) {
             if let Some(block) = reaction_block(&plan, rule, crossing.level)
                 && rule.mode == Mode::Enforce
+                && !crossing.is_reminder
             {
                 match self.block(counter, block, &crossing, work) {
                     Ok(value) => {
@@ -353,40 +354,61 @@ impl Shard {
     fn violation(&mut self, counter: u16, crossing: &Crossing, work: &Work) -> Violation {
         let plan = Arc::clone(&self.plan);
         let rule = &plan.counters[counter as usize];
-        let event = &work.batch.events[crossing.event as usize];
-        let view =
-            View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists };
-        let key: Arc<[(String, String)]> = prepare::key_text(&view, &plan, rule, crossing.other).into();
-        let subject =
-            Subject { customer: event.customer, key: Arc::clone(&key), slot: crossing.slot, since: crossing.time };
-        self.open[counter as usize].add(crossing.episode, subject);
+        let (customer, key) = match &crossing.timed {
+            Some(kept) => (CustomerId(kept.customer()), prepare::kept_key_text(kept, &plan, rule)),
+            None => {
+                let view = self.view(&plan, work, crossing.event);
+                (view.event.customer, prepare::key_text(&view, &plan, rule, crossing.other))
+            }
+        };
+        let key: Arc<[(String, String)]> = key.into();
+        if !crossing.is_reminder {
+            let subject = Subject { customer, key: Arc::clone(&key), slot: crossing.slot, since: crossing.time };
+            self.open[counter as usize].add(crossing.episode, subject);
+        }
         Violation {
             event: crossing.event,
+            is_timed: crossing.timed.is_some(),
+            is_reminder: crossing.is_reminder,
             rule: rule.rule,
             level: crossing.level,
             time: Timestamp(crossing.time),
             value: crossing.top as f64 / crossing.bottom as f64,
             late: crossing.late,
-            customer: event.customer,
+            customer,
             key,
         }
+    }
+
+    fn view<'a>(&'a self, plan: &'a Plan, work: &'a Work, event: u32) -> View<'a> {
+        let event = &work.batch.events[event as usize];
+        View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists }
     }
 
     /// Puts the value of the block's field on its list, unless it is one that never may be there.
     fn block(&mut self, counter: u16, block: &Block, crossing: &Crossing, work: &Work) -> Result<String, Refused> {
         let plan = Arc::clone(&self.plan);
-        let event = &work.batch.events[crossing.event as usize];
-        let view =
-            View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists };
         let list = plan.policy.lists.get(block.list).ok_or(Refused)?;
         let ListContent::Dynamic(kind) = list.content else { return Err(Refused) };
-        let value = block.field.value(&view).ok_or(Refused)?;
+        let view;
+        let part;
+        let (value, customer, now) = match &crossing.timed {
+            Some(kept) => {
+                part =
+                    prepare::kept_part(kept, &plan, &plan.counters[counter as usize], &block.field).ok_or(Refused)?;
+                (part.value().ok_or(Refused)?, CustomerId(kept.customer()), crossing.time)
+            }
+            None => {
+                view = self.view(&plan, work, crossing.event);
+                (block.field.value(&view).ok_or(Refused)?, view.event.customer, view.event.time.0)
+            }
+        };
         let mut shown = Vec::new();
         write_value(&value, &mut shown);
         let shown = String::from_utf8_lossy(&shown).into_owned();
         let value = listed(value, kind).ok_or(Refused)?;
         if let Listed::Number(number) = &value
-            && plan.policy.is_protected(*number, &view)
+            && plan.policy.is_protected_for(*number, plan.names.customer_text(customer), Timestamp(now))
         {
             return Err(Refused);
         }
@@ -397,7 +419,7 @@ impl Shard {
         let rule = plan.rule_numbers.of(usize::from(counter));
         let origin = Origin { rule, episode: crossing.episode, slot: crossing.slot };
         let entry = (block.list, value, block.ttl_ms);
-        if self.blocks.add(entry, origin, event.time.0, list.max_entries) { Ok(shown) } else { Err(Refused) }
+        if self.blocks.add(entry, origin, now, list.max_entries) { Ok(shown) } else { Err(Refused) }
     }
 }
 
@@ -421,6 +443,10 @@ fn listed(value: Value<'_>, kind: DynamicKind) -> Option<Listed> {
         (Value::Prefix(digits), DynamicKind::Numbers) => Some(Listed::Prefix(digits)),
         (Value::Ip(ip), DynamicKind::Addresses) => Some(Listed::Address(ip)),
         (Value::Text(text), DynamicKind::Texts) => Some(Listed::Text(text.into())),
+        // Of a kept key, where an address is what it is written as.
+        (Value::Text(text), DynamicKind::Addresses) => {
+            std::str::from_utf8(text).ok()?.parse().ok().map(Listed::Address)
+        }
         _ => None,
     }
 }

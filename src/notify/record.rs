@@ -21,7 +21,7 @@ impl Recorder {
     pub(super) fn violation(&self, judged: &Judged, violation: &Violation, id: &str, position: u64) -> Option<Change> {
         let policy = &*judged.policy;
         let (value, threshold) = output::shown(policy, violation)?;
-        let event = judged.batch.events.get(violation.event as usize)?;
+        let call_id = judged.event_of(violation).map_or(&b""[..], |event| judged.batch.text(event.call_id));
         let rule = threshold_rule(policy, violation.rule);
         let (group, target) = fold_terms(policy, violation);
         Some(Change::Violation(Row {
@@ -38,7 +38,7 @@ impl Recorder {
             value,
             threshold,
             window: rule.map_or("0s", |rule| &rule.window_text).to_owned(),
-            call_id: String::from_utf8_lossy(judged.batch.text(event.call_id)).into_owned(),
+            call_id: String::from_utf8_lossy(call_id).into_owned(),
             mode: output::rule_mode(policy, violation.rule).as_str().to_owned(),
             late: violation.late,
             told_at: None,
@@ -129,7 +129,7 @@ fn fold_terms(policy: &Policy, violation: &Violation) -> (String, Key) {
 }
 
 /// 64 bits of a hash over customer and key: many episodes of one rule end at one instant.
-fn digest(customer: &str, key: &[(String, String)]) -> String {
+pub(super) fn digest(customer: &str, key: &[(String, String)]) -> String {
     let mut hash = Sha256::new();
     for text in std::iter::once(customer).chain(key.iter().flat_map(|(name, value)| [name.as_str(), value])) {
         hash.update((text.len() as u64).to_le_bytes());
@@ -162,9 +162,13 @@ warning = ">= 5"
 "#;
 
     fn recorder(folder: &std::path::Path) -> Recorder {
-        let loaded = load(&RuleSource::memory([("ruleset.toml", RULES.to_owned())]), LoadOptions::default());
         let (store, _) = Store::open(folder).unwrap();
-        Recorder { store: Arc::new(store), policy: Arc::new(loaded.policy.unwrap()), names: Arc::new(Names::new()) }
+        Recorder { store: Arc::new(store), names: Arc::new(Names::new()) }
+    }
+
+    fn policy() -> Policy {
+        let loaded = load(&RuleSource::memory([("ruleset.toml", RULES.to_owned())]), LoadOptions::default());
+        loaded.policy.unwrap()
     }
 
     fn key() -> Arc<[(String, String)]> {
@@ -175,13 +179,13 @@ warning = ">= 5"
     #[test]
     fn an_end_is_put_into_the_inbox_once_however_often_recovery_tells_it() {
         let folder = tempfile::tempdir().unwrap();
-        let recorder = recorder(folder.path());
+        let (recorder, policy) = (recorder(folder.path()), policy());
         let customer = recorder.names.customer("acme").unwrap();
         let closed = Closed { rule: RuleRef::Threshold(0), customer, key: key(), time: Timestamp(9_000) };
         // Recovery may notice it behind another event.
-        recorder.write(vec![recorder.closing(&closed, 5)]);
-        recorder.write(vec![recorder.closing(&closed, 6)]);
-        recorder.write(vec![recorder.closing(&Closed { time: Timestamp(9_001), ..closed }, 7)]);
+        recorder.write(vec![recorder.closing(&policy, &closed, 5)]);
+        recorder.write(vec![recorder.closing(&policy, &closed, 6)]);
+        recorder.write(vec![recorder.closing(&policy, &Closed { time: Timestamp(9_001), ..closed }, 7)]);
         recorder.store.flush().unwrap();
         let waiting = recorder.store.inbox(0, 0).unwrap().rows;
         let told = waiting.iter().map(|(_, inbox)| match inbox {
@@ -194,11 +198,22 @@ warning = ">= 5"
     #[test]
     fn a_violation_folds_by_the_group_of_its_rule_and_the_values_of_its_target_by_name() {
         let folder = tempfile::tempdir().unwrap();
-        let recorder = recorder(folder.path());
+        let (recorder, policy) = (recorder(folder.path()), policy());
         let customer = recorder.names.customer("acme").unwrap();
         let (rule, level, time) = (RuleRef::Threshold(0), Severity::Warning, Timestamp(1));
-        let violation = Violation { event: 0, rule, level, time, value: 5.0, late: false, customer, key: key() };
-        let (group, target) = recorder.fold_terms(&violation);
+        let violation = Violation {
+            event: 0,
+            is_timed: false,
+            is_reminder: false,
+            rule,
+            level,
+            time,
+            value: 5.0,
+            late: false,
+            customer,
+            key: key(),
+        };
+        let (group, target) = fold_terms(&policy, &violation);
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!((group.as_str(), target.0), ("robocalls", vec![pair("caller", "+46700001"), pair("trunk", "t1")]));
     }

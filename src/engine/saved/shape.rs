@@ -17,7 +17,7 @@ use crate::engine::warming::{Lack, has_past};
 use crate::policy::{Measure, Policy, Predicate};
 
 /// Of the frames of keys, of the gate, of answers and of lists: raised where what they mean changes.
-const VERSIONS: [u8; 4] = [2, 2, 1, 2];
+const VERSIONS: [u8; 4] = [3, 2, 1, 2];
 
 /// Where the rules and lists that saved state knows by other numbers are now.
 #[derive(Debug, Default)]
