@@ -52,7 +52,7 @@ pub use judged::{
     Closed, Counts, Judged, OpenEpisode, Put, Recorded, RuleCounts, RuleRef, Successor, Verdict, Violation,
 };
 pub use saved::{RestoreError, Restored, Save, SaveProgress, saved_frames};
-pub use swap::{Prepared, Swapped};
+pub use swap::{Leftover, Prepared, Swapped};
 pub use warming::{Lack, Lacking, Past, Quiet};
 
 use self::answers::Answers;

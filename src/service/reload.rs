@@ -289,7 +289,11 @@ impl Work {
             let begun = Clock.monotonic();
             let at = clocks.reached(Clock.now(), policy.lateness_ms);
             match engine.swap(prepared, at) {
-                Ok(swapped) => return Ok((swapped, begun.elapsed())),
+                Ok((swapped, leftover)) => {
+                    let pause = begun.elapsed();
+                    drop(leftover);
+                    return Ok((swapped, pause));
+                }
                 Err(again) if again.is_for(engine) => prepared = *again,
                 Err(_) => prepared = engine.prepare(Arc::clone(policy)),
             }

@@ -187,10 +187,10 @@ def changed_by_itself(service, what, change, outcome="done", stale=0.0):
     check(f"{what}: {outcome}", is_other == (outcome == "done"))
 
 
-def send(stage, service, path, rate):
+def send(stage, service, path, rate, gateway="g1", reply="verdict"):
     log = open(stage.folder / f"{path.stem}.send", "w")
     return subprocess.Popen(
-        [RINGFENCE, "send", "--to", f"127.0.0.1:{service.feed}", "--gateway", "g1", "--reply", "verdict", "--rate", str(rate), str(path)],
+        [RINGFENCE, "send", "--to", f"127.0.0.1:{service.feed}", "--gateway", gateway, "--reply", reply, "--rate", str(rate), str(path)],
         stdout=subprocess.DEVNULL, stderr=log)
 
 
@@ -286,17 +286,19 @@ def run(stage):
     write_events(more, options.events // 4, int(time.time() * 1000))
     lines = more.read_text().replace('"call-', '"again-')
     more.write_text(lines)
-    for after_reload in (False, True):
-        write_rules(two, rules_text(more=MORE.format(n=20 + after_reload)))
-        if after_reload:
+    sending = send(stage, service, more, options.rate, "g2", "ack")
+    for n in range(6):
+        time.sleep(0.3)
+        write_rules(two, rules_text(more=MORE.format(n=20 + n)))
+        if n % 2:
             service.command("reload")
+        elif n % 3:
+            service.program.send_signal(signal.SIGHUP)
+            time.sleep(n / 50)
         service.kill()
         service.start()
-        check(f"killed {'after' if after_reload else 'before'} a reload, it goes on", service.metric("ringfence_policy_stale") == 0)
-    sending = send(stage, service, more, options.rate * 4)
-    write_rules(two, rules_text(more=MORE.format(n=30)))
-    check("a reload under way", service.command("reload").returncode == 0)
-    check("the gateway has its verdicts", sending.wait(300) == 0)
+        check(f"killed around reload {n}, it goes on", service.metric("ringfence_policy_stale") == 0)
+    check("the gateway has its acknowledgements", sending.wait(300) == 0)
     stage.end(service.program, 60)
 
     both = folder / "both.ndjson"

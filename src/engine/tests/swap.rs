@@ -96,7 +96,7 @@ impl Play {
     fn swap(&self, rules: &str) -> Swapped {
         let prepared = self.engine.prepare(Arc::new(policy(rules)));
         assert!(prepared.is_for(&self.engine));
-        self.engine.swap(prepared, Timestamp(START_MS)).unwrap()
+        self.engine.swap(prepared, Timestamp(START_MS)).unwrap().0
     }
 
     fn open(&self) -> Vec<String> {
