@@ -92,6 +92,7 @@ pub mod calendar_command;
 pub mod delivery_command;
 pub mod doctor;
 pub mod incident_command;
+pub mod keys_command;
 pub mod kit_command;
 pub mod oncall_command;
 pub mod reload_command;

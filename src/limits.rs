@@ -805,3 +805,12 @@ pub const RELOAD_LOOK_MS: u64 = 1_000;
 
 /// Files that are looked at. More is not a folder of rules.
 pub const RELOAD_FILES_MAX: usize = 200_000;
+
+/// Slots of a table that are looked at in one go: copies of their windows take about a millisecond, and calls wait.
+pub const KEYS_LOOKED_AT_ONCE: usize = 1_024;
+
+/// Keys of a rule that are listed at once.
+pub const KEYS_LISTED_MAX: usize = 10_000;
+
+/// Keys that are named in one request.
+pub const KEYS_NAMED_MAX: usize = 1_000;

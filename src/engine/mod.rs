@@ -26,6 +26,7 @@ mod gate;
 pub mod judged;
 mod kept;
 mod key;
+mod keys;
 mod numbers;
 pub mod output;
 mod pending;
@@ -51,6 +52,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub use judged::{
     Closed, Counts, Judged, OpenEpisode, Put, Recorded, RuleCounts, RuleRef, Successor, Verdict, Violation,
 };
+pub use keys::{KeyQuery, RunningKey, RunningKeys, joined};
 pub use saved::{RestoreError, Restored, Save, SaveProgress, saved_frames};
 pub use swap::{Leftover, Prepared, Swapped};
 pub use warming::{Lack, Lacking, Past, Quiet};

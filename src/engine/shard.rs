@@ -76,6 +76,7 @@ macro_rules! each_table {
     };
 }
 
+mod keys;
 mod saved;
 mod swap;
 
@@ -102,7 +103,7 @@ impl Shard {
         Shard {
             tables: plan.counters.iter().map(|c| AnyTable::new(c, &plan, n_partitions)).collect(),
             open: plan.counters.iter().map(|_| Kept::default()).collect(),
-            blocks: Blocks::new(plan.policy.lists.len()),
+            blocks: Blocks::new(&plan.list_numbers),
             told: vec![(0, 0); plan.counters.len()],
             found: Yield::default(),
             pending: Vec::new(),
@@ -120,6 +121,8 @@ impl Shard {
             self.mark(marker);
         } else if let Some(at) = work.tick {
             self.tick(at, work, &mut out);
+        } else if let Some(reset) = &work.reset {
+            self.reset(reset, work, &mut out);
         } else if self.plan.is_coupled && work.past.is_none() {
             self.judge_and_count(work, &mut out);
         } else {

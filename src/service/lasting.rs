@@ -423,6 +423,11 @@ impl Lasting {
         }
     }
 
+    /// Has a snapshot taken soon.
+    pub(super) fn wants_snapshot(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.wants_snapshot)
+    }
+
     /// What is looked at for the metrics.
     pub(super) fn measured(&self) -> Measured {
         (self.journal.clone(), self.warming(), self.desk.clone(), self.outgoing.outbox.clone())

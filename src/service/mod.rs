@@ -164,8 +164,9 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let entrances = shared.open(&config, &policy, &clocks)?;
 
     // HTTP.
+    let counting = Counting { engine: engine.clone(), clocks: Arc::clone(&clocks), reloads: reloads.clone() };
     let (http, metrics_address, mut background, office) =
-        start_http(&config, &status, &entrances.doors, lasting.as_ref(), &reloads, &stopping).await?;
+        start_http(&config, &status, &entrances.doors, (lasting.as_ref(), &counting), &stopping).await?;
     let (feeds, listeners) = entrances.run(&stopping)?;
 
     background.push(tokio::spawn(tick(engine.clone(), Arc::clone(&clocks), stopping.clone())));
@@ -387,8 +388,15 @@ impl Shared {
 
 type Http = (Option<SocketAddr>, Option<SocketAddr>, Vec<JoinHandle<()>>, Option<Arc<Office>>);
 
+/// What counts, and who changes the rules it counts by.
+struct Counting {
+    engine: Engine,
+    clocks: Arc<Clocks>,
+    reloads: Reloads,
+}
+
 /// What the API works with.
-fn office(lasting: &Lasting, config: &Config, reloads: &Reloads) -> anyhow::Result<Arc<Office>> {
+fn office(lasting: &Lasting, config: &Config, counting: &Counting) -> anyhow::Result<Arc<Office>> {
     let folder = config.data.as_deref().context("what lasts has a folder")?;
     let people =
         People::open(Arc::clone(&lasting.store), folder, Clock.now()).context("cannot open the list of users")?;
@@ -396,7 +404,10 @@ fn office(lasting: &Lasting, config: &Config, reloads: &Reloads) -> anyhow::Resu
         store: Arc::clone(&lasting.store),
         desk: lasting.desk.clone(),
         terms: lasting.terms.clone(),
-        reloads: reloads.clone(),
+        engine: counting.engine.clone(),
+        clocks: Arc::clone(&counting.clocks),
+        wants_snapshot: lasting.wants_snapshot(),
+        reloads: counting.reloads.clone(),
         people,
         drafter: Arc::clone(&lasting.drafter),
         receivers: (!config.receivers.is_empty()).then(|| Arc::new(Receivers::new(&config.receivers, &lasting.store))),
@@ -424,11 +435,10 @@ async fn start_http(
     config: &Config,
     status: &Status,
     doors: &[Arc<Door>],
-    lasting: Option<&Lasting>,
-    reloads: &Reloads,
+    (lasting, counting): (Option<&Lasting>, &Counting),
     stopping: &watch::Receiver<bool>,
 ) -> anyhow::Result<Http> {
-    let office = lasting.map(|lasting| office(lasting, config, reloads)).transpose()?;
+    let office = lasting.map(|lasting| office(lasting, config, counting)).transpose()?;
     let mut tasks = Vec::new();
     let mut serve = async |address: Option<SocketAddr>, pages: Pages| -> anyhow::Result<Option<SocketAddr>> {
         let Some(address) = address else { return Ok(None) };

@@ -11,6 +11,7 @@ mod deliveries;
 mod description;
 mod guest;
 mod incidents;
+mod keys;
 mod messages;
 mod next_step;
 mod oncall;
@@ -25,6 +26,7 @@ pub mod wire;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -50,7 +52,9 @@ use crate::delivery::Outbox;
 use crate::delivery::link::Links;
 use crate::delivery::sms::Receipts;
 use crate::desk::Desk;
+use crate::engine::Engine;
 use crate::findings::Drafter;
+use crate::gateway::clocks::Clocks;
 use crate::incident::Terms;
 use crate::limits::{API_BODY_MS, API_BYTES_MAX, API_CALLS_MAX, API_LOGINS_MAX, API_TURN_MS, LOGIN_BYTES_MAX};
 use crate::people::People;
@@ -68,6 +72,11 @@ pub struct Office {
     pub desk: Desk,
     /// The customers' files and the kits.
     pub terms: Current<Terms>,
+    /// What rules count, and how far event time has come.
+    pub engine: Engine,
+    pub clocks: Arc<Clocks>,
+    /// Has a snapshot taken soon.
+    pub wants_snapshot: Arc<AtomicBool>,
     /// Who reads rules and settings again.
     pub reloads: Reloads,
     pub people: People,
@@ -97,6 +106,7 @@ static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
     all.extend(persons::operations());
     all.extend(announcements::operations());
     all.extend(reloads::operations());
+    all.extend(keys::operations());
     all
 });
 
