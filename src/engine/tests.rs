@@ -19,6 +19,7 @@ mod counting;
 mod dynamic;
 mod firewall;
 mod keys;
+mod running;
 mod saved;
 mod swap;
 mod timed;
