@@ -16,6 +16,8 @@ pub(crate) struct Terms {
     pub(crate) remind_ms: Option<i64>,
     /// The value is the age of the oldest item, ms.
     pub(crate) is_age: bool,
+    /// What must hold beside the level, of the measures behind the first.
+    pub(crate) also: Vec<AlsoTerms>,
     /// The levels are values to fall below.
     pub(crate) is_downward: bool,
     /// 0 but for `share` and `avg`.
@@ -39,6 +41,22 @@ fn is_same(a: &Option<Level>, b: &Option<Level>) -> bool {
     }
 }
 
+/// One of `also`.
+#[derive(Clone, Debug)]
+pub(crate) struct AlsoTerms {
+    pub(crate) level: Level,
+    pub(crate) scale: i128,
+    pub(crate) min_count: u64,
+}
+
+impl AlsoTerms {
+    fn holds(&self, reading: &Reading) -> bool {
+        reading.known
+            && reading.items >= self.min_count
+            && self.level.holds(i128::from(reading.top) * self.scale, i128::from(reading.bottom))
+    }
+}
+
 impl Terms {
     /// Does time alone bring crossings?
     pub(crate) fn is_timed(&self) -> bool {
@@ -47,7 +65,9 @@ impl Terms {
 
     /// What the window shows at an instant, from which on nothing was counted.
     pub(crate) fn reading<M: Meter>(&self, meter: &M, pool: &M::Pool, instant: i64) -> Reading {
-        let reading = meter.reading(pool, &self.width);
+        let mut reading = meter.reading(pool, &self.width);
+        let holds = |(i, also): (usize, &AlsoTerms)| also.holds(&meter.reading_of(pool, &self.width, i + 1));
+        reading.joined = self.also.iter().enumerate().all(holds);
         if !self.is_age {
             return reading;
         }
@@ -59,6 +79,7 @@ impl Terms {
     pub(crate) fn closes_like(&self, other: &Terms) -> bool {
         let lowest = |terms: &Terms| terms.clear.clone().or(terms.warning.clone()).or(terms.critical.clone());
         is_same(&lowest(self), &lowest(other))
+            && self.has_also_of(other)
             && self.clear.is_some() == other.clear.is_some()
             && (self.cooldown_ms, self.min_count, self.lowest) == (other.cooldown_ms, other.min_count, other.lowest)
     }
@@ -67,8 +88,16 @@ impl Terms {
     pub(crate) fn holds_like(&self, other: &Terms) -> bool {
         is_same(&self.warning, &other.warning)
             && is_same(&self.critical, &other.critical)
+            && self.has_also_of(other)
             && (self.min_count, self.is_downward) == (other.min_count, other.is_downward)
             && (self.hold_ms > 0) == (other.hold_ms > 0)
+    }
+
+    fn has_also_of(&self, other: &Terms) -> bool {
+        let same = |(a, b): (&AlsoTerms, &AlsoTerms)| {
+            (a.level.operator, a.level.limit, a.min_count) == (b.level.operator, b.level.limit, b.min_count)
+        };
+        self.also.len() == other.also.len() && self.also.iter().zip(&other.also).all(same)
     }
 
     fn meets(&self, level: &Level, reading: &Reading) -> bool {
@@ -85,7 +114,7 @@ impl Terms {
     /// The highest level that holds.
     #[inline]
     pub(crate) fn reached(&self, reading: &Reading) -> Option<Severity> {
-        if self.is_quiet || self.is_below(reading) {
+        if self.is_quiet || self.is_below(reading) || !reading.joined {
             return None;
         }
         let meets = |level: &Option<Level>| level.as_ref().is_some_and(|l| self.meets(l, reading));
@@ -108,7 +137,7 @@ impl Terms {
         }
         match (&self.clear, self.warning.as_ref().or(self.critical.as_ref())) {
             (Some(clear), _) => self.meets(clear, reading),
-            (None, Some(lowest)) => !self.meets(lowest, reading),
+            (None, Some(lowest)) => !(reading.joined && self.meets(lowest, reading)),
             (None, None) => true,
         }
     }
