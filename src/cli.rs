@@ -18,8 +18,8 @@ use crate::policy::load::{LoadOptions, Loaded, load};
 use crate::policy::{Policy, RuleSource, Severity};
 use crate::{
     acd_command, archive_command, backup, baseline, calendar_command, config, delivery_command, demo, doctor,
-    explain_command, incident_command, kit_command, oncall_command, portal, replay, rule_test, send, service, simulate,
-    user_command,
+    explain_command, incident_command, keys_command, kit_command, oncall_command, portal, reload_command, replay,
+    rule_test, send, service, simulate, user_command,
 };
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
@@ -55,6 +55,8 @@ enum Command {
     Delivery(delivery_command::Args),
     Oncall(oncall_command::Args),
     Acd(acd_command::Args),
+    Reload(reload_command::Args),
+    Keys(keys_command::Args),
     User(user_command::Args),
     Kit(kit_command::Args),
     Calendar(calendar_command::Args),
@@ -92,6 +94,8 @@ pub fn run() -> ExitCode {
         Command::Delivery(args) => delivery_command::run(&args),
         Command::Oncall(args) => oncall_command::run(&args),
         Command::Acd(args) => acd_command::run(&args),
+        Command::Reload(args) => reload_command::run(&args),
+        Command::Keys(args) => keys_command::run(&args),
         Command::User(args) => user_command::run(&args),
         Command::Api => print_api(),
         Command::Kit(args) => kit_command::run(&args),

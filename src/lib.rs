@@ -38,6 +38,7 @@
 
 pub mod clock;
 mod codec;
+pub mod current;
 pub mod limits;
 pub mod metrics;
 pub mod storage;
@@ -76,6 +77,7 @@ pub mod gateway;
 pub mod notify;
 pub mod outbound;
 pub mod portal;
+pub mod reload;
 
 pub mod snapshot;
 
@@ -93,8 +95,10 @@ pub mod delivery_command;
 pub mod doctor;
 pub mod explain_command;
 pub mod incident_command;
+pub mod keys_command;
 pub mod kit_command;
 pub mod oncall_command;
+pub mod reload_command;
 pub mod rule_test;
 pub mod user_command;
 

@@ -44,6 +44,7 @@ pub mod trace;
 mod typing;
 mod written;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use chains::{After, Chain};
@@ -193,6 +194,8 @@ pub struct Policy {
     /// Index into `lists` of `own_numbers`, where there is one: nothing puts these on a dynamic list. A customer whose
     /// file has its own numbers has those in its place.
     pub own_numbers: Option<usize>,
+    /// What it was read from, wherever that lies; none of texts in memory.
+    pub files: Vec<PathBuf>,
     /// Shared with whoever asks what a customer's file says.
     pub customers: Arc<Customers>,
     /// In the words of the files, for [`trace`].
@@ -216,6 +219,7 @@ impl Policy {
             numbering: Numbering::builtin(),
             own_numbers: None,
             written: Written::default(),
+            files: Vec::new(),
         }
     }
 }

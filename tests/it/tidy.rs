@@ -12,11 +12,12 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("clock", &[]),
     ("codec", &[]),
+    ("current", &[]),
     ("calendar", &["clock", "limits"]),
     ("objective", &["calendar", "clock", "limits"]),
     ("event", &["limits", "clock"]),
     ("logging", &[]),
-    ("metrics", &["clock", "limits"]),
+    ("metrics", &["clock", "current", "limits"]),
     ("storage", &["limits"]),
     ("journal", &["storage", "engine", "policy", "event", "clock", "limits"]),
     ("store", &["limits", "clock", "storage"]),
@@ -28,7 +29,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("engine/shard", &["policy", "event", "window", "clock", "codec", "limits"]),
     ("engine", &["policy", "event", "window", "clock", "codec", "limits", "metrics"]),
     // The conversation with a gateway: the one place where events that come in meet the verdicts that answer them.
-    ("gateway", &["ingest", "engine", "policy", "event", "clock", "limits", "metrics"]),
+    ("gateway", &["ingest", "engine", "policy", "event", "clock", "current", "limits", "metrics"]),
     ("kit", &["policy", "limits"]),
     ("incident", &["customer", "kit", "policy", "calendar", "objective", "clock", "limits"]),
     // The past through an engine of its own, for whoever asks why.
@@ -37,15 +38,15 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "findings",
         &[
             "archive", "journal", "engine", "store", "incident", "customer", "policy", "event", "storage", "clock",
-            "limits",
+            "current", "limits",
         ],
     ),
     // Every channel is a file of its own below it.
     (
         "delivery",
         &[
-            "acd", "desk", "kit", "incident", "customer", "store", "storage", "outbound", "notify", "clock", "limits",
-            "metrics",
+            "acd", "desk", "kit", "incident", "customer", "store", "storage", "outbound", "notify", "clock", "current",
+            "limits", "metrics",
         ],
     ),
     // Telling the callers of a queue what is known.
@@ -63,8 +64,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "notify",
         &[
-            "outbound", "engine", "policy", "event", "incident", "case", "store", "storage", "clock", "limits",
-            "metrics",
+            "outbound", "engine", "policy", "event", "incident", "case", "store", "storage", "clock", "current",
+            "limits", "metrics",
         ],
     ),
     ("archive", &["journal", "engine", "event", "policy", "incident", "case", "storage", "clock", "limits", "metrics"]),
@@ -79,6 +80,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "gateway",
             "engine",
             "explain",
+            "event",
             "findings",
             "incident",
             "desk",
@@ -92,10 +94,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "case",
             "report",
             "metrics",
+            "reload",
             "clock",
+            "current",
             "limits",
         ],
     ),
+    // Asked for by signals and the API, done by the service.
+    ("reload", &["clock", "limits"]),
     ("snapshot", &["storage", "limits"]),
     ("replay", &["ingest", "event", "policy", "engine", "incident", "archive", "clock", "limits"]),
 ];
@@ -114,8 +120,10 @@ const MEETING_PLACES: &[&str] = &[
     "doctor",
     "explain_command",
     "incident_command",
+    "keys_command",
     "kit_command",
     "oncall_command",
+    "reload_command",
     "rule_test",
     "demo",
     "send",
