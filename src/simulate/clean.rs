@@ -96,25 +96,12 @@ fn local_hour(at_ms: i64, zone: &TimeZone) -> (usize, bool) {
 
 /// Who rings out reminders, each many a minute for a while: numbers that the called people know, and what their carriers
 /// sign.
-const REMINDERS: [(u64, Attestation); 3] = [
-    (46_771_234_500, Attestation::A),
-    (46_771_234_501, Attestation::B),
-    (46_771_234_502, Attestation::Unknown),
-];
+const REMINDERS: [(u64, Attestation); 3] =
+    [(46_771_234_500, Attestation::A), (46_771_234_501, Attestation::B), (46_771_234_502, Attestation::Unknown)];
 
 /// Area, and digits that follow: where houses trade.
-const FAR: [(u64, u32); 10] = [
-    (9198, 8),
-    (8190, 8),
-    (2348, 9),
-    (6681, 7),
-    (5511, 8),
-    (2711, 7),
-    (86138, 8),
-    (9053, 8),
-    (2217, 7),
-    (2136, 7),
-];
+const FAR: [(u64, u32); 10] =
+    [(9198, 8), (8190, 8), (2348, 9), (6681, 7), (5511, 8), (2711, 7), (86138, 8), (9053, 8), (2217, 7), (2136, 7)];
 /// Where people call once in a while; some of it is dear.
 const ANYWHERE: [(u64, u32); 30] = [
     (346, 8),
