@@ -6,7 +6,7 @@ use super::{Config, CustomerSource, FeedSettings};
 use crate::acd::QueueSettings;
 use crate::customer::{self, Channel, Customer};
 use crate::ingest::Format;
-use crate::policy::{Measure, Policy, ThresholdRule};
+use crate::policy::{Policy, ThresholdRule};
 
 /// A mismatch, in the one-line form of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,7 +159,7 @@ fn announced_nowhere(config: &Config, policy: &Policy) -> Vec<Mismatch> {
 /// W105: a CDR comes when its call is over, so a rule on calls that are up never sees one.
 fn no_calls_to_follow(config: &Config, policy: &Policy) -> Vec<Mismatch> {
     let only_records = config.feeds.iter().all(|feed| matches!(feed.format, Format::Csv(_) | Format::JsonCdr));
-    let follows = |rule: &&ThresholdRule| matches!(rule.measure, Measure::Concurrent);
+    let follows = |rule: &&ThresholdRule| rule.measure.is_of_calls();
     if !only_records || config.feeds.is_empty() {
         return Vec::new();
     }

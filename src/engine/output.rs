@@ -114,11 +114,14 @@ pub fn violation_line(
     out.extend_from_slice(b",\"window\":");
     string(out, told.window.as_bytes());
     out.extend_from_slice(b",\"call_id\":");
-    let call_id = judged.batch.events.get(violation.event as usize).map_or(&b""[..], |e| judged.batch.text(e.call_id));
+    let call_id = judged.event_of(violation).map_or(&b""[..], |e| judged.batch.text(e.call_id));
     text_or_null(out, call_id);
     put(out, format_args!(",\"mode\":\"{}\"", told.mode.as_str()));
     if violation.late {
         out.extend_from_slice(b",\"late\":true");
+    }
+    if violation.is_reminder {
+        out.extend_from_slice(b",\"reminder\":true");
     }
     out.push(b'}');
 }

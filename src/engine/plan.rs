@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::episode::Terms;
 use super::judged::RuleRef;
 use super::key::KeyHasher;
+use super::numbers::Numbers;
 use crate::event::{CallEvent, Field, Flags, Kind, Names, Which};
 use crate::limits::{CALL_AGE_MS_MAX, CALLS_MAX, MAX_BYTES_DEFAULT, MAX_KEYS_DEFAULT, PARTITIONS};
 use crate::policy::{Level, ListContent, Measure, Mode, On, Operand, Operator, Policy, Predicate, ThresholdRule};
@@ -121,6 +122,10 @@ pub(crate) struct Plan {
     pub(crate) minds_blocked: bool,
     /// Some rule reads what thresholds write to: events are judged one after the other, on one shard.
     pub(crate) is_coupled: bool,
+    /// What counters are known by to lists, those of calls to the calls that are up, and lists to what stands on them.
+    pub(crate) rule_numbers: Numbers,
+    pub(crate) call_numbers: Numbers,
+    pub(crate) list_numbers: Numbers,
 }
 
 impl Plan {
@@ -159,6 +164,9 @@ impl Plan {
             n => (n * 2).next_power_of_two().min(PARTITIONS) as u32,
         };
         Plan {
+            rule_numbers: Numbers::first(counters.len()),
+            call_numbers: Numbers::first(counters.len()),
+            list_numbers: Numbers::first(policy.lists.len()),
             hasher,
             n_shards,
             has_call_rules: !call_counters.is_empty(),
@@ -236,12 +244,12 @@ fn threshold(index: usize, rule: &ThresholdRule) -> Counter {
         Measure::Avg(_) => (MeterKind::Ratio, 1),
         Measure::Share(_) => (MeterKind::Ratio, Level::SHARE_SCALE),
         Measure::Run(..) => (MeterKind::Run, 1),
-        Measure::Concurrent => (MeterKind::Concurrent, 1),
+        Measure::Concurrent | Measure::Longest => (MeterKind::Concurrent, 1),
     };
-    let strictest = rule.levels.strictest().map_or(1, whole).max(1);
+    let is_downward = rule.levels.is_downward();
     let (window_ms, enough) = match meter {
         MeterKind::Concurrent => (CALL_AGE_MS_MAX, CALLS_MAX as u64),
-        _ => (rule.window_ms, strictest),
+        _ => (rule.window_ms, rule.levels.enough().max(1)),
     };
     let step = if let Measure::Run(_, step) = rule.measure { step } else { 0 };
     let min_count = if meter == MeterKind::Ratio { u64::from(rule.min_count) } else { 0 };
@@ -256,9 +264,13 @@ fn threshold(index: usize, rule: &ThresholdRule) -> Counter {
             critical: rule.levels.critical.clone(),
             clear: rule.levels.clear.clone(),
             cooldown_ms: rule.cooldown_ms,
+            hold_ms: rule.hold_ms,
+            remind_ms: rule.remind_ms,
+            is_age: matches!(rule.measure, Measure::Longest),
+            is_downward,
             min_count,
             scale,
-            lowest: rule.levels.lowest().map_or(0, whole),
+            lowest: if is_downward { 0 } else { rule.levels.lowest().map_or(0, whole) },
             keys_max: rule.max_keys.div_ceil(PARTITIONS as u64) as usize,
             bytes_max: rule.max_bytes.div_ceil(PARTITIONS as u64) as usize,
             is_quiet: false,
@@ -295,6 +307,10 @@ fn tracked_counter(index: usize, policy: &Policy) -> Counter {
             critical,
             clear: None,
             cooldown_ms: MATCH_COOLDOWN_MS,
+            hold_ms: 0,
+            remind_ms: None,
+            is_age: false,
+            is_downward: false,
             min_count: 0,
             scale: 1,
             lowest: 1,

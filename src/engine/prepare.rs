@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::slice;
 
 use super::judged::{Recorded, RuleRef, Verdict};
-use super::key::{Key, KeyBytes};
+use super::key::{KeptKey, Key, KeyBytes, KeyValue};
 use super::plan::{Counter, KeyChoice, MeterKind, Phases, Plan};
 use super::table::{Act, Hit, partition_of};
 use super::work::{Decided, Work};
@@ -246,7 +246,7 @@ fn sample(view: &View<'_>, plan: &Plan, counter: &Counter) -> u64 {
         (Measure::Sum(field) | Measure::Avg(field), _) => quantity(*field, view.event),
         (Measure::Share(condition), _) => u64::from(condition.eval(view)),
         (Measure::Run(operand, _), _) => ordinal(operand, view),
-        (Measure::Count | Measure::Concurrent, _) => 0,
+        (Measure::Count | Measure::Concurrent | Measure::Longest, _) => 0,
     }
 }
 
@@ -412,6 +412,21 @@ fn caller_else_address(view: &View<'_>, plan: &Plan, key_bytes: &mut KeyBytes) -
     }
     let key = Key::long(start, key_bytes.0.len() - start);
     Some((plan.hasher.hash(key, key_bytes), key))
+}
+
+/// A kept key as a violation shows it.
+pub(crate) fn kept_key_text(kept: &KeptKey, plan: &Plan, counter: &Counter) -> Vec<(String, String)> {
+    let KeyChoice::Spec(spec) = counter.key else { return Vec::new() };
+    let mut values = kept.parts().into_iter();
+    let parts = plan.policy.keys[spec].parts.iter();
+    parts.map(|part| (part.name.clone(), values.next().map_or("(other)".to_owned(), |value| value.shown()))).collect()
+}
+
+/// What a kept key has for an entry of `per`.
+pub(crate) fn kept_part(kept: &KeptKey, plan: &Plan, counter: &Counter, field: &Operand) -> Option<KeyValue> {
+    let KeyChoice::Spec(spec) = counter.key else { return None };
+    let place = plan.policy.keys[spec].parts.iter().position(|part| part.operand == *field)?;
+    kept.parts().into_iter().nth(place)
 }
 
 /// The key as a violation shows it: `per` entry and value.

@@ -20,6 +20,8 @@ mod dynamic;
 mod firewall;
 mod keys;
 mod saved;
+mod timed;
+mod swap;
 mod warming;
 
 /// 2026-03-02T10:00:00Z, the `t=0` of timelines.
@@ -274,8 +276,9 @@ impl Said {
             let (value, _) = output::shown(policy, v).unwrap();
             let late = if v.late { " late" } else { "" };
             let value = (value * 100.0).round() / 100.0;
+            let again = if v.is_reminder { " again" } else { "" };
             self.violations.push(format!(
-                "t={} {} {} {} {value}{late}{}",
+                "t={} {} {} {} {value}{late}{again}{}",
                 seconds(v.time),
                 v.level.as_str(),
                 output::rule_id(policy, v.rule),

@@ -225,8 +225,18 @@ impl Notifier {
     /// These went on across a restart: whoever keeps alerts alive is told of them anew. No line is written.
     pub fn open(&self, episodes: Vec<OpenEpisode>) {
         for OpenEpisode { rule, level, since, customer, key } in episodes {
-            let violation =
-                Violation { event: 0, rule, level, time: since, value: f64::NAN, late: false, customer, key };
+            let violation = Violation {
+                event: 0,
+                is_timed: true,
+                is_reminder: false,
+                rule,
+                level,
+                time: since,
+                value: f64::NAN,
+                late: false,
+                customer,
+                key,
+            };
             if self.wants_alert(&violation).is_some_and(|reaction| reaction.is_none_or(|r| r.alert)) {
                 self.alert(&violation);
             }
@@ -312,6 +322,11 @@ impl Notifier {
             let (sequence, event) = (judged.sequence, violation.event);
             let (rule, level) = (output::rule_id(&self.policy, violation.rule), violation.level.as_str());
             let id = match &positions {
+                // Many keys may have their time at once.
+                _ if violation.is_timed => {
+                    let customer = self.names.customer_name(violation.customer);
+                    format!("{}/{rule}/{level}/{}", violation.time.0, record::digest(&customer, &violation.key))
+                }
                 Some(positions) => format!("{}/{rule}/{level}", positions.of(violation.event)),
                 None => format!("{:x}-{sequence}.{event}/{rule}/{level}", self.run),
             };
@@ -319,8 +334,12 @@ impl Notifier {
             output::violation_line(lines, judged, violation, &self.policy, &self.names, Some(&id));
             lines.push(b'\n');
             findings.line_ends.push(lines.len());
-            if let (Some(recorder), Some(positions)) = (self.recorder.get(), &positions) {
-                let position = positions.of(violation.event);
+            let position = match &positions {
+                Some(positions) => Some(positions.of(violation.event)),
+                None => violation.is_timed.then(|| self.position.load(Ordering::Relaxed)),
+            };
+            // What is only said again is no second violation.
+            if let (Some(recorder), Some(position), false) = (self.recorder.get(), position, violation.is_reminder) {
                 findings.changes.extend(recorder.violation(judged, violation, &id, position));
             }
         }

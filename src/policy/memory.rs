@@ -18,8 +18,7 @@ const CALL_BYTES: u64 = 64;
 impl ThresholdRule {
     /// Bytes the rule's state can come to, at most.
     pub fn memory_bytes_max(&self) -> u64 {
-        let strictest = self.levels.strictest().map_or(0, |level| level.smallest());
-        let level = u64::try_from(strictest).unwrap_or(0);
+        let level = self.levels.enough();
         let exact = level.min(EXACT_ITEMS_MAX as u64);
         let held = match &self.measure {
             Measure::Count => level.saturating_mul(TIME_BYTES),
@@ -28,6 +27,8 @@ impl ThresholdRule {
             Measure::Share(_) => EXACT_ITEMS_MAX as u64 * TIME_BYTES,
             Measure::Run(..) => RUN_NUMBERS_MAX as u64 * SEEN_BYTES,
             Measure::Concurrent => level.saturating_mul(CALL_BYTES),
+            // However many calls are up.
+            Measure::Longest => self.max_bytes,
         };
         self.max_keys.saturating_mul(KEY_BYTES.saturating_add(held)).min(self.max_bytes)
     }

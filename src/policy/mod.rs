@@ -49,6 +49,7 @@ pub use source::RuleSource;
 
 use self::number_set::NumberSet;
 use crate::calendar::Calendar;
+use crate::clock::Timestamp;
 use crate::customer::Customers;
 use crate::event::numbering::Numbering;
 use crate::event::{Class, Number};
@@ -56,15 +57,24 @@ use crate::event::{Class, Number};
 impl Policy {
     /// A number that counting never blocks: an emergency number or one of the own numbers of the event's customer.
     pub fn is_protected(&self, number: Number, view: &View<'_>) -> bool {
+        self.is_protected_by(number, self.customers_own(view), view.event.time)
+    }
+
+    /// The same where there is no event.
+    pub(crate) fn is_protected_for(&self, number: Number, customer: &str, at: Timestamp) -> bool {
+        self.is_protected_by(number, self.customers.own_numbers(customer), at)
+    }
+
+    fn is_protected_by(&self, number: Number, own: Option<&NumberSet>, at: Timestamp) -> bool {
         if self.numbering.class(number) == Class::Emergency {
             return true;
         }
         let listed = self.own_numbers.and_then(|i| self.lists.get(i)).map(|list| &list.content);
-        let own = self.customers_own(view).or(match listed {
+        let own = own.or(match listed {
             Some(ListContent::Numbers(set)) => Some(set),
             _ => None,
         });
-        own.is_some_and(|set| set.contains(number, view.event.time))
+        own.is_some_and(|set| set.contains(number, at))
     }
 
     /// What `$own_numbers` is for the customer of this event, where its file says that.
@@ -198,6 +208,12 @@ impl Policy {
     }
 }
 
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy::empty(jiff::tz::TimeZone::UTC)
+    }
+}
+
 #[derive(Debug)]
 pub struct FirewallRule {
     pub id: String,
@@ -260,12 +276,16 @@ pub struct ThresholdRule {
     pub group: String,
     /// Indices into the parts of the key: alerts fold only where their values of these are equal. None for all keys.
     pub target: Vec<usize>,
-    /// 0 for `concurrent`.
+    /// 0 for `concurrent` and `longest`.
     pub window_ms: i64,
-    /// As written; `0s` for `concurrent`.
+    /// As written; `0s` for `concurrent` and `longest`.
     pub window_text: String,
     pub levels: Levels,
     pub cooldown_ms: i64,
+    /// `for`: how long a level must hold without a break; 0: not at all.
+    pub hold_ms: i64,
+    /// `remind`: how often an episode that goes on is told again.
+    pub remind_ms: Option<i64>,
     /// `share` and `avg` say nothing below it.
     pub min_count: u32,
     pub count_blocked: bool,

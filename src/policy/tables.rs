@@ -68,6 +68,8 @@ pub(crate) const WARNING: Key = key("warning", "warning = \">= 30\"");
 pub(crate) const CRITICAL: Key = key("critical", "critical = \">= 80\"");
 pub(crate) const CLEAR: Key = key("clear", "clear = \"< 20\"");
 pub(crate) const COOLDOWN: Key = key("cooldown", "cooldown = \"1h\"");
+pub(crate) const FOR: Key = key("for", "for = \"30s\"");
+pub(crate) const REMIND: Key = key("remind", "remind = \"1h\"");
 pub(crate) const GROUP: Key = key("group", "group = \"toll-fraud\"");
 pub(crate) const TARGET: Key = key("target", "target = [\"callee\"]");
 pub(crate) const MIN_COUNT: Key = key("min_count", "min_count = 20");
@@ -107,8 +109,8 @@ pub(crate) const THRESHOLD_KEYS: &[Key] = &[
     REFERENCES,
     later("also"),
     later("after"),
-    later("for"),
-    later("remind"),
+    FOR,
+    REMIND,
     later("customers"),
     later("except"),
     later("mute"),

@@ -14,12 +14,14 @@ use super::rules::{Compiler, Rules, duration, origin};
 use super::{Block, KeyPart, KeySpec, Level, Levels, Measure, On, Operand, Reaction, ThresholdRule, tables};
 use crate::limits::{KEY_PARTS_MAX, MAX_BYTES_DEFAULT, WINDOW_MS_MAX};
 
-/// Episodes of a `concurrent` rule have no window to take their cooldown from.
-const CONCURRENT_COOLDOWN_MS: i64 = 60_000;
+/// Episodes of a rule on the life of calls have no window to take their cooldown from.
+const CALLS_COOLDOWN_MS: i64 = 60_000;
 /// A cooldown, and the life of a block, end some day.
 const SPAN_MS_MAX: i64 = 10 * 366 * 86_400_000;
 /// Events of a window below which `share` and `avg` say nothing, unless the rule says otherwise.
 const MIN_COUNT_DEFAULT: u32 = 20;
+/// Reminders that come faster are noise.
+const REMIND_MS_MIN: i64 = 60_000;
 /// Fewer bytes would not hold one key in each partition.
 const MAX_BYTES_LEAST: u64 = 64 * 1024;
 
@@ -54,6 +56,8 @@ pub(crate) fn compile(
     let group = compiler.group(section);
     let target = compiler.target(section, key.as_ref());
     let cooldown = compiler.cooldown(section);
+    let hold = compiler.bounded(section, &tables::FOR, 0, SPAN_MS_MAX, "3660d");
+    let remind = compiler.bounded(section, &tables::REMIND, REMIND_MS_MIN, SPAN_MS_MAX, "3660d");
     let min_count = compiler.min_count(section, measure.as_ref());
     let mode = compiler.mode(section);
     let texts = compiler.texts_of(section);
@@ -67,7 +71,7 @@ pub(crate) fn compile(
     let (on, condition, measure) = (on?, condition.ok()?, measure?);
     let (window_ms, window_text) = window?;
     let (levels, key) = (levels?, key?);
-    let default_cooldown = if matches!(measure, Measure::Concurrent) { CONCURRENT_COOLDOWN_MS } else { window_ms };
+    let default_cooldown = if measure.is_of_calls() { CALLS_COOLDOWN_MS } else { window_ms };
     Some(ThresholdRule {
         group: group.unwrap_or_else(|| id.clone()),
         target,
@@ -82,6 +86,8 @@ pub(crate) fn compile(
         window_text,
         levels,
         cooldown_ms: cooldown.unwrap_or(default_cooldown),
+        hold_ms: hold.unwrap_or(0),
+        remind_ms: remind,
         min_count: min_count.unwrap_or(MIN_COUNT_DEFAULT),
         count_blocked: count_blocked.unwrap_or(true),
         max_keys: max_keys.unwrap_or(compiler.settings.max_keys),
@@ -113,13 +119,13 @@ impl Compiler<'_> {
         let on_place = Self::on_place(section);
         let scope = Scope { on: Some(on), on_place: on_place.as_ref(), ..self.declared.scope() };
         let measure = compile_measure(text.value, &origin(section, &text), &scope, self.problems)?;
-        let is_concurrent = matches!(measure, Measure::Concurrent);
-        if is_concurrent != (on == On::Call) {
-            let (message, help) = match is_concurrent {
-                true => ("`concurrent` measures the life of a call", "use on = \"call\""),
-                false => {
-                    ("on = \"call\" goes with measure = \"concurrent\"", "use on = \"attempt\", \"answer\" or \"end\"")
-                }
+        if measure.is_of_calls() != (on == On::Call) {
+            let (message, help) = match measure.is_of_calls() {
+                true => (format!("`{}` measures the life of a call", measure.as_str()), "use on = \"call\""),
+                false => (
+                    "on = \"call\" goes with measure = \"concurrent\" or \"longest\"".to_owned(),
+                    "use on = \"attempt\", \"answer\" or \"end\"",
+                ),
             };
             let problem = section.problem("E008", message, value_span(section, tables::ON.name)).help(help);
             self.problems.push(problem.context(section.document.path, text.span, "the measure is this"));
@@ -130,9 +136,9 @@ impl Compiler<'_> {
 
     /// Milliseconds, and as written.
     fn window(&mut self, section: &Section<'_, '_>, measure: Option<&Measure>) -> Option<(i64, String)> {
-        if let Some(Measure::Concurrent) = measure {
+        if let Some(measure) = measure.filter(|measure| measure.is_of_calls()) {
             if section.has(tables::WINDOW.name) {
-                let message = "`concurrent` has no window: it is a level at an instant";
+                let message = format!("`{}` has no window: it is a level at an instant", measure.as_str());
                 let problem = section.problem("E020", message, section.key_span(tables::WINDOW.name));
                 self.problems.push(problem.help("take `window` out; `cooldown` says when an episode ends"));
             }

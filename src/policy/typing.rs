@@ -413,7 +413,7 @@ impl<'t> Typer<'t> {
         let problem = match name.node.as_str() {
             "count" => return Some(Measure::Count),
             "concurrent" => return Some(Measure::Concurrent),
-            "longest" => not_yet("measure `longest`"),
+            "longest" => return Some(Measure::Longest),
             "distinct" | "sum" | "avg" | "share" | "run" | "first_seen" => {
                 Problem::error("E059", format!("`{}` needs to know of what", name.node)).help(MEASURES)
             }
