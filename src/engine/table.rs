@@ -5,8 +5,8 @@
 //! one access to the slot, which holds the key and the window of quiet keys.
 
 mod saved;
-mod timed;
 mod swap;
+mod timed;
 
 use hashbrown::HashMap;
 

@@ -20,8 +20,8 @@ mod dynamic;
 mod firewall;
 mod keys;
 mod saved;
-mod timed;
 mod swap;
+mod timed;
 mod warming;
 
 /// 2026-03-02T10:00:00Z, the `t=0` of timelines.

@@ -10,89 +10,11 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use jiff::Timestamp as Instant;
-use jiff::tz::TimeZone;
-
 use crate::event::{Attestation, Direction, Status};
 use crate::simulate::call::{About, Call, Party};
 use crate::simulate::chance::{Chance, mix};
 use crate::simulate::people::{COMPANY_NUMBERS, Outsider, People, fill};
-
-const MINUTE_MS: i64 = 60_000;
-
-/// Weight of each hour of a working day, local time; calls an hour against the busiest.
-const WORKDAY: [f64; 24] = [
-    0.02, 0.01, 0.01, 0.01, 0.02, 0.05, 0.2, 0.5, 0.85, 1.0, 1.0, 0.9, 0.7, 0.9, 0.95, 0.9, 0.75, 0.5, 0.3, 0.22, 0.18,
-    0.12, 0.07, 0.04,
-];
-/// A weekend hour against the same hour of a working day.
-const WEEKEND: f64 = 0.25;
-
-/// How likely a call comes at each minute of a run.
-#[derive(Clone, Debug)]
-pub(crate) struct Profile {
-    start_ms: i64,
-    end_ms: i64,
-    /// Weight of all minutes up to and with this one.
-    up_to: Vec<f64>,
-    office: Vec<bool>,
-}
-
-impl Profile {
-    /// Office hours of a zone; without one, every minute is alike.
-    pub(crate) fn new(start_ms: i64, duration_ms: i64, zone: Option<&TimeZone>) -> Profile {
-        let minutes = ((duration_ms + MINUTE_MS - 1) / MINUTE_MS).max(1);
-        let (mut up_to, mut office, mut sum) = (Vec::new(), Vec::new(), 0.0);
-        for minute in 0..minutes {
-            let at = start_ms + minute * MINUTE_MS;
-            let (hour, weekend) = zone.map_or((9, false), |zone| local_hour(at, zone));
-            let last = (duration_ms - minute * MINUTE_MS).min(MINUTE_MS) as f64 / MINUTE_MS as f64;
-            sum += WORKDAY[hour % 24] * if weekend { WEEKEND } else { 1.0 } * last;
-            up_to.push(sum);
-            office.push(!weekend && (7..18).contains(&hour));
-        }
-        Profile { start_ms, end_ms: start_ms + duration_ms, up_to, office }
-    }
-
-    /// Minutes of the busiest hour that the whole run weighs.
-    pub(crate) fn busy_minutes(&self) -> f64 {
-        self.up_to.last().copied().unwrap_or(1.0)
-    }
-
-    /// The instant before which this share of the calls comes.
-    fn instant(&self, share: f64) -> i64 {
-        let weight = share * self.busy_minutes();
-        let minute = self.up_to.partition_point(|w| *w <= weight).min(self.up_to.len() - 1);
-        let before = if minute == 0 { 0.0 } else { self.up_to[minute - 1] };
-        let within = ((weight - before) / (self.up_to[minute] - before).max(f64::MIN_POSITIVE)).clamp(0.0, 1.0);
-        self.start_ms + minute as i64 * MINUTE_MS + (within * (MINUTE_MS - 1) as f64) as i64
-    }
-
-    fn end_ms(&self) -> i64 {
-        self.end_ms
-    }
-
-    /// Are offices open at this instant of the run?
-    fn is_office(&self, at_ms: i64) -> bool {
-        let minute = usize::try_from((at_ms - self.start_ms) / MINUTE_MS).unwrap_or(0);
-        self.office.get(minute).copied().unwrap_or(true)
-    }
-
-    /// The first instant at or after `from_ms` at which offices are closed; `from_ms` where there is none.
-    pub(crate) fn after_hours(&self, from_ms: i64) -> i64 {
-        let from = usize::try_from((from_ms - self.start_ms) / MINUTE_MS).unwrap_or(0);
-        match self.office.iter().enumerate().skip(from).find(|(_, office)| !**office) {
-            Some((minute, _)) => from_ms.max(self.start_ms + minute as i64 * MINUTE_MS),
-            None => from_ms,
-        }
-    }
-}
-
-fn local_hour(at_ms: i64, zone: &TimeZone) -> (usize, bool) {
-    let Ok(at) = Instant::from_millisecond(at_ms) else { return (12, false) };
-    let local = at.to_zoned(zone.clone());
-    (usize::try_from(local.hour()).unwrap_or(0), local.weekday().to_monday_zero_offset() >= 5)
-}
+use crate::simulate::profile::Profile;
 
 /// Who rings out reminders, each many a minute for a while: numbers that the called people know, and what their carriers
 /// sign.
@@ -609,6 +531,10 @@ impl Iterator for Clean {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{HashMap, HashSet};
+
+    use jiff::tz::TimeZone;
+
     use super::*;
 
     fn hour(calls: u64) -> Vec<Call> {
@@ -651,5 +577,48 @@ mod tests {
         assert!(hour(10) > 20 * hour(3), "{} {}", hour(10), hour(3));
         assert_eq!(profile.after_hours(start + 12 * 3_600_000), start + 18 * 3_600_000);
         assert_eq!(profile.after_hours(start + 1), start + 1);
+    }
+
+    #[test]
+    fn clean_traffic_has_what_is_taken_for_an_attack() {
+        let calls = hour(60_000);
+        let count = |is: &dyn Fn(&Call) -> bool| calls.iter().filter(|c| is(c)).count();
+        // Voice mail that is hung up on, forwarded calls, calls of neighbours, reminders, calls abroad.
+        assert!(count(&|c| c.answered() && c.talk_ms < 6_000) > 1_000);
+        assert!(count(&|c| c.diverting.is_some()) > 100);
+        let neighbours = People::neighbour(0)..=People::neighbour(9_999);
+        assert!(count(&|c| matches!(c.caller, Party::Number(n) if neighbours.contains(&n))) > 20);
+        assert!(count(&|c| REMINDERS.iter().any(|(number, _)| c.caller == Party::Number(*number))) > 50);
+        // Somebody redials the same number again and again, and never before having hung up.
+        let mut pairs: HashMap<(u64, u64), Vec<&Call>> = HashMap::new();
+        for call in &calls {
+            if let (Party::Number(caller), Party::Number(callee)) = (call.caller, call.callee) {
+                pairs.entry((caller, callee)).or_default().push(call);
+            }
+        }
+        assert!(pairs.values().any(|calls| calls.len() > 10));
+        // A conference: many different people in one room, most of an hour.
+        let mut rooms: HashMap<u64, HashSet<u64>> = HashMap::new();
+        for call in calls.iter().filter(|c| c.direction == Direction::Inbound && c.talk_ms > 1_200_000) {
+            if let (Party::Number(caller), Party::Number(callee)) = (call.caller, call.callee) {
+                rooms.entry(callee).or_default().insert(caller);
+            }
+        }
+        assert!(rooms.values().any(|guests| guests.len() > 5));
+    }
+
+    #[test]
+    fn a_desk_seldom_makes_two_calls_at_once() {
+        let calls = hour(20_000);
+        let mut until: HashMap<u64, i64> = HashMap::new();
+        let (mut all, mut twice) = (0, 0);
+        for call in calls.iter().filter(|c| c.direction == Direction::Outbound && c.diverting.is_none()) {
+            let Party::Number(desk) = call.caller else { continue };
+            all += 1;
+            let busy_ms = until.entry(desk).or_insert(i64::MIN);
+            twice += u32::from(*busy_ms > call.start_ms);
+            *busy_ms = call.end_ms().max(*busy_ms);
+        }
+        assert!(twice * 20 < all, "{twice} of {all}");
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod call;
 pub(crate) mod chance;
 mod clean;
 mod people;
+mod profile;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -25,8 +26,9 @@ use crate::clock::Clock;
 use crate::event::Kind;
 use attack::{Attack, AttackCalls, Stage};
 use call::{About, Call, Names};
-use clean::{Clean, Profile};
+use clean::Clean;
 use people::People;
+use profile::Profile;
 
 /// Longest run: a year, by the minute, is half a million steps of the profile.
 const DURATION_MS_MAX: i64 = 366 * 86_400_000;
