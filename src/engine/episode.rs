@@ -16,6 +16,8 @@ pub(crate) struct Terms {
     pub(crate) remind_ms: Option<i64>,
     /// The value is the age of the oldest item, ms.
     pub(crate) is_age: bool,
+    /// What must hold beside the level, of the measures behind the first.
+    pub(crate) also: Vec<AlsoTerms>,
     /// The levels are values to fall below.
     pub(crate) is_downward: bool,
     /// 0 but for `share` and `avg`.
@@ -31,6 +33,22 @@ pub(crate) struct Terms {
     pub(crate) is_quiet: bool,
 }
 
+/// One of `also`.
+#[derive(Clone, Debug)]
+pub(crate) struct AlsoTerms {
+    pub(crate) level: Level,
+    pub(crate) scale: i128,
+    pub(crate) min_count: u64,
+}
+
+impl AlsoTerms {
+    fn holds(&self, reading: &Reading) -> bool {
+        reading.known
+            && reading.items >= self.min_count
+            && self.level.holds(i128::from(reading.top) * self.scale, i128::from(reading.bottom))
+    }
+}
+
 impl Terms {
     /// Does time alone bring crossings?
     pub(crate) fn is_timed(&self) -> bool {
@@ -39,7 +57,9 @@ impl Terms {
 
     /// What the window shows at an instant, from which on nothing was counted.
     pub(crate) fn reading<M: Meter>(&self, meter: &M, pool: &M::Pool, instant: i64) -> Reading {
-        let reading = meter.reading(pool, &self.width);
+        let mut reading = meter.reading(pool, &self.width);
+        let holds = |(i, also): (usize, &AlsoTerms)| also.holds(&meter.reading_of(pool, &self.width, i + 1));
+        reading.joined = self.also.iter().enumerate().all(holds);
         if !self.is_age {
             return reading;
         }
@@ -73,7 +93,7 @@ impl Terms {
     /// The highest level that holds.
     #[inline]
     pub(crate) fn reached(&self, reading: &Reading) -> Option<Severity> {
-        if self.is_quiet || self.is_below(reading) {
+        if self.is_quiet || self.is_below(reading) || !reading.joined {
             return None;
         }
         let meets = |level: &Option<Level>| level.as_ref().is_some_and(|l| self.meets(l, reading));
@@ -96,7 +116,7 @@ impl Terms {
         }
         match (&self.clear, self.warning.as_ref().or(self.critical.as_ref())) {
             (Some(clear), _) => self.meets(clear, reading),
-            (None, Some(lowest)) => !self.meets(lowest, reading),
+            (None, Some(lowest)) => !(reading.joined && self.meets(lowest, reading)),
             (None, None) => true,
         }
     }

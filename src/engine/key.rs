@@ -15,7 +15,7 @@ use crate::window::Slab;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key(u64);
 
-/// Bytes of the keys of one batch that do not fit inline.
+/// Bytes of the keys of one batch that do not fit inline, and of the values that rules of several measures take.
 #[derive(Debug, Default)]
 pub(crate) struct KeyBytes(pub(crate) Vec<u8>);
 
@@ -118,6 +118,13 @@ impl KeyValue {
         let mut shown = Vec::new();
         write_value(&value, &mut shown);
         String::from_utf8_lossy(&shown).into_owned()
+    }
+}
+
+impl KeyBytes {
+    /// What stands from there on.
+    pub(crate) fn values(&self, at: u64) -> &[u8] {
+        usize::try_from(at).ok().and_then(|at| self.0.get(at..)).unwrap_or_default()
     }
 }
 

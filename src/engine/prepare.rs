@@ -214,7 +214,7 @@ pub(crate) fn count(
         };
         last = Some((counter.key, keyed));
         if let Some((hash, key)) = keyed {
-            let value = sample(view, plan, counter);
+            let value = sample(view, plan, counter, key_bytes);
             put(*number, Hit { hash, key, value, time: event.time.0, event: index, act: Act::Count });
         }
     }
@@ -237,16 +237,27 @@ pub(crate) fn call_key(
     key_of(&view, plan, counter, key_bytes)
 }
 
-/// What the measure takes of an event.
-fn sample(view: &View<'_>, plan: &Plan, counter: &Counter) -> u64 {
+/// What the measures of a rule take of an event; of several, where that stands among the bytes of the batch.
+fn sample(view: &View<'_>, plan: &Plan, counter: &Counter, key_bytes: &mut KeyBytes) -> u64 {
     let RuleRef::Threshold(i) = counter.rule else { return 0 };
-    match (&plan.policy.thresholds[i as usize].measure, counter.meter) {
-        (_, MeterKind::Count | MeterKind::Concurrent) => 0,
-        (Measure::Distinct(operand), _) => word(operand, view, plan).unwrap_or(NOTHING),
-        (Measure::Sum(field) | Measure::Avg(field), _) => quantity(*field, view.event),
-        (Measure::Share(condition), _) => u64::from(condition.eval(view)),
-        (Measure::Run(operand, _), _) => ordinal(operand, view),
-        (Measure::Count | Measure::Concurrent | Measure::Longest, _) => 0,
+    let rule = &plan.policy.thresholds[i as usize];
+    if counter.meter != MeterKind::Joint {
+        return sample_of(view, plan, &rule.measure);
+    }
+    let at = key_bytes.0.len();
+    for measure in std::iter::once(&rule.measure).chain(rule.also.iter().map(|also| &also.measure)) {
+        key_bytes.0.extend_from_slice(&sample_of(view, plan, measure).to_le_bytes());
+    }
+    at as u64
+}
+
+fn sample_of(view: &View<'_>, plan: &Plan, measure: &Measure) -> u64 {
+    match measure {
+        Measure::Count | Measure::Concurrent | Measure::Longest => 0,
+        Measure::Distinct(operand) | Measure::FirstSeen(operand, _) => word(operand, view, plan).unwrap_or(NOTHING),
+        Measure::Sum(field) | Measure::Avg(field) => quantity(*field, view.event),
+        Measure::Share(condition) => u64::from(condition.eval(view)),
+        Measure::Run(operand, _) => ordinal(operand, view),
     }
 }
 

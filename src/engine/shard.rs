@@ -20,7 +20,7 @@ use crate::limits::PARTITIONS;
 use crate::policy::dynamic::Listed;
 use crate::policy::predicate::{Value, write_value};
 use crate::policy::{Action, Block, DynamicKind, ListContent, Mode, Severity, View};
-use crate::window::{Concurrent, Count, Distinct, Ratio, Run, Sum};
+use crate::window::{Concurrent, Count, Distinct, Joint, Ratio, Run, Sum};
 
 /// See the module.
 #[derive(Debug)]
@@ -61,6 +61,7 @@ enum AnyTable {
     Ratio(Table<Ratio>),
     Run(Table<Run>),
     Concurrent(Table<Concurrent>),
+    Joint(Table<Joint>),
 }
 
 macro_rules! each_table {
@@ -72,6 +73,7 @@ macro_rules! each_table {
             AnyTable::Ratio($table) => $do,
             AnyTable::Run($table) => $do,
             AnyTable::Concurrent($table) => $do,
+            AnyTable::Joint($table) => $do,
         }
     };
 }
@@ -92,6 +94,7 @@ impl AnyTable {
             MeterKind::Ratio => AnyTable::Ratio(Table::new(terms, hasher, n_partitions, n)),
             MeterKind::Run => AnyTable::Run(Table::new(terms, hasher, n_partitions, n)),
             MeterKind::Concurrent => AnyTable::Concurrent(Table::new(terms, hasher, n_partitions, n)),
+            MeterKind::Joint => AnyTable::Joint(Table::new(terms, hasher, n_partitions, n)),
         }
     }
 }

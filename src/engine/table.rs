@@ -220,7 +220,8 @@ impl<M: Meter> Table<M> {
         let slot = part.find(hit, bytes).or_else(|| {
             (hit.act == Act::Count).then(|| part.insert(hit, bytes, &self.terms, &self.hasher, out, global))
         })?;
-        part.count(slot, hit, &self.terms, &self.hasher, out, global);
+        let values = if self.terms.width.parts.is_some() { bytes.values(hit.value) } else { &[] };
+        part.count(slot, (hit, values), &self.terms, &self.hasher, out, global);
         Some(slot)
     }
 
@@ -485,7 +486,16 @@ impl<M: Meter> Partition<M> {
         })
     }
 
-    fn count(&mut self, slot: u32, hit: &Hit, terms: &Terms, hasher: &KeyHasher, out: &mut Yield, global: u32) {
+    /// `values`: what rules of several measures take.
+    fn count(
+        &mut self,
+        slot: u32,
+        (hit, values): (&Hit, &[u8]),
+        terms: &Terms,
+        hasher: &KeyHasher,
+        out: &mut Yield,
+        global: u32,
+    ) {
         self.keep(slot);
         let meter = &mut self.slots[slot as usize].meter;
         let head = meter.head();
@@ -512,11 +522,15 @@ impl<M: Meter> Partition<M> {
             meter.head_mut().advance(now);
             return;
         }
-        meter.insert(&mut self.pool, &terms.width, now, hit.value);
+        if values.is_empty() {
+            meter.insert(&mut self.pool, &terms.width, now, hit.value);
+        } else {
+            meter.insert_all(&mut self.pool, &terms.width, now, values);
+        }
         let head = meter.head();
         if terms.is_timed() {
             self.judge_timed(slot, terms, found, out);
-        } else if let Some(level) = terms.reached(&meter.reading(&self.pool, &terms.width))
+        } else if let Some(level) = terms.reached(&terms.reading(meter, &self.pool, head.clock()))
             && (!head.is_open() || level == Severity::Critical && !head.is_critical())
         {
             self.cross(slot, terms, (level, head.clock()), found, false, out);

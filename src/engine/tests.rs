@@ -18,6 +18,7 @@ mod calls;
 mod counting;
 mod dynamic;
 mod firewall;
+mod joint;
 mod keys;
 mod saved;
 mod swap;

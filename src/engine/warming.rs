@@ -16,6 +16,7 @@ use super::{Engine, enter};
 use crate::clock::Timestamp;
 use crate::event::{CallEvent, Flags};
 use crate::policy::Action;
+use crate::window::PartKind;
 
 /// What a rule's windows are short of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +103,16 @@ impl Warming {
     }
 }
 
+/// How far back an event still counts, or is remembered.
+fn reach_ms(counter: &Counter) -> i64 {
+    let width = &counter.terms.width;
+    let remembered = width.parts.iter().flat_map(|parts| parts.iter()).map(|part| match part.kind {
+        PartKind::FirstSeen(memory_ms) => memory_ms,
+        _ => 0,
+    });
+    remembered.fold(width.window_ms, i64::max)
+}
+
 /// A rule without a window has no past.
 pub(crate) fn has_past(counter: &Counter) -> bool {
     counter.terms.width.window_ms > 0
@@ -119,7 +130,7 @@ impl Engine {
             Some(Lacking {
                 rule: counter.rule,
                 lack: warming.lack(i)?,
-                window_ms: counter.terms.width.window_ms,
+                window_ms: reach_ms(counter),
                 can_be_told: counter.meter != MeterKind::Concurrent && !plan.reads_dynamic(counter),
             })
         };

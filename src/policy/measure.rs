@@ -15,6 +15,8 @@ pub enum Measure {
     /// `run(field, step)`: the longest chain of numbers at most `step` apart.
     Run(Operand, u64),
     Concurrent,
+    /// Values of a field that the key had not had for so long, ms.
+    FirstSeen(Operand, i64),
     /// How long the longest call that is up has been up.
     Longest,
 }
@@ -29,6 +31,7 @@ impl Measure {
             Measure::Share(_) => "share",
             Measure::Run(..) => "run",
             Measure::Concurrent => "concurrent",
+            Measure::FirstSeen(..) => "first_seen",
             Measure::Longest => "longest",
         }
     }
@@ -93,6 +96,11 @@ impl Level {
         }
     }
 
+    /// Of a whole measure: what decides it, and more decides nothing.
+    pub fn enough(&self) -> u64 {
+        u64::try_from(self.smallest().max(0)).unwrap_or(u64::MAX)
+    }
+
     /// Is it a level to rise to, not one to fall below?
     pub fn is_upward(&self) -> bool {
         matches!(self.operator, Operator::AtLeast | Operator::Above)
@@ -105,6 +113,13 @@ impl Level {
             Operator::Above | Operator::AtMost => self.limit + 1,
         }
     }
+}
+
+/// `also`: what must hold beside the level.
+#[derive(Debug)]
+pub struct Also {
+    pub measure: Measure,
+    pub level: Level,
 }
 
 /// The levels of a rule; at least one of warning and critical is there.
@@ -129,7 +144,7 @@ impl Levels {
     /// The number of items, or the amount, beyond which nothing can change what any of them says.
     pub fn enough(&self) -> u64 {
         let levels = [&self.warning, &self.critical, &self.clear].into_iter().flatten();
-        levels.map(|level| u64::try_from(level.smallest().max(0)).unwrap_or(u64::MAX)).max().unwrap_or(0)
+        levels.map(Level::enough).max().unwrap_or(0)
     }
 
     pub fn strictest(&self) -> Option<&Level> {

@@ -42,7 +42,7 @@ use std::sync::Arc;
 
 pub use dynamic::DynamicLists;
 pub use load::{Counts, LoadOptions, Loaded, load};
-pub use measure::{Level, Levels, Measure, Operator};
+pub use measure::{Also, Level, Levels, Measure, Operator};
 pub use predicate::{Operand, Predicate, View};
 pub use problem::Problem;
 pub use source::RuleSource;
@@ -270,6 +270,8 @@ pub struct ThresholdRule {
     /// `where`, and `during(active)` where `active` is set; `None` passes every event.
     pub condition: Option<Predicate>,
     pub measure: Measure,
+    /// Further conditions on the same window and key.
+    pub also: Vec<Also>,
     /// Index into [`Policy::keys`].
     pub key: usize,
     /// Alerts of rules of one group may fold into one incident; the id where nothing else is written.

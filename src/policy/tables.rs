@@ -68,6 +68,8 @@ pub(crate) const WARNING: Key = key("warning", "warning = \">= 30\"");
 pub(crate) const CRITICAL: Key = key("critical", "critical = \">= 80\"");
 pub(crate) const CLEAR: Key = key("clear", "clear = \"< 20\"");
 pub(crate) const COOLDOWN: Key = key("cooldown", "cooldown = \"1h\"");
+pub(crate) const ALSO: Key = key("also", "also = [\"distinct(callee) >= 40\"]");
+pub(crate) const MEMORY: Key = key("memory", "memory = \"30d\"");
 pub(crate) const FOR: Key = key("for", "for = \"30s\"");
 pub(crate) const REMIND: Key = key("remind", "remind = \"1h\"");
 pub(crate) const GROUP: Key = key("group", "group = \"toll-fraud\"");
@@ -107,7 +109,7 @@ pub(crate) const THRESHOLD_KEYS: &[Key] = &[
     OWNER,
     TICKET,
     REFERENCES,
-    later("also"),
+    ALSO,
     later("after"),
     FOR,
     REMIND,
@@ -116,7 +118,7 @@ pub(crate) const THRESHOLD_KEYS: &[Key] = &[
     later("mute"),
     later("renamed_from"),
     later("min_value"),
-    later("memory"),
+    MEMORY,
 ];
 
 pub(crate) const DO: Key = key("do", "do = [\"alert\", \"webhook:noc\"]");

@@ -11,8 +11,8 @@ use super::load::value_span;
 use super::origin::Origin;
 use super::problem::{Place, suggest};
 use super::rules::{Compiler, Rules, duration, origin};
-use super::{Block, KeyPart, KeySpec, Level, Levels, Measure, On, Operand, Reaction, ThresholdRule, tables};
-use crate::limits::{KEY_PARTS_MAX, MAX_BYTES_DEFAULT, WINDOW_MS_MAX};
+use super::{Also, Block, KeyPart, KeySpec, Level, Levels, Measure, On, Operand, Reaction, ThresholdRule, tables};
+use crate::limits::{ALSO_MAX, KEY_PARTS_MAX, MAX_BYTES_DEFAULT, WINDOW_MS_MAX};
 
 /// Episodes of a rule on the life of calls have no window to take their cooldown from.
 const CALLS_COOLDOWN_MS: i64 = 60_000;
@@ -56,9 +56,11 @@ pub(crate) fn compile(
     let group = compiler.group(section);
     let target = compiler.target(section, key.as_ref());
     let cooldown = compiler.cooldown(section);
+    let also = compiler.also(section, on, measure.as_ref());
+    let measure = compiler.memory(section, measure);
     let hold = compiler.bounded(section, &tables::FOR, 0, SPAN_MS_MAX, "3660d");
     let remind = compiler.bounded(section, &tables::REMIND, REMIND_MS_MIN, SPAN_MS_MAX, "3660d");
-    let min_count = compiler.min_count(section, measure.as_ref());
+    let min_count = compiler.min_count(section, measure.as_ref(), &also);
     let mode = compiler.mode(section);
     let texts = compiler.texts_of(section);
     let max_keys = section.integer(&tables::MAX_KEYS, 1..1 << 32, compiler.problems);
@@ -81,6 +83,7 @@ pub(crate) fn compile(
         mode,
         condition,
         measure,
+        also,
         key: shared_key(key, &mut rules.keys),
         window_ms,
         window_text,
@@ -132,6 +135,63 @@ impl Compiler<'_> {
             return None;
         }
         Some(measure)
+    }
+
+    /// `also`: measures of the same window, each with the level that must hold beside the rule's own.
+    fn also(&mut self, section: &Section<'_, '_>, on: Option<On>, measure: Option<&Measure>) -> Vec<Also> {
+        if section.has(tables::ALSO.name)
+            && let Some(measure) = measure.filter(|measure| measure.is_of_calls())
+        {
+            let message = format!("`also` looks at the same window, and `{}` has none", measure.as_str());
+            self.problems.push(section.problem("E008", message, section.key_span(tables::ALSO.name)));
+            return Vec::new();
+        }
+        let texts = section.texts(&tables::ALSO, self.problems).unwrap_or_default();
+        if texts.len() > ALSO_MAX {
+            let message = format!("`also` has {} entries; it takes at most {ALSO_MAX}", texts.len());
+            self.problems.push(section.problem("E006", message, value_span(section, tables::ALSO.name)));
+            return Vec::new();
+        }
+        texts.iter().filter_map(|text| self.also_entry(section, text, on?)).collect()
+    }
+
+    fn also_entry(&mut self, section: &Section<'_, '_>, text: &TextValue<'_>, on: On) -> Option<Also> {
+        // What stands in parentheses may have signs of its own.
+        let behind = text.value.rfind(')').map_or(0, |at| at + 1);
+        let sign = text.value[behind..].find(['<', '>']).map(|at| at + behind);
+        let Some(sign) = sign else {
+            let message = format!("`{}` has no level", short(text.value));
+            let problem = section.problem("E056", message, text.span.clone());
+            self.problems.push(problem.help(format!("add a line such as: {}", tables::ALSO.example)));
+            return None;
+        };
+        let (measure, level) = text.value.split_at(sign);
+        let on_place = Self::on_place(section);
+        let scope = Scope { on: Some(on), on_place: on_place.as_ref(), ..self.declared.scope() };
+        let measure = compile_measure(measure, &origin(section, text), &scope, self.problems)?;
+        if measure.is_of_calls() {
+            let message = format!("`{}` has no window, and `also` looks at that of the rule", measure.as_str());
+            self.problems.push(section.problem("E008", message, text.span.clone()));
+            return None;
+        }
+        let place = origin(section, text).behind(sign);
+        let level = compile_level(level, &place, LevelKey::Warning, &measure, self.problems)?;
+        Some(Also { measure, level })
+    }
+
+    /// `memory`: how long `first_seen` remembers.
+    fn memory(&mut self, section: &Section<'_, '_>, measure: Option<Measure>) -> Option<Measure> {
+        let memory = self.bounded(section, &tables::MEMORY, 1, WINDOW_MS_MAX, "49d");
+        if section.has(tables::MEMORY.name)
+            && let Some(measure) = measure.as_ref().filter(|measure| !matches!(measure, Measure::FirstSeen(..)))
+        {
+            let message = format!("`memory` belongs to first_seen, not to {}", measure.as_str());
+            self.problems.push(section.problem("E008", message, section.key_span(tables::MEMORY.name)));
+        }
+        match (measure?, memory) {
+            (Measure::FirstSeen(operand, _), Some(memory_ms)) => Some(Measure::FirstSeen(operand, memory_ms)),
+            (measure, _) => Some(measure),
+        }
     }
 
     /// Milliseconds, and as written.
@@ -225,11 +285,12 @@ impl Compiler<'_> {
         section.text(key, self.problems)
     }
 
-    fn min_count(&mut self, section: &Section<'_, '_>, measure: Option<&Measure>) -> Option<u32> {
+    fn min_count(&mut self, section: &Section<'_, '_>, measure: Option<&Measure>, also: &[Also]) -> Option<u32> {
         let min_count = section.integer(&tables::MIN_COUNT, 1..1 << 32, self.problems);
         if section.has(tables::MIN_COUNT.name)
             && let Some(measure) = measure
             && !matches!(measure, Measure::Share(_) | Measure::Avg(_))
+            && also.iter().all(|also| !matches!(also.measure, Measure::Share(_) | Measure::Avg(_)))
         {
             let message = format!("`min_count` belongs to share and avg, not to {}", measure.as_str());
             self.problems.push(section.problem("E008", message, section.key_span(tables::MIN_COUNT.name)));

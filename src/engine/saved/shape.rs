@@ -177,7 +177,7 @@ fn rule_id<'a>(counter: &Counter, policy: &'a Policy) -> &'a str {
 fn enough(counter: &Counter) -> u64 {
     match counter.meter {
         MeterKind::Count | MeterKind::Distinct | MeterKind::Sum => counter.terms.width.enough,
-        MeterKind::Ratio | MeterKind::Run | MeterKind::Concurrent => 0,
+        MeterKind::Ratio | MeterKind::Run | MeterKind::Concurrent | MeterKind::Joint => 0,
     }
 }
 
@@ -190,6 +190,13 @@ fn shape(counter: &Counter, plan: &Plan) -> u128 {
             if let Some(rule) = policy.thresholds.get(usize::from(i)) {
                 write_to(&mut text, format_args!("{:?};{:?};", rule.on, policy.keys.get(rule.key)));
                 describe_measure(&rule.measure, policy, &mut text);
+                for also in &rule.also {
+                    describe_measure(&also.measure, policy, &mut text);
+                }
+                // Several meters keep what their levels need, and no more.
+                if let Some(parts) = &counter.terms.width.parts {
+                    parts.iter().for_each(|part| write_to(&mut text, format_args!("{};", part.width.enough)));
+                }
                 if let Some(condition) = &rule.condition {
                     describe(condition, policy, &mut text);
                 }
