@@ -106,7 +106,7 @@ class Truth:
 def directions(folder):
     """Which way the calls go that each rule counts."""
     ways = {}
-    for path in folder.glob("ips/*.toml"):
+    for path in sorted(folder.glob("ips/*.toml")):
         for rule in tomllib.loads(path.read_text()).get("threshold", []):
             where = rule.get("where", "")
             way = re.search(r"direction == (\w+)", where)
