@@ -152,7 +152,11 @@ const _: () = assert!(CUSTOMERS_MAX < NAMES_MAX);
 /// Longest list file: tens of millions of entries with comments.
 pub const LIST_FILE_BYTES_MAX: u64 = 4 << 30;
 
-/// Rules of one kind, so that 16 bits name one.
+/// Entries of `except`, and of `mute`, of one rule. Each is asked for every event that the rule would count; more values
+/// than this belong on a list.
+pub const EXCEPTIONS_MAX: usize = 100;
+
+/// Rules of one kind, variants for customers included, so that 16 bits name one.
 pub const RULES_MAX: usize = u16::MAX as usize;
 
 /// Entries of a `per` list. More than eight fields name a call, not a key.

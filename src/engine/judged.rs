@@ -131,6 +131,8 @@ pub struct Violation {
     pub value: f64,
     /// Found by an event older than the key's newest.
     pub late: bool,
+    /// One of the rule's `mute`: it goes on record, and nobody is told.
+    pub is_muted: bool,
     pub customer: CustomerId,
     /// `per` entry and value.
     pub key: Arc<[(String, String)]>,
@@ -166,6 +168,8 @@ pub struct OpenEpisode {
     pub level: Severity,
     /// Time of its first violation.
     pub since: Timestamp,
+    /// See [`Violation::is_muted`].
+    pub is_muted: bool,
     pub customer: CustomerId,
     /// `per` entry and value, as in the violation that opened it.
     pub key: Arc<[(String, String)]>,

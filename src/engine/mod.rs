@@ -39,6 +39,7 @@ mod swap;
 mod table;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod warming;
 mod work;
 

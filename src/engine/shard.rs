@@ -50,6 +50,8 @@ struct Subject {
     slot: u32,
     /// Time of its first violation.
     since: i64,
+    /// Nobody was told.
+    is_muted: bool,
 }
 
 /// The table of a rule, by what it measures. Match on it outside the loop over hits.
@@ -355,16 +357,21 @@ impl Shard {
     fn violation(&mut self, counter: u16, crossing: &Crossing, work: &Work) -> Violation {
         let plan = Arc::clone(&self.plan);
         let rule = &plan.counters[counter as usize];
-        let (customer, key) = match &crossing.timed {
-            Some(kept) => (CustomerId(kept.customer()), prepare::kept_key_text(kept, &plan, rule)),
+        let (customer, key, is_muted) = match &crossing.timed {
+            Some(kept) => {
+                let key = prepare::kept_key_text(kept, &plan, rule);
+                (CustomerId(kept.customer()), key, prepare::mutes_kept(kept, &plan, rule, crossing.time))
+            }
             None => {
                 let view = self.view(&plan, work, crossing.event);
-                (view.event.customer, prepare::key_text(&view, &plan, rule, crossing.other))
+                let key = prepare::key_text(&view, &plan, rule, crossing.other);
+                (view.event.customer, key, plan.mutes(rule, &view))
             }
         };
         let key: Arc<[(String, String)]> = key.into();
         if !crossing.is_reminder {
-            let subject = Subject { customer, key: Arc::clone(&key), slot: crossing.slot, since: crossing.time };
+            let (slot, since) = (crossing.slot, crossing.time);
+            let subject = Subject { customer, key: Arc::clone(&key), slot, since, is_muted };
             self.open[counter as usize].add(crossing.episode, subject);
         }
         Violation {
@@ -376,6 +383,7 @@ impl Shard {
             time: Timestamp(crossing.time),
             value: crossing.top as f64 / crossing.bottom as f64,
             late: crossing.late,
+            is_muted,
             customer,
             key,
         }

@@ -7,10 +7,12 @@ mod address_set;
 mod ast;
 pub mod check;
 pub mod codes;
+pub mod concern;
 mod country_set;
 pub(crate) mod declared;
 pub(crate) mod document;
 pub mod dynamic;
+mod exceptions;
 pub mod expression;
 pub mod field;
 pub mod level;
@@ -24,6 +26,7 @@ mod negation;
 pub mod number_set;
 mod operand;
 pub mod origin;
+mod overrides;
 pub mod predicate;
 pub mod problem;
 mod reach;
@@ -40,6 +43,7 @@ mod typing;
 
 use std::sync::Arc;
 
+pub use concern::{Concern, Exception};
 pub use dynamic::DynamicLists;
 pub use load::{Counts, LoadOptions, Loaded, load};
 pub use measure::{Also, Level, Levels, Measure, Operator};
@@ -172,9 +176,9 @@ pub struct Policy {
     pub time_zone: jiff::tz::TimeZone,
     /// What counts as "late" for ticks of live feeds, ms (`lateness`).
     pub lateness_ms: i64,
-    /// In evaluation order; rules of mode `off` are not here.
+    /// In evaluation order, variants beside their rules; rules of mode `off` are not here.
     pub firewall: Vec<FirewallRule>,
-    /// In evaluation order; rules of mode `off` are not here.
+    /// In evaluation order, variants beside their rules; rules of mode `off` are not here.
     pub thresholds: Vec<ThresholdRule>,
     /// Distinct `per` lists, each computed once an event whatever the number of rules that use it.
     pub keys: Vec<KeySpec>,
@@ -231,6 +235,8 @@ pub struct FirewallRule {
     pub track: Option<Severity>,
     pub message: Option<String>,
     pub cause: Cause,
+    /// Which events it looks at.
+    pub concern: Concern,
 }
 
 /// Why a verdict is what it is; the FCC's and RFC 8688's answer to the caller depends on it.
@@ -267,6 +273,10 @@ pub struct ThresholdRule {
     pub position: u32,
     pub on: On,
     pub mode: Mode,
+    /// Which events it looks at, and of which nobody is told.
+    pub concern: Concern,
+    /// The id it had before: what was counted under it goes on.
+    pub renamed_from: Option<String>,
     /// `where`, and `during(active)` where `active` is set; `None` passes every event.
     pub condition: Option<Predicate>,
     pub measure: Measure,
