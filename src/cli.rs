@@ -17,8 +17,8 @@ use crate::policy::check::{ReportFormat, check_report};
 use crate::policy::load::{LoadOptions, Loaded, load};
 use crate::policy::{Policy, RuleSource, Severity};
 use crate::{
-    acd_command, archive_command, backup, calendar_command, config, delivery_command, demo, doctor, incident_command,
-    kit_command, oncall_command, portal, replay, send, service, simulate, user_command,
+    acd_command, archive_command, backup, calendar_command, config, delivery_command, demo, doctor, explain_command,
+    incident_command, kit_command, oncall_command, portal, replay, send, service, simulate, user_command,
 };
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
@@ -41,6 +41,7 @@ enum Command {
     Demo(demo::Args),
     Check(CheckArgs),
     Replay(ReplayArgs),
+    Explain(explain_command::Args),
     Send(send::Args),
     Simulate(simulate::Args),
     Backup(backup::command::BackupArgs),
@@ -75,6 +76,7 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check(&args),
         Command::Replay(args) => run_replay(args),
+        Command::Explain(args) => explain_command::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Simulate(args) => simulate::run(&args, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS),
         Command::Backup(args) => backup::command::run_backup(&args, &mut say),
@@ -256,7 +258,7 @@ fn load_policy(path: &Path) -> anyhow::Result<Policy> {
     use_policy(loaded, &format!("the rules of `{}`", path.display()))
 }
 
-fn use_policy(loaded: Loaded, what: &str) -> anyhow::Result<Policy> {
+pub(crate) fn use_policy(loaded: Loaded, what: &str) -> anyhow::Result<Policy> {
     let colour = wants_colour(io::stderr().is_terminal());
     let n_errors = loaded.n_errors();
     if !loaded.problems.is_empty() {
@@ -350,7 +352,7 @@ fn run_replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     Ok(if fails { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
 }
 
-fn dial_plan(country: Option<&str>) -> anyhow::Result<DialPlan> {
+pub(crate) fn dial_plan(country: Option<&str>) -> anyhow::Result<DialPlan> {
     let Some(country) = country else { return Ok(DialPlan::default()) };
     anyhow::ensure!(Country::parse(country.as_bytes()).is_some(), "--country: `{country}` is no ISO 3166 country code");
     let settings = DialPlanSettings { country: Some(country.to_owned()), ..DialPlanSettings::default() };

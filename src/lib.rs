@@ -63,6 +63,7 @@ pub mod archive;
 
 pub mod incident;
 
+pub mod explain;
 pub mod findings;
 
 pub mod acd;
@@ -89,6 +90,7 @@ pub mod backup;
 pub mod calendar_command;
 pub mod delivery_command;
 pub mod doctor;
+pub mod explain_command;
 pub mod incident_command;
 pub mod kit_command;
 pub mod oncall_command;

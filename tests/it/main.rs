@@ -12,6 +12,7 @@ mod customers;
 mod deliveries;
 mod doctor;
 mod edges;
+mod explain;
 mod expression;
 mod findings;
 mod golden;
