@@ -87,6 +87,7 @@ pub mod service;
 pub mod acd_command;
 pub mod archive_command;
 pub mod backup;
+pub mod baseline;
 pub mod calendar_command;
 pub mod delivery_command;
 pub mod doctor;
@@ -94,6 +95,7 @@ pub mod explain_command;
 pub mod incident_command;
 pub mod kit_command;
 pub mod oncall_command;
+pub mod rule_test;
 pub mod user_command;
 
 pub mod demo;

@@ -165,6 +165,15 @@ pub const RULES_MAX: usize = u16::MAX as usize;
 /// Entries of a `per` list. More than eight fields name a call, not a key.
 pub const KEY_PARTS_MAX: usize = 8;
 
+/// Test files of one rule set.
+pub const TEST_FILES_MAX: usize = 10_000;
+
+/// Events of one unit test of rules. They are held in memory, and what a rule cannot show with so many belongs in a replay.
+pub const TEST_EVENTS_MAX: u64 = 250_000;
+
+/// How long after its start a unit test may last: longer than any window or memory of a rule.
+pub const TEST_SPAN_MS_MAX: i64 = 3_660 * 86_400_000;
+
 /// Problems of one rule set that are shown.
 pub const PROBLEMS_MAX: usize = 1000;
 
@@ -829,3 +838,15 @@ const _: () = assert!(TTS_WAV_BYTES_MAX as u64 > ACD_WAV_SECONDS_MAX * 48_000 * 
 
 /// Of what it says on standard error, as much is logged.
 pub const TTS_SAID_BYTES_MAX: usize = 1024;
+
+// What replays report.
+
+/// Names of attacks in a labelled recording; those past it are counted as one. A recording has tens.
+pub const LABELS_MAX: usize = 4096;
+
+/// Calls shown of each kind of difference between two rule sets: enough to look one up, few enough to be read.
+pub const COMPARE_SAMPLES: usize = 3;
+
+/// Hours of keys that a baseline is made of, 16 bytes each: a month of 30,000 busy numbers. What is more is refused, since
+/// what is left out would change what is suggested.
+pub const BASELINE_KEY_HOURS_MAX: usize = 20_000_000;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::episode::{AlsoTerms, Terms};
-use super::judged::RuleRef;
+use super::judged::{RuleRef, Watch};
 use super::key::KeyHasher;
 use super::numbers::Numbers;
 use super::walk::{Rule, Walks};
@@ -121,6 +121,7 @@ pub(crate) struct Plan {
     pub(crate) minds_blocked: bool,
     /// Some rule reads what thresholds write to: events are judged one after the other, on one shard.
     pub(crate) is_coupled: bool,
+    pub(crate) watch: Watch,
     /// What counters are known by to lists, those of calls to the calls that are up, and lists to what stands on them.
     pub(crate) rule_numbers: Numbers,
     pub(crate) call_numbers: Numbers,
@@ -162,6 +163,7 @@ impl Plan {
                 .iter()
                 .any(|c| !c.count_blocked && c.phases.meets(Phases(Phases::ANSWER.0 | Phases::END.0))),
             is_coupled,
+            watch: Watch::Nothing,
             counters,
             policy,
             names,

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use super::answers::Answers;
 use super::blocks::{Blocks, Origin};
-use super::judged::{Closed, Put, RuleRef, Verdict, Violation};
+use super::judged::{Closed, Observation, Put, RuleRef, Verdict, Violation};
 use super::kept::Kept;
 use super::plan::{Counter, MeterKind, Plan};
 use super::prepare;
 use super::saved::Marker;
-use super::table::{Crossing, EpisodeId, Hit, Table, Yield};
+use super::table::{Crossing, EpisodeId, Hit, Seen, Table, Yield};
 use super::work::{Decided, Outcome, Tally, Work};
 use crate::clock::Timestamp;
 use crate::event::{CustomerId, Flags};
@@ -109,7 +109,7 @@ impl Shard {
             open: plan.counters.iter().map(|_| Kept::default()).collect(),
             blocks: Blocks::new(plan.policy.lists.len()),
             told: vec![(0, 0); plan.counters.len()],
-            found: Yield::default(),
+            found: Yield { watch: plan.watch, ..Yield::default() },
             pending: Vec::new(),
             answers: Answers::default(),
             marker: None,
@@ -246,6 +246,7 @@ impl Shard {
         let view =
             View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists };
         decided.flags.retain(|(event, _)| *event != index);
+        decided.would.retain(|(event, _)| *event != index);
         let n_tracked = decided.tracked.len();
         let before = decided.matched.clone();
         let verdict = prepare::judge(&view, &plan, index, decided, key_bytes, &mut |c, hit| pending.push((c, hit)));
@@ -338,6 +339,18 @@ impl Shard {
             tally.refused += self.note_for_followers(&violation);
             out.violations.push((rule.position, violation));
         }
+        let observation = |seen: Seen| Observation {
+            event: seen.event,
+            rule: rule.rule,
+            key: seen.hash,
+            time: Timestamp(seen.time),
+            top: seen.top,
+            bottom: seen.bottom,
+            counts: seen.counts,
+            level: seen.level,
+            other: seen.other,
+        };
+        out.observed.extend(found.seen.drain(..).map(|seen| (rule.position, observation(seen))));
         self.found = found;
         if tally != Tally::default() {
             out.tallies.push((counter, tally));

@@ -18,7 +18,7 @@ pub mod expression;
 pub mod field;
 pub mod level;
 mod lists;
-mod literal;
+pub(crate) mod literal;
 pub mod load;
 pub mod measure;
 mod membership;

@@ -22,6 +22,7 @@ mod objectives;
 mod oracle;
 mod posts;
 mod records;
+mod rule_tests;
 mod service;
 mod signalling;
 mod sms;
