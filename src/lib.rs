@@ -87,11 +87,14 @@ pub mod acd_command;
 pub mod archive_command;
 pub mod backup;
 pub mod calendar_command;
+pub mod check_command;
 pub mod delivery_command;
 pub mod doctor;
+pub mod format_command;
 pub mod incident_command;
 pub mod kit_command;
 pub mod oncall_command;
+pub mod schema_command;
 pub mod user_command;
 
 pub mod demo;

@@ -14,6 +14,7 @@ mod doctor;
 mod edges;
 mod expression;
 mod findings;
+mod forty;
 mod golden;
 mod mail;
 mod mirrored;
