@@ -157,10 +157,10 @@ mod tests {
         let all = files(folder.path()).unwrap();
         assert_eq!(all, [path.clone()]);
         let told = one(&path, true).unwrap().unwrap();
-        assert_eq!(told, format!("{0}:1\n- a=1 # one\n+ a = 1  # one\n", path.display()));
+        assert_eq!(told, format!("{0}:1\n- a=1 # one\n+ a = 1 # one\n", path.display()));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "a=1 # one\n", "nothing is written");
         assert!(one(&path, false).unwrap().is_some());
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a = 1  # one\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a = 1 # one\n");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(one(&path, false).unwrap(), None);
         std::fs::write(&path, "a = = 1\n").unwrap();

@@ -89,6 +89,12 @@ pub const RUN_NUMBERS_MAX: usize = 4096;
 pub const WINDOW_MS_MAX: i64 = 49 * 86_400_000;
 const _: () = assert!(WINDOW_MS_MAX < u32::MAX as i64);
 
+/// Entries of `also`: each is a window of its own for every key.
+pub const ALSO_MAX: usize = 4;
+
+/// How long `first_seen` remembers a value unless the rule says otherwise: a month of calls.
+pub const MEMORY_MS_DEFAULT: i64 = 30 * 86_400_000;
+
 /// How long an emergency call keeps the way open for the call-back, unless set otherwise.
 pub const EMERGENCY_CALLBACK_MS: i64 = 30 * 60_000;
 
@@ -146,7 +152,11 @@ const _: () = assert!(CUSTOMERS_MAX < NAMES_MAX);
 /// Longest list file: tens of millions of entries with comments.
 pub const LIST_FILE_BYTES_MAX: u64 = 4 << 30;
 
-/// Rules of one kind, so that 16 bits name one.
+/// Entries of `except`, and of `mute`, of one rule. Each is asked for every event that the rule would count; more values
+/// than this belong on a list.
+pub const EXCEPTIONS_MAX: usize = 100;
+
+/// Rules of one kind, variants for customers included, so that 16 bits name one.
 pub const RULES_MAX: usize = u16::MAX as usize;
 
 /// Entries of a `per` list. More than eight fields name a call, not a key.

@@ -3,7 +3,7 @@
 //! Workers take the next block of the input in turn, decode it and submit it; results come out in the order of the
 //! input, whatever the number of workers. Nothing here reads the wall clock but for the speed that is told at the end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, Write};
 use std::mem::discriminant;
 use std::path::PathBuf;
@@ -487,6 +487,18 @@ struct RuleSummary {
     evicted: u64,
 }
 
+impl RuleSummary {
+    fn add(&mut self, other: &RuleSummary) {
+        self.matched += other.matched;
+        self.late += other.late;
+        self.too_late += other.too_late;
+        self.warning += other.warning;
+        self.critical += other.critical;
+        self.keys += other.keys;
+        self.evicted += other.evicted;
+    }
+}
+
 impl Summary {
     fn new(policy: &Policy) -> Summary {
         Summary {
@@ -561,10 +573,21 @@ impl Summary {
             .collect();
         let rules = self.firewall.iter().enumerate().map(|(i, r)| (RuleRef::Firewall(i as u16), r));
         let rules = rules.chain(self.thresholds.iter().enumerate().map(|(i, r)| (RuleRef::Threshold(i as u16), r)));
-        let mut told = serde_json::Map::new();
+        // A rule and its variants for customers are one rule to people.
+        let mut by_id: Vec<(&str, RuleSummary)> = Vec::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
         for (rule, counts) in rules {
+            let id = output::rule_id(policy, rule);
+            let place = *places.entry(id).or_insert_with(|| {
+                by_id.push((id, RuleSummary::default()));
+                by_id.len() - 1
+            });
+            by_id[place].1.add(counts);
+        }
+        let mut told = serde_json::Map::new();
+        for (id, counts) in by_id {
             told.insert(
-                output::rule_id(policy, rule).to_owned(),
+                id.to_owned(),
                 serde_json::json!({
                     "matched": counts.matched,
                     "warning": counts.warning,

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::keys;
 use crate::policy::document::Key;
-use crate::policy::schema::{Inner, Shape, Words, whole};
+use crate::policy::schema::{self, Inner, Shape, Words, whole};
 use crate::policy::tables;
 
 const INNER: &[Inner] = &[
@@ -24,18 +24,25 @@ const INNER: &[Inner] = &[
     Inner { key: "response", shape: Shape::TextOrOne, keys: tables::CALENDAR_KEYS, required: &["open"] },
     Inner { key: "own_numbers", shape: Shape::ArrayOrOne, keys: tables::OWN_NUMBERS_KEYS, required: &[] },
     Inner { key: "escalation", shape: Shape::One, keys: keys::ESCALATION_KEYS, required: &["name"] },
+    Inner {
+        key: "exception",
+        shape: Shape::Each,
+        keys: tables::EXCEPTION_KEYS,
+        required: &["rule", "where", "reason"],
+    },
 ];
 
 const WORDS: &[Words] = &[
     Words { table: "contact", key: "rights", words: &["request", "authorise", "receive"] },
     Words { table: "own_numbers", key: "on_error", words: &["keep-last", "fail"] },
+    Words { table: "exception", key: "kind", words: &["except", "mute"] },
 ];
 
 const FILE: &[&[Key]] = &[keys::FILE];
 
 /// Of `customers/<id>.toml`.
 pub fn file() -> Value {
-    whole("A customer of Ringfence", FILE, &["name"], INNER, WORDS)
+    whole("A customer of Ringfence", FILE, &["name"], &[INNER, schema::RULES], &[WORDS, schema::RULE_WORDS])
 }
 
 #[cfg(test)]
@@ -53,6 +60,8 @@ mod tests {
         assert_eq!(told("name = 'x'\n[[contact]]\nid = 'a'\nrights = ['recieve']\n").len(), 1);
         assert_eq!(told("name = 'x'\nown_numbers = { file = 'a.csv' }\ncalendars.service = 'office'\n").len(), 0);
         assert_eq!(told("name = 'x'\nown_numbers = 4684000000\n").len(), 1);
+        assert_eq!(told("name = 'x'\n[[override]]\nrule = 'a'\nreason = 'b'\nwarning = '>= 60'\n").len(), 0);
+        assert_eq!(told("name = 'x'\n[[exception]]\nrule = 'a'\nreason = 'b'\nkind = 'muted'\n").len(), 2);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::LaneOptions;
 use super::warming::Quiet;
 use crate::clock::Timestamp;
 use crate::event::{Batch, CallEvent, CustomerId, Flags};
-use crate::policy::{Action, Cause, Severity};
+use crate::policy::{Action, Cause, Policy, Severity};
 
 /// A batch with everything that was decided about it.
 #[derive(Debug, Default)]
@@ -46,6 +46,11 @@ pub struct Judged {
     /// Events of the past that warmed the windows of rules and did nothing else: not to be journaled, counted or told of.
     /// Only what `closed` is news.
     pub is_warm: bool,
+    /// The rules that judged it: what its numbers of rules and lists stand for.
+    pub policy: Arc<Policy>,
+    /// The rules that judge what comes behind it. Nothing else came with it, but that episodes closed whose rules are
+    /// there no more or begin anew.
+    pub swapped: Option<Arc<Policy>>,
 }
 
 /// What a batch was told before a crash, by the rules of now; recovery applies it instead of judging again.
@@ -114,17 +119,30 @@ pub enum RuleRef {
 /// One crossing of one threshold by one key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Violation {
-    /// Index of the event into its batch.
+    /// Index of the event into its batch; where time brought it, only its place in the order.
     pub event: u32,
+    /// A level had held for long enough, a call grew too old, a window emptied: no event is to blame.
+    pub is_timed: bool,
+    /// The episode goes on, and it is time to say so again.
+    pub is_reminder: bool,
     pub rule: RuleRef,
     pub level: Severity,
     pub time: Timestamp,
     pub value: f64,
     /// Found by an event older than the key's newest.
     pub late: bool,
+    /// One of the rule's `mute`: it goes on record, and nobody is told.
+    pub is_muted: bool,
     pub customer: CustomerId,
     /// `per` entry and value.
     pub key: Arc<[(String, String)]>,
+}
+
+impl Judged {
+    /// The event that crossed the level; none where time did.
+    pub fn event_of(&self, violation: &Violation) -> Option<&CallEvent> {
+        self.batch.events.get(violation.event as usize).filter(|_| !violation.is_timed)
+    }
 }
 
 /// A value that a threshold put on a dynamic list. It holds until the episode closes, and the rule's `ttl` more.
@@ -150,6 +168,8 @@ pub struct OpenEpisode {
     pub level: Severity,
     /// Time of its first violation.
     pub since: Timestamp,
+    /// See [`Violation::is_muted`].
+    pub is_muted: bool,
     pub customer: CustomerId,
     /// `per` entry and value, as in the violation that opened it.
     pub key: Arc<[(String, String)]>,

@@ -27,6 +27,16 @@ pub fn rule_id(policy: &Policy, rule: RuleRef) -> &str {
     }
 }
 
+/// As [`rule_id`], and of a variant whose it is: `ips-tdos-callee for acme`.
+pub fn rule_name(policy: &Policy, rule: RuleRef) -> String {
+    let id = rule_id(policy, rule);
+    match rule {
+        RuleRef::Firewall(i) => policy.firewall.get(i as usize).map_or(id.to_owned(), |r| r.concern.name(id)),
+        RuleRef::Threshold(i) => policy.thresholds.get(i as usize).map_or(id.to_owned(), |r| r.concern.name(id)),
+        RuleRef::Default | RuleRef::Emergency => id.to_owned(),
+    }
+}
+
 /// The mode of the rule, `enforce` for what has none.
 pub fn rule_mode(policy: &Policy, rule: RuleRef) -> Mode {
     match rule {
@@ -114,11 +124,14 @@ pub fn violation_line(
     out.extend_from_slice(b",\"window\":");
     string(out, told.window.as_bytes());
     out.extend_from_slice(b",\"call_id\":");
-    let call_id = judged.batch.events.get(violation.event as usize).map_or(&b""[..], |e| judged.batch.text(e.call_id));
+    let call_id = judged.event_of(violation).map_or(&b""[..], |e| judged.batch.text(e.call_id));
     text_or_null(out, call_id);
     put(out, format_args!(",\"mode\":\"{}\"", told.mode.as_str()));
     if violation.late {
         out.extend_from_slice(b",\"late\":true");
+    }
+    if violation.is_reminder {
+        out.extend_from_slice(b",\"reminder\":true");
     }
     out.push(b'}');
 }

@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use super::episode::Terms;
+use super::episode::{AlsoTerms, Terms};
 use super::judged::RuleRef;
 use super::key::KeyHasher;
+use super::numbers::Numbers;
+use super::walk::{Rule, Walks};
 use crate::event::{CallEvent, Field, Flags, Kind, Names, Which};
-use crate::limits::{CALL_AGE_MS_MAX, CALLS_MAX, MAX_BYTES_DEFAULT, MAX_KEYS_DEFAULT, PARTITIONS};
-use crate::policy::{Level, ListContent, Measure, Mode, On, Operand, Operator, Policy, Predicate, ThresholdRule};
-use crate::window::Width;
+use crate::limits::{CALL_AGE_MS_MAX, CALLS_MAX, EXACT_ITEMS_MAX, MAX_BYTES_DEFAULT, MAX_KEYS_DEFAULT, PARTITIONS};
+use crate::policy::{
+    Concern, FirewallRule, Level, ListContent, Measure, Mode, On, Operand, Operator, Policy, Predicate, ThresholdRule,
+    View,
+};
+use crate::window::{PartKind, PartWidth, Width};
 
 /// What an event is at once: a `cdr` is a whole call in one record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +77,8 @@ pub(crate) enum MeterKind {
     Ratio,
     Run,
     Concurrent,
+    /// Several measures of one key.
+    Joint,
 }
 
 /// One rule that counts: a threshold, or a firewall rule that is tracked.
@@ -103,16 +110,9 @@ pub(crate) struct Plan {
     pub(crate) hasher: KeyHasher,
     pub(crate) n_shards: u32,
     pub(crate) counters: Vec<Counter>,
-    /// Counters of thresholds an event of each kind may meet; index `Kind as usize`.
-    pub(crate) by_kind: Vec<Vec<u16>>,
-    /// Counters of `concurrent` rules; the gate feeds them.
-    pub(crate) call_counters: Vec<u16>,
+    /// Which rules an event may meet.
+    pub(crate) walks: Walks,
     pub(crate) has_call_rules: bool,
-    /// Firewall rules by the phase they run in, in written order.
-    pub(crate) attempt_rules: Vec<u16>,
-    pub(crate) answer_rules: Vec<u16>,
-    pub(crate) end_rules: Vec<u16>,
-    pub(crate) request_rules: Vec<u16>,
     /// Counter of each firewall rule that is tracked.
     pub(crate) tracked: Vec<Option<u16>>,
     /// Parties that are looked up in large lists, to be brought into the caches for many events at once.
@@ -121,6 +121,10 @@ pub(crate) struct Plan {
     pub(crate) minds_blocked: bool,
     /// Some rule reads what thresholds write to: events are judged one after the other, on one shard.
     pub(crate) is_coupled: bool,
+    /// What counters are known by to lists, those of calls to the calls that are up, and lists to what stands on them.
+    pub(crate) rule_numbers: Numbers,
+    pub(crate) call_numbers: Numbers,
+    pub(crate) list_numbers: Numbers,
 }
 
 impl Plan {
@@ -133,22 +137,7 @@ impl Plan {
                 counters.push(tracked_counter(i, &policy));
             }
         }
-        let kinds = Kind::ALL.iter().map(|kind| {
-            let event = CallEvent { kind: *kind, status: crate::event::Status::Answered, ..CallEvent::BLANK };
-            let phases = Phases::of(&event);
-            let meets = |c: &u16| counters[*c as usize].phases.meets(phases);
-            let mut rules: Vec<u16> = (0..policy.thresholds.len() as u16).filter(meets).collect();
-            rules.shrink_to_fit();
-            (*kind as usize, rules)
-        });
-        let mut by_kind = vec![Vec::new(); Kind::ALL.len()];
-        kinds.for_each(|(kind, rules)| by_kind[kind] = rules);
-        let rules_of = |on: &[On]| {
-            let rules = policy.firewall.iter().enumerate().filter(|(_, r)| on.contains(&r.on));
-            rules.map(|(i, _)| i as u16).collect::<Vec<u16>>()
-        };
-        let call_counters: Vec<u16> =
-            (0..counters.len() as u16).filter(|c| counters[*c as usize].meter == MeterKind::Concurrent).collect();
+        let (walks, has_call_rules) = walks(&policy, &counters);
         let blocks = policy.thresholds.iter().any(|r| r.mode == Mode::Enforce && has_block(r));
         let is_coupled = blocks && reads_dynamic(&policy);
         let n_shards = match n_threads {
@@ -159,15 +148,13 @@ impl Plan {
             n => (n * 2).next_power_of_two().min(PARTITIONS) as u32,
         };
         Plan {
+            rule_numbers: Numbers::first(counters.len()),
+            call_numbers: Numbers::first(counters.len()),
+            list_numbers: Numbers::first(policy.lists.len()),
             hasher,
             n_shards,
-            has_call_rules: !call_counters.is_empty(),
-            call_counters,
-            by_kind,
-            attempt_rules: rules_of(&[On::Attempt, On::Request]),
-            answer_rules: rules_of(&[On::Answer]),
-            end_rules: rules_of(&[On::End]),
-            request_rules: rules_of(&[On::Request]),
+            has_call_rules,
+            walks,
             tracked,
             looked_up: looked_up(&policy),
             minds_blocked: counters
@@ -192,6 +179,56 @@ impl Plan {
             _ => None,
         }
     }
+
+    /// The event is none of those that the threshold counts, though it meets its condition.
+    pub(crate) fn excepts(&self, counter: &Counter, view: &View<'_>) -> bool {
+        let RuleRef::Threshold(i) = counter.rule else { return false };
+        self.policy.thresholds[i as usize].concern.except.find(view).is_some()
+    }
+
+    /// Nobody is to be told of a violation by the event.
+    pub(crate) fn mutes(&self, counter: &Counter, view: &View<'_>) -> bool {
+        let RuleRef::Threshold(i) = counter.rule else { return false };
+        self.policy.thresholds[i as usize].concern.mute.find(view).is_some()
+    }
+
+    /// Records know a firewall rule by its id: the variant of it that judges the event, or the rule itself.
+    pub(crate) fn variant_for(&self, rule: u16, event: &CallEvent) -> u16 {
+        let Some(named) = self.policy.firewall.get(usize::from(rule)) else { return rule };
+        if named.concern.spared.is_empty() && named.concern.variant.is_none() {
+            return rule;
+        }
+        let customer = self.names.customer_text(event.customer);
+        let is_it = |rule: &FirewallRule| rule.id == named.id && rule.concern.is_of(customer, event.time);
+        self.policy.firewall.iter().position(is_it).map_or(rule, |found| found as u16)
+    }
+}
+
+/// The rules by when they run and whom they concern; and whether some follow calls.
+fn walks(policy: &Policy, counters: &[Counter]) -> (Walks, bool) {
+    let thresholds = |wanted: &dyn Fn(&Counter) -> bool| {
+        let rules = policy.thresholds.iter().zip(counters).zip(0..).filter(|((_, counter), _)| wanted(counter));
+        let rule = rules.map(|((rule, _), number)| Rule {
+            number,
+            concern: &rule.concern,
+            condition: rule.condition.as_ref(),
+        });
+        rule.collect::<Vec<_>>()
+    };
+    let mut by_kind: Vec<Vec<Rule<'_>>> = Kind::ALL.iter().map(|_| Vec::new()).collect();
+    for kind in Kind::ALL {
+        let event = CallEvent { kind: *kind, status: crate::event::Status::Answered, ..CallEvent::BLANK };
+        let phases = Phases::of(&event);
+        by_kind[*kind as usize] = thresholds(&|counter| counter.phases.meets(phases));
+    }
+    let firewall = |on: &[On]| {
+        let rules = policy.firewall.iter().zip(0..).filter(|(rule, _)| on.contains(&rule.on));
+        rules.map(|(rule, number)| Rule { number, concern: &rule.concern, condition: Some(&rule.when) }).collect()
+    };
+    // In the order of `Stage`.
+    let stages: [&[On]; 4] = [&[On::Attempt, On::Request], &[On::Answer], &[On::End], &[On::Request]];
+    let calls = thresholds(&|counter| counter.meter == MeterKind::Concurrent);
+    (Walks::new(&by_kind, &stages.map(firewall), &calls), !calls.is_empty())
 }
 
 fn has_block(rule: &ThresholdRule) -> bool {
@@ -199,13 +236,18 @@ fn has_block(rule: &ThresholdRule) -> bool {
 }
 
 fn reads_dynamic(policy: &Policy) -> bool {
-    policy.firewall.iter().any(|r| is_dynamic(&r.when, policy))
+    policy.firewall.iter().any(|r| is_dynamic(&r.when, policy) || concern_reads_dynamic(&r.concern, policy))
         || policy.thresholds.iter().any(|r| threshold_reads_dynamic(r, policy))
 }
 
 fn threshold_reads_dynamic(rule: &ThresholdRule, policy: &Policy) -> bool {
     rule.condition.as_ref().is_some_and(|condition| is_dynamic(condition, policy))
         || matches!(&rule.measure, Measure::Share(of) if is_dynamic(of, policy))
+        || concern_reads_dynamic(&rule.concern, policy)
+}
+
+fn concern_reads_dynamic(concern: &Concern, policy: &Policy) -> bool {
+    concern.predicates().any(|predicate| is_dynamic(predicate, policy))
 }
 
 fn is_dynamic(predicate: &Predicate, policy: &Policy) -> bool {
@@ -228,37 +270,49 @@ fn looked_up(policy: &Policy) -> Vec<(Which, usize)> {
     found
 }
 
-fn threshold(index: usize, rule: &ThresholdRule) -> Counter {
-    let (meter, scale) = match &rule.measure {
+/// The meter of a measure, and what a reading of it is multiplied with before it is held against a level.
+fn meter(measure: &Measure) -> (MeterKind, i128) {
+    match measure {
         Measure::Count => (MeterKind::Count, 1),
         Measure::Distinct(_) => (MeterKind::Distinct, 1),
         Measure::Sum(_) => (MeterKind::Sum, 1),
         Measure::Avg(_) => (MeterKind::Ratio, 1),
         Measure::Share(_) => (MeterKind::Ratio, Level::SHARE_SCALE),
         Measure::Run(..) => (MeterKind::Run, 1),
-        Measure::Concurrent => (MeterKind::Concurrent, 1),
-    };
-    let strictest = rule.levels.strictest().map_or(1, whole).max(1);
-    let (window_ms, enough) = match meter {
-        MeterKind::Concurrent => (CALL_AGE_MS_MAX, CALLS_MAX as u64),
-        _ => (rule.window_ms, strictest),
-    };
-    let step = if let Measure::Run(_, step) = rule.measure { step } else { 0 };
-    let min_count = if meter == MeterKind::Ratio { u64::from(rule.min_count) } else { 0 };
+        Measure::Concurrent | Measure::Longest => (MeterKind::Concurrent, 1),
+        Measure::FirstSeen(..) => (MeterKind::Joint, 1),
+    }
+}
+
+fn threshold(index: usize, rule: &ThresholdRule) -> Counter {
+    let (alone, scale) = meter(&rule.measure);
+    let is_joint = alone == MeterKind::Joint || !rule.also.is_empty();
+    let is_downward = rule.levels.is_downward();
+    let is_ratio = |meter: MeterKind| meter == MeterKind::Ratio;
+    let min_count = |meter: MeterKind| if is_ratio(meter) { u64::from(rule.min_count) } else { 0 };
+    let also = rule.also.iter().map(|also| {
+        let (meter, scale) = meter(&also.measure);
+        AlsoTerms { level: also.level.clone(), scale, min_count: min_count(meter) }
+    });
     Counter {
         rule: RuleRef::Threshold(index as u16),
         position: rule.position,
         phases: Phases::of_rule(rule.on),
-        meter,
+        meter: if is_joint { MeterKind::Joint } else { alone },
         terms: Terms {
-            width: Width { window_ms, enough, step },
+            width: width(rule, is_joint),
             warning: rule.levels.warning.clone(),
             critical: rule.levels.critical.clone(),
             clear: rule.levels.clear.clone(),
             cooldown_ms: rule.cooldown_ms,
-            min_count,
+            hold_ms: rule.hold_ms,
+            remind_ms: rule.remind_ms,
+            is_age: matches!(rule.measure, Measure::Longest),
+            is_downward,
+            also: also.collect(),
+            min_count: min_count(alone),
             scale,
-            lowest: rule.levels.lowest().map_or(0, whole),
+            lowest: if is_downward { 0 } else { rule.levels.lowest().map_or(0, whole) },
             keys_max: rule.max_keys.div_ceil(PARTITIONS as u64) as usize,
             bytes_max: rule.max_bytes.div_ceil(PARTITIONS as u64) as usize,
             is_quiet: false,
@@ -267,6 +321,39 @@ fn threshold(index: usize, rule: &ThresholdRule) -> Counter {
         count_blocked: rule.count_blocked,
         mode: rule.mode,
     }
+}
+
+/// What the rule's meters keep.
+fn width(rule: &ThresholdRule, is_joint: bool) -> Width {
+    let of = |measure: &Measure, enough: u64| {
+        let step = if let Measure::Run(_, step) = measure { *step } else { 0 };
+        Width { window_ms: rule.window_ms, enough: enough.max(1), step, parts: None }
+    };
+    let own = of(&rule.measure, rule.levels.enough());
+    if rule.measure.is_of_calls() {
+        return Width { window_ms: CALL_AGE_MS_MAX, enough: CALLS_MAX as u64, ..own };
+    }
+    if !is_joint {
+        return own;
+    }
+    let part = |measure: &Measure, width: Width| {
+        let kind = match meter(measure).0 {
+            MeterKind::Count | MeterKind::Concurrent => PartKind::Count,
+            MeterKind::Distinct => PartKind::Distinct,
+            MeterKind::Sum => PartKind::Sum,
+            MeterKind::Ratio => PartKind::Ratio,
+            MeterKind::Run => PartKind::Run,
+            MeterKind::Joint => match measure {
+                Measure::FirstSeen(_, memory_ms) => PartKind::FirstSeen(*memory_ms),
+                _ => PartKind::Count,
+            },
+        };
+        let enough = if matches!(kind, PartKind::FirstSeen(_)) { EXACT_ITEMS_MAX as u64 } else { width.enough };
+        PartWidth { kind, width: Width { enough, ..width } }
+    };
+    let also = rule.also.iter().map(|also| part(&also.measure, of(&also.measure, also.level.enough())));
+    let parts = std::iter::once(part(&rule.measure, own.clone())).chain(also).collect();
+    Width { parts: Some(parts), ..own }
 }
 
 /// The smallest whole reading that meets an upward level.
@@ -290,11 +377,16 @@ fn tracked_counter(index: usize, policy: &Policy) -> Counter {
         phases: Phases::default(),
         meter: MeterKind::Count,
         terms: Terms {
-            width: Width { window_ms: 0, enough: 1, step: 0 },
+            width: Width { window_ms: 0, enough: 1, step: 0, parts: None },
             warning,
             critical,
             clear: None,
             cooldown_ms: MATCH_COOLDOWN_MS,
+            hold_ms: 0,
+            remind_ms: None,
+            is_age: false,
+            also: Vec::new(),
+            is_downward: false,
             min_count: 0,
             scale: 1,
             lowest: 1,

@@ -18,8 +18,12 @@ mod calls;
 mod counting;
 mod dynamic;
 mod firewall;
+mod joint;
 mod keys;
 mod saved;
+mod scope;
+mod swap;
+mod timed;
 mod warming;
 
 /// 2026-03-02T10:00:00Z, the `t=0` of timelines.
@@ -149,12 +153,15 @@ fn sorted(lines: &[String]) -> Vec<String> {
     lines
 }
 
-/// Rules with `;` for line ends, below the head of a rule set.
+/// Rules with `;` for line ends, below the head of a rule set. Other files stand behind `--- PATH; `.
 fn policy(rules: &str) -> Policy {
     let head =
         if rules.contains("default_action") { "ringfence = 1\n" } else { "ringfence = 1\ndefault_action = 'allow'\n" };
-    let text = format!("{head}{}", rules.replace("; ", "\n"));
-    let loaded = load(&RuleSource::memory([("ruleset.toml", text)]), LoadOptions::default());
+    let mut parts = rules.split("--- ").map(|part| part.replace("; ", "\n"));
+    let text = format!("{head}{}", parts.next().unwrap_or_default());
+    let files = parts.map(|part| part.split_once('\n').map(|(path, text)| (path.to_owned(), text.to_owned())).unwrap());
+    let files = [("ruleset.toml".to_owned(), text)].into_iter().chain(files);
+    let loaded = load(&RuleSource::memory(files), LoadOptions::default());
     let problems: Vec<String> = loaded.problems.iter().map(|p| p.message.clone()).collect();
     loaded.policy.unwrap_or_else(|| panic!("the rules are wrong: {problems:?}"))
 }
@@ -273,9 +280,11 @@ impl Said {
         for v in &judged.violations {
             let (value, _) = output::shown(policy, v).unwrap();
             let late = if v.late { " late" } else { "" };
+            let late = if v.is_muted { " muted" } else { late };
             let value = (value * 100.0).round() / 100.0;
+            let again = if v.is_reminder { " again" } else { "" };
             self.violations.push(format!(
-                "t={} {} {} {} {value}{late}{}",
+                "t={} {} {} {} {value}{late}{again}{}",
                 seconds(v.time),
                 v.level.as_str(),
                 output::rule_id(policy, v.rule),

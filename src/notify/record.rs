@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::{Closed, Judged, RuleRef, Violation, output};
 use crate::event::Names;
-use crate::policy::{Policy, ThresholdRule};
-use crate::store::{Block, Change, Closing, Key, Store, Violation as Row};
+use crate::policy::{Mode, Policy, ThresholdRule};
+use crate::store::{Block, Change, Closing, Key, MUTED, Store, Violation as Row};
 
 /// Writes into the store, without ever waiting for it.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Recorder {
 impl Recorder {
     pub(super) fn violation(&self, judged: &Judged, violation: &Violation, id: &str, position: u64) -> Option<Change> {
         let (value, threshold) = output::shown(&self.policy, violation)?;
-        let event = judged.batch.events.get(violation.event as usize)?;
+        let call_id = judged.event_of(violation).map_or(&b""[..], |event| judged.batch.text(event.call_id));
         let rule = self.threshold(violation.rule);
         let (group, target) = self.fold_terms(violation);
         Some(Change::Violation(Row {
@@ -38,8 +38,8 @@ impl Recorder {
             value,
             threshold,
             window: rule.map_or("0s", |rule| &rule.window_text).to_owned(),
-            call_id: String::from_utf8_lossy(judged.batch.text(event.call_id)).into_owned(),
-            mode: output::rule_mode(&self.policy, violation.rule).as_str().to_owned(),
+            call_id: String::from_utf8_lossy(call_id).into_owned(),
+            mode: mode(output::rule_mode(&self.policy, violation.rule), violation.is_muted).to_owned(),
             late: violation.late,
             told_at: None,
             alert: None,
@@ -127,8 +127,13 @@ impl Recorder {
     }
 }
 
+/// What a rule that only watches finds is no incident, muted or not.
+fn mode(mode: Mode, is_muted: bool) -> &'static str {
+    if is_muted && mode == Mode::Enforce { MUTED } else { mode.as_str() }
+}
+
 /// 64 bits of a hash over customer and key: many episodes of one rule end at one instant.
-fn digest(customer: &str, key: &[(String, String)]) -> String {
+pub(super) fn digest(customer: &str, key: &[(String, String)]) -> String {
     let mut hash = Sha256::new();
     for text in std::iter::once(customer).chain(key.iter().flat_map(|(name, value)| [name.as_str(), value])) {
         hash.update((text.len() as u64).to_le_bytes());
@@ -196,7 +201,19 @@ warning = ">= 5"
         let recorder = recorder(folder.path());
         let customer = recorder.names.customer("acme").unwrap();
         let (rule, level, time) = (RuleRef::Threshold(0), Severity::Warning, Timestamp(1));
-        let violation = Violation { event: 0, rule, level, time, value: 5.0, late: false, customer, key: key() };
+        let violation = Violation {
+            event: 0,
+            is_timed: false,
+            is_reminder: false,
+            rule,
+            level,
+            time,
+            value: 5.0,
+            late: false,
+            is_muted: false,
+            customer,
+            key: key(),
+        };
         let (group, target) = recorder.fold_terms(&violation);
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!((group.as_str(), target.0), ("robocalls", vec![pair("caller", "+46700001"), pair("trunk", "t1")]));

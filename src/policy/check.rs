@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::load::Loaded;
 use super::render::Told;
-use super::{Mode, Policy, ThresholdRule, memory, render};
+use super::{Concern, Mode, Policy, ThresholdRule, memory, render};
 
 /// Rules that are named for what they may come to hold.
 const LARGEST_SHOWN: usize = 3;
@@ -73,7 +73,7 @@ impl Report {
     pub fn of(loaded: &Loaded) -> Report {
         let counts = loaded.counts;
         let memory = |rule: &ThresholdRule| RuleMemory {
-            id: rule.id.clone(),
+            id: rule.concern.name(&rule.id).to_string(),
             bytes_max: rule.memory_bytes_max(),
             keys_max: rule.max_keys,
         };
@@ -168,7 +168,7 @@ pub fn memory_line(loaded: &Loaded) -> Option<String> {
     let named: Vec<String> = most
         .iter()
         .take(LARGEST_SHOWN)
-        .map(|rule| format!("{} {}", rule.id, memory::in_words(rule.memory_bytes_max())))
+        .map(|rule| format!("{} {}", rule.concern.name(&rule.id), memory::in_words(rule.memory_bytes_max())))
         .collect();
     let total = memory::in_words(policy.memory_bytes_max());
     let most = if most.len() > 1 { "; most: " } else { ": " };
@@ -181,7 +181,7 @@ pub fn memory_table(loaded: &Loaded) -> String {
     let mut out = String::new();
     for rule in policy.largest() {
         let (bytes, keys) = (memory::in_words(rule.memory_bytes_max()), thousands(rule.max_keys as usize));
-        out += &format!("  {bytes:>10}  {:<40} at most {keys} keys\n", rule.id);
+        out += &format!("  {bytes:>10}  {:<40} at most {keys} keys\n", rule.concern.name(&rule.id));
     }
     if out.is_empty() { out } else { format!("memory of each threshold, at most:\n{out}") }
 }
@@ -189,20 +189,26 @@ pub fn memory_table(loaded: &Loaded) -> String {
 /// What is asked of an event, in order: the firewall until a rule decides, then every threshold.
 pub fn order(loaded: &Loaded) -> String {
     let Some(policy) = &loaded.policy else { return String::new() };
+    let line = |position: u32, id: &str, what: String, mode: Mode, concern: &Concern| {
+        let mode = if mode == Mode::Enforce { String::new() } else { format!(", {}", mode.as_str()) };
+        let whose = match concern.customers.as_deref() {
+            Some(customers) if concern.variant.is_none() => format!(", only for {}", customers.join(", ")),
+            _ => String::new(),
+        };
+        format!("  {:>4}  {}  {what}{mode}{whose}\n", position + 1, concern.name(id))
+    };
     let mut out = "order of evaluation: the first firewall rule that matches decides (flag goes on)\n".to_owned();
     out += "     0  builtin:emergency  allow\n";
     for rule in &policy.firewall {
-        let (on, action) = (rule.on.as_str(), rule.action.as_str());
-        let mode = if rule.mode == Mode::Enforce { String::new() } else { format!(", {}", rule.mode.as_str()) };
-        out += &format!("  {:>4}  {}  {action} on {on}{mode}\n", rule.position + 1, rule.id);
+        let what = format!("{} on {}", rule.action.as_str(), rule.on.as_str());
+        out += &line(rule.position, &rule.id, what, rule.mode, &rule.concern);
     }
     out += &format!("        default_action  {}\n", policy.default_action.as_str());
     if !policy.thresholds.is_empty() {
         out += "every threshold counts every event that it is about, whatever the others do\n";
     }
     for rule in &policy.thresholds {
-        let mode = if rule.mode == Mode::Enforce { String::new() } else { format!(", {}", rule.mode.as_str()) };
-        out += &format!("  {:>4}  {}  on {}{mode}\n", rule.position + 1, rule.id, rule.on.as_str());
+        out += &line(rule.position, &rule.id, format!("on {}", rule.on.as_str()), rule.mode, &rule.concern);
     }
     out
 }
@@ -231,7 +237,47 @@ fn thousands(n: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{LoadOptions, RuleSource, load};
     use super::*;
+
+    fn loaded() -> Loaded {
+        let rules = "ringfence = 1\ndefault_action = \"allow\"\n\
+            [[firewall]]\nid = \"fw-a\"\nwhen = 'caller == +46701'\naction = \"block\"\nmode = \"monitor\"\n\
+            [[threshold]]\nid = \"ips-a\"\non = \"end\"\nmeasure = \"count\"\nper = [\"caller\"]\nwindow = \"1h\"\n\
+            warning = \">= 3\"\nmax_keys = 10\n\
+            [[threshold]]\nid = \"ips-b\"\non = \"end\"\nmeasure = \"count\"\nper = [\"caller\"]\nwindow = \"1h\"\n\
+            warning = \">= 30\"\nmax_keys = 10\ncustomers = [\"acme\"]\n";
+        load(&RuleSource::memory([("ruleset.toml", rules)]), LoadOptions::default())
+    }
+
+    #[test]
+    fn rules_are_told_in_the_order_they_are_asked_and_by_what_they_may_hold() {
+        expect_test::expect![[r#"
+            order of evaluation: the first firewall rule that matches decides (flag goes on)
+                 0  builtin:emergency  allow
+                 1  fw-a  block on attempt, monitor
+                    default_action  allow
+            every threshold counts every event that it is about, whatever the others do
+                 2  ips-a  on end
+                 3  ips-b  on end, only for acme
+        "#]]
+        .assert_eq(&order(&loaded()));
+        expect_test::expect![[r#"
+            memory of each threshold, at most:
+                 1.6 KiB  ips-b                                    at most 10 keys
+               600 bytes  ips-a                                    at most 10 keys
+        "#]]
+        .assert_eq(&memory_table(&loaded()));
+    }
+
+    #[test]
+    fn reports_of_two_rule_sets_are_one() {
+        let mut report = Report::of(&loaded());
+        let (bytes, version) = (report.memory_bytes_max.unwrap(), report.version.clone());
+        report.join(Report::of(&loaded()));
+        assert_eq!((report.checked.thresholds, report.memory.len()), (4, 4));
+        assert_eq!((report.memory_bytes_max, report.version), (Some(2 * bytes), version));
+    }
 
     #[test]
     fn counts_are_told_in_words_and_groups_of_three() {

@@ -24,6 +24,8 @@ pub fn untested<'p>(source: &RuleSource, policy: &'p Policy) -> Option<Vec<&'p s
     let thresholds = policy.thresholds.iter().map(|rule| (rule.position, rule.id.as_str()));
     let mut rules: Vec<_> = firewall.chain(thresholds).filter(|(_, id)| !named.contains(*id)).collect();
     rules.sort_unstable();
+    // Variants of a rule for some customers have its id and place.
+    rules.dedup();
     Some(rules.into_iter().map(|(_, id)| id).collect())
 }
 

@@ -9,8 +9,8 @@ use toml::{Table, Value};
 use toml_parser::Source;
 use toml_parser::lexer::{Token, TokenKind};
 
-/// Before a comment that follows something on its line.
-const COMMENT_GAP: usize = 2;
+/// Spaces, at least, before a comment that follows something on its line.
+const COMMENT_GAP: usize = 1;
 /// What one more level of brackets is indented by.
 const INDENT: usize = 2;
 /// Keys whose texts are conditions; so are all values of `[macros]`.

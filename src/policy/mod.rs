@@ -7,11 +7,13 @@ mod address_set;
 mod ast;
 pub mod check;
 pub mod codes;
+pub mod concern;
 mod country_set;
 pub mod coverage;
 pub(crate) mod declared;
 pub(crate) mod document;
 pub mod dynamic;
+mod exceptions;
 pub mod expression;
 pub mod field;
 pub mod format;
@@ -26,6 +28,7 @@ mod negation;
 pub mod number_set;
 mod operand;
 pub mod origin;
+mod overrides;
 pub mod predicate;
 pub mod problem;
 mod reach;
@@ -43,15 +46,17 @@ mod typing;
 
 use std::sync::Arc;
 
+pub use concern::{Concern, Exception};
 pub use dynamic::DynamicLists;
 pub use load::{Counts, LoadOptions, Loaded, load};
-pub use measure::{Level, Levels, Measure, Operator};
+pub use measure::{Also, Level, Levels, Measure, Operator};
 pub use predicate::{Operand, Predicate, View};
 pub use problem::Problem;
 pub use source::RuleSource;
 
 use self::number_set::NumberSet;
 use crate::calendar::Calendar;
+use crate::clock::Timestamp;
 use crate::customer::Customers;
 use crate::event::numbering::Numbering;
 use crate::event::{Class, Number};
@@ -59,15 +64,24 @@ use crate::event::{Class, Number};
 impl Policy {
     /// A number that counting never blocks: an emergency number or one of the own numbers of the event's customer.
     pub fn is_protected(&self, number: Number, view: &View<'_>) -> bool {
+        self.is_protected_by(number, self.customers_own(view), view.event.time)
+    }
+
+    /// The same where there is no event.
+    pub(crate) fn is_protected_for(&self, number: Number, customer: &str, at: Timestamp) -> bool {
+        self.is_protected_by(number, self.customers.own_numbers(customer), at)
+    }
+
+    fn is_protected_by(&self, number: Number, own: Option<&NumberSet>, at: Timestamp) -> bool {
         if self.numbering.class(number) == Class::Emergency {
             return true;
         }
         let listed = self.own_numbers.and_then(|i| self.lists.get(i)).map(|list| &list.content);
-        let own = self.customers_own(view).or(match listed {
+        let own = own.or(match listed {
             Some(ListContent::Numbers(set)) => Some(set),
             _ => None,
         });
-        own.is_some_and(|set| set.contains(number, view.event.time))
+        own.is_some_and(|set| set.contains(number, at))
     }
 
     /// What `$own_numbers` is for the customer of this event, where its file says that.
@@ -178,9 +192,9 @@ pub struct Policy {
     pub time_zone: jiff::tz::TimeZone,
     /// What counts as "late" for ticks of live feeds, ms (`lateness`).
     pub lateness_ms: i64,
-    /// In evaluation order; rules of mode `off` are not here.
+    /// In evaluation order, variants beside their rules; rules of mode `off` are not here.
     pub firewall: Vec<FirewallRule>,
-    /// In evaluation order; rules of mode `off` are not here.
+    /// In evaluation order, variants beside their rules; rules of mode `off` are not here.
     pub thresholds: Vec<ThresholdRule>,
     /// Distinct `per` lists, each computed once an event whatever the number of rules that use it.
     pub keys: Vec<KeySpec>,
@@ -214,6 +228,12 @@ impl Policy {
     }
 }
 
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy::empty(jiff::tz::TimeZone::UTC)
+    }
+}
+
 #[derive(Debug)]
 pub struct FirewallRule {
     pub id: String,
@@ -231,6 +251,8 @@ pub struct FirewallRule {
     pub track: Option<Severity>,
     pub message: Option<String>,
     pub cause: Cause,
+    /// Which events it looks at.
+    pub concern: Concern,
 }
 
 /// Why a verdict is what it is; the FCC's and RFC 8688's answer to the caller depends on it.
@@ -267,21 +289,31 @@ pub struct ThresholdRule {
     pub position: u32,
     pub on: On,
     pub mode: Mode,
+    /// Which events it looks at, and of which nobody is told.
+    pub concern: Concern,
+    /// The id it had before: what was counted under it goes on.
+    pub renamed_from: Option<String>,
     /// `where`, and `during(active)` where `active` is set; `None` passes every event.
     pub condition: Option<Predicate>,
     pub measure: Measure,
+    /// Further conditions on the same window and key.
+    pub also: Vec<Also>,
     /// Index into [`Policy::keys`].
     pub key: usize,
     /// Alerts of rules of one group may fold into one incident; the id where nothing else is written.
     pub group: String,
     /// Indices into the parts of the key: alerts fold only where their values of these are equal. None for all keys.
     pub target: Vec<usize>,
-    /// 0 for `concurrent`.
+    /// 0 for `concurrent` and `longest`.
     pub window_ms: i64,
-    /// As written; `0s` for `concurrent`.
+    /// As written; `0s` for `concurrent` and `longest`.
     pub window_text: String,
     pub levels: Levels,
     pub cooldown_ms: i64,
+    /// `for`: how long a level must hold without a break; 0: not at all.
+    pub hold_ms: i64,
+    /// `remind`: how often an episode that goes on is told again.
+    pub remind_ms: Option<i64>,
     /// `share` and `avg` say nothing below it.
     pub min_count: u32,
     pub count_blocked: bool,

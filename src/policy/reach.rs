@@ -12,7 +12,7 @@ mod tests;
 
 use std::ops::Range;
 
-use self::cover::{Condition, Names};
+use self::cover::{Cases, Condition, Names};
 use super::problem::Problem;
 use super::{Action, FirewallRule, Mode, On};
 
@@ -40,14 +40,15 @@ pub(crate) fn check(rules: &[FirewallRule], places: &[RulePlace], problems: &mut
             let problem = Problem::warning("W101", format!("{} can never match", rule.id));
             problem.at(&place.path, place.span.clone()).note(note)
         };
-        if own.is_impossible() {
+        let own = Cases::of(own);
+        if own.are_none() {
             let problem = never("its own tests exclude each other: no event passes all of them".to_owned());
             problems.push(problem.help("look for an `and` that should be an `or`"));
             continue;
         }
         let above: Vec<usize> =
             (0..index).filter(|i| rules.get(*i).is_some_and(|above| decides(above, rule))).collect();
-        let taken = takers(own, &above, &conditions);
+        let taken = takers(&own, &above, &conditions);
         let Some(first) = taken.first().and_then(|i| rules.get(*i)) else { continue };
         let named: Vec<String> = taken
             .iter()
@@ -77,18 +78,18 @@ pub(crate) fn check(rules: &[FirewallRule], places: &[RulePlace], problems: &mut
 fn decides(above: &FirewallRule, rule: &FirewallRule) -> bool {
     // An attempt is a request as well, so rules on requests are asked of it too.
     let is_asked = above.on == rule.on || above.on == On::Request && rule.on == On::Attempt;
-    is_asked && above.mode == Mode::Enforce && above.action != Action::Flag
+    is_asked && above.mode == Mode::Enforce && above.action != Action::Flag && above.concern.covers(&rule.concern)
 }
 
 /// The fewest of the rules above that take every event of `own`: one, else some of them together, else none.
-fn takers(own: &Condition, above: &[usize], conditions: &[Condition]) -> Vec<usize> {
-    let one = above.iter().find(|i| conditions.get(**i).is_some_and(|theirs| own.implies(theirs)));
+fn takers(own: &Cases, above: &[usize], conditions: &[Condition]) -> Vec<usize> {
+    let one = above.iter().find(|i| conditions.get(**i).is_some_and(|theirs| own.imply(theirs)));
     if let Some(one) = one {
         return vec![*one];
     }
     let together = |some: &[usize]| {
         let all = some.iter().filter_map(|i| conditions.get(*i)).cloned().collect();
-        own.implies(&Condition::any(all))
+        own.imply(&Condition::any(all))
     };
     if above.len() > TOGETHER_MAX || !together(above) {
         return Vec::new();

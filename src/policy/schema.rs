@@ -49,7 +49,8 @@ pub(crate) struct Words {
     pub(crate) words: &'static [&'static str],
 }
 
-const INNER: &[Inner] = &[
+/// Of rules, wherever they stand.
+pub(crate) const RULES: &[Inner] = &[
     Inner { key: "firewall", shape: Shape::Each, keys: tables::FIREWALL_KEYS, required: &["id", "when", "action"] },
     Inner {
         key: "threshold",
@@ -57,15 +58,25 @@ const INNER: &[Inner] = &[
         keys: tables::THRESHOLD_KEYS,
         required: &["id", "on", "measure", "per"],
     },
-    Inner { key: "lists", shape: Shape::Named, keys: tables::LIST_KEYS, required: &["type"] },
-    Inner { key: "calendars", shape: Shape::Named, keys: tables::CALENDAR_KEYS, required: &["open"] },
     Inner { key: "on_warning", shape: Shape::One, keys: tables::REACTION_KEYS, required: &[] },
     Inner { key: "on_critical", shape: Shape::One, keys: tables::REACTION_KEYS, required: &[] },
     Inner { key: "block", shape: Shape::One, keys: tables::BLOCK_KEYS, required: &["list"] },
+    Inner { key: "override", shape: Shape::Each, keys: tables::OVERRIDE_KEYS, required: &["rule", "reason"] },
+    Inner { key: "except", shape: Shape::Each, keys: tables::EXCEPT_KEYS, required: &["where", "reason"] },
+    Inner { key: "mute", shape: Shape::Each, keys: tables::EXCEPT_KEYS, required: &["where", "reason"] },
+];
+const INNER: &[Inner] = &[
+    Inner { key: "lists", shape: Shape::Named, keys: tables::LIST_KEYS, required: &["type"] },
+    Inner { key: "calendars", shape: Shape::Named, keys: tables::CALENDAR_KEYS, required: &["open"] },
 ];
 
 const WORDS: &[Words] = &[
     Words { table: "", key: "default_action", words: &["allow", "block"] },
+    Words { table: "lists", key: "type", words: &["number", "text", "ip", "country"] },
+    Words { table: "lists", key: "on_error", words: &["keep-last", "fail"] },
+];
+/// Of rules, wherever they stand.
+pub(crate) const RULE_WORDS: &[Words] = &[
     Words { table: "firewall", key: "on", words: &["attempt", "answer", "end", "request"] },
     Words { table: "firewall", key: "action", words: &["allow", "block", "divert", "flag"] },
     Words { table: "firewall", key: "mode", words: &["enforce", "monitor", "off"] },
@@ -73,8 +84,8 @@ const WORDS: &[Words] = &[
     Words { table: "threshold", key: "on", words: &["attempt", "answer", "end", "call", "register", "request"] },
     Words { table: "threshold", key: "mode", words: &["enforce", "monitor", "off"] },
     Words { table: "threshold", key: "missing_key", words: &["skip", "merge"] },
-    Words { table: "lists", key: "type", words: &["number", "text", "ip", "country"] },
-    Words { table: "lists", key: "on_error", words: &["keep-last", "fail"] },
+    Words { table: "override", key: "mode", words: &["enforce", "monitor", "off"] },
+    Words { table: "firewall", key: "position", words: &["pre", "post"] },
 ];
 
 const FILE: &[&[Key]] = &[tables::SETTINGS, tables::TABLES];
@@ -101,12 +112,12 @@ const TEST_WORDS: &[Words] = &[Words { table: "test", key: "force_mode", words: 
 
 /// Of `ruleset.toml` and every other rule file.
 pub fn rules() -> Value {
-    whole("Rules of Ringfence", FILE, &[], INNER, WORDS)
+    whole("Rules of Ringfence", FILE, &[], &[INNER, RULES], &[WORDS, RULE_WORDS])
 }
 
 /// Of `tests/*.test.toml`.
 pub fn tests() -> Value {
-    whole("Tests of rules of Ringfence", TEST_FILE, &[], TEST_INNER, TEST_WORDS)
+    whole("Tests of rules of Ringfence", TEST_FILE, &[], &[TEST_INNER], &[TEST_WORDS])
 }
 
 /// A schema of one kind of file.
@@ -114,14 +125,15 @@ pub(crate) fn whole(
     title: &str,
     file: &[&'static [Key]],
     required: &[&str],
-    inner: &[Inner],
-    words: &[Words],
+    inner: &[&[Inner]],
+    words: &[&[Words]],
 ) -> Value {
     let maker = Maker { inner, words };
     let keys: Vec<&Key> = file.iter().flat_map(|keys| keys.iter()).collect();
     let mut schema = maker.object("", &keys, required);
     let definitions: Map<String, Value> = inner
         .iter()
+        .flat_map(|some| some.iter())
         .map(|one| (one.key.to_owned(), maker.object(one.key, &one.keys.iter().collect::<Vec<_>>(), one.required)))
         .collect();
     schema["$schema"] = DRAFT.into();
@@ -131,8 +143,8 @@ pub(crate) fn whole(
 }
 
 struct Maker<'m> {
-    inner: &'m [Inner],
-    words: &'m [Words],
+    inner: &'m [&'m [Inner]],
+    words: &'m [&'m [Words]],
 }
 
 impl Maker<'_> {
@@ -148,7 +160,7 @@ impl Maker<'_> {
     }
 
     fn property(&self, table: &str, key: &Key) -> Value {
-        let mut property = match self.inner.iter().find(|inner| inner.key == key.name) {
+        let mut property = match self.inner.iter().flat_map(|some| some.iter()).find(|inner| inner.key == key.name) {
             Some(inner) => shaped(inner),
             None => self.plain(table, key),
         };
@@ -163,7 +175,8 @@ impl Maker<'_> {
 
     /// By the type of the example.
     fn plain(&self, table: &str, key: &Key) -> Value {
-        let words = self.words.iter().find(|words| words.table == table && words.key == key.name);
+        let mut words = self.words.iter().flat_map(|some| some.iter());
+        let words = words.find(|words| words.table == table && words.key == key.name);
         let text = || match words {
             Some(words) => json!({ "type": "string", "enum": words.words }),
             None => json!({ "type": "string" }),

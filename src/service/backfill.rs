@@ -19,11 +19,11 @@ use super::audit;
 use super::recovery::{Mapping, Recovered};
 use crate::archive::{Archive, Query, State, Told};
 use crate::clock::{Clock, Timestamp};
+use crate::engine::output::rule_name;
 use crate::engine::{Engine, Lack, Lacking, Lane, LaneOptions, Past, RuleRef, Verdict};
 use crate::event::Batch;
 use crate::journal::{Context, Entry, Reader};
 use crate::limits::BACKFILL_BATCHES_MAX;
-use crate::policy::Policy;
 use crate::storage::Disk;
 use crate::store::Store;
 
@@ -128,7 +128,7 @@ impl Work {
             lacking.into_iter().partition(|of| of.lack == Lack::Past && of.can_be_told);
         for of in others.iter().filter(|of| matches!(of.lack, Lack::Past | Lack::Until(Timestamp::MAX))) {
             let until = self.wait_out(of);
-            let rule = rule_id(self.task.engine.policy(), of.rule);
+            let rule = rule_name(&self.task.engine.policy(), of.rule);
             tracing::warn!(rule, %until, "the rule's past cannot be told: it may count too little until then");
         }
         tellable
@@ -182,7 +182,7 @@ impl Work {
             tracing::error!(error, "the past of new rules cannot be read");
         }
         for of in short {
-            let (until, rule) = (self.wait_out(of), rule_id(self.task.engine.policy(), of.rule));
+            let (until, rule) = (self.wait_out(of), rule_name(&self.task.engine.policy(), of.rule));
             tracing::warn!(rule, %until, "not all of the rule's past is there: it may count too little until then");
         }
         let warm: Vec<Lacking> = warm.into_iter().copied().collect();
@@ -194,20 +194,17 @@ impl Work {
     }
 
     fn is_warm(&self, rules: &[Lacking], n_events: u64) {
-        let policy = self.task.engine.policy();
+        let policy = &self.task.engine.policy();
         for of in rules {
             self.task.engine.set_lack(of.rule, None);
-            tracing::info!(rule = rule_id(policy, of.rule), "the rule is warm: its windows lack nothing");
+            tracing::info!(rule = rule_name(policy, of.rule), "the rule is warm: its windows lack nothing");
         }
-        let ids: Vec<&str> = rules.iter().map(|of| rule_id(policy, of.rule)).collect();
+        let ids: Vec<String> = rules.iter().map(|of| rule_name(policy, of.rule)).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         audit::warmed(&self.task.store, &ids, n_events);
         self.count();
         self.task.wants_snapshot.store(true, Ordering::Release);
     }
-}
-
-fn rule_id(policy: &Policy, rule: RuleRef) -> &str {
-    crate::engine::output::rule_id(policy, rule)
 }
 
 /// Why telling ended before its end.
@@ -329,8 +326,8 @@ impl<'a> Telling<'a> {
             n_threads: 1,
             ..Query::default()
         };
-        let ids: HashMap<&str, u16> =
-            task.engine.policy().firewall.iter().zip(0..).map(|(rule, n)| (rule.id.as_str(), n)).collect();
+        let policy = task.engine.policy();
+        let ids: HashMap<&str, u16> = policy.firewall.iter().zip(0..).map(|(rule, n)| (rule.id.as_str(), n)).collect();
         for slice in archive.events(&query, Arc::clone(task.engine.names())) {
             let slice = slice?;
             let verdicts = slice.told.iter().map(|told| verdict(told, &slice.batch, &ids)).collect();
@@ -352,6 +349,7 @@ impl<'a> Telling<'a> {
         if self.is_archived && reader.report().n_lost_records > 0 {
             return Err(anyhow::anyhow!("the journal does not go back to where the archive ends").into());
         }
+        let policy = task.engine.policy();
         let mut mapping: Option<(Arc<Context>, Mapping)> = None;
         while let Some(raw) = reader.next_raw() {
             let raw = raw?;
@@ -363,7 +361,7 @@ impl<'a> Telling<'a> {
             let Entry::Batch { batch, verdicts, .. } = raw.decode()?.entry else { continue };
             let mapping = match &mut mapping {
                 Some((of, mapping)) if Arc::ptr_eq(of, &context) => mapping,
-                other => &mut other.insert((Arc::clone(&context), Mapping::new(&context, task.engine.policy()))).1,
+                other => &mut other.insert((Arc::clone(&context), Mapping::new(&context, &policy))).1,
             };
             let verdicts = verdicts.into_iter().map(|verdict| mapping.verdict(verdict)).collect();
             let behind = raw.position + u64::from(raw.n_events);

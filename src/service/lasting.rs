@@ -29,7 +29,7 @@ use crate::event::Names;
 use crate::findings::Drafter;
 use crate::gateway::durable::Durable;
 use crate::gateway::sequence::Ledger;
-use crate::incident::Terms;
+use crate::incident::{Renamed, Terms};
 use crate::ingest::CallTable;
 use crate::journal::{self, Appended, Journal, Mark, Stuck};
 use crate::kit::Kits;
@@ -295,8 +295,18 @@ impl Parts<'_> {
             store: Arc::clone(store),
             terms: terms.clone(),
             rules: whats.keys().cloned().chain(self.config.receivers.iter().map(|r| r.rule())).collect(),
+            renamed: self.renamed(),
             whats,
         })?)
+    }
+
+    /// What rules are called now, by the ids they had.
+    fn renamed(&self) -> BTreeMap<String, Renamed> {
+        let named = self.policy.thresholds.iter().filter_map(|rule| {
+            let (rule_id, group) = (rule.id.clone(), rule.group.clone());
+            Some((rule.renamed_from.clone()?, Renamed { rule: rule_id, group }))
+        });
+        named.collect()
     }
 
     /// An archive that cannot be opened is no reason to let calls go unwatched: the journal keeps what is missing there.

@@ -1,9 +1,10 @@
 //! What of a rule its state hangs on, and which rules of saved state are still the same.
 //!
 //! A change of `on`, `where`, `measure`, `per` or `window` begins a rule anew (2-rules 2.9 point 18); levels, `cooldown`,
-//! `clear`, `max_keys` and what follows from a crossing may change and the state stays. Rules are found by their ids,
-//! whatever their numbers are now.
+//! `clear`, `max_keys`, exceptions and what follows from a crossing may change and the state stays. Rules are found by
+//! their ids, whatever their numbers are now, and variants by their customers too.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::Restored;
@@ -11,19 +12,25 @@ use crate::clock::Timestamp;
 use crate::codec::{Malformed, Put, Take, require};
 use crate::engine::judged::RuleRef;
 use crate::engine::key::KeyHasher;
+use crate::engine::numbers::NO_NUMBER;
 use crate::engine::plan::{Counter, MeterKind, Plan};
 use crate::engine::warming::{Lack, has_past};
 use crate::policy::{Measure, Policy, Predicate};
 
 /// Of the frames of keys, of the gate, of answers and of lists: raised where what they mean changes.
-const VERSIONS: [u8; 4] = [2, 1, 1, 1];
+const VERSIONS: [u8; 4] = [4, 2, 1, 2];
 
 /// Where the rules and lists that saved state knows by other numbers are now.
 #[derive(Debug, Default)]
 pub(crate) struct Mapping {
     pub(crate) counters: Vec<Option<u16>>,
     pub(crate) firewall: Vec<Option<u16>>,
-    pub(crate) lists: Vec<Option<usize>>,
+    /// By the numbers that [`Plan::rule_numbers`], [`Plan::call_numbers`] and [`Plan::list_numbers`] gave them.
+    pub(crate) rules: Vec<Option<u16>>,
+    pub(crate) calls: Vec<Option<u16>>,
+    pub(crate) lists: Vec<Option<u16>>,
+    /// Lists by their places of then.
+    pub(crate) list_places: Vec<Option<u16>>,
     /// What rules are short of now, by their numbers of now.
     pub(crate) lacks: Vec<Option<Lack>>,
 }
@@ -52,7 +59,7 @@ pub(crate) fn put_header(plan: &Plan, lacks: &[Option<Lack>], out: &mut Put<'_>)
     out.u64(seed_print(plan.hasher));
     out.len(plan.counters.len());
     for (i, counter) in plan.counters.iter().enumerate() {
-        out.bytes(rule_id(counter, &plan.policy).as_bytes());
+        out.bytes(rule_name(counter, &plan.policy).as_bytes());
         let shape = shape(counter, plan);
         out.u64(shape as u64);
         out.u64((shape >> 64) as u64);
@@ -60,9 +67,19 @@ pub(crate) fn put_header(plan: &Plan, lacks: &[Option<Lack>], out: &mut Put<'_>)
         put_lack(lacks.get(i).copied().flatten(), out);
     }
     out.len(plan.policy.firewall.len());
-    plan.policy.firewall.iter().for_each(|rule| out.bytes(rule.id.as_bytes()));
+    plan.policy.firewall.iter().for_each(|rule| out.bytes(rule.concern.name(&rule.id).as_bytes()));
     out.len(plan.policy.lists.len());
     plan.policy.lists.iter().for_each(|list| out.bytes(list.name.as_bytes()));
+    [&plan.rule_numbers, &plan.call_numbers, &plan.list_numbers].into_iter().for_each(|numbers| {
+        out.len(numbers.places().len());
+        numbers.places().iter().for_each(|place| out.u16(place.unwrap_or(NO_NUMBER)));
+    });
+}
+
+/// Where what had these numbers is now; `moved`: where its places of then are.
+fn take_numbers(from: &mut Take<'_>, moved: &[Option<u16>]) -> Result<Vec<Option<u16>>, Malformed> {
+    let n = from.len(2)?;
+    (0..n).map(|_| Ok(moved.get(usize::from(from.u16()?)).copied().flatten())).collect()
 }
 
 /// Compares the rules of saved state with those of now.
@@ -77,11 +94,12 @@ pub(crate) fn take_header(plan: &Plan, from: &mut Take<'_>, restored: &mut Resto
     let policy = &plan.policy;
     let mut mapping = Mapping { lacks: vec![None; plan.counters.len()], ..Mapping::default() };
     let mut known = vec![false; plan.counters.len()];
+    let places = places(plan);
     for _ in 0..from.len(29)? {
         let id = from.text()?;
         let was = (u128::from(from.u64()?) | u128::from(from.u64()?) << 64, from.u64()?);
         let lacked = take_lack(from)?;
-        let place = plan.counters.iter().position(|counter| rule_id(counter, policy) == id);
+        let place = places.get(id).copied();
         let Some((place, counter)) = place.and_then(|place| Some((place, plan.counters.get(place)?))) else {
             restored.gone.push(id.to_owned());
             mapping.counters.push(None);
@@ -111,15 +129,20 @@ pub(crate) fn take_header(plan: &Plan, from: &mut Take<'_>, restored: &mut Resto
         let begins_anew = restored.new.contains(&counter.rule) || restored.changed.contains(&counter.rule);
         *lack = if begins_anew { Some(Lack::Past) } else { *lack };
     }
+    let firewall: HashMap<String, u16> =
+        policy.firewall.iter().zip(0..).map(|(rule, place)| (rule.concern.name(&rule.id), place)).collect();
     for _ in 0..from.len(4)? {
-        let id = from.text()?;
-        let place = policy.firewall.iter().position(|rule| rule.id == id);
-        mapping.firewall.push(place.map(|place| place as u16));
+        mapping.firewall.push(firewall.get(from.text()?).copied());
     }
+    let mut lists = Vec::new();
     for _ in 0..from.len(4)? {
         let name = from.text()?;
-        mapping.lists.push(policy.lists.iter().position(|list| list.name == name));
+        lists.push(policy.lists.iter().position(|list| list.name == name).map(|place| place as u16));
     }
+    mapping.rules = take_numbers(from, &mapping.counters)?;
+    mapping.calls = take_numbers(from, &mapping.counters)?;
+    mapping.lists = take_numbers(from, &lists)?;
+    mapping.list_places = lists;
     from.end()?;
     Ok(mapping)
 }
@@ -144,19 +167,37 @@ fn take_lack(from: &mut Take<'_>) -> Result<Option<Lack>, Malformed> {
     })
 }
 
-fn rule_id<'a>(counter: &Counter, policy: &'a Policy) -> &'a str {
-    match counter.rule {
-        RuleRef::Threshold(i) => policy.thresholds.get(usize::from(i)).map_or("", |rule| &rule.id),
-        RuleRef::Firewall(i) => policy.firewall.get(usize::from(i)).map_or("", |rule| &rule.id),
-        RuleRef::Default | RuleRef::Emergency => "",
+/// Rules by the name that saved state knows them by: a rule that was renamed by the old one too. A rule's own name goes
+/// first; that no rule has the old one is seen to where rules are read.
+fn places(plan: &Plan) -> HashMap<String, usize> {
+    let mut places = HashMap::new();
+    for (place, counter) in plan.counters.iter().enumerate() {
+        places.insert(rule_name(counter, &plan.policy), place);
     }
+    for (place, counter) in plan.counters.iter().enumerate() {
+        let RuleRef::Threshold(i) = counter.rule else { continue };
+        let Some(rule) = plan.policy.thresholds.get(usize::from(i)) else { continue };
+        if let Some(old) = &rule.renamed_from {
+            places.entry(rule.concern.name(old)).or_insert(place);
+        }
+    }
+    places
+}
+
+fn rule_name(counter: &Counter, policy: &Policy) -> String {
+    let name = match counter.rule {
+        RuleRef::Threshold(i) => policy.thresholds.get(usize::from(i)).map(|rule| rule.concern.name(&rule.id)),
+        RuleRef::Firewall(i) => policy.firewall.get(usize::from(i)).map(|rule| rule.concern.name(&rule.id)),
+        RuleRef::Default | RuleRef::Emergency => None,
+    };
+    name.unwrap_or_default()
 }
 
 /// How much each key keeps: where it was less, a key may be short of what a raised level needs.
 fn enough(counter: &Counter) -> u64 {
     match counter.meter {
         MeterKind::Count | MeterKind::Distinct | MeterKind::Sum => counter.terms.width.enough,
-        MeterKind::Ratio | MeterKind::Run | MeterKind::Concurrent => 0,
+        MeterKind::Ratio | MeterKind::Run | MeterKind::Concurrent | MeterKind::Joint => 0,
     }
 }
 
@@ -169,6 +210,13 @@ fn shape(counter: &Counter, plan: &Plan) -> u128 {
             if let Some(rule) = policy.thresholds.get(usize::from(i)) {
                 write_to(&mut text, format_args!("{:?};{:?};", rule.on, policy.keys.get(rule.key)));
                 describe_measure(&rule.measure, policy, &mut text);
+                for also in &rule.also {
+                    describe_measure(&also.measure, policy, &mut text);
+                }
+                // Several meters keep what their levels need, and no more.
+                if let Some(parts) = &counter.terms.width.parts {
+                    parts.iter().for_each(|part| write_to(&mut text, format_args!("{};", part.width.enough)));
+                }
                 if let Some(condition) = &rule.condition {
                     describe(condition, policy, &mut text);
                 }

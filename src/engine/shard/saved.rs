@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::{AnyTable, Shard, Subject};
 use crate::clock::Timestamp;
 use crate::codec::{Malformed, Put, Take, Written, require};
+use crate::engine::answers::Answers;
 use crate::engine::blocks::Places;
 use crate::engine::judged::OpenEpisode;
 use crate::engine::saved::Marker;
 use crate::engine::saved::frames::{Frames, Kind};
 use crate::engine::table::EpisodeId;
-use crate::engine::work::Answers;
 use crate::event::CustomerId;
 use crate::limits::KEY_PARTS_MAX;
 use crate::policy::Severity;
@@ -27,6 +27,7 @@ impl Written for Subject {
         out.u32(self.slot);
         out.u32(self.customer.0);
         out.i64(self.since);
+        out.u8(u8::from(self.is_muted));
         out.u8(self.key.len() as u8);
         for (name, value) in self.key.iter() {
             out.bytes(name.as_bytes());
@@ -38,13 +39,15 @@ impl Written for Subject {
 impl Subject {
     fn take(from: &mut Take<'_>) -> Result<Subject, Malformed> {
         let (slot, customer, since) = (from.u32()?, CustomerId(from.u32()?), from.i64()?);
+        let is_muted = from.u8()?;
+        require(is_muted <= 1)?;
         let n = from.u8()?;
         require(usize::from(n) <= KEY_PARTS_MAX)?;
         let mut key = Vec::new();
         for _ in 0..n {
             key.push((from.text()?.to_owned(), from.text()?.to_owned()));
         }
-        Ok(Subject { customer, key: key.into(), slot, since })
+        Ok(Subject { customer, key: key.into(), slot, since, is_muted: is_muted == 1 })
     }
 }
 
@@ -129,7 +132,8 @@ impl Shard {
         require(self.tables.iter().all(|table| each_table!(table, t => t.is_restored())))?;
         let Shard { tables, blocks, .. } = self;
         blocks.finish_restore(|origin| {
-            let table = tables.get(usize::from(origin.counter));
+            // Numbers begin with the places.
+            let table = tables.get(usize::from(origin.rule));
             table.is_some_and(|table| is_open(table, origin.episode, origin.slot))
         });
         if self.plan.is_coupled {
@@ -149,6 +153,7 @@ impl Shard {
                     rule: self.plan.counters.get(counter)?.rule,
                     level: if is_critical { Severity::Critical } else { Severity::Warning },
                     since: Timestamp(subject.since),
+                    is_muted: subject.is_muted,
                     customer: subject.customer,
                     key: Arc::clone(&subject.key),
                 })

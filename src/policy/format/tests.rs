@@ -17,7 +17,7 @@ fn spacing_quotes_and_commas_get_their_form_and_comments_stay() {
         "\n\n  # rules of the house   \nringfence=1 #version\ndefault_action   = 'allow'\n\n\n\n[ lists ]\n\
          own={type='number',items=[ \"+4670*\",'+4673*' , ]}\n# the firewall\n[[ firewall ]]   # first\n\tid = 'fw'\n\
          when=\"direction==inbound and domain == 'x'\"\nexcept = [{where=\"not( anonymous )\",reason='x'},]",
-        "# rules of the house\nringfence = 1  #version\ndefault_action = \"allow\"\n\n[lists]\n\
+        "# rules of the house\nringfence = 1 #version\ndefault_action = \"allow\"\n\n[lists]\n\
          own = { type = \"number\", items = [\"+4670*\", \"+4673*\"] }\n\n# the firewall\n[[firewall]]     # first\nid = \"fw\"\n\
          when = \"direction==inbound and domain == 'x'\"\nexcept = [{ where = 'not (anonymous)', reason = \"x\" }]\n",
     );
@@ -37,7 +37,7 @@ fn a_condition_in_double_quotes_gets_single_ones_where_it_can() {
 fn what_its_author_broke_stays_broken_line_by_line() {
     check(
         "items = [ # all\n\"a\",  'b',\n\n    # more\n'c' # last\n]\nnext=[\n]\nt = [ [1,2], [\n3 ] ]\n",
-        "items = [  # all\n  \"a\", \"b\",\n  # more\n  \"c\",  # last\n]\nnext = [\n]\nt = [[1, 2], [\n  3,\n]]\n",
+        "items = [ # all\n  \"a\", \"b\",\n  # more\n  \"c\", # last\n]\nnext = [\n]\nt = [[1, 2], [\n  3,\n]]\n",
     );
     check(
         "calls = [\n{at='0s',every = \"1s\"},\n{ at = '60s' }]\n",
@@ -49,7 +49,7 @@ fn what_its_author_broke_stays_broken_line_by_line() {
 fn a_row_of_comments_stays_a_row() {
     check(
         "ringfence=1              # version\ndefault_action = 'allow' # where no rule decides\n",
-        "ringfence = 1            # version\ndefault_action = \"allow\"  # where no rule decides\n",
+        "ringfence = 1            # version\ndefault_action = \"allow\" # where no rule decides\n",
     );
     let aligned = "id = \"a\"       # one\nmode = \"off\"   # two\n";
     check(aligned, aligned);

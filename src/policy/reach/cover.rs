@@ -3,7 +3,6 @@
 //! Conditions become `and`, `or` and tests, with every `not` at a test. A test is a field and a set of values; what is
 //! no set (comparing two fields, lists that change by themselves) is compared as it is written.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -16,8 +15,8 @@ use super::numbers::Numbers;
 use super::spans::Spans;
 use crate::event::Field;
 
-/// Steps one question may take; past it the answer is no.
-const STEPS_MAX: u32 = 20_000;
+/// Ways of being true in which a condition is taken apart.
+const CASES_MAX: usize = 64;
 
 /// Small numbers for what is compared often: fields, and tests as they are written.
 #[derive(Default)]
@@ -88,17 +87,6 @@ impl Condition {
             }
         }
         Condition::All(flat)
-    }
-
-    /// Certainly: whatever passes this one passes the other.
-    pub(super) fn implies(&self, other: &Condition) -> bool {
-        let steps = Cell::new(0);
-        follows(&[self], other, &steps)
-    }
-
-    /// Certainly: nothing passes.
-    pub(super) fn is_impossible(&self) -> bool {
-        self.implies(&Condition::Any(Vec::new()))
     }
 }
 
@@ -187,78 +175,86 @@ fn words(field: Field, mask: u16, is_positive: bool, names: &mut Names) -> Test 
     Test { is_positive, subject, set: Set::Words(mask, if is_total { all } else { u16::MAX }) }
 }
 
-/// Does `wanted` follow from all of `given` together?
-fn follows(given: &[&Condition], wanted: &Condition, steps: &Cell<u32>) -> bool {
-    steps.set(steps.get() + 1);
-    if steps.get() > STEPS_MAX {
-        return false;
-    }
-    // Each way that `given` can be true is looked at by itself.
-    let mut flat: Vec<&Condition> = Vec::with_capacity(given.len());
-    for condition in given {
-        match condition {
-            Condition::All(parts) => flat.extend(parts),
-            condition => flat.push(condition),
-        }
-    }
-    if flat.iter().any(|condition| matches!(condition, Condition::All(_))) {
-        return follows(&flat, wanted, steps);
-    }
-    if let Condition::All(parts) = wanted {
-        return parts.iter().all(|part| follows(&flat, part, steps));
-    }
-    let tests = |conditions: &[&Condition]| -> Vec<Test> {
-        conditions
-            .iter()
-            .filter_map(|c| if let Condition::Test(test) = c { Some(test.clone()) } else { None })
-            .collect()
-    };
-    if known(&tests(&flat), wanted, steps) {
-        return true;
-    }
-    let Some(at) = flat.iter().position(|condition| matches!(condition, Condition::Any(_))) else { return false };
-    let Some(Condition::Any(ways)) = flat.get(at) else { return false };
-    ways.iter().all(|way| {
-        let with: Vec<&Condition> =
-            flat.iter().enumerate().map(|(i, condition)| if i == at { way } else { *condition }).collect();
-        follows(&with, wanted, steps)
-    })
+/// A condition taken apart: each way in which it can be true, with all that is then known.
+#[derive(Clone, Debug)]
+pub(super) struct Cases(Vec<Case>);
+
+/// Tests that all hold.
+#[derive(Clone, Debug)]
+struct Case {
+    tests: Vec<Test>,
+    /// What the positive ones say, one a subject.
+    facts: Vec<Test>,
 }
 
-/// Does `wanted` follow from tests that all hold?
-fn known(tests: &[Test], wanted: &Condition, steps: &Cell<u32>) -> bool {
-    let facts = facts(tests);
-    if facts.iter().any(|fact| is_contradicted(fact, tests)) {
-        return true;
+impl Cases {
+    /// Ways beyond [`CASES_MAX`] are not told apart, so that less is known of each, and nothing that is wrong.
+    pub(super) fn of(condition: &Condition) -> Cases {
+        let ways = split(condition, vec![Vec::new()]);
+        let case = |tests: Vec<Test>| Case { facts: facts(&tests), tests };
+        let possible = |case: &Case| !case.facts.iter().any(|fact| is_contradicted(fact, &case.tests));
+        Cases(ways.into_iter().map(case).filter(possible).collect())
     }
-    match wanted {
-        Condition::Test(test) => says(&facts, tests, test),
-        Condition::All(parts) => parts.iter().all(|part| known(tests, part, steps)),
-        Condition::Any(parts) => {
-            steps.set(steps.get() + parts.len() as u32 / 8);
-            if steps.get() > STEPS_MAX {
-                return false;
-            }
-            // A part that holds but for one test may be made whole by another.
-            let mut open: Vec<Test> = Vec::new();
-            for part in parts {
-                match part {
-                    Condition::Test(test) if says(&facts, tests, test) => return true,
-                    Condition::Test(test) => open.push(test.clone()),
-                    Condition::Any(_) if known(tests, part, steps) => return true,
-                    Condition::Any(_) => {}
-                    Condition::All(all) => {
-                        let mut missing = all.iter().filter(|one| !known(tests, one, steps));
-                        match (missing.next(), missing.next()) {
-                            (None, _) => return true,
-                            (Some(Condition::Test(test)), None) => open.push(test.clone()),
-                            _ => {}
+
+    /// Certainly: nothing passes.
+    pub(super) fn are_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Certainly: whatever passes the condition passes the other.
+    pub(super) fn imply(&self, other: &Condition) -> bool {
+        self.0.iter().all(|case| case.implies(other))
+    }
+}
+
+/// The ways so far, each with those of the condition.
+fn split(condition: &Condition, ways: Vec<Vec<Test>>) -> Vec<Vec<Test>> {
+    match condition {
+        Condition::Test(test) => ways.into_iter().map(|way| [way, vec![test.clone()]].concat()).collect(),
+        Condition::All(parts) => parts.iter().fold(ways, |ways, part| split(part, ways)),
+        Condition::Any(parts) if parts.len() * ways.len() > CASES_MAX => ways,
+        Condition::Any(parts) => parts.iter().flat_map(|part| split(part, ways.clone())).collect(),
+    }
+}
+
+impl Case {
+    fn implies(&self, wanted: &Condition) -> bool {
+        match wanted {
+            Condition::Test(test) => self.says(test),
+            Condition::All(parts) => parts.iter().all(|part| self.implies(part)),
+            Condition::Any(parts) => {
+                // A part that holds but for one test may be made whole by another.
+                let mut open: Vec<&Test> = Vec::new();
+                for part in parts {
+                    match part {
+                        Condition::Test(test) if self.says(test) => return true,
+                        Condition::Test(test) => open.push(test),
+                        Condition::Any(_) if self.implies(part) => return true,
+                        Condition::Any(_) => {}
+                        Condition::All(all) => {
+                            let mut missing = all.iter().filter(|one| !self.implies(one));
+                            match (missing.next(), missing.next()) {
+                                (None, _) => return true,
+                                (Some(Condition::Test(test)), None) => open.push(test),
+                                _ => {}
+                            }
                         }
                     }
                 }
+                together(&self.facts, &open)
             }
-            together(&facts, &open)
         }
+    }
+
+    /// Does one test follow from what is known?
+    fn says(&self, wanted: &Test) -> bool {
+        let mut facts = self.facts.iter().filter(|fact| fact.subject == wanted.subject);
+        if wanted.is_positive {
+            return facts.any(|fact| fact.set.is_within(&wanted.set));
+        }
+        let is_ruled_out =
+            |test: &Test| !test.is_positive && test.subject == wanted.subject && wanted.set.is_within(&test.set);
+        facts.any(|fact| fact.set.is_disjoint(&wanted.set)) || self.tests.iter().any(is_ruled_out)
     }
 }
 
@@ -290,23 +286,9 @@ fn is_contradicted(fact: &Test, tests: &[Test]) -> bool {
         })
 }
 
-/// Does one test follow from what is known?
-fn says(facts: &[Test], tests: &[Test], wanted: &Test) -> bool {
-    let mut facts = facts.iter().filter(|fact| fact.subject == wanted.subject);
-    match wanted.is_positive {
-        true => facts.any(|fact| fact.set.is_within(&wanted.set)),
-        false => {
-            facts.any(|fact| fact.set.is_disjoint(&wanted.set))
-                || tests
-                    .iter()
-                    .any(|test| !test.is_positive && test.subject == wanted.subject && wanted.set.is_within(&test.set))
-        }
-    }
-}
-
 /// Of these tests one holds, whatever else: their sets together hold what is known of the value, or one of them is
 /// what another is not.
-fn together(facts: &[Test], open: &[Test]) -> bool {
+fn together(facts: &[Test], open: &[&Test]) -> bool {
     let mut unions: Vec<Test> = Vec::new();
     for test in open.iter().filter(|test| test.is_positive) {
         let met = unions.iter_mut().find_map(|union| {
@@ -315,7 +297,7 @@ fn together(facts: &[Test], open: &[Test]) -> bool {
         });
         match met {
             Some((union, both)) => union.set = both,
-            None => unions.push(test.clone()),
+            None => unions.push((*test).clone()),
         }
     }
     let is_known = |union: &Test| facts.iter().any(|f| f.subject == union.subject && f.set.is_within(&union.set));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::spans::Spans;
+use super::spans::{NONE, Spans};
 use crate::event::{Number, NumberPattern, NumberRange};
 use crate::limits::E164_DIGITS_MAX;
 
@@ -88,17 +88,17 @@ impl Numbers {
         Numbers { odd: BTreeSet::from([text]), ..Numbers::default() }
     }
 
-    fn of_digits(&self, digits: usize) -> Spans {
-        self.by_digits.get(digits).cloned().unwrap_or_default()
+    fn of_digits(&self, digits: usize) -> &Spans {
+        self.by_digits.get(digits).unwrap_or(&NONE)
     }
 
     fn each(&self, other: &Numbers, join: impl Fn(&Spans, &Spans) -> Spans) -> Vec<Spans> {
-        (0..=E164_DIGITS_MAX).map(|digits| join(&self.of_digits(digits), &other.of_digits(digits))).collect()
+        (0..=E164_DIGITS_MAX).map(|digits| join(self.of_digits(digits), other.of_digits(digits))).collect()
     }
 
     /// Certainly a part of the other.
     pub(super) fn is_within(&self, other: &Numbers) -> bool {
-        (0..=E164_DIGITS_MAX).all(|digits| self.of_digits(digits).is_within(&other.of_digits(digits)))
+        (0..=E164_DIGITS_MAX).all(|digits| self.of_digits(digits).is_within(other.of_digits(digits)))
             && self.codes.is_subset(&other.codes)
             && self.odd.is_subset(&other.odd)
     }

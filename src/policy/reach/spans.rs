@@ -4,6 +4,9 @@
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Spans(Vec<(u128, u128)>);
 
+/// No integer.
+pub(super) static NONE: Spans = Spans(Vec::new());
+
 impl Spans {
     /// Both ends included; a span that ends before it begins holds nothing.
     pub(super) fn new(spans: impl IntoIterator<Item = (u128, u128)>) -> Spans {

@@ -176,6 +176,23 @@ fn only_rules_that_end_the_search_take_events() {
     assert_eq!(unreachable(&rules(&request_below)), Vec::<usize>::new(), "a registration is no attempt");
 }
 
+#[test]
+fn rules_that_are_otherwise_for_some_customers_take_nothing_of_the_others() {
+    let below = "[[firewall]]\nid = \"fw-1\"\nwhen = 'anonymous'\naction = \"allow\"\n";
+    let told = |more: &str, override_: &str| {
+        let above = format!("[[firewall]]\nid = \"fw-0\"\nwhen = 'anonymous'\naction = \"block\"\n{more}\n");
+        let text = format!("{HEADER}{above}{below}{override_}");
+        let loaded = load(&RuleSource::memory([("ruleset.toml", text)]), LoadOptions::default());
+        assert!(loaded.policy.is_some(), "{:?}", loaded.problems);
+        unreachable(&loaded)
+    };
+    assert_eq!(told("", ""), [1]);
+    assert_eq!(told("customers = [\"acme\"]", ""), Vec::<usize>::new());
+    assert_eq!(told("except = [{ where = 'trunk == \"a\"', reason = \"x\" }]", ""), Vec::<usize>::new());
+    let monitored = "[[override]]\ncustomer = \"acme\"\nrule = \"fw-0\"\nreason = \"x\"\nmode = \"monitor\"\n";
+    assert_eq!(told("", monitored), Vec::<usize>::new(), "of acme the rule below is asked");
+}
+
 const NUMBERS: [&str; 10] = [
     "+46700000000",
     "+46701234567",
