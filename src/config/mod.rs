@@ -4,6 +4,7 @@
 //! `ringfence.toml:LINE:COL: message`. Secrets come from files or the environment and are never printed.
 
 mod acd;
+pub mod codes;
 mod cross;
 mod data;
 mod feed;

@@ -557,7 +557,7 @@ mod tests {
         let settings = Settings { output: Output::Off, ..Settings::default() };
         let metrics = Arc::new(Metrics::new(&Labels::default()));
         let policy = Arc::new(loaded.policy.expect("the rules are good"));
-        let (notifier, _) = Notifier::start(&settings, policy, Arc::default(), metrics, None).expect("starts");
+        let (notifier, _) = Notifier::start(&settings, policy.clone(), Arc::default(), metrics, None).expect("starts");
         let is_told = |rule: u16, is_muted: bool| {
             let (rule, level, time, key) = (RuleRef::Threshold(rule), Severity::Warning, Timestamp(0), Arc::default());
             let customer = CustomerId::default();

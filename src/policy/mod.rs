@@ -10,12 +10,14 @@ pub mod check;
 pub mod codes;
 pub mod concern;
 mod country_set;
+pub mod coverage;
 pub(crate) mod declared;
 pub(crate) mod document;
 pub mod dynamic;
 mod exceptions;
 pub mod expression;
 pub mod field;
+pub mod format;
 pub mod level;
 mod lists;
 pub(crate) mod literal;
@@ -33,6 +35,7 @@ pub mod problem;
 mod reach;
 pub mod render;
 pub(crate) mod rules;
+pub mod schema;
 mod shipped;
 pub mod source;
 mod syntax;
@@ -152,6 +155,19 @@ pub enum On {
     Register,
     /// Any SIP request: attempt, register, options, message.
     Request,
+}
+
+impl On {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            On::Attempt => "attempt",
+            On::Answer => "answer",
+            On::End => "end",
+            On::Call => "call",
+            On::Register => "register",
+            On::Request => "request",
+        }
+    }
 }
 
 /// How loud a violation is. `Warning < Critical`.
