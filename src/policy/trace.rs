@@ -13,9 +13,11 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+pub use found::PUT_BY_A_THRESHOLD;
 pub use step::{Shape, Step};
 
 use self::step::Tracer;
+use super::field::{FIELDS, Spec};
 use super::predicate::write_value;
 use super::{FirewallRule, KeySpec, Operand, Policy, Predicate, ThresholdRule, View, WrittenRule};
 use crate::event::{CallEvent, Field, Flags, Kind, NumberKind, Which};
@@ -131,6 +133,22 @@ fn condition(policy: &Policy, written: &WrittenRule, view: &View<'_>) -> Option<
         (Some(own), Some(active)) => Some(Step::both(own, active)),
         (own, active) => own.or(active),
     }
+}
+
+/// Is the rule asked about such an event?
+pub fn runs(rule: Rule<'_>, event: &CallEvent) -> bool {
+    does_not_run(rule.on(), event).is_none()
+}
+
+/// A field of the event as people write it; `None` where it does not say.
+pub fn field(name: &str, view: &View<'_>) -> Option<String> {
+    step::shown(&Operand::Field(Field::named(name)?.field), view)
+}
+
+/// Every field that the event says, by its name.
+pub fn fields(view: &View<'_>) -> impl Iterator<Item = (&'static str, String)> {
+    let said = |spec: &'static Spec| Some((spec.name, step::shown(&Operand::Field(spec.field), view)?));
+    FIELDS.iter().filter(|spec| Operand::Field(spec.field).is_present(view)).filter_map(said)
 }
 
 /// Why a rule of this `on` is not asked about the event; `None` where it is.

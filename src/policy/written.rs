@@ -36,6 +36,8 @@ pub struct WrittenRule {
     pub active: Option<String>,
     /// `distinct(callee)`; empty for a firewall rule.
     pub measure: String,
+    /// `distinct(callee) >= 40`, ...
+    pub also: Vec<String>,
     pub description: Option<String>,
 }
 
@@ -132,6 +134,12 @@ fn rule(section: &Section<'_, '_>, condition: &str) -> WrittenRule {
         condition: text(section, condition),
         active: text(section, tables::ACTIVE.name),
         measure: text(section, tables::MEASURE.name).unwrap_or_default(),
+        also: section
+            .texts(&tables::ALSO, &mut Vec::new())
+            .unwrap_or_default()
+            .iter()
+            .map(|t| t.value.to_owned())
+            .collect(),
         description: text(section, tables::DESCRIPTION.name),
     }
 }

@@ -8,6 +8,9 @@ use super::super::{ListContent, Operand, View, Written};
 use super::step::shown;
 use crate::event::{Field, Number};
 
+/// How a match on a dynamic list ends: the list itself does not know more.
+pub const PUT_BY_A_THRESHOLD: &str = "(put there by a threshold)";
+
 /// Longest comment of an entry that is told.
 const COMMENT_CHARS_MAX: usize = 60;
 
@@ -84,7 +87,7 @@ fn place(written: &Written, list: usize, note: Option<&EntryRef<'_>>) -> String 
         (Some(ListPlace::File(path)), Some(note)) => format!("{path}:{}", note.line),
         (Some(ListPlace::Items(path)), Some(note)) => format!("{path}, entry {}", note.line),
         (Some(ListPlace::File(path) | ListPlace::Items(path)), None) => path.clone(),
-        (Some(ListPlace::Dynamic), _) => "put there by a threshold".to_owned(),
+        (Some(ListPlace::Dynamic), _) => PUT_BY_A_THRESHOLD.trim_matches(['(', ')']).to_owned(),
         (None, _) => "of the rules".to_owned(),
     }
 }
