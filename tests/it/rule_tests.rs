@@ -80,7 +80,7 @@ fn what_cannot_be_used_is_2_and_is_told_on_standard_error() {
     assert!(err.contains("unknown key `tmes`; did you mean `times`?") && err.contains("a.test.toml:6:39"), "{err}");
     let (code, out, _) = run(folder.path(), &["--format", "json"]);
     let value: Value = serde_json::from_str(&out).expect("JSON");
-    assert_eq!((code, value["problems"][0]["place"]["line"].as_u64()), (2, Some(6)));
+    assert_eq!((code, value["problems"][0]["line"].as_u64()), (2, Some(6)));
 
     let folder = set(GOOD);
     std::fs::write(folder.path().join("ruleset.toml"), RULES.replace("measure", "mesure")).expect("a file");
