@@ -8,7 +8,7 @@ use super::document::{Document, Key, Section, short};
 use super::expression::{Scope, compile_condition};
 use super::lists::expiry;
 use super::problem::{Place, Problem, suggest};
-use super::rules::{Compiler, Written, on_of, origin};
+use super::rules::{Compiler, Written, WrittenRules, on_of, origin};
 use super::{On, tables};
 use crate::clock::Timestamp;
 use crate::limits::EXCEPTIONS_MAX;
@@ -26,7 +26,7 @@ pub(crate) struct OfCustomer {
 /// The exceptions of customers' files, by rule.
 pub(crate) fn of_customers(
     documents: &[(&str, &Document<'_>)],
-    written: &[Written<'_, '_>],
+    written: &WrittenRules<'_, '_>,
     compiler: &mut Compiler<'_>,
 ) -> OfCustomers {
     let mut found = OfCustomers::new();
@@ -62,12 +62,12 @@ impl Compiler<'_> {
         what: &str,
         section: &Section<'_, '_>,
         text: &super::document::TextValue<'_>,
-        written: &'w [Written<'d, 't>],
+        written: &'w WrittenRules<'d, 't>,
     ) -> Option<&'w Written<'d, 't>> {
-        let found = written.iter().find(|rule| rule.id() == text.value);
+        let found = written.find(text.value);
         if found.is_none() {
             let named = short(text.value);
-            let message = match suggest(text.value, written.iter().map(Written::id)) {
+            let message = match suggest(text.value, written.all.iter().map(Written::id)) {
                 Some(near) => format!("{what} for unknown rule \"{named}\"; did you mean \"{near}\"?"),
                 None => format!("{what} for unknown rule \"{named}\""),
             };
@@ -191,7 +191,7 @@ impl Compiler<'_> {
     /// Notes a customer that nobody is, where the customers have files.
     pub(crate) fn is_customer(&mut self, section: &Section<'_, '_>, text: &super::document::TextValue<'_>) -> bool {
         let known = self.customers;
-        if !known.is_closed || known.ids.contains(&text.value) {
+        if !known.is_closed || known.ids.contains(text.value) {
             return true;
         }
         let named = short(text.value);
