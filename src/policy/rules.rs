@@ -292,9 +292,10 @@ impl Compiler<'_> {
         let mut text = |key: &Key| section.text(key, self.problems).map(|t| t.value.to_owned());
         let (description, message) = (text(&tables::DESCRIPTION), text(&tables::MESSAGE));
         let (owner, ticket) = (text(&tables::OWNER), text(&tables::TICKET));
+        let renamed_from = text(&tables::RENAMED_FROM);
         let references = section.texts(&tables::REFERENCES, self.problems).unwrap_or_default();
         let references = references.iter().map(|t| t.value.to_owned()).collect();
-        RuleTexts { description, message, owner, ticket, references }
+        RuleTexts { description, message, owner, ticket, references, renamed_from }
     }
 
     pub(crate) fn mode(&mut self, section: &Section<'_, '_>) -> Mode {
@@ -515,4 +516,6 @@ pub(crate) struct RuleTexts {
     pub(crate) owner: Option<String>,
     pub(crate) ticket: Option<String>,
     pub(crate) references: Vec<String>,
+    /// Of thresholds.
+    pub(crate) renamed_from: Option<String>,
 }
