@@ -32,7 +32,7 @@ pub(crate) fn of_customers(
     let mut found = OfCustomers::new();
     for (customer, document) in documents {
         for section in document.table().sections(&tables::EXCEPTION, compiler.problems) {
-            let section = section.keyed(tables::EXCEPTION_KEYS);
+            let section = section.named("the exception").keyed(tables::EXCEPTION_KEYS);
             section.check_keys(compiler.problems);
             let kinds = [("except", false), ("mute", true)];
             let is_mute = section.word(&tables::KIND, &kinds, compiler.problems).unwrap_or(false);
@@ -147,9 +147,10 @@ impl Compiler<'_> {
         match expiry(text.value, &self.settings.time_zone) {
             Ok(until) => {
                 if self.now.is_some_and(|now| until <= now) {
-                    let message = format!("{} expired: it has no effect any more", section.named);
+                    let message = format!("{} expired: it has no effect on calls of today", section.named);
                     let problem = Problem::warning("W109", message).at(section.document.path, text.span);
-                    self.problems.push(problem.help("take it out, or give it another day"));
+                    let note = "a replay of calls of its time goes by it still";
+                    self.problems.push(problem.note(note).help("take it out, or give it another day"));
                 }
                 Ok(Some(until))
             }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::concern::{Concern, Variant};
-use super::document::{Document, Section};
+use super::document::{Document, Section, short};
 use super::problem::Place;
 use super::rules::{Compiler, Rules, Written, WrittenRules};
 use super::{FirewallRule, Mode, ThresholdRule, tables, thresholds};
@@ -25,7 +25,9 @@ pub(crate) fn compile<'c>(
     let mut taken = Taken::new();
     for (owner, document) in documents {
         for section in document.table().sections(&tables::OVERRIDE, compiler.problems) {
-            let section = section.named("the override").keyed(tables::OVERRIDE_KEYS);
+            let rule = section.value(tables::RULE.name).and_then(|value| value.get_ref().as_str());
+            let named = rule.map_or("the override".to_owned(), |rule| format!("the override of {}", short(rule)));
+            let section = section.named(named).keyed(tables::OVERRIDE_KEYS);
             compiler.override_of(*owner, &section, written, &mut taken, rules);
         }
     }
