@@ -6,6 +6,7 @@
 //! it holds; only then is the exact end computed, once per change of the key.
 
 mod saved;
+mod swap;
 
 pub(crate) use saved::Places;
 
@@ -13,6 +14,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use super::kept::Kept;
+use super::numbers::Numbers;
 use super::table::EpisodeId;
 use crate::clock::Timestamp;
 use crate::policy::DynamicLists;
@@ -24,12 +26,14 @@ const ENTRIES_MAX_DEFAULT: usize = 1_000_000;
 /// An episode of one counter's table, and the slot it is found by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
-    pub(crate) counter: u16,
+    /// See [`super::plan::Plan::rule_numbers`].
+    pub(crate) rule: u16,
     pub(crate) episode: EpisodeId,
     pub(crate) slot: u32,
 }
 
-/// See the module. The lists themselves are what predicates look into.
+/// See the module. The lists themselves are what predicates look into; here they are known by their numbers, see
+/// [`super::plan::Plan::list_numbers`].
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {
     pub(crate) lists: DynamicLists,
@@ -66,11 +70,13 @@ struct Made {
 }
 
 impl Blocks {
-    pub(crate) fn new(n_lists: usize) -> Blocks {
-        Blocks { lists: DynamicLists::new(n_lists), ..Blocks::default() }
+    pub(crate) fn new(lists: &Numbers) -> Blocks {
+        let mut blocks = Blocks::default();
+        blocks.lists.set_numbers(lists.all().to_vec());
+        blocks
     }
 
-    /// Puts a value on a list for as long as `origin` is open and `ttl_ms` more. False where the list is full.
+    /// Puts a value on a list, by its place in the policy, for as long as `origin` is open and `ttl_ms` more. False where the list is full.
     pub(crate) fn add(
         &mut self,
         (list, value, ttl_ms): (usize, Listed, i64),
@@ -78,6 +84,7 @@ impl Blocks {
         now: i64,
         entries_max: Option<usize>,
     ) -> bool {
+        let list = self.lists.number(list);
         if !self.make_room(list, &value, now, entries_max.unwrap_or(ENTRIES_MAX_DEFAULT)) {
             return false;
         }
@@ -96,6 +103,25 @@ impl Blocks {
         if is_new && let Some(made) = self.made.get_mut(&number) {
             made.entries.push((list, value.clone(), ttl_ms));
         }
+        self.publish(list, &value);
+        true
+    }
+
+    /// Puts a value on a list, by its place in the policy, until then, whatever becomes of the episode. False where the
+    /// list is full.
+    pub(crate) fn note(
+        &mut self,
+        list: usize,
+        value: Listed,
+        now: i64,
+        until: i64,
+        entries_max: Option<usize>,
+    ) -> bool {
+        let list = self.lists.number(list);
+        if !self.make_room(list, &value, now, entries_max.unwrap_or(ENTRIES_MAX_DEFAULT)) {
+            return false;
+        }
+        self.holders.change((list, value.clone()), |holders| holders.until = holders.until.max(until));
         self.publish(list, &value);
         true
     }

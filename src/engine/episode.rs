@@ -11,6 +11,15 @@ pub(crate) struct Terms {
     pub(crate) critical: Option<Level>,
     pub(crate) clear: Option<Level>,
     pub(crate) cooldown_ms: i64,
+    /// How long a level must hold without a break before it counts as reached.
+    pub(crate) hold_ms: i64,
+    pub(crate) remind_ms: Option<i64>,
+    /// The value is the age of the oldest item, ms.
+    pub(crate) is_age: bool,
+    /// What must hold beside the level, of the measures behind the first.
+    pub(crate) also: Vec<AlsoTerms>,
+    /// The levels are values to fall below.
+    pub(crate) is_downward: bool,
     /// 0 but for `share` and `avg`.
     pub(crate) min_count: u64,
     /// What a reading is multiplied with before it is held against a level: [`Level::SHARE_SCALE`] for shares.
@@ -24,7 +33,73 @@ pub(crate) struct Terms {
     pub(crate) is_quiet: bool,
 }
 
+/// Do the two hold for the same values?
+fn is_same(a: &Option<Level>, b: &Option<Level>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => (a.operator, a.limit) == (b.operator, b.limit),
+        (a, b) => a.is_none() && b.is_none(),
+    }
+}
+
+/// One of `also`.
+#[derive(Clone, Debug)]
+pub(crate) struct AlsoTerms {
+    pub(crate) level: Level,
+    pub(crate) scale: i128,
+    pub(crate) min_count: u64,
+}
+
+impl AlsoTerms {
+    fn holds(&self, reading: &Reading) -> bool {
+        reading.known
+            && reading.items >= self.min_count
+            && self.level.holds(i128::from(reading.top) * self.scale, i128::from(reading.bottom))
+    }
+}
+
 impl Terms {
+    /// Does time alone bring crossings?
+    pub(crate) fn is_timed(&self) -> bool {
+        self.hold_ms > 0 || self.remind_ms.is_some() || self.is_age || self.is_downward
+    }
+
+    /// What the window shows at an instant, from which on nothing was counted.
+    pub(crate) fn reading<M: Meter>(&self, meter: &M, pool: &M::Pool, instant: i64) -> Reading {
+        let mut reading = meter.reading(pool, &self.width);
+        let holds = |(i, also): (usize, &AlsoTerms)| also.holds(&meter.reading_of(pool, &self.width, i + 1));
+        reading.joined = self.also.iter().enumerate().all(holds);
+        if !self.is_age {
+            return reading;
+        }
+        let oldest = meter.oldest_before(pool, i64::MAX).unwrap_or(instant);
+        Reading { top: u64::try_from(instant - oldest).unwrap_or(0), ..reading }
+    }
+
+    /// Does an episode close under these as it does under the others?
+    pub(crate) fn closes_like(&self, other: &Terms) -> bool {
+        let lowest = |terms: &Terms| terms.clear.clone().or(terms.warning.clone()).or(terms.critical.clone());
+        is_same(&lowest(self), &lowest(other))
+            && self.has_also_of(other)
+            && self.clear.is_some() == other.clear.is_some()
+            && (self.cooldown_ms, self.min_count, self.lowest) == (other.cooldown_ms, other.min_count, other.lowest)
+    }
+
+    /// Does what held under these since an instant hold under the others since then?
+    pub(crate) fn holds_like(&self, other: &Terms) -> bool {
+        is_same(&self.warning, &other.warning)
+            && is_same(&self.critical, &other.critical)
+            && self.has_also_of(other)
+            && (self.min_count, self.is_downward) == (other.min_count, other.is_downward)
+            && (self.hold_ms > 0) == (other.hold_ms > 0)
+    }
+
+    fn has_also_of(&self, other: &Terms) -> bool {
+        let same = |(a, b): (&AlsoTerms, &AlsoTerms)| {
+            (a.level.operator, a.level.limit, a.min_count) == (b.level.operator, b.level.limit, b.min_count)
+        };
+        self.also.len() == other.also.len() && self.also.iter().zip(&other.also).all(same)
+    }
+
     fn meets(&self, level: &Level, reading: &Reading) -> bool {
         reading.known
             && reading.items >= self.min_count
@@ -39,7 +114,7 @@ impl Terms {
     /// The highest level that holds.
     #[inline]
     pub(crate) fn reached(&self, reading: &Reading) -> Option<Severity> {
-        if self.is_quiet || self.is_below(reading) {
+        if self.is_quiet || self.is_below(reading) || !reading.joined {
             return None;
         }
         let meets = |level: &Option<Level>| level.as_ref().is_some_and(|l| self.meets(l, reading));
@@ -53,7 +128,7 @@ impl Terms {
     }
 
     /// Is a window that is not empty clear? Below `min_count` it neither fires nor clears.
-    fn is_clear(&self, reading: &Reading) -> bool {
+    pub(crate) fn is_clear(&self, reading: &Reading) -> bool {
         if !reading.known || reading.items < self.min_count {
             return false;
         }
@@ -62,7 +137,7 @@ impl Terms {
         }
         match (&self.clear, self.warning.as_ref().or(self.critical.as_ref())) {
             (Some(clear), _) => self.meets(clear, reading),
-            (None, Some(lowest)) => !self.meets(lowest, reading),
+            (None, Some(lowest)) => !(reading.joined && self.meets(lowest, reading)),
             (None, None) => true,
         }
     }
@@ -75,10 +150,12 @@ pub(crate) struct Clearing {
     pub(crate) since: Option<i64>,
     /// Closed from this instant on.
     pub(crate) closed_at: Option<i64>,
+    /// Where time has brought the episode: what was before it says nothing of its end.
+    pub(crate) not_before: Option<i64>,
 }
 
 impl Clearing {
-    fn close_if_due(&mut self, terms: &Terms, now: i64) {
+    pub(crate) fn close_if_due(&mut self, terms: &Terms, now: i64) {
         if self.closed_at.is_none()
             && let Some(since) = self.since
             && since.saturating_add(terms.cooldown_ms) <= now
@@ -88,9 +165,12 @@ impl Clearing {
     }
 
     /// Nothing more happens at `instant`: is the key clear there, and has it been for long enough?
-    fn settle<M: Meter>(&mut self, terms: &Terms, meter: &M, pool: &M::Pool, instant: i64) {
+    pub(crate) fn settle<M: Meter>(&mut self, terms: &Terms, meter: &M, pool: &M::Pool, instant: i64) {
+        if self.not_before.is_some_and(|from| instant < from) {
+            return;
+        }
         self.close_if_due(terms, instant);
-        let clear = meter.is_empty(pool) || terms.is_clear(&meter.reading(pool, &terms.width));
+        let clear = meter.is_empty(pool) || terms.is_clear(&terms.reading(meter, pool, instant));
         self.since = if clear { self.since.or(Some(instant)) } else { None };
         self.close_if_due(terms, instant);
     }

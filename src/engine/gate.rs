@@ -5,18 +5,20 @@
 //! nothing to ask pass without a look at their events.
 
 mod saved;
+mod swap;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::LaneOptions;
+use super::answers::Answers;
 use super::expiring::Expiring;
 use super::judged::Verdict;
 use super::key::{Key, KeyBytes, KeyHasher};
 use super::plan::Plan;
 use super::prepare;
 use super::table::{Act, Hit};
-use super::work::{Answers, Decided, Work};
+use super::work::{Decided, Work};
 use crate::event::{Batch, CallEvent, Direction, Flags, Kind, Number, NumberKind};
 use crate::limits::{CALL_AGE_MS_MAX, CALL_LINGER_MS, CALLS_MAX, DEDUP_ENTRIES_MAX, DEDUP_SPAN_MS, VERDICT_REPEAT_MS};
 use crate::policy::{Action, DynamicLists, View};
@@ -72,7 +74,8 @@ struct Up {
 
 #[derive(Debug)]
 struct UpKey {
-    counter: u16,
+    /// Of the rule that counts it, see [`Plan::call_numbers`].
+    number: u16,
     hash: u64,
     key: Key,
     /// Shared by the calls of a key: domains and trunks have many.
@@ -339,6 +342,7 @@ impl Gate {
         let verdict = prepare::judge(&view, plan, 0, &mut self.decided, &mut KeyBytes::default(), &mut |_, _| {});
         self.decided.flags.clear();
         self.decided.tracked.clear();
+        self.decided.would.clear();
         self.answers.set(slot, verdict, Box::default());
     }
 
@@ -400,7 +404,7 @@ impl Gate {
                     let hit = Hit { hash, key, value: call, time: at, event: index, act: Act::Count };
                     work.call_hits.push((counter, hit));
                     let long = self.long_keys.share(hash, key.long_bytes(&work.key_bytes));
-                    keys.push(UpKey { counter, hash, key, long });
+                    keys.push(UpKey { number: plan.call_numbers.of(usize::from(counter)), hash, key, long });
                 }
                 let up = Up { ended: false, keys: keys.into_boxed_slice() };
                 self.up.insert(id, up, at, at + CALL_AGE_MS_MAX, |_| {});
@@ -416,10 +420,12 @@ impl Gate {
                     return;
                 };
                 for up_key in &up.keys {
+                    // A rule that counted it may be gone.
+                    let Some(counter) = plan.call_numbers.place(up_key.number) else { continue };
                     let long = up_key.long.as_deref().unwrap_or_default();
                     let key = up_key.key.restore(long, &mut work.key_bytes);
                     let hit = Hit { hash: up_key.hash, key, value: call, time: at, event: index, act };
-                    work.call_hits.push((up_key.counter, hit));
+                    work.call_hits.push((counter, hit));
                 }
                 if up.ended {
                     return;

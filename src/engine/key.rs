@@ -3,6 +3,8 @@
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 
 use crate::codec::{Malformed, Put, Take, require};
+use crate::event::Number;
+use crate::policy::predicate::{Value, write_value};
 use crate::window::Slab;
 
 /// A key of a table or of a hit.
@@ -13,9 +15,118 @@ use crate::window::Slab;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key(u64);
 
-/// Bytes of the keys of one batch that do not fit inline.
+/// Bytes of the keys of one batch that do not fit inline, and of the values that rules of several measures take.
 #[derive(Debug, Default)]
 pub(crate) struct KeyBytes(pub(crate) Vec<u8>);
+
+/// A key beyond its partition, to be read by people.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct KeptKey {
+    key: Key,
+    long: Box<[u8]>,
+    customer: u32,
+}
+
+impl KeptKey {
+    /// `other`: whose key it is, where it is [`Key::OTHER`].
+    pub(crate) fn new(key: Key, kept: &Slab<Box<[u8]>>, other: u32) -> KeptKey {
+        let long: Box<[u8]> = if key.is_long() { key.kept_bytes(kept).into() } else { Box::default() };
+        let customer = match long.first_chunk::<4>() {
+            Some(id) => u32::from_le_bytes(*id),
+            None if key == Key::OTHER => other,
+            None => (key.0 >> CUSTOMER_SHIFT & 0xff) as u32,
+        };
+        KeptKey { key, long, customer }
+    }
+
+    pub(crate) fn customer(&self) -> u32 {
+        self.customer
+    }
+
+    /// Its parts as violations show them, as many as there are; [`prepare`](super::prepare) wrote them.
+    pub(crate) fn parts(&self) -> Vec<KeyValue> {
+        if self.key == Key::OTHER {
+            return Vec::new();
+        }
+        if self.key.is_long() {
+            let mut rest = self.long.get(4..).unwrap_or_default();
+            return std::iter::from_fn(|| KeyValue::take(&mut rest)).collect();
+        }
+        let payload = self.key.0 & PAYLOAD;
+        if self.key.0 & TEXT == 0 {
+            return vec![KeyValue::Digits(payload >> 4, payload & 1 == 1)];
+        }
+        let n = (payload >> 48) as usize & 7;
+        let bytes = payload.to_be_bytes();
+        vec![KeyValue::Text(bytes.get(8 - n.min(TEXT_INLINE_MAX)..).unwrap_or_default().into())]
+    }
+}
+
+/// One part of a kept key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum KeyValue {
+    Missing,
+    /// Of an E.164 number, and whether it is cut to a prefix.
+    Digits(u64, bool),
+    /// With its text, where the bits do not say it all.
+    Number(Number, Box<[u8]>),
+    Text(Box<[u8]>),
+}
+
+impl KeyValue {
+    fn take(from: &mut &[u8]) -> Option<KeyValue> {
+        fn word(from: &mut &[u8]) -> Option<u64> {
+            let (word, rest) = from.split_first_chunk::<8>()?;
+            *from = rest;
+            Some(u64::from_le_bytes(*word))
+        }
+        fn text(from: &mut &[u8]) -> Option<Box<[u8]>> {
+            let (n, rest) = from.split_first_chunk::<4>()?;
+            let (text, rest) = rest.split_at_checked(u32::from_le_bytes(*n) as usize)?;
+            *from = rest;
+            Some(text.into())
+        }
+        let (tag, rest) = from.split_first()?;
+        *from = rest;
+        match tag {
+            0 => Some(KeyValue::Missing),
+            1 | 2 => Some(KeyValue::Digits(word(from)?, *tag == 2)),
+            3 => {
+                let number = Number::from_bits(word(from)?);
+                let text = if number.is_text() { text(from)? } else { Box::default() };
+                Some(KeyValue::Number(number, text))
+            }
+            _ => text(from).map(KeyValue::Text),
+        }
+    }
+
+    pub(crate) fn value(&self) -> Option<Value<'_>> {
+        match self {
+            KeyValue::Missing => None,
+            KeyValue::Digits(digits, is_cut) => {
+                let number = Number::e164_from_value(*digits, digits.checked_ilog10()? + 1);
+                Some(if *is_cut { Value::Prefix(number) } else { Value::Number(number, &[]) })
+            }
+            KeyValue::Number(number, text) => Some(Value::Number(*number, text)),
+            KeyValue::Text(text) => Some(Value::Text(text)),
+        }
+    }
+
+    /// As a violation shows it.
+    pub(crate) fn shown(&self) -> String {
+        let Some(value) = self.value() else { return "(none)".to_owned() };
+        let mut shown = Vec::new();
+        write_value(&value, &mut shown);
+        String::from_utf8_lossy(&shown).into_owned()
+    }
+}
+
+impl KeyBytes {
+    /// What stands from there on.
+    pub(crate) fn values(&self, at: u64) -> &[u8] {
+        usize::try_from(at).ok().and_then(|at| self.0.get(at..)).unwrap_or_default()
+    }
+}
 
 const LONG: u64 = 1 << 63;
 const TEXT: u64 = 1 << 62;

@@ -14,7 +14,11 @@
 //! lives in one shard, and shards own whole partitions of the keys, so neither the number of threads nor of shards
 //! changes a result. A policy in which a rule reads what thresholds write (a dynamic list) is *coupled*: it has one
 //! shard, which judges and counts event by event.
+//!
+//! Rules change while calls flow ([`swap`]): the gate stops, what has passed it comes out, the tables of the rules that
+//! count as before are handed to shards of the new policy, and the gate goes on.
 
+mod answers;
 mod blocks;
 mod episode;
 mod expiring;
@@ -22,6 +26,8 @@ mod gate;
 pub mod judged;
 mod kept;
 mod key;
+mod keys;
+mod numbers;
 pub mod output;
 mod pending;
 mod plan;
@@ -30,6 +36,7 @@ mod prepare;
 pub mod property;
 mod saved;
 mod shard;
+mod swap;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -43,20 +50,27 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-pub use judged::{Closed, Counts, Judged, OpenEpisode, Put, Recorded, RuleCounts, RuleRef, Verdict, Violation};
+pub use judged::{
+    Closed, Counts, Judged, Observation, OpenEpisode, Put, Recorded, RuleCounts, RuleRef, Successor, Verdict,
+    Violation, Watch,
+};
+pub use keys::{KeyQuery, RunningKey, RunningKeys, joined};
 pub use saved::{RestoreError, Restored, Save, SaveProgress, saved_frames};
+pub use swap::{Leftover, Prepared, Swapped};
 pub use warming::{Lack, Lacking, Past, Quiet};
 
+use self::answers::Answers;
 use self::gate::Gate;
 use self::key::KeyHasher;
 use self::plan::Plan;
 use self::saved::Marker;
 use self::shard::Shard;
+use self::swap::Swap;
 use self::warming::{PastWork, Warming};
-use self::work::{Answers, Lists, Outcome, Tally, Work};
+use self::work::{Lists, Outcome, Tally, Work};
 use crate::clock::Timestamp;
 use crate::event::{Batch, Flags, Names};
-use crate::policy::{DynamicLists, Policy};
+use crate::policy::{DynamicLists, Policy, View};
 
 /// How an engine is laid out.
 #[derive(Clone, Copy, Debug)]
@@ -92,17 +106,17 @@ pub type Done = Box<dyn FnOnce(Judged) + Send>;
 pub struct Engine(Arc<Core>);
 
 struct Core {
-    plan: Arc<Plan>,
+    names: Arc<Names>,
+    settings: Settings,
     turnstile: Mutex<Turnstile>,
     admission: Mutex<Admission>,
-    shards: Vec<Seat>,
     emission: Mutex<Emission>,
     emit: Emit,
     /// What dynamic lists hold where nothing writes to them.
     nothing: DynamicLists,
     /// Buffers of works that are done.
     lists: Mutex<Vec<Lists>>,
-    /// There is a [`Save`].
+    /// There is a [`Save`], or a swap is on its way: each wants the other's place.
     is_saving: AtomicBool,
     /// The number of the last one.
     saves: AtomicU64,
@@ -111,13 +125,80 @@ struct Core {
 /// Buffers kept for the next works; more are in flight only in bursts.
 const LISTS_KEPT: usize = 64;
 
+/// A policy in force, and the shards that count for it. Batches of two of them are never under way at once.
+struct Generation {
+    plan: Arc<Plan>,
+    seats: Vec<Seat>,
+}
+
+impl fmt::Debug for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Generation({} shards)", self.seats.len())
+    }
+}
+
+impl Generation {
+    fn new(plan: Plan) -> Generation {
+        let plan = Arc::new(plan);
+        let seat = |number| Seat {
+            queue: Mutex::default(),
+            is_taken: AtomicBool::new(false),
+            shard: Mutex::new(Shard::new(Arc::clone(&plan), number)),
+        };
+        Generation { seats: (0..plan.n_shards).map(seat).collect(), plan }
+    }
+
+    fn all_shards(&self) -> u64 {
+        u64::MAX >> (64 - self.plan.n_shards)
+    }
+}
+
 /// Where batches get their place in the engine's order.
 struct Turnstile {
+    generation: Arc<Generation>,
+    /// While a swap is on its way nothing passes: batches wait in their lanes, ticks here.
+    held: Option<Vec<Box<Work>>>,
     gate: Gate,
     lanes: HashMap<u64, LaneState>,
     next_lane: u64,
     next_sequence: u64,
     warming: Warming,
+}
+
+impl Turnstile {
+    /// Gives the batches of a lane whose turn it is their place in the engine's order.
+    #[allow(clippy::vec_box, reason = "a work is moved between queues; moving a pointer is cheaper")]
+    fn pass(&mut self, lane: u64) -> Vec<Box<Work>> {
+        let Turnstile { generation, gate, lanes, next_sequence, warming, .. } = self;
+        let Some(state) = lanes.get_mut(&lane) else { return Vec::new() };
+        let mut ready = Vec::new();
+        while let Some(mut work) = state.waiting.remove(&state.next) {
+            if work.past.is_none() {
+                gate.pass(&mut work, &generation.plan);
+                work.quiet = warming.quiet.clone();
+            }
+            work.sequence = *next_sequence;
+            *next_sequence += 1;
+            state.next += 1;
+            ready.push(work);
+        }
+        if state.last.is_some_and(|last| state.next > last) {
+            lanes.remove(&lane);
+        }
+        ready
+    }
+
+    /// Gives work that is of no lane its place, at every shard.
+    fn visit(&mut self, mut work: Box<Work>) -> Box<Work> {
+        work.shards = self.generation.all_shards();
+        work.sequence = self.next_sequence;
+        self.next_sequence += 1;
+        if let Some(marker) = &work.marker {
+            self.gate.mark();
+            marker.set_lacks(self.warming.lacks.clone());
+        }
+        work
+    }
 }
 
 /// Batches of a lane that came before their turn.
@@ -161,12 +242,13 @@ struct Waiting {
     done: Option<Done>,
     slots: Vec<u32>,
     marker: Option<Arc<Marker>>,
+    swap: Option<Arc<Swap>>,
 }
 
 impl Emission {
     /// The next result, if it has come. Without one, the place is free again.
-    fn take_next(&mut self) -> Option<(Judged, Option<Done>)> {
-        let Some(Waiting { mut judged, done, slots, marker }) = self.waiting.remove(&self.next) else {
+    fn take_next(&mut self) -> Option<(Judged, Option<Done>, Option<Arc<Swap>>)> {
+        let Some(Waiting { mut judged, done, slots, marker, swap }) = self.waiting.remove(&self.next) else {
             self.is_taken = false;
             return None;
         };
@@ -178,7 +260,7 @@ impl Emission {
             }
             marker.set_emitted();
         }
-        Some((judged, done))
+        Some((judged, done, swap))
     }
 }
 
@@ -207,15 +289,19 @@ fn unless_it_panics<R>(work: impl FnOnce() -> R) -> Option<R> {
 
 impl Engine {
     pub fn new(policy: Arc<Policy>, names: Arc<Names>, settings: Settings, emit: Emit) -> Engine {
+        Engine::watched(policy, names, settings, emit, Watch::Nothing)
+    }
+
+    /// One that tells of single events what [`Watch`] says.
+    pub fn watched(policy: Arc<Policy>, names: Arc<Names>, settings: Settings, emit: Emit, watch: Watch) -> Engine {
         let hasher = KeyHasher::new(settings.hash_seed);
-        let plan = Arc::new(Plan::new(policy, names, hasher, settings.n_threads));
-        let seat = |number| Seat {
-            queue: Mutex::default(),
-            is_taken: AtomicBool::new(false),
-            shard: Mutex::new(Shard::new(Arc::clone(&plan), number)),
-        };
+        let plan = Plan { watch, ..Plan::new(policy, Arc::clone(&names), hasher, settings.n_threads) };
         Engine(Arc::new(Core {
+            names,
+            settings,
             turnstile: Mutex::new(Turnstile {
+                generation: Arc::new(Generation::new(plan)),
+                held: None,
                 gate: Gate::new(hasher, settings.emergency_callback_ms),
                 lanes: HashMap::new(),
                 next_lane: 0,
@@ -223,14 +309,12 @@ impl Engine {
                 warming: Warming::default(),
             }),
             admission: Mutex::default(),
-            shards: (0..plan.n_shards).map(seat).collect(),
             emission: Mutex::default(),
             emit,
             nothing: DynamicLists::default(),
             lists: Mutex::default(),
             is_saving: AtomicBool::new(false),
             saves: AtomicU64::new(0),
-            plan,
         }))
     }
 
@@ -250,31 +334,43 @@ impl Engine {
         self.0.visit_all(work);
     }
 
-    /// Begins to save the engine's state as it is at this place in its order. `None` while another save is under way.
+    /// Begins to save the engine's state as it is at this place in its order. `None` while another save or a swap is under
+    /// way.
     pub fn mark(&self) -> Option<Save> {
         if self.0.is_saving.swap(true, Ordering::SeqCst) {
             return None;
         }
         let marker = Arc::new(Marker::new(self.0.saves.fetch_add(1, Ordering::SeqCst) + 1));
-        let save = Save::new(self.clone(), Arc::clone(&marker));
+        let save = Save::new(self.clone(), self.0.generation(), Arc::clone(&marker));
         let mut work = Box::new(self.0.work(LaneOptions::default(), Batch::default(), None));
         work.marker = Some(marker);
         self.0.visit_all(work);
         Some(save)
     }
 
-    pub fn policy(&self) -> &Arc<Policy> {
-        &self.0.plan.policy
+    /// The key under which a threshold counted an event, as a violation names it.
+    pub fn key_of(&self, batch: &Batch, seen: &Observation) -> Vec<(String, String)> {
+        let generation = self.0.generation();
+        let plan = &generation.plan;
+        let counter = plan.counters.iter().find(|counter| counter.rule == seen.rule);
+        let (Some(counter), Some(event)) = (counter, batch.events.get(seen.event as usize)) else { return Vec::new() };
+        let view = View { event, batch, policy: &plan.policy, names: &plan.names, dynamic: &self.0.nothing };
+        prepare::key_text(&view, plan, counter, seen.other)
+    }
+
+    /// The rules in force: those of batches under way may be older, see [`Judged::policy`].
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.0.generation().plan.policy)
     }
 
     pub fn names(&self) -> &Arc<Names> {
-        &self.0.plan.names
+        &self.0.names
     }
 }
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Engine({} shards)", self.0.shards.len())
+        write!(f, "Engine({} shards)", self.0.generation().seats.len())
     }
 }
 
@@ -380,24 +476,8 @@ impl Ticket {
         self.is_used = true;
         let core = &self.engine.0;
         work.has_emergency = work.batch.events.iter().any(|e| e.flags.has(Flags::EMERGENCY));
-        let ready = core.pass(self.lane, self.number, self.is_last, work);
-        if ready.is_empty() {
-            return;
-        }
-        for mut work in ready {
-            if work.tick.is_some() {
-                work.shards = core.all_shards();
-            } else if work.past.is_some() {
-                unless_it_panics(|| prepare::prepare_past(&mut work, &core.plan, &core.nothing));
-            } else if !core.plan.is_coupled {
-                let prepare = || prepare::prepare(&mut work, &core.plan, &core.nothing);
-                unless_it_panics(prepare);
-            } else if !work.batch.events.is_empty() {
-                work.shards = 1;
-            }
-            core.admit(work);
-        }
-        core.run_shards();
+        let (generation, ready) = core.pass(self.lane, self.number, self.is_last, work);
+        core.take_on(&generation, ready);
     }
 }
 
@@ -407,52 +487,61 @@ impl Core {
         Work::new(options, batch, done, lists)
     }
 
-    fn all_shards(&self) -> u64 {
-        u64::MAX >> (64 - self.plan.n_shards)
+    fn generation(&self) -> Arc<Generation> {
+        Arc::clone(&enter(&self.turnstile).generation)
     }
 
     /// Sends work that is of no lane to every shard, at its place in the order.
-    fn visit_all(&self, mut work: Box<Work>) {
-        work.shards = self.all_shards();
-        {
+    fn visit_all(&self, work: Box<Work>) {
+        let (generation, work) = {
             let mut turnstile = enter(&self.turnstile);
-            work.sequence = turnstile.next_sequence;
-            turnstile.next_sequence += 1;
-            if let Some(marker) = &work.marker {
-                turnstile.gate.mark();
-                marker.set_lacks(turnstile.warming.lacks.clone());
+            if let Some(held) = &mut turnstile.held {
+                held.push(work);
+                return;
             }
-        }
-        self.admit(work);
-        self.run_shards();
+            let work = turnstile.visit(work);
+            (Arc::clone(&turnstile.generation), work)
+        };
+        self.admit(&generation, work);
+        self.run_shards(&generation);
     }
 
     /// Gives the batches of a lane whose turn it is their place in the engine's order.
     #[allow(clippy::vec_box, reason = "a work is moved between queues; moving a pointer is cheaper")]
-    fn pass(&self, lane: u64, number: u64, is_last: bool, work: Box<Work>) -> Vec<Box<Work>> {
+    fn pass(&self, lane: u64, number: u64, is_last: bool, work: Box<Work>) -> (Arc<Generation>, Vec<Box<Work>>) {
         let mut turnstile = enter(&self.turnstile);
-        let Turnstile { gate, lanes, next_sequence, warming, .. } = &mut *turnstile;
-        let Some(state) = lanes.get_mut(&lane) else { return Vec::new() };
-        state.waiting.insert(number, work);
-        let mut ready = Vec::new();
-        while let Some(mut work) = state.waiting.remove(&state.next) {
-            if work.past.is_none() {
-                gate.pass(&mut work, &self.plan);
-                work.quiet = warming.quiet.clone();
-            }
-            work.sequence = *next_sequence;
-            *next_sequence += 1;
-            state.next += 1;
-            ready.push(work);
+        if let Some(state) = turnstile.lanes.get_mut(&lane) {
+            state.waiting.insert(number, work);
+            state.last = state.last.or(is_last.then_some(number));
         }
-        state.last = state.last.or(is_last.then_some(number));
-        if state.last.is_some_and(|last| state.next > last) {
-            lanes.remove(&lane);
-        }
-        ready
+        let ready = if turnstile.held.is_none() { turnstile.pass(lane) } else { Vec::new() };
+        (Arc::clone(&turnstile.generation), ready)
     }
 
-    fn admit(&self, work: Box<Work>) {
+    /// Does what is to be done with batches that have passed the gate.
+    #[allow(clippy::vec_box, reason = "a work is moved between queues; moving a pointer is cheaper")]
+    fn take_on(&self, generation: &Generation, ready: Vec<Box<Work>>) {
+        if ready.is_empty() {
+            return;
+        }
+        let plan = &generation.plan;
+        for mut work in ready {
+            if work.tick.is_some() {
+                work.shards = generation.all_shards();
+            } else if work.past.is_some() {
+                unless_it_panics(|| prepare::prepare_past(&mut work, plan, &self.nothing));
+            } else if !plan.is_coupled {
+                unless_it_panics(|| prepare::prepare(&mut work, plan, &self.nothing));
+            } else if !work.batch.events.is_empty() {
+                work.shards = 1;
+            }
+            self.admit(generation, work);
+        }
+        self.run_shards(generation);
+    }
+
+    /// All that is admitted at one time is of one generation: see [`swap`].
+    fn admit(&self, generation: &Generation, work: Box<Work>) {
         let mut admission = enter(&self.admission);
         admission.waiting.insert(work.sequence, work);
         let mut idle = Vec::new();
@@ -461,7 +550,7 @@ impl Core {
             let Some(work) = admission.waiting.remove(&next) else { break };
             admission.next += 1;
             let work: Arc<Work> = Arc::from(work);
-            for (number, seat) in self.shards.iter().enumerate() {
+            for (number, seat) in generation.seats.iter().enumerate() {
                 if work.shards >> number & 1 != 0 {
                     enter(&seat.queue).push_back(Arc::clone(&work));
                 }
@@ -470,17 +559,17 @@ impl Core {
         }
         drop(admission);
         // Whoever lets go of a work last finishes it; that is here where no shard had anything to do.
-        idle.into_iter().filter_map(Arc::into_inner).for_each(|work| self.finish(work));
+        idle.into_iter().filter_map(Arc::into_inner).for_each(|work| self.finish(generation, work));
     }
 
     /// Runs every shard that has work and nobody at it.
-    fn run_shards(&self) {
-        for seat in &self.shards {
-            self.run_seat(seat);
+    fn run_shards(&self, generation: &Generation) {
+        for seat in &generation.seats {
+            self.run_seat(generation, seat);
         }
     }
 
-    fn run_seat(&self, seat: &Seat) {
+    fn run_seat(&self, generation: &Generation, seat: &Seat) {
         // Whoever has queued work either takes the seat or leaves it to the one who has it and will look again.
         while !enter(&seat.queue).is_empty() && !seat.is_taken.swap(true, Ordering::SeqCst) {
             loop {
@@ -489,7 +578,7 @@ impl Core {
                     enter(&work.outcomes).push(outcome);
                 }
                 if let Some(work) = Arc::into_inner(work) {
-                    self.finish(work);
+                    self.finish(generation, work);
                 }
             }
             seat.is_taken.store(false, Ordering::SeqCst);
@@ -498,10 +587,10 @@ impl Core {
     }
 
     /// Every shard is done with it: gathers what they found and hands it out when its turn has come.
-    fn finish(&self, mut work: Work) {
+    fn finish(&self, generation: &Generation, mut work: Work) {
         let outcomes = std::mem::take(work.outcomes.get_mut().unwrap_or_else(|e| e.into_inner()));
         // Those behind it wait for its place in the order, whatever becomes of it.
-        let gathered = unless_it_panics(|| self.gather(&mut work, outcomes));
+        let gathered = unless_it_panics(|| gather(&generation.plan, &mut work, outcomes));
         let judged = gathered.unwrap_or_else(|| Judged {
             batch: std::mem::take(&mut work.batch),
             sequence: work.sequence,
@@ -509,14 +598,15 @@ impl Core {
             tick: work.tick.map(Timestamp),
             marker: work.marker.as_ref().map(|marker| marker.number),
             is_warm: work.past.is_some(),
+            policy: Arc::clone(&generation.plan.policy),
             ..Judged::default()
         });
         let (sequence, done, slots) = (work.sequence, enter(&work.done).take(), std::mem::take(&mut work.slots));
-        let marker = work.marker.take();
+        let (marker, swap) = (work.marker.take(), work.swap.take());
         self.keep_lists(work);
         {
             let mut emission = enter(&self.emission);
-            emission.waiting.insert(sequence, Waiting { judged, done, slots, marker });
+            emission.waiting.insert(sequence, Waiting { judged, done, slots, marker, swap });
             if std::mem::replace(&mut emission.is_taken, true) {
                 return;
             }
@@ -525,63 +615,19 @@ impl Core {
         let _place = EmissionPlace(&self.emission);
         loop {
             let next = enter(&self.emission).take_next();
-            let Some((mut judged, done)) = next else { return };
+            let Some((mut judged, done, swap)) = next else { return };
+            if let Some(swap) = &swap {
+                unless_it_panics(|| self.exchange(swap, &mut judged));
+            }
             // A sink that panics takes neither the verdicts with it nor the shard that is held meanwhile.
             unless_it_panics(|| (self.emit)(&mut judged));
             if let Some(done) = done {
                 unless_it_panics(|| done(judged));
             }
-        }
-    }
-
-    fn gather(&self, work: &mut Work, outcomes: Vec<Outcome>) -> Judged {
-        let mut decided = std::mem::take(&mut work.decided);
-        let mut violations = Vec::new();
-        let (mut listed, mut closed) = (Vec::new(), Vec::new());
-        let mut tallies: BTreeMap<u16, Tally> = BTreeMap::new();
-        for outcome in outcomes {
-            violations.extend(outcome.violations);
-            listed.extend(outcome.listed);
-            closed.extend(outcome.closed);
-            if let Some(by_shard) = outcome.decided {
-                decided = by_shard;
+            if let Some(swap) = &swap {
+                self.release();
+                swap.end();
             }
-            for (counter, tally) in outcome.tallies {
-                tallies.entry(counter).or_default().add(&tally);
-            }
-        }
-        for own in &decided.own_blocks {
-            if let Some(event) = work.batch.events.get_mut(*own as usize) {
-                event.flags.set(Flags::OWN_BLOCK);
-            }
-        }
-        // Fewer only where a panic cut the work short.
-        let default = Verdict { action: self.plan.policy.default_action, ..Verdict::default() };
-        decided.verdicts.resize(work.batch.events.len(), default);
-        violations.sort_by_key(|(position, v): &(u32, Violation)| (v.event, *position, v.level));
-        listed
-            .sort_by(|a: &Put, b: &Put| (a.event, a.rule, a.list, &a.value).cmp(&(b.event, b.rule, b.list, &b.value)));
-        closed.sort_by(|a: &Closed, b: &Closed| (a.time, a.rule, &a.key).cmp(&(b.time, b.rule, &b.key)));
-        let rules = tallies.into_iter().map(|(counter, t)| t.told(self.plan.counters[counter as usize].rule));
-        Judged {
-            batch: std::mem::take(&mut work.batch),
-            verdicts: decided.verdicts,
-            flags: decided.flags,
-            violations: violations.into_iter().map(|(_, violation)| violation).collect(),
-            listed,
-            closed,
-            duplicates: work.duplicates,
-            counts: Counts { firewall: decided.matched, rules: rules.collect() },
-            sequence: work.sequence,
-            options: work.options,
-            tracked: decided.tracked,
-            tick: work.tick.map(Timestamp),
-            record: work.recorded.as_ref().map_or(0, |recorded| recorded.record),
-            position: work.recorded.as_ref().map_or(0, |recorded| recorded.position),
-            is_outside: false,
-            is_recovered: work.recorded.is_some(),
-            is_warm: work.past.is_some(),
-            marker: work.marker.as_ref().map(|marker| marker.number),
         }
     }
 
@@ -599,6 +645,67 @@ impl Core {
         if kept.len() < LISTS_KEPT {
             kept.push(lists);
         }
+    }
+}
+
+/// Puts together what the shards made of a batch.
+fn gather(plan: &Plan, work: &mut Work, outcomes: Vec<Outcome>) -> Judged {
+    let mut decided = std::mem::take(&mut work.decided);
+    let mut violations = Vec::new();
+    let (mut listed, mut closed, mut observed) = (Vec::new(), Vec::new(), Vec::new());
+    let mut tallies: BTreeMap<u16, Tally> = BTreeMap::new();
+    for outcome in outcomes {
+        violations.extend(outcome.violations);
+        listed.extend(outcome.listed);
+        closed.extend(outcome.closed);
+        observed.extend(outcome.observed);
+        if let Some(by_shard) = outcome.decided {
+            decided = by_shard;
+        }
+        for (counter, tally) in outcome.tallies {
+            tallies.entry(counter).or_default().add(&tally);
+        }
+    }
+    for own in &decided.own_blocks {
+        if let Some(event) = work.batch.events.get_mut(*own as usize) {
+            event.flags.set(Flags::OWN_BLOCK);
+        }
+    }
+    // Fewer only where a panic cut the work short.
+    let default = Verdict { action: plan.policy.default_action, ..Verdict::default() };
+    decided.verdicts.resize(work.batch.events.len(), default);
+    violations.sort_by(|(a_at, a): &(u32, Violation), (b_at, b)| {
+        // Time comes before the event that lets it be seen.
+        let place = |at: &u32, v: &Violation| (v.event, *at, !v.is_timed, v.time, v.level);
+        place(a_at, a).cmp(&place(b_at, b)).then_with(|| (a.customer, &a.key).cmp(&(b.customer, &b.key)))
+    });
+    listed.sort_by(|a: &Put, b: &Put| (a.event, a.rule, a.list, &a.value).cmp(&(b.event, b.rule, b.list, &b.value)));
+    closed.sort_by(|a: &Closed, b: &Closed| (a.time, a.rule, &a.key).cmp(&(b.time, b.rule, &b.key)));
+    observed.sort_by_key(|(position, seen): &(u32, Observation)| (seen.event, *position));
+    let rules = tallies.into_iter().map(|(counter, t)| t.told(plan.counters[counter as usize].rule));
+    Judged {
+        batch: std::mem::take(&mut work.batch),
+        verdicts: decided.verdicts,
+        flags: decided.flags,
+        violations: violations.into_iter().map(|(_, violation)| violation).collect(),
+        listed,
+        closed,
+        duplicates: work.duplicates,
+        counts: Counts { firewall: decided.matched, rules: rules.collect() },
+        sequence: work.sequence,
+        options: work.options,
+        tracked: decided.tracked,
+        tick: work.tick.map(Timestamp),
+        record: work.recorded.as_ref().map_or(0, |recorded| recorded.record),
+        position: work.recorded.as_ref().map_or(0, |recorded| recorded.position),
+        is_outside: false,
+        is_recovered: work.recorded.is_some(),
+        is_warm: work.past.is_some(),
+        marker: work.marker.as_ref().map(|marker| marker.number),
+        observed: observed.into_iter().map(|(_, seen)| seen).collect(),
+        would: decided.would,
+        policy: Arc::clone(&plan.policy),
+        swapped: None,
     }
 }
 

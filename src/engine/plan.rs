@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use super::episode::Terms;
-use super::judged::RuleRef;
+use super::episode::{AlsoTerms, Terms};
+use super::judged::{RuleRef, Watch};
 use super::key::KeyHasher;
+use super::numbers::Numbers;
 use super::walk::{Rule, Walks};
 use crate::event::{CallEvent, Field, Flags, Kind, Names, Which};
-use crate::limits::{CALL_AGE_MS_MAX, CALLS_MAX, MAX_BYTES_DEFAULT, MAX_KEYS_DEFAULT, PARTITIONS};
+use crate::limits::{CALL_AGE_MS_MAX, CALLS_MAX, EXACT_ITEMS_MAX, MAX_BYTES_DEFAULT, MAX_KEYS_DEFAULT, PARTITIONS};
 use crate::policy::{
     Concern, FirewallRule, Level, ListContent, Measure, Mode, On, Operand, Operator, Policy, Predicate, ThresholdRule,
     View,
 };
-use crate::window::Width;
+use crate::window::{PartKind, PartWidth, Width};
 
 /// What an event is at once: a `cdr` is a whole call in one record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +77,8 @@ pub(crate) enum MeterKind {
     Ratio,
     Run,
     Concurrent,
+    /// Several measures of one key.
+    Joint,
 }
 
 /// One rule that counts: a threshold, or a firewall rule that is tracked.
@@ -118,6 +121,11 @@ pub(crate) struct Plan {
     pub(crate) minds_blocked: bool,
     /// Some rule reads what thresholds write to: events are judged one after the other, on one shard.
     pub(crate) is_coupled: bool,
+    pub(crate) watch: Watch,
+    /// What counters are known by to lists, those of calls to the calls that are up, and lists to what stands on them.
+    pub(crate) rule_numbers: Numbers,
+    pub(crate) call_numbers: Numbers,
+    pub(crate) list_numbers: Numbers,
 }
 
 impl Plan {
@@ -131,7 +139,8 @@ impl Plan {
             }
         }
         let (walks, has_call_rules) = walks(&policy, &counters);
-        let blocks = policy.thresholds.iter().any(|r| r.mode == Mode::Enforce && has_block(r));
+        let notes = |r: &ThresholdRule| r.mode == Mode::Enforce && has_block(r) || !r.chains.is_empty();
+        let blocks = policy.thresholds.iter().any(notes);
         let is_coupled = blocks && reads_dynamic(&policy);
         let n_shards = match n_threads {
             _ if is_coupled => 1,
@@ -141,6 +150,9 @@ impl Plan {
             n => (n * 2).next_power_of_two().min(PARTITIONS) as u32,
         };
         Plan {
+            rule_numbers: Numbers::first(counters.len()),
+            call_numbers: Numbers::first(counters.len()),
+            list_numbers: Numbers::first(policy.lists.len()),
             hasher,
             n_shards,
             has_call_rules,
@@ -151,6 +163,7 @@ impl Plan {
                 .iter()
                 .any(|c| !c.count_blocked && c.phases.meets(Phases(Phases::ANSWER.0 | Phases::END.0))),
             is_coupled,
+            watch: Watch::Nothing,
             counters,
             policy,
             names,
@@ -260,37 +273,49 @@ fn looked_up(policy: &Policy) -> Vec<(Which, usize)> {
     found
 }
 
-fn threshold(index: usize, rule: &ThresholdRule) -> Counter {
-    let (meter, scale) = match &rule.measure {
+/// The meter of a measure, and what a reading of it is multiplied with before it is held against a level.
+fn meter(measure: &Measure) -> (MeterKind, i128) {
+    match measure {
         Measure::Count => (MeterKind::Count, 1),
         Measure::Distinct(_) => (MeterKind::Distinct, 1),
         Measure::Sum(_) => (MeterKind::Sum, 1),
         Measure::Avg(_) => (MeterKind::Ratio, 1),
         Measure::Share(_) => (MeterKind::Ratio, Level::SHARE_SCALE),
         Measure::Run(..) => (MeterKind::Run, 1),
-        Measure::Concurrent => (MeterKind::Concurrent, 1),
-    };
-    let strictest = rule.levels.strictest().map_or(1, whole).max(1);
-    let (window_ms, enough) = match meter {
-        MeterKind::Concurrent => (CALL_AGE_MS_MAX, CALLS_MAX as u64),
-        _ => (rule.window_ms, strictest),
-    };
-    let step = if let Measure::Run(_, step) = rule.measure { step } else { 0 };
-    let min_count = if meter == MeterKind::Ratio { u64::from(rule.min_count) } else { 0 };
+        Measure::Concurrent | Measure::Longest => (MeterKind::Concurrent, 1),
+        Measure::FirstSeen(..) => (MeterKind::Joint, 1),
+    }
+}
+
+fn threshold(index: usize, rule: &ThresholdRule) -> Counter {
+    let (alone, scale) = meter(&rule.measure);
+    let is_joint = alone == MeterKind::Joint || !rule.also.is_empty();
+    let is_downward = rule.levels.is_downward();
+    let is_ratio = |meter: MeterKind| meter == MeterKind::Ratio;
+    let min_count = |meter: MeterKind| if is_ratio(meter) { u64::from(rule.min_count) } else { 0 };
+    let also = rule.also.iter().map(|also| {
+        let (meter, scale) = meter(&also.measure);
+        AlsoTerms { level: also.level.clone(), scale, min_count: min_count(meter) }
+    });
     Counter {
         rule: RuleRef::Threshold(index as u16),
         position: rule.position,
         phases: Phases::of_rule(rule.on),
-        meter,
+        meter: if is_joint { MeterKind::Joint } else { alone },
         terms: Terms {
-            width: Width { window_ms, enough, step },
+            width: width(rule, is_joint),
             warning: rule.levels.warning.clone(),
             critical: rule.levels.critical.clone(),
             clear: rule.levels.clear.clone(),
             cooldown_ms: rule.cooldown_ms,
-            min_count,
+            hold_ms: rule.hold_ms,
+            remind_ms: rule.remind_ms,
+            is_age: matches!(rule.measure, Measure::Longest),
+            is_downward,
+            also: also.collect(),
+            min_count: min_count(alone),
             scale,
-            lowest: rule.levels.lowest().map_or(0, whole),
+            lowest: if is_downward { 0 } else { rule.levels.lowest().map_or(0, whole) },
             keys_max: rule.max_keys.div_ceil(PARTITIONS as u64) as usize,
             bytes_max: rule.max_bytes.div_ceil(PARTITIONS as u64) as usize,
             is_quiet: false,
@@ -299,6 +324,39 @@ fn threshold(index: usize, rule: &ThresholdRule) -> Counter {
         count_blocked: rule.count_blocked,
         mode: rule.mode,
     }
+}
+
+/// What the rule's meters keep.
+fn width(rule: &ThresholdRule, is_joint: bool) -> Width {
+    let of = |measure: &Measure, enough: u64| {
+        let step = if let Measure::Run(_, step) = measure { *step } else { 0 };
+        Width { window_ms: rule.window_ms, enough: enough.max(1), step, parts: None }
+    };
+    let own = of(&rule.measure, rule.levels.enough());
+    if rule.measure.is_of_calls() {
+        return Width { window_ms: CALL_AGE_MS_MAX, enough: CALLS_MAX as u64, ..own };
+    }
+    if !is_joint {
+        return own;
+    }
+    let part = |measure: &Measure, width: Width| {
+        let kind = match meter(measure).0 {
+            MeterKind::Count | MeterKind::Concurrent => PartKind::Count,
+            MeterKind::Distinct => PartKind::Distinct,
+            MeterKind::Sum => PartKind::Sum,
+            MeterKind::Ratio => PartKind::Ratio,
+            MeterKind::Run => PartKind::Run,
+            MeterKind::Joint => match measure {
+                Measure::FirstSeen(_, memory_ms) => PartKind::FirstSeen(*memory_ms),
+                _ => PartKind::Count,
+            },
+        };
+        let enough = if matches!(kind, PartKind::FirstSeen(_)) { EXACT_ITEMS_MAX as u64 } else { width.enough };
+        PartWidth { kind, width: Width { enough, ..width } }
+    };
+    let also = rule.also.iter().map(|also| part(&also.measure, of(&also.measure, also.level.enough())));
+    let parts = std::iter::once(part(&rule.measure, own.clone())).chain(also).collect();
+    Width { parts: Some(parts), ..own }
 }
 
 /// The smallest whole reading that meets an upward level.
@@ -322,11 +380,16 @@ fn tracked_counter(index: usize, policy: &Policy) -> Counter {
         phases: Phases::default(),
         meter: MeterKind::Count,
         terms: Terms {
-            width: Width { window_ms: 0, enough: 1, step: 0 },
+            width: Width { window_ms: 0, enough: 1, step: 0, parts: None },
             warning,
             critical,
             clear: None,
             cooldown_ms: MATCH_COOLDOWN_MS,
+            hold_ms: 0,
+            remind_ms: None,
+            is_age: false,
+            also: Vec::new(),
+            is_downward: false,
             min_count: 0,
             scale: 1,
             lowest: 1,

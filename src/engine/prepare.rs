@@ -4,13 +4,14 @@ use std::iter::Peekable;
 use std::net::IpAddr;
 use std::slice;
 
-use super::judged::{Recorded, RuleRef, Verdict};
-use super::key::{Key, KeyBytes};
+use super::judged::{Recorded, RuleRef, Verdict, Watch};
+use super::key::{KeptKey, Key, KeyBytes, KeyValue};
 use super::plan::{Counter, KeyChoice, MeterKind, Phases, Plan};
 use super::table::{Act, Hit, partition_of};
 use super::walk::{Met, Stage};
 use super::work::{Decided, Work};
-use crate::event::{Batch, CallEvent, Field, Flags, NumberKind, Which};
+use crate::clock::Timestamp;
+use crate::event::{Batch, CallEvent, CustomerId, Field, Flags, NumberKind, Which};
 use crate::policy::predicate::{Value, write_value};
 use crate::policy::{Action, Cause, DynamicLists, KeySpec, ListContent, Measure, Mode, Operand, View};
 use crate::window::NOTHING;
@@ -169,6 +170,9 @@ pub(crate) fn judge(
             decided.tracked.push((index, number));
         }
         if rule.mode != Mode::Enforce {
+            if plan.watch != Watch::Nothing {
+                decided.would.push((index, number));
+            }
             continue;
         }
         if rule.action == Action::Flag {
@@ -215,7 +219,7 @@ pub(crate) fn count(
         };
         last = Some((counter.key, keyed));
         if let Some((hash, key)) = keyed {
-            let value = sample(view, plan, counter);
+            let value = sample(view, plan, counter, key_bytes);
             put(number, Hit { hash, key, value, time: event.time.0, event: index, act: Act::Count });
         }
     }
@@ -243,16 +247,27 @@ pub(crate) fn call_counters<'p>(event: &CallEvent, batch: &Batch, plan: &'p Plan
     plan.walks.calls(&View { event, batch, policy: &plan.policy, names: &plan.names, dynamic: nothing })
 }
 
-/// What the measure takes of an event.
-fn sample(view: &View<'_>, plan: &Plan, counter: &Counter) -> u64 {
+/// What the measures of a rule take of an event; of several, where that stands among the bytes of the batch.
+fn sample(view: &View<'_>, plan: &Plan, counter: &Counter, key_bytes: &mut KeyBytes) -> u64 {
     let RuleRef::Threshold(i) = counter.rule else { return 0 };
-    match (&plan.policy.thresholds[i as usize].measure, counter.meter) {
-        (_, MeterKind::Count | MeterKind::Concurrent) => 0,
-        (Measure::Distinct(operand), _) => word(operand, view, plan).unwrap_or(NOTHING),
-        (Measure::Sum(field) | Measure::Avg(field), _) => quantity(*field, view.event),
-        (Measure::Share(condition), _) => u64::from(condition.eval(view)),
-        (Measure::Run(operand, _), _) => ordinal(operand, view),
-        (Measure::Count | Measure::Concurrent, _) => 0,
+    let rule = &plan.policy.thresholds[i as usize];
+    if counter.meter != MeterKind::Joint {
+        return sample_of(view, plan, &rule.measure);
+    }
+    let at = key_bytes.0.len();
+    for measure in std::iter::once(&rule.measure).chain(rule.also.iter().map(|also| &also.measure)) {
+        key_bytes.0.extend_from_slice(&sample_of(view, plan, measure).to_le_bytes());
+    }
+    at as u64
+}
+
+fn sample_of(view: &View<'_>, plan: &Plan, measure: &Measure) -> u64 {
+    match measure {
+        Measure::Count | Measure::Concurrent | Measure::Longest => 0,
+        Measure::Distinct(operand) | Measure::FirstSeen(operand, _) => word(operand, view, plan).unwrap_or(NOTHING),
+        Measure::Sum(field) | Measure::Avg(field) => quantity(*field, view.event),
+        Measure::Share(condition) => u64::from(condition.eval(view)),
+        Measure::Run(operand, _) => ordinal(operand, view),
     }
 }
 
@@ -418,6 +433,48 @@ fn caller_else_address(view: &View<'_>, plan: &Plan, key_bytes: &mut KeyBytes) -
     }
     let key = Key::long(start, key_bytes.0.len() - start);
     Some((plan.hasher.hash(key, key_bytes), key))
+}
+
+/// A kept key as a violation shows it.
+pub(crate) fn kept_key_text(kept: &KeptKey, plan: &Plan, counter: &Counter) -> Vec<(String, String)> {
+    let KeyChoice::Spec(spec) = counter.key else { return Vec::new() };
+    let mut values = kept.parts().into_iter();
+    let parts = plan.policy.keys[spec].parts.iter();
+    parts.map(|part| (part.name.clone(), values.next().map_or("(other)".to_owned(), |value| value.shown()))).collect()
+}
+
+/// Is what time found of a key to be told to nobody? A mute is asked of an event, so of one that says what the key does.
+pub(crate) fn mutes_kept(kept: &KeptKey, plan: &Plan, counter: &Counter, at: i64) -> bool {
+    let KeyChoice::Spec(spec) = counter.key else { return false };
+    let mut batch = Batch::default();
+    let mut event = CallEvent { customer: CustomerId(kept.customer()), time: Timestamp(at), ..CallEvent::BLANK };
+    for (part, value) in plan.policy.keys[spec].parts.iter().zip(kept.parts()) {
+        let (Operand::Field(field) | Operand::Prefix(field, _)) = part.operand else { continue };
+        match (field, value.value()) {
+            (Field::Party(which), Some(Value::Number(number, _) | Value::Prefix(number))) => {
+                let party = match which {
+                    Which::Caller => &mut event.caller,
+                    Which::Callee => &mut event.callee,
+                    Which::Asserted => &mut event.asserted,
+                    Which::Diverting => &mut event.diverting,
+                };
+                party.number = number;
+            }
+            (Field::Trunk, Some(Value::Text(text))) => event.trunk = batch.keep(text),
+            (Field::Account, Some(Value::Text(text))) => event.account = batch.keep(text),
+            _ => {}
+        }
+    }
+    let nothing = DynamicLists::default();
+    let view = View { event: &event, batch: &batch, policy: &plan.policy, names: &plan.names, dynamic: &nothing };
+    plan.mutes(counter, &view)
+}
+
+/// What a kept key has for an entry of `per`.
+pub(crate) fn kept_part(kept: &KeptKey, plan: &Plan, counter: &Counter, field: &Operand) -> Option<KeyValue> {
+    let KeyChoice::Spec(spec) = counter.key else { return None };
+    let place = plan.policy.keys[spec].parts.iter().position(|part| part.operand == *field)?;
+    kept.parts().into_iter().nth(place)
 }
 
 /// The key as a violation shows it: `per` entry and value.

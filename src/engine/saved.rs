@@ -10,7 +10,7 @@
 //! other rules as far as they are the same ([`shape`]).
 
 pub(crate) mod frames;
-mod shape;
+pub(crate) mod shape;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,14 +19,14 @@ use std::sync::{Arc, MutexGuard, OnceLock};
 pub use self::frames::saved_frames;
 use self::frames::{Frames, Kind, take_frame};
 use self::shape::{HeaderFault, Mapping};
+use super::answers::{ANSWERS, Answers};
 use super::blocks::Places;
 use super::gate::Gate;
 use super::judged::{OpenEpisode, RuleRef, Verdict};
 use super::output::rule_name;
 use super::shard::{Shard, restore_subjects};
 use super::warming::{Lack, Warming};
-use super::work::{ANSWERS, Answers};
-use super::{Engine, enter};
+use super::{Engine, Generation, enter};
 use crate::codec::{Malformed, Put, Take, require};
 use crate::limits::{CALLS_MAX, SAVE_PIECE_BYTES};
 use crate::policy::{Action, Cause, Policy};
@@ -66,6 +66,7 @@ impl Marker {
 #[derive(Debug)]
 pub struct Save {
     engine: Engine,
+    generation: Arc<Generation>,
     marker: Arc<Marker>,
     stage: Stage,
     n_frames: u64,
@@ -97,8 +98,9 @@ pub enum SaveProgress {
 }
 
 impl Save {
-    pub(super) fn new(engine: Engine, marker: Arc<Marker>) -> Save {
-        Save { engine, marker, stage: Stage::Header, n_frames: 0, answers: None, piece_bytes: SAVE_PIECE_BYTES }
+    pub(super) fn new(engine: Engine, generation: Arc<Generation>, marker: Arc<Marker>) -> Save {
+        let (stage, piece_bytes) = (Stage::Header, SAVE_PIECE_BYTES);
+        Save { engine, generation, marker, stage, n_frames: 0, answers: None, piece_bytes }
     }
 
     /// What [`super::Judged::marker`] says where this save has its place.
@@ -114,7 +116,7 @@ impl Save {
         let progress = match self.stage {
             Stage::Header => {
                 let lacks = self.marker.lacks.get().map_or(&[][..], Vec::as_slice);
-                frames.frame(Kind::Header, |put, _| shape::put_header(&core.plan, lacks, put));
+                frames.frame(Kind::Header, |put, _| shape::put_header(&self.generation.plan, lacks, put));
                 self.stage = Stage::Gate;
                 SaveProgress::More
             }
@@ -124,7 +126,7 @@ impl Save {
                 }
                 SaveProgress::More
             }
-            Stage::Shard(number) => match core.shards.get(number) {
+            Stage::Shard(number) => match self.generation.seats.get(number) {
                 None => {
                     self.stage = Stage::Answers(0);
                     SaveProgress::More
@@ -145,7 +147,7 @@ impl Save {
             },
             Stage::Answers(part) => {
                 self.answers = self.answers.take().or_else(|| enter(&core.emission).saved.take());
-                let Some(answers) = &self.answers else { return SaveProgress::Waiting };
+                let Some(answers) = &mut self.answers else { return SaveProgress::Waiting };
                 match answers.part(part) {
                     Some(answers) => {
                         frames.frame(Kind::Answers, |put, _| put_answers(part, answers, put));
@@ -172,7 +174,7 @@ impl Drop for Save {
         let core = &self.engine.0;
         self.marker.is_dropped.store(true, Ordering::SeqCst);
         enter(&core.turnstile).gate.forget_save();
-        for seat in &core.shards {
+        for seat in &self.generation.seats {
             let mut shard = enter(&seat.shard);
             if shard.is_marked(&self.marker) {
                 shard.forget_save();
@@ -256,7 +258,7 @@ impl Restored {
         self.notes.clone()
     }
 
-    fn write_notes(&mut self, policy: &Policy) {
+    pub(super) fn write_notes(&mut self, policy: &Policy) {
         let ids = |rules: &[RuleRef]| rules.iter().map(|rule| rule_name(policy, *rule)).collect::<Vec<_>>().join(", ");
         let kinds = [
             (
@@ -291,7 +293,7 @@ pub enum RestoreError {
 
 /// An engine that is being filled.
 struct Filling<'a> {
-    engine: &'a Engine,
+    generation: &'a Generation,
     gate: &'a mut Gate,
     shards: Vec<MutexGuard<'a, Shard>>,
     answers: Answers,
@@ -322,7 +324,7 @@ impl Filling<'_> {
         if self.mapping.is_some() {
             return Err(error);
         }
-        let mapping = shape::take_header(&self.engine.0.plan, payload, &mut self.restored);
+        let mapping = shape::take_header(&self.generation.plan, payload, &mut self.restored);
         self.mapping = Some(mapping.map_err(|fault| match fault {
             HeaderFault::Malformed => error,
             HeaderFault::Version(found) => RestoreError::Version { found },
@@ -351,10 +353,10 @@ impl Filling<'_> {
                 None => Ok(()),
             },
             Kind::Part => gate.restore_part(from),
-            Kind::Entries => gate.restore_entries(from, &mapping.counters),
+            Kind::Entries => gate.restore_entries(from, &mapping.calls),
             Kind::Answers => take_answers(from, mapping, answers),
             Kind::Lists | Kind::Made | Kind::Holders => {
-                let places = Places { counters: &mapping.counters, lists: &mapping.lists };
+                let places = Places { rules: &mapping.rules, lists: &mapping.lists };
                 shards.first_mut().ok_or(Malformed)?.restore_lists(kind, from, places)
             }
             Kind::End => {
@@ -373,11 +375,11 @@ impl Filling<'_> {
         let whole = |result: Result<(), Malformed>| {
             result.map_err(|Malformed| RestoreError::Damaged { number: self.n_frames, kind: "end" })
         };
-        whole(self.gate.finish_restore(&self.answers, &self.engine.0.plan))?;
+        whole(self.gate.finish_restore(&self.answers, &self.generation.plan))?;
         for shard in &mut self.shards {
             whole(shard.finish_restore(&self.answers))?;
         }
-        self.restored.write_notes(&self.engine.0.plan.policy);
+        self.restored.write_notes(&self.generation.plan.policy);
         Ok((self.restored, self.answers, self.mapping.map(|mapping| mapping.lacks).unwrap_or_default()))
     }
 }
@@ -393,10 +395,11 @@ impl Engine {
         if turnstile.next_sequence > 0 {
             return Err(RestoreError::NotFresh);
         }
+        let generation = Arc::clone(&turnstile.generation);
         let mut filling = Filling {
-            engine: self,
+            generation: &generation,
             gate: &mut turnstile.gate,
-            shards: self.0.shards.iter().map(|seat| enter(&seat.shard)).collect(),
+            shards: generation.seats.iter().map(|seat| enter(&seat.shard)).collect(),
             answers: Answers::default(),
             mapping: None,
             restored: Restored::default(),
@@ -407,14 +410,15 @@ impl Engine {
             filling.piece(piece.map_err(RestoreError::Read)?.as_ref())?;
         }
         let (restored, answers, lacks) = filling.finish()?;
-        turnstile.warming = Warming::new(lacks, &self.0.plan);
+        turnstile.warming = Warming::new(lacks, &generation.plan);
         enter(&self.0.emission).answers = answers;
         Ok(restored)
     }
 
     /// Episodes that are open, of all rules, in no order. What waits in the engine may still open and close some.
     pub fn open_episodes(&self) -> Vec<OpenEpisode> {
-        let shards = self.0.shards.iter();
+        let generation = self.0.generation();
+        let shards = generation.seats.iter();
         shards.flat_map(|seat| enter(&seat.shard).open_episodes().collect::<Vec<_>>()).collect()
     }
 }

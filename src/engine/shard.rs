@@ -5,21 +5,22 @@
 
 use std::sync::Arc;
 
+use super::answers::Answers;
 use super::blocks::{Blocks, Origin};
-use super::judged::{Closed, Put, RuleRef, Verdict, Violation};
+use super::judged::{Closed, Observation, Put, RuleRef, Verdict, Violation};
 use super::kept::Kept;
 use super::plan::{Counter, MeterKind, Plan};
 use super::prepare;
 use super::saved::Marker;
-use super::table::{Crossing, EpisodeId, Hit, Table, Yield};
-use super::work::{Answers, Decided, Outcome, Tally, Work};
+use super::table::{Crossing, EpisodeId, Hit, Seen, Table, Yield};
+use super::work::{Decided, Outcome, Tally, Work};
 use crate::clock::Timestamp;
 use crate::event::{CustomerId, Flags};
 use crate::limits::PARTITIONS;
 use crate::policy::dynamic::Listed;
-use crate::policy::predicate::{Value, write_value};
+use crate::policy::predicate::{Value, chained, write_value};
 use crate::policy::{Action, Block, DynamicKind, ListContent, Mode, Severity, View};
-use crate::window::{Concurrent, Count, Distinct, Ratio, Run, Sum};
+use crate::window::{Concurrent, Count, Distinct, Joint, Ratio, Run, Sum};
 
 /// See the module.
 #[derive(Debug)]
@@ -62,6 +63,7 @@ enum AnyTable {
     Ratio(Table<Ratio>),
     Run(Table<Run>),
     Concurrent(Table<Concurrent>),
+    Joint(Table<Joint>),
 }
 
 macro_rules! each_table {
@@ -73,13 +75,17 @@ macro_rules! each_table {
             AnyTable::Ratio($table) => $do,
             AnyTable::Run($table) => $do,
             AnyTable::Concurrent($table) => $do,
+            AnyTable::Joint($table) => $do,
         }
     };
 }
 
+mod keys;
 mod saved;
+mod swap;
 
 pub(crate) use saved::restore_subjects;
+pub(crate) use swap::hand_over;
 
 impl AnyTable {
     fn new(counter: &Counter, plan: &Plan, n_partitions: usize) -> AnyTable {
@@ -91,6 +97,7 @@ impl AnyTable {
             MeterKind::Ratio => AnyTable::Ratio(Table::new(terms, hasher, n_partitions, n)),
             MeterKind::Run => AnyTable::Run(Table::new(terms, hasher, n_partitions, n)),
             MeterKind::Concurrent => AnyTable::Concurrent(Table::new(terms, hasher, n_partitions, n)),
+            MeterKind::Joint => AnyTable::Joint(Table::new(terms, hasher, n_partitions, n)),
         }
     }
 }
@@ -101,9 +108,9 @@ impl Shard {
         Shard {
             tables: plan.counters.iter().map(|c| AnyTable::new(c, &plan, n_partitions)).collect(),
             open: plan.counters.iter().map(|_| Kept::default()).collect(),
-            blocks: Blocks::new(plan.policy.lists.len()),
+            blocks: Blocks::new(&plan.list_numbers),
             told: vec![(0, 0); plan.counters.len()],
-            found: Yield::default(),
+            found: Yield { watch: plan.watch, ..Yield::default() },
             pending: Vec::new(),
             answers: Answers::default(),
             marker: None,
@@ -119,6 +126,8 @@ impl Shard {
             self.mark(marker);
         } else if let Some(at) = work.tick {
             self.tick(at, work, &mut out);
+        } else if let Some(reset) = &work.reset {
+            self.reset(reset, work, &mut out);
         } else if self.plan.is_coupled && work.past.is_none() {
             self.judge_and_count(work, &mut out);
         } else {
@@ -149,7 +158,7 @@ impl Shard {
         for counter in 0..self.tables.len() as u16 {
             let (found, shard) = (&mut self.found, self.number);
             each_table!(&mut self.tables[counter as usize], t => t.tick(shard, at, found));
-            if !self.found.closed.is_empty() {
+            if !self.found.closed.is_empty() || !self.found.crossings.is_empty() {
                 self.collect(counter, 0, work, out);
             }
             self.tell_size(counter, out);
@@ -240,6 +249,7 @@ impl Shard {
         let view =
             View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists };
         decided.flags.retain(|(event, _)| *event != index);
+        decided.would.retain(|(event, _)| *event != index);
         let n_tracked = decided.tracked.len();
         let before = decided.matched.clone();
         let verdict = prepare::judge(&view, &plan, index, decided, key_bytes, &mut |c, hit| pending.push((c, hit)));
@@ -251,11 +261,13 @@ impl Shard {
         if let RuleRef::Firewall(rule) = verdict.rule {
             decided.matched[rule as usize] += 1;
         }
-        pending.retain(|(c, _)| plan.counters[*c as usize].rule == verdict.rule);
+        // One that decides still was counted already.
+        let is_new = |rule: RuleRef| rule == verdict.rule && rule != first.rule;
+        pending.retain(|(c, _)| is_new(plan.counters[*c as usize].rule));
         let mut at = 0;
         decided.tracked.retain(|(_, rule)| {
             at += 1;
-            at <= n_tracked || verdict.rule == RuleRef::Firewall(*rule)
+            at <= n_tracked || is_new(RuleRef::Firewall(*rule))
         });
         if verdict.action == Action::Block {
             decided.own_blocks.push(index);
@@ -276,17 +288,18 @@ impl Shard {
         let added = self.collect(counter, 0, work, out);
         if let Some((episode, slot, bound)) = open {
             // What this episode has put on lists holds a while longer.
-            self.blocks.counted(&Origin { counter, episode, slot }, bound);
+            let rule = self.plan.rule_numbers.of(usize::from(counter));
+            self.blocks.counted(&Origin { rule, episode, slot }, bound);
         }
         added
     }
 
     fn settle(&mut self, now: i64) {
-        let tables = &mut self.tables;
-        self.blocks.settle(
-            now,
-            |origin| each_table!(&mut tables[origin.counter as usize], t => t.closes_at(origin.episode, origin.slot)),
-        );
+        let (tables, plan) = (&mut self.tables, &self.plan);
+        self.blocks.settle(now, |origin| {
+            let counter = plan.rule_numbers.place(origin.rule)?;
+            each_table!(&mut tables[counter as usize], t => t.closes_at(origin.episode, origin.slot))
+        });
     }
 
     /// Turns what a table found into violations, closed episodes and list entries. True where an entry was added.
@@ -307,7 +320,8 @@ impl Shard {
             found.crossings.iter().map(|crossing| self.violation(counter, crossing, work)).collect();
         for (id, closed_at) in found.closed.drain(..) {
             if let Some(subject) = self.open[counter as usize].remove(&id) {
-                self.blocks.closed(&Origin { counter, episode: id, slot: subject.slot }, closed_at);
+                let number = plan.rule_numbers.of(usize::from(counter));
+                self.blocks.closed(&Origin { rule: number, episode: id, slot: subject.slot }, closed_at);
                 let Subject { customer, key, .. } = subject;
                 out.closed.push(Closed { rule: rule.rule, customer, key, time: Timestamp(closed_at) });
             }
@@ -315,6 +329,7 @@ impl Shard {
         for (crossing, violation) in found.crossings.drain(..).zip(violations) {
             if let Some(block) = reaction_block(&plan, rule, crossing.level)
                 && rule.mode == Mode::Enforce
+                && !crossing.is_reminder
             {
                 match self.block(counter, block, &crossing, work) {
                     Ok(value) => {
@@ -326,13 +341,43 @@ impl Shard {
                     Err(Refused) => tally.refused += 1,
                 }
             }
+            tally.refused += self.note_for_followers(&violation);
             out.violations.push((rule.position, violation));
         }
+        let observation = |seen: Seen| Observation {
+            event: seen.event,
+            rule: rule.rule,
+            key: seen.hash,
+            time: Timestamp(seen.time),
+            top: seen.top,
+            bottom: seen.bottom,
+            counts: seen.counts,
+            level: seen.level,
+            other: seen.other,
+        };
+        out.observed.extend(found.seen.drain(..).map(|seen| (rule.position, observation(seen))));
         self.found = found;
         if tally != Tally::default() {
             out.tallies.push((counter, tally));
         }
         added
+    }
+
+    /// Rules that follow this one look for what its violations note; how often there was no room for it.
+    fn note_for_followers(&mut self, violation: &Violation) -> u64 {
+        let RuleRef::Threshold(rule) = violation.rule else { return 0 };
+        let plan = Arc::clone(&self.plan);
+        let mut refused = 0;
+        for chain in &plan.policy.thresholds[usize::from(rule)].chains {
+            let values =
+                chain.parts.iter().filter_map(|part| violation.key.get(*part)).map(|(_, value)| value.as_str());
+            let value = Listed::Text(chained(violation.customer, values).into());
+            let entries_max = plan.policy.lists.get(chain.list).and_then(|list| list.max_entries);
+            let at = violation.time.0;
+            refused +=
+                u64::from(!self.blocks.note(chain.list, value, at, at.saturating_add(chain.within_ms), entries_max));
+        }
+        refused
     }
 
     /// Keys and bytes of a rule, with the ticks: adding them up costs more than a small batch does.
@@ -348,16 +393,27 @@ impl Shard {
     fn violation(&mut self, counter: u16, crossing: &Crossing, work: &Work) -> Violation {
         let plan = Arc::clone(&self.plan);
         let rule = &plan.counters[counter as usize];
-        let event = &work.batch.events[crossing.event as usize];
-        let view =
-            View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists };
-        let key: Arc<[(String, String)]> = prepare::key_text(&view, &plan, rule, crossing.other).into();
-        let (customer, slot, since) = (event.customer, crossing.slot, crossing.time);
-        let is_muted = plan.mutes(rule, &view);
-        let subject = Subject { customer, key: Arc::clone(&key), slot, since, is_muted };
-        self.open[counter as usize].add(crossing.episode, subject);
+        let (customer, key, is_muted) = match &crossing.timed {
+            Some(kept) => {
+                let key = prepare::kept_key_text(kept, &plan, rule);
+                (CustomerId(kept.customer()), key, prepare::mutes_kept(kept, &plan, rule, crossing.time))
+            }
+            None => {
+                let view = self.view(&plan, work, crossing.event);
+                let key = prepare::key_text(&view, &plan, rule, crossing.other);
+                (view.event.customer, key, plan.mutes(rule, &view))
+            }
+        };
+        let key: Arc<[(String, String)]> = key.into();
+        if !crossing.is_reminder {
+            let (slot, since) = (crossing.slot, crossing.time);
+            let subject = Subject { customer, key: Arc::clone(&key), slot, since, is_muted };
+            self.open[counter as usize].add(crossing.episode, subject);
+        }
         Violation {
             event: crossing.event,
+            is_timed: crossing.timed.is_some(),
+            is_reminder: crossing.is_reminder,
             rule: rule.rule,
             level: crossing.level,
             time: Timestamp(crossing.time),
@@ -369,21 +425,35 @@ impl Shard {
         }
     }
 
+    fn view<'a>(&'a self, plan: &'a Plan, work: &'a Work, event: u32) -> View<'a> {
+        let event = &work.batch.events[event as usize];
+        View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists }
+    }
+
     /// Puts the value of the block's field on its list, unless it is one that never may be there.
     fn block(&mut self, counter: u16, block: &Block, crossing: &Crossing, work: &Work) -> Result<String, Refused> {
         let plan = Arc::clone(&self.plan);
-        let event = &work.batch.events[crossing.event as usize];
-        let view =
-            View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists };
         let list = plan.policy.lists.get(block.list).ok_or(Refused)?;
         let ListContent::Dynamic(kind) = list.content else { return Err(Refused) };
-        let value = block.field.value(&view).ok_or(Refused)?;
+        let view;
+        let part;
+        let (value, customer, now) = match &crossing.timed {
+            Some(kept) => {
+                part =
+                    prepare::kept_part(kept, &plan, &plan.counters[counter as usize], &block.field).ok_or(Refused)?;
+                (part.value().ok_or(Refused)?, CustomerId(kept.customer()), crossing.time)
+            }
+            None => {
+                view = self.view(&plan, work, crossing.event);
+                (block.field.value(&view).ok_or(Refused)?, view.event.customer, view.event.time.0)
+            }
+        };
         let mut shown = Vec::new();
         write_value(&value, &mut shown);
         let shown = String::from_utf8_lossy(&shown).into_owned();
         let value = listed(value, kind).ok_or(Refused)?;
         if let Listed::Number(number) = &value
-            && plan.policy.is_protected(*number, &view)
+            && plan.policy.is_protected_for(*number, plan.names.customer_text(customer), Timestamp(now))
         {
             return Err(Refused);
         }
@@ -391,9 +461,10 @@ impl Shard {
             // No rule reads any such list; kept by shard, it would be full sooner or later with their number.
             return Ok(shown);
         }
-        let origin = Origin { counter, episode: crossing.episode, slot: crossing.slot };
+        let rule = plan.rule_numbers.of(usize::from(counter));
+        let origin = Origin { rule, episode: crossing.episode, slot: crossing.slot };
         let entry = (block.list, value, block.ttl_ms);
-        if self.blocks.add(entry, origin, event.time.0, list.max_entries) { Ok(shown) } else { Err(Refused) }
+        if self.blocks.add(entry, origin, now, list.max_entries) { Ok(shown) } else { Err(Refused) }
     }
 }
 
@@ -417,6 +488,10 @@ fn listed(value: Value<'_>, kind: DynamicKind) -> Option<Listed> {
         (Value::Prefix(digits), DynamicKind::Numbers) => Some(Listed::Prefix(digits)),
         (Value::Ip(ip), DynamicKind::Addresses) => Some(Listed::Address(ip)),
         (Value::Text(text), DynamicKind::Texts) => Some(Listed::Text(text.into())),
+        // Of a kept key, where an address is what it is written as.
+        (Value::Text(text), DynamicKind::Addresses) => {
+            std::str::from_utf8(text).ok()?.parse().ok().map(Listed::Address)
+        }
         _ => None,
     }
 }

@@ -4,13 +4,19 @@
 //! whatever the number of shards. A look-up is one probe of an index of 8-byte entries (32 bits of hash, slot) and
 //! one access to the slot, which holds the key and the window of quiet keys.
 
+mod keys;
 mod saved;
+mod swap;
+mod timed;
 
 use hashbrown::HashMap;
 
+pub(crate) use self::keys::Look;
 use self::saved::Coming;
+use self::timed::{Found, Timers};
 use super::episode::{Clearing, Terms};
-use super::key::{Key, KeyBytes, KeyHasher};
+use super::judged::Watch;
+use super::key::{KeptKey, Key, KeyBytes, KeyHasher};
 use super::pending::Saving;
 use crate::policy::Severity;
 use crate::window::{Meter, Pool, Slab};
@@ -38,7 +44,7 @@ pub(crate) enum Act {
 }
 
 /// What one hit did besides being counted.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Crossing {
     pub(crate) event: u32,
     pub(crate) level: Severity,
@@ -51,6 +57,10 @@ pub(crate) struct Crossing {
     /// The episode it opened or made critical; it may be closed by the time anybody looks.
     pub(crate) episode: EpisodeId,
     pub(crate) slot: u32,
+    /// Time brought it, not its event: the key it is about.
+    pub(crate) timed: Option<Box<KeptKey>>,
+    /// The episode goes on, and it is time to say so again.
+    pub(crate) is_reminder: bool,
 }
 
 /// What one visit to a table brought.
@@ -63,6 +73,22 @@ pub(crate) struct Yield {
     pub(crate) late: u64,
     pub(crate) too_late: u64,
     pub(crate) evicted: u64,
+    /// What is noted below; stays from visit to visit.
+    pub(crate) watch: Watch,
+    pub(crate) seen: Vec<Seen>,
+}
+
+/// A hit that was counted under somebody's eyes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) event: u32,
+    pub(crate) hash: u64,
+    pub(crate) time: i64,
+    pub(crate) top: u64,
+    pub(crate) bottom: u64,
+    pub(crate) counts: bool,
+    pub(crate) level: Option<Severity>,
+    pub(crate) other: bool,
 }
 
 /// Names an episode for its life: no two of a table have the same.
@@ -89,6 +115,8 @@ struct Partition<M: Meter> {
     hand: u32,
     /// What is counted for want of room, a slot a customer.
     other: HashMap<u32, u32>,
+    /// Of rules with levels that time alone may bring.
+    timers: HashMap<u32, Timers>,
     pool: M::Pool,
     keys: Slab<Box<[u8]>>,
     episodes: HashMap<u32, Episode>,
@@ -106,6 +134,8 @@ struct Episode {
     clearing: Clearing,
     /// Kept until the key changes; an answer costs a walk over its window.
     closes_at: Option<i64>,
+    /// When it was last told of.
+    reminded: i64,
 }
 
 /// Keys a search for one that may go looks at.
@@ -209,20 +239,26 @@ impl<M: Meter> Table<M> {
         let slot = part.find(hit, bytes).or_else(|| {
             (hit.act == Act::Count).then(|| part.insert(hit, bytes, &self.terms, &self.hasher, out, global))
         })?;
-        part.count(slot, hit, &self.terms, &self.hasher, out, global);
+        let values = if self.terms.width.parts.is_some() { bytes.values(hit.value) } else { &[] };
+        part.count(slot, (hit, values), &self.terms, &self.hasher, out, global);
         Some(slot)
     }
 
-    /// Lets event time pass for idle keys: closes the episodes that end by `at`.
+    /// Lets event time pass for idle keys: closes the episodes that end by `at`, and fires the timers that are due.
     pub(crate) fn tick(&mut self, shard: u32, at: i64, out: &mut Yield) {
+        let is_timed = self.terms.is_timed();
         for (i, part) in self.partitions.iter_mut().enumerate() {
-            if part.episodes.is_empty() {
+            if part.episodes.is_empty() && !is_timed {
                 continue;
             }
             if self.is_saving {
                 part.begin_save();
             }
             let global = ((i as u32) << self.shards_log2) + shard;
+            if is_timed {
+                part.tick_timed(&self.terms, at, global, out);
+                continue;
+            }
             // Most are too young to be over; only of the others is the end worked out.
             let mut due: Vec<(u64, u32)> = part.episodes.iter().map(|(slot, e)| (e.number, *slot)).collect();
             due.retain(|(_, slot)| {
@@ -283,6 +319,7 @@ impl<M: Meter> Partition<M> {
             vacant: Vec::new(),
             hand: 0,
             other: HashMap::new(),
+            timers: HashMap::new(),
             pool: M::Pool::default(),
             keys: Slab::default(),
             episodes: HashMap::new(),
@@ -451,6 +488,7 @@ impl<M: Meter> Partition<M> {
         self.hand = (slot + 1) % n as u32;
         let gone = &mut self.slots[slot as usize];
         gone.meter.release(&mut self.pool);
+        self.timers.remove(&slot);
         let key = std::mem::replace(&mut gone.key, Key::VACANT);
         self.index_remove(hasher.hash_kept(key, &self.keys) as u32, slot);
         self.key_bytes -= key.discard(&mut self.keys);
@@ -467,7 +505,16 @@ impl<M: Meter> Partition<M> {
         })
     }
 
-    fn count(&mut self, slot: u32, hit: &Hit, terms: &Terms, hasher: &KeyHasher, out: &mut Yield, global: u32) {
+    /// `values`: what rules of several measures take.
+    fn count(
+        &mut self,
+        slot: u32,
+        (hit, values): (&Hit, &[u8]),
+        terms: &Terms,
+        hasher: &KeyHasher,
+        out: &mut Yield,
+        global: u32,
+    ) {
         self.keep(slot);
         let meter = &mut self.slots[slot as usize].meter;
         let head = meter.head();
@@ -484,40 +531,31 @@ impl<M: Meter> Partition<M> {
         out.late += u64::from(late);
         out.counted += u64::from(hit.act == Act::Count);
         let before = self.pool.bytes();
+        let found = Found { event: hit.event, late, global, is_timed: false };
         if now > clock {
-            if head.is_open() {
-                self.advance_open(slot, terms, now, out, global);
-            } else {
-                meter.expire(&mut self.pool, now - terms.width.window_ms);
-            }
+            self.let_pass(slot, terms, now, found, out);
         }
         let meter = &mut self.slots[slot as usize].meter;
-        meter.insert(&mut self.pool, &terms.width, now, hit.value);
+        if hit.act == Act::Refresh && terms.is_age {
+            // A call is as old as its beginning.
+            meter.head_mut().advance(now);
+            return;
+        }
+        if values.is_empty() {
+            meter.insert(&mut self.pool, &terms.width, now, hit.value);
+        } else {
+            meter.insert_all(&mut self.pool, &terms.width, now, values);
+        }
         let head = meter.head();
-        let reading = meter.reading(&self.pool, &terms.width);
-        if let Some(level) = terms.reached(&reading) {
-            let above = !head.is_open() || level == Severity::Critical && !head.is_critical();
-            if above {
-                meter.head_mut().set_episode(true, level == Severity::Critical);
-                let time = head.clock();
-                if !head.is_open() {
-                    self.episodes_opened += 1;
-                    let number = self.episodes_opened;
-                    self.episodes.insert(slot, Episode { number, clearing: Clearing::default(), closes_at: None });
-                }
-                let number = self.episodes.get(&slot).map_or(0, |e| e.number);
-                out.crossings.push(Crossing {
-                    event: hit.event,
-                    level,
-                    time,
-                    top: reading.top,
-                    bottom: reading.bottom,
-                    late,
-                    other: self.slots[slot as usize].key == Key::OTHER,
-                    episode: EpisodeId { partition: global, number },
-                    slot,
-                });
-            }
+        if terms.is_timed() {
+            self.judge_timed(slot, terms, found, out);
+        } else if let Some(level) = terms.reached(&terms.reading(meter, &self.pool, head.clock()))
+            && (!head.is_open() || level == Severity::Critical && !head.is_critical())
+        {
+            self.cross(slot, terms, (level, head.clock()), found, false, out);
+        }
+        if out.watch != Watch::Nothing && hit.act == Act::Count {
+            self.note(slot, hit, terms, out);
         }
         if head.is_open()
             && now <= clock
@@ -530,6 +568,40 @@ impl<M: Meter> Partition<M> {
             if self.bytes() > terms.bytes_max {
                 self.shorten(slot);
             }
+        }
+    }
+
+    #[cold]
+    fn note(&self, slot: u32, hit: &Hit, terms: &Terms, out: &mut Yield) {
+        let Slot { key, meter } = &self.slots[slot as usize];
+        let head = meter.head();
+        let level = head.is_open().then_some(if head.is_critical() { Severity::Critical } else { Severity::Warning });
+        if out.watch == Watch::Open && level.is_none() {
+            return;
+        }
+        let reading = terms.reading(meter, &self.pool, head.clock());
+        out.seen.push(Seen {
+            event: hit.event,
+            hash: hit.hash,
+            time: head.clock(),
+            top: reading.top,
+            bottom: reading.bottom,
+            counts: reading.known && reading.items >= terms.min_count,
+            level,
+            other: *key == Key::OTHER,
+        });
+    }
+
+    /// Event time passes from the key's clock to `now`.
+    #[inline]
+    fn let_pass(&mut self, slot: u32, terms: &Terms, now: i64, found: Found, out: &mut Yield) {
+        let meter = &mut self.slots[slot as usize].meter;
+        if terms.is_timed() {
+            self.pass(slot, terms, now, found, out);
+        } else if meter.head().is_open() {
+            self.advance_open(slot, terms, now, out, found.global);
+        } else {
+            meter.expire(&mut self.pool, now - terms.width.window_ms);
         }
     }
 
@@ -580,14 +652,8 @@ impl<M: Meter> Partition<M> {
     fn remove(&mut self, hit: &Hit, bytes: &KeyBytes, terms: &Terms, out: &mut Yield, global: u32) -> Option<u32> {
         let slot = self.find(hit, bytes)?;
         self.keep(slot);
-        let meter = &mut self.slots[slot as usize].meter;
-        let head = meter.head();
-        if hit.time > head.clock() {
-            if head.is_open() {
-                self.advance_open(slot, terms, hit.time, out, global);
-            } else {
-                meter.expire(&mut self.pool, hit.time - terms.width.window_ms);
-            }
+        if hit.time > self.slots[slot as usize].meter.head().clock() {
+            self.let_pass(slot, terms, hit.time, Found { event: hit.event, late: false, global, is_timed: false }, out);
             self.slots[slot as usize].meter.head_mut().advance(hit.time);
         }
         let meter = &mut self.slots[slot as usize].meter;

@@ -15,12 +15,17 @@ use crate::limits::EMERGENCY_CALLBACK_MS;
 use crate::policy::{LoadOptions, Policy, RuleSource, load};
 
 mod calls;
+mod chains;
 mod counting;
 mod dynamic;
 mod firewall;
+mod joint;
 mod keys;
+mod running;
 mod saved;
 mod scope;
+mod swap;
+mod timed;
 mod warming;
 
 /// 2026-03-02T10:00:00Z, the `t=0` of timelines.
@@ -279,8 +284,9 @@ impl Said {
             let late = if v.late { " late" } else { "" };
             let late = if v.is_muted { " muted" } else { late };
             let value = (value * 100.0).round() / 100.0;
+            let again = if v.is_reminder { " again" } else { "" };
             self.violations.push(format!(
-                "t={} {} {} {} {value}{late}{}",
+                "t={} {} {} {} {value}{late}{again}{}",
                 seconds(v.time),
                 v.level.as_str(),
                 output::rule_id(policy, v.rule),

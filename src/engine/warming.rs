@@ -16,6 +16,7 @@ use super::{Engine, enter};
 use crate::clock::Timestamp;
 use crate::event::{CallEvent, Flags};
 use crate::policy::Action;
+use crate::window::PartKind;
 
 /// What a rule's windows are short of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +103,16 @@ impl Warming {
     }
 }
 
+/// How far back an event still counts, or is remembered.
+fn reach_ms(counter: &Counter) -> i64 {
+    let width = &counter.terms.width;
+    let remembered = width.parts.iter().flat_map(|parts| parts.iter()).map(|part| match part.kind {
+        PartKind::FirstSeen(memory_ms) => memory_ms,
+        _ => 0,
+    });
+    remembered.fold(width.window_ms, i64::max)
+}
+
 /// A rule without a window has no past.
 pub(crate) fn has_past(counter: &Counter) -> bool {
     counter.terms.width.window_ms > 0
@@ -110,13 +121,16 @@ pub(crate) fn has_past(counter: &Counter) -> bool {
 impl Engine {
     /// The rules that are warming.
     pub fn lacking(&self) -> Vec<Lacking> {
-        let plan = &self.0.plan;
-        let warming = enter(&self.0.turnstile).warming.clone();
+        let (generation, warming) = {
+            let turnstile = enter(&self.0.turnstile);
+            (Arc::clone(&turnstile.generation), turnstile.warming.clone())
+        };
+        let plan = &generation.plan;
         let lacking = |(i, counter): (usize, &Counter)| {
             Some(Lacking {
                 rule: counter.rule,
                 lack: warming.lack(i)?,
-                window_ms: counter.terms.width.window_ms,
+                window_ms: reach_ms(counter),
                 can_be_told: counter.meter != MeterKind::Concurrent && !plan.reads_dynamic(counter),
             })
         };
@@ -134,22 +148,22 @@ impl Engine {
     }
 
     fn set_lacks(&self, lack: impl Fn(&Counter, Option<Lack>) -> Option<Lack>) {
-        let plan = &self.0.plan;
         let mut turnstile = enter(&self.0.turnstile);
+        let plan = Arc::clone(&turnstile.generation.plan);
         let before = &turnstile.warming;
         let counters = plan.counters.iter().enumerate();
         let lacks = counters.map(|(i, counter)| lack(counter, before.lack(i)).filter(|_| has_past(counter))).collect();
-        turnstile.warming = Warming::new(lacks, plan);
+        turnstile.warming = Warming::new(lacks, &plan);
     }
 
     /// The rules of which `is_quiet`, for [`super::Recorded::quiet`].
     pub fn quiet(&self, is_quiet: impl Fn(RuleRef) -> bool) -> Quiet {
-        Quiet::of(self.0.plan.counters.iter().map(|counter| is_quiet(counter.rule)))
+        Quiet::of(self.0.generation().plan.counters.iter().map(|counter| is_quiet(counter.rule)))
     }
 
     /// Rules that are to be told of the past, each from an instant on, for [`super::Ticket::submit_past`].
     pub fn past(&self, from: &[(RuleRef, Timestamp)]) -> Past {
         let from = |counter: &Counter| from.iter().find(|(rule, _)| *rule == counter.rule).map_or(i64::MAX, |f| f.1.0);
-        Past(self.0.plan.counters.iter().map(from).collect())
+        Past(self.0.generation().plan.counters.iter().map(from).collect())
     }
 }

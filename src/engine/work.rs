@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::judged::{Closed, Put, Recorded, Verdict, Violation};
+use super::judged::{Closed, Observation, Put, Recorded, Verdict, Violation};
 use super::key::KeyBytes;
+use super::keys::Reset;
 use super::saved::Marker;
+use super::swap::Swap;
 use super::table::Hit;
 use super::warming::{PastWork, Quiet};
 use super::{Done, LaneOptions};
@@ -21,6 +23,10 @@ pub(crate) struct Work {
     pub(crate) tick: Option<i64>,
     /// The place of a save; such work has no events.
     pub(crate) marker: Option<Arc<Marker>>,
+    /// Keys that somebody takes back; such work has no events.
+    pub(crate) reset: Option<Arc<Reset>>,
+    /// The place at which another policy comes into force; such work has no events.
+    pub(crate) swap: Option<Arc<Swap>>,
     pub(crate) has_emergency: bool,
     /// What was told of the batch before a crash.
     pub(crate) recorded: Option<Recorded>,
@@ -51,6 +57,8 @@ pub(crate) struct Decided {
     pub(crate) flags: Vec<(u32, u16)>,
     /// Rules that are counted for their own sake, by event.
     pub(crate) tracked: Vec<(u32, u16)>,
+    /// Rules that matched and are not in force, by event, where the engine is watched.
+    pub(crate) would: Vec<(u32, u16)>,
     /// Events that only their own crossing blocked, see [`crate::event::Flags::OWN_BLOCK`].
     pub(crate) own_blocks: Vec<u32>,
     /// By firewall rule: events that it decided, flagged or would have.
@@ -64,6 +72,8 @@ pub(crate) struct Outcome {
     pub(crate) violations: Vec<(u32, Violation)>,
     pub(crate) listed: Vec<Put>,
     pub(crate) closed: Vec<Closed>,
+    /// With the rule's position.
+    pub(crate) observed: Vec<(u32, Observation)>,
     /// A coupled shard judges events itself.
     pub(crate) decided: Option<Decided>,
     pub(crate) tallies: Vec<(u16, Tally)>,
@@ -100,6 +110,8 @@ impl Work {
             done: Mutex::new(done),
             tick: None,
             marker: None,
+            reset: None,
+            swap: None,
             has_emergency: false,
             recorded: None,
             past: None,
@@ -123,37 +135,4 @@ pub(crate) struct Lists {
     pub(crate) hits: Vec<Vec<Hit>>,
     pub(crate) touched: Vec<u32>,
     pub(crate) key_bytes: KeyBytes,
-}
-
-/// Verdicts of calls that may be asked for again, and the rules that marked them, by the slot the gate gave them. Read
-/// and written in the engine's order, as batches are emitted.
-///
-/// A clone is cheap, and costs a part when that is next written to.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Answers(Vec<Arc<Vec<Answer>>>);
-
-type Answer = (Verdict, Box<[u16]>);
-
-/// Answers that are allocated together: growing never moves the millions there are, and a save copies no more at once.
-pub(crate) const ANSWERS: usize = 4096;
-
-impl Answers {
-    pub(crate) fn get(&self, slot: u32) -> (Verdict, &[u16]) {
-        let slot = slot as usize;
-        let answer = self.0.get(slot / ANSWERS).and_then(|part| part.get(slot % ANSWERS));
-        answer.map_or((Verdict::default(), &[]), |(verdict, flags)| (*verdict, flags))
-    }
-
-    pub(crate) fn set(&mut self, slot: u32, verdict: Verdict, flags: Box<[u16]>) {
-        let (part, place) = (slot as usize / ANSWERS, slot as usize % ANSWERS);
-        if self.0.len() <= part {
-            self.0.resize_with(part + 1, || Arc::new(vec![Default::default(); ANSWERS]));
-        }
-        Arc::make_mut(&mut self.0[part])[place] = (verdict, flags);
-    }
-
-    /// The answers of slots from `4096 * part` on; `None`: there are no more.
-    pub(crate) fn part(&self, part: usize) -> Option<&[Answer]> {
-        self.0.get(part).map(|answers| answers.as_slice())
-    }
 }

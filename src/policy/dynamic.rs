@@ -52,11 +52,15 @@ impl Equivalent<Listed> for Probe<'_> {
     }
 }
 
-/// What the dynamic lists of a policy hold, by the policy's list index. Owned by the one thread that
-/// judges events in order; pure state, no clock.
+/// What the dynamic lists of a policy hold. Rules look a list up by its place in the policy; whoever fills it knows it by
+/// a number that it keeps when the policy changes. Owned by the one thread that judges events in order; pure state, no
+/// clock.
 #[derive(Debug, Default)]
 pub struct DynamicLists {
+    /// By number.
     lists: Vec<DynamicList>,
+    /// The number of each list of the policy.
+    numbers: Vec<u16>,
 }
 
 #[derive(Debug, Default)]
@@ -74,12 +78,30 @@ impl DynamicList {
 
 impl DynamicLists {
     pub fn new(n_lists: usize) -> DynamicLists {
-        DynamicLists { lists: (0..n_lists).map(|_| DynamicList::default()).collect() }
+        let mut lists = DynamicLists::default();
+        lists.set_numbers((0..n_lists as u16).collect());
+        lists
+    }
+
+    /// The policy has changed: the numbers of its lists, by place. What stood on the others is forgotten.
+    pub(crate) fn set_numbers(&mut self, numbers: Vec<u16>) {
+        let n_lists = numbers.iter().max().map_or(0, |last| usize::from(*last) + 1);
+        self.lists.resize_with(n_lists, DynamicList::default);
+        for (number, list) in self.lists.iter_mut().enumerate() {
+            if !list.entries.is_empty() && !numbers.iter().any(|known| usize::from(*known) == number) {
+                *list = DynamicList::default();
+            }
+        }
+        self.numbers = numbers;
+    }
+
+    pub(crate) fn number(&self, place: usize) -> usize {
+        self.numbers.get(place).map_or(usize::MAX, |number| usize::from(*number))
     }
 
     /// Does the list hold the value at event time `at`? A number is held by its prefixes too.
     pub fn holds(&self, list: usize, value: Probe<'_>, at: Timestamp) -> bool {
-        let Some(list) = self.lists.get(list) else { return false };
+        let Some(list) = self.lists.get(self.number(list)) else { return false };
         if list.entries.is_empty() {
             return false;
         }

@@ -49,28 +49,27 @@ fn read(text: &str, key: LevelKey, measure: &Measure) -> Result<Level, Fault> {
     let value_at = start + rest.len() - value.trim_start().len();
     let (sign_span, value) = (start..start + sign.len(), value.trim());
     let value_span = value_at..value_at + value.len();
-    let is_upward = matches!(operator, Operator::AtLeast | Operator::Above);
-    match (key, is_upward) {
-        (LevelKey::Clear, true) => {
-            let problem =
-                Problem::error("E056", "`clear` is a level to come down to").help(format!("write \"< {value}\""));
-            return Err(fault(problem, sign_span));
-        }
-        (LevelKey::Warning | LevelKey::Critical, false) => {
-            return Err(fault(not_yet("a level with `<` or `<=`"), sign_span));
-        }
-        _ => {}
-    }
     let limit = limit(value, measure).map_err(|problem| fault(*problem, value_span.clone()))?;
     let level = Level { operator, limit, text: rest.to_owned() };
-    if is_upward && level.smallest() <= 0 {
-        return Err(fault(Problem::error("E056", format!("`{rest}` always holds")), value_span));
+    if key != LevelKey::Clear && !level.is_upward() && matches!(measure, Measure::Longest) {
+        let problem =
+            Problem::error("E056", "`longest` only rises while a call is up").help(format!("write \">= {value}\""));
+        return Err(fault(problem, sign_span));
     }
-    if measure.unit() == Unit::Percent && operator == Operator::Above && limit >= Level::SHARE_SCALE {
-        return Err(fault(Problem::error("E056", format!("`{rest}` never holds")), value_span));
-    }
-    if key == LevelKey::Clear && operator == Operator::Below && limit == 0 {
-        return Err(fault(Problem::error("E056", format!("`{rest}` never holds")), value_span));
+    let is_percent = measure.unit() == Unit::Percent;
+    let always = match operator {
+        Operator::AtLeast | Operator::Above => level.smallest() <= 0,
+        Operator::AtMost => is_percent && limit >= Level::SHARE_SCALE,
+        Operator::Below => false,
+    };
+    let never = match operator {
+        Operator::Above => is_percent && limit >= Level::SHARE_SCALE,
+        Operator::Below => limit == 0,
+        Operator::AtLeast | Operator::AtMost => false,
+    };
+    if always || never {
+        let how = if always { "always" } else { "never" };
+        return Err(fault(Problem::error("E056", format!("`{rest}` {how} holds")), value_span));
     }
     Ok(level)
 }
@@ -122,51 +121,60 @@ pub struct LevelPlaces {
 /// Levels against each other: a critical one weaker than the warning, a `clear` that holds where a level does.
 pub fn check_levels(levels: &Levels, measure: &Measure, places: &LevelPlaces, problems: &mut Vec<Problem>) {
     let is_whole = !matches!(measure, Measure::Avg(_) | Measure::Share(_));
-    if let (Some(warning), Some(critical)) = (&levels.warning, &levels.critical)
-        && floor(critical, is_whole) < floor(warning, is_whole)
-    {
-        let mut problem = Problem::error(
-            "E057",
-            format!("critical level `{}` is weaker than warning `{}`", critical.text, warning.text),
-        )
-        .help("swap them, or raise `critical`");
-        problem.place = places.critical.clone();
-        problem.context = places.warning.clone().map(|place| (place, "the warning".to_owned()));
-        problems.push(problem);
+    let mut is_weaker = false;
+    if let (Some(warning), Some(critical)) = (&levels.warning, &levels.critical) {
+        is_weaker = asks(critical, is_whole) < asks(warning, is_whole);
+        let fault = match (warning.is_upward() == critical.is_upward(), is_weaker) {
+            (false, _) => Some(("of another direction than", "both rise or both fall")),
+            (true, true) => Some(("weaker than", "swap them, or make `critical` ask for more")),
+            (true, false) => None,
+        };
+        if let Some((how, help)) = fault {
+            let message = format!("critical level `{}` is {how} warning `{}`", critical.text, warning.text);
+            let mut problem = Problem::error("E057", message).help(help);
+            problem.place = places.critical.clone();
+            problem.context = places.warning.clone().map(|place| (place, "the warning".to_owned()));
+            problems.push(problem);
+        }
     }
-    let lowest = match (&levels.warning, &levels.critical) {
-        (Some(warning), Some(critical)) if floor(critical, is_whole) < floor(warning, is_whole) => Some(critical),
-        _ => levels.lowest(),
+    let lowest = if is_weaker { levels.critical.as_ref() } else { levels.lowest() };
+    let (Some(clear), Some(lowest)) = (&levels.clear, lowest) else { return };
+    let (message, help) = if clear.is_upward() == lowest.is_upward() {
+        let value = clear.text.trim_start_matches(['<', '>', '=', ' ']);
+        let (way, sign) = if lowest.is_upward() { ("come down", "<") } else { ("rise", ">") };
+        (format!("`clear` is a level to {way} to"), format!("write \"{sign} {value}\""))
+    } else if overlaps(clear, lowest, is_whole) {
+        let way = if lowest.is_upward() { "below" } else { "above" };
+        let advice = format!("an episode ends {way} its lowest level: move `clear` away from it");
+        (format!("clear `{}` holds while `{}` does", clear.text, lowest.text), advice)
+    } else {
+        return;
     };
-    if let (Some(clear), Some(lowest)) = (&levels.clear, lowest)
-        && overlaps(clear, lowest, is_whole)
-    {
-        let mut problem = Problem::error("E058", format!("clear `{}` holds while `{}` does", clear.text, lowest.text))
-            .help("an episode ends below its lowest level: lower `clear`");
-        problem.place = places.clear.clone();
-        let place = if levels.warning.is_some() { places.warning.clone() } else { places.critical.clone() };
-        problem.context = place.map(|place| (place, "the lowest level".to_owned()));
-        problems.push(problem);
-    }
+    let code = if clear.is_upward() == lowest.is_upward() { "E056" } else { "E058" };
+    let mut problem = Problem::error(code, message).help(help);
+    problem.place = places.clear.clone();
+    let place = if levels.warning.is_some() { places.warning.clone() } else { places.critical.clone() };
+    problem.context = place.map(|place| (place, "the lowest level".to_owned()));
+    problems.push(problem);
 }
 
-/// Levels in the order of how much they ask. Whole measures have a next value, fractions have none.
-fn floor(level: &Level, is_whole: bool) -> (i128, bool) {
-    match level.operator {
+/// Levels of one direction in the order of how much they ask. Whole measures have a next value, fractions have none.
+fn asks(level: &Level, is_whole: bool) -> (i128, bool) {
+    let (limit, is_strict) = match level.operator {
         _ if is_whole => (level.smallest(), false),
-        operator => (level.limit, operator == Operator::Above),
-    }
+        operator => (level.limit, matches!(operator, Operator::Above | Operator::Below)),
+    };
+    (if level.is_upward() { limit } else { -limit }, is_strict)
 }
 
-/// Is there a value that is both clear and at the level?
+/// Is there a value that is both clear and at the level, which rises where the other falls?
 fn overlaps(clear: &Level, lowest: &Level, is_whole: bool) -> bool {
-    let inclusive = clear.operator == Operator::AtMost;
+    let (rising, falling) = if lowest.is_upward() { (lowest, clear) } else { (clear, lowest) };
     if is_whole {
-        let highest_clear = if inclusive { clear.limit } else { clear.limit - 1 };
-        return highest_clear >= lowest.smallest();
+        return rising.smallest() < falling.smallest();
     }
-    let meet = inclusive && lowest.operator == Operator::AtLeast;
-    if meet { clear.limit >= lowest.limit } else { clear.limit > lowest.limit }
+    let meet = rising.operator == Operator::AtLeast && falling.operator == Operator::AtMost;
+    if meet { falling.limit >= rising.limit } else { falling.limit > rising.limit }
 }
 
 #[cfg(test)]
@@ -225,12 +233,13 @@ mod tests {
         );
         assert_eq!(wrong("> 100%", Warning, &share()), "E056@2..6 `> 100%` never holds");
         assert_eq!(wrong(">= 0", Warning, &Measure::Count), "E056@3..4 `>= 0` always holds");
-        assert_eq!(wrong("< 40%", Warning, &share()), "E090@0..1 a level with `<` or `<=` is not supported yet");
+        assert_eq!(wrong("< 0", Warning, &Measure::Count), "E056@2..3 `< 0` never holds");
+        assert_eq!(wrong("<= 100%", Warning, &share()), "E056@3..7 `<= 100%` always holds");
+        assert_eq!(wrong("< 5m", Warning, &Measure::Longest), "E056@0..1 `longest` only rises while a call is up");
         assert_eq!(
             wrong(">= 3x", Critical, &Measure::Count),
             "E090@3..5 a level against the key's own history (`3x`) is not supported yet"
         );
-        assert_eq!(wrong(">= 3", Clear, &Measure::Count), "E056@0..2 `clear` is a level to come down to");
         for text in ["", ">=", ">= ", ">= -1", ">= 1e9", "≥ 3", ">= 99999999999999999999"] {
             assert!(level(text, Warning, &Measure::Count).is_err(), "{text}");
         }
@@ -260,5 +269,14 @@ mod tests {
         assert_eq!(codes(Some(">= 70%"), None, Some("<= 70%"), &share()), ["E058"]);
         assert_eq!(codes(Some("> 70%"), None, Some("<= 70%"), &share()), Vec::<&str>::new());
         assert_eq!(codes(Some("> 70%"), Some(">= 70%"), None, &share()), ["E057"]);
+        assert_eq!(codes(Some("< 40%"), Some("< 20%"), Some("> 60%"), &share()), Vec::<&str>::new());
+        assert_eq!(codes(Some("< 40%"), Some("< 45%"), None, &share()), ["E057"]);
+        assert_eq!(codes(Some("<= 40%"), Some("< 40%"), None, &share()), Vec::<&str>::new());
+        assert_eq!(codes(Some("< 40%"), Some(">= 90%"), None, &share()), ["E057"]);
+        assert_eq!(codes(Some("<= 4"), None, Some(">= 5"), &count), Vec::<&str>::new());
+        assert_eq!(codes(Some("<= 4"), None, Some("> 3"), &count), ["E058"]);
+        assert_eq!(codes(Some("<= 40%"), None, Some(">= 40%"), &share()), ["E058"]);
+        assert_eq!(codes(Some("< 40%"), None, Some("<= 30%"), &share()), ["E056"]);
+        assert_eq!(codes(Some(">= 3"), None, Some(">= 2"), &count), ["E056"]);
     }
 }

@@ -15,6 +15,10 @@ pub enum Measure {
     /// `run(field, step)`: the longest chain of numbers at most `step` apart.
     Run(Operand, u64),
     Concurrent,
+    /// Values of a field that the key had not had for so long, ms.
+    FirstSeen(Operand, i64),
+    /// How long the longest call that is up has been up.
+    Longest,
 }
 
 impl Measure {
@@ -27,14 +31,21 @@ impl Measure {
             Measure::Share(_) => "share",
             Measure::Run(..) => "run",
             Measure::Concurrent => "concurrent",
+            Measure::FirstSeen(..) => "first_seen",
+            Measure::Longest => "longest",
         }
+    }
+
+    /// Of the life of calls: a level at an instant, not over a window.
+    pub fn is_of_calls(&self) -> bool {
+        matches!(self, Measure::Concurrent | Measure::Longest)
     }
 
     /// How values and limits are held and shown.
     pub fn unit(&self) -> Unit {
         match self {
             Measure::Sum(Field::Cost) | Measure::Avg(Field::Cost) => Unit::Money,
-            Measure::Sum(_) | Measure::Avg(_) => Unit::Milliseconds,
+            Measure::Sum(_) | Measure::Avg(_) | Measure::Longest => Unit::Milliseconds,
             Measure::Share(_) => Unit::Percent,
             _ => Unit::Count,
         }
@@ -85,13 +96,30 @@ impl Level {
         }
     }
 
-    /// The smallest integer that meets an upward level.
+    /// Of a whole measure: what decides it, and more decides nothing.
+    pub fn enough(&self) -> u64 {
+        u64::try_from(self.smallest().max(0)).unwrap_or(u64::MAX)
+    }
+
+    /// Is it a level to rise to, not one to fall below?
+    pub fn is_upward(&self) -> bool {
+        matches!(self.operator, Operator::AtLeast | Operator::Above)
+    }
+
+    /// The smallest integer that meets an upward level; the smallest that does not meet one from above.
     pub fn smallest(&self) -> i128 {
         match self.operator {
-            Operator::AtLeast => self.limit,
-            _ => self.limit + 1,
+            Operator::AtLeast | Operator::Below => self.limit,
+            Operator::Above | Operator::AtMost => self.limit + 1,
         }
     }
+}
+
+/// `also`: what must hold beside the level.
+#[derive(Debug)]
+pub struct Also {
+    pub measure: Measure,
+    pub level: Level,
 }
 
 /// The levels of a rule; at least one of warning and critical is there.
@@ -104,8 +132,19 @@ pub struct Levels {
 }
 
 impl Levels {
+    /// Does the rule look for values that are too low?
+    pub fn is_downward(&self) -> bool {
+        self.lowest().is_some_and(|level| !level.is_upward())
+    }
+
     pub fn lowest(&self) -> Option<&Level> {
         self.warning.as_ref().or(self.critical.as_ref())
+    }
+
+    /// The number of items, or the amount, beyond which nothing can change what any of them says.
+    pub fn enough(&self) -> u64 {
+        let levels = [&self.warning, &self.critical, &self.clear].into_iter().flatten();
+        levels.map(Level::enough).max().unwrap_or(0)
     }
 
     pub fn strictest(&self) -> Option<&Level> {

@@ -18,26 +18,39 @@ const CALL_BYTES: u64 = 64;
 impl ThresholdRule {
     /// Bytes the rule's state can come to, at most.
     pub fn memory_bytes_max(&self) -> u64 {
-        let strictest = self.levels.strictest().map_or(0, |level| level.smallest());
-        let level = u64::try_from(strictest).unwrap_or(0);
+        let also: u64 = self.also.iter().map(|also| self.held_bytes_max(&also.measure, also.level.enough())).sum();
+        let held = self.held_bytes_max(&self.measure, self.levels.enough()).saturating_add(also);
+        self.max_keys.saturating_mul(KEY_BYTES.saturating_add(held)).min(self.max_bytes)
+    }
+
+    /// Of one key, for one measure.
+    fn held_bytes_max(&self, measure: &Measure, level: u64) -> u64 {
         let exact = level.min(EXACT_ITEMS_MAX as u64);
-        let held = match &self.measure {
+        match measure {
             Measure::Count => level.saturating_mul(TIME_BYTES),
             Measure::Distinct(_) => exact * SEEN_BYTES,
+            Measure::FirstSeen(..) => EXACT_ITEMS_MAX as u64 * SEEN_BYTES,
             Measure::Sum(_) | Measure::Avg(_) => EXACT_ITEMS_MAX as u64 * AMOUNT_BYTES,
             Measure::Share(_) => EXACT_ITEMS_MAX as u64 * TIME_BYTES,
             Measure::Run(..) => RUN_NUMBERS_MAX as u64 * SEEN_BYTES,
             Measure::Concurrent => level.saturating_mul(CALL_BYTES),
-        };
-        self.max_keys.saturating_mul(KEY_BYTES.saturating_add(held)).min(self.max_bytes)
+            // However many calls are up.
+            Measure::Longest => self.max_bytes,
+        }
     }
 }
 
 impl Policy {
-    /// [`ThresholdRule::memory_bytes_max`] of all rules together, and the rule that may hold most.
-    pub fn memory_bytes_max(&self) -> (u64, Option<&ThresholdRule>) {
-        let total = self.thresholds.iter().fold(0u64, |sum, rule| sum.saturating_add(rule.memory_bytes_max()));
-        (total, self.thresholds.iter().max_by_key(|rule| rule.memory_bytes_max()))
+    /// [`ThresholdRule::memory_bytes_max`] of all rules together.
+    pub fn memory_bytes_max(&self) -> u64 {
+        self.thresholds.iter().fold(0u64, |sum, rule| sum.saturating_add(rule.memory_bytes_max()))
+    }
+
+    /// Thresholds, the one that may hold most first.
+    pub fn largest(&self) -> Vec<&ThresholdRule> {
+        let mut rules: Vec<_> = self.thresholds.iter().collect();
+        rules.sort_by_key(|rule| std::cmp::Reverse(rule.memory_bytes_max()));
+        rules
     }
 }
 
@@ -64,7 +77,7 @@ mod tests {
              per = [\"caller\"]\nwindow = \"1h\"\n{rest}\n"
         );
         let loaded = load(&RuleSource::memory([("ruleset.toml", rules)]), LoadOptions::default());
-        loaded.policy.unwrap().memory_bytes_max().0
+        loaded.policy.unwrap().memory_bytes_max()
     }
 
     #[test]

@@ -5,19 +5,22 @@
 
 mod address_set;
 mod ast;
+mod chains;
 pub mod check;
 pub mod codes;
 pub mod concern;
 mod country_set;
+pub mod coverage;
 pub(crate) mod declared;
 pub(crate) mod document;
 pub mod dynamic;
 mod exceptions;
 pub mod expression;
 pub mod field;
+pub mod format;
 pub mod level;
 mod lists;
-mod literal;
+pub(crate) mod literal;
 pub mod load;
 pub mod measure;
 mod membership;
@@ -32,6 +35,7 @@ pub mod problem;
 mod reach;
 pub mod render;
 pub(crate) mod rules;
+pub mod schema;
 mod shipped;
 pub mod source;
 mod syntax;
@@ -39,20 +43,26 @@ pub(crate) mod tables;
 mod text_set;
 mod thresholds;
 mod token;
+pub mod trace;
 mod typing;
+mod written;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use chains::{After, Chain};
 pub use concern::{Concern, Exception};
 pub use dynamic::DynamicLists;
 pub use load::{Counts, LoadOptions, Loaded, load};
-pub use measure::{Level, Levels, Measure, Operator};
+pub use measure::{Also, Level, Levels, Measure, Operator};
 pub use predicate::{Operand, Predicate, View};
 pub use problem::Problem;
 pub use source::RuleSource;
+pub use written::{Written, WrittenRule};
 
 use self::number_set::NumberSet;
 use crate::calendar::Calendar;
+use crate::clock::Timestamp;
 use crate::customer::Customers;
 use crate::event::numbering::Numbering;
 use crate::event::{Class, Number};
@@ -60,15 +70,24 @@ use crate::event::{Class, Number};
 impl Policy {
     /// A number that counting never blocks: an emergency number or one of the own numbers of the event's customer.
     pub fn is_protected(&self, number: Number, view: &View<'_>) -> bool {
+        self.is_protected_by(number, self.customers_own(view), view.event.time)
+    }
+
+    /// The same where there is no event.
+    pub(crate) fn is_protected_for(&self, number: Number, customer: &str, at: Timestamp) -> bool {
+        self.is_protected_by(number, self.customers.own_numbers(customer), at)
+    }
+
+    fn is_protected_by(&self, number: Number, own: Option<&NumberSet>, at: Timestamp) -> bool {
         if self.numbering.class(number) == Class::Emergency {
             return true;
         }
         let listed = self.own_numbers.and_then(|i| self.lists.get(i)).map(|list| &list.content);
-        let own = self.customers_own(view).or(match listed {
+        let own = own.or(match listed {
             Some(ListContent::Numbers(set)) => Some(set),
             _ => None,
         });
-        own.is_some_and(|set| set.contains(number, view.event.time))
+        own.is_some_and(|set| set.contains(number, at))
     }
 
     /// What `$own_numbers` is for the customer of this event, where its file says that.
@@ -138,6 +157,19 @@ pub enum On {
     Request,
 }
 
+impl On {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            On::Attempt => "attempt",
+            On::Answer => "answer",
+            On::End => "end",
+            On::Call => "call",
+            On::Register => "register",
+            On::Request => "request",
+        }
+    }
+}
+
 /// How loud a violation is. `Warning < Critical`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -178,8 +210,12 @@ pub struct Policy {
     /// Index into `lists` of `own_numbers`, where there is one: nothing puts these on a dynamic list. A customer whose
     /// file has its own numbers has those in its place.
     pub own_numbers: Option<usize>,
+    /// What it was read from, wherever that lies; none of texts in memory.
+    pub files: Vec<PathBuf>,
     /// Shared with whoever asks what a customer's file says.
     pub customers: Arc<Customers>,
+    /// In the words of the files, for [`trace`].
+    pub written: Written,
 }
 
 impl Policy {
@@ -198,7 +234,15 @@ impl Policy {
             calendars: Vec::new(),
             numbering: Numbering::builtin(),
             own_numbers: None,
+            written: Written::default(),
+            files: Vec::new(),
         }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy::empty(jiff::tz::TimeZone::UTC)
     }
 }
 
@@ -264,18 +308,28 @@ pub struct ThresholdRule {
     /// `where`, and `during(active)` where `active` is set; `None` passes every event.
     pub condition: Option<Predicate>,
     pub measure: Measure,
+    /// Further conditions on the same window and key.
+    pub also: Vec<Also>,
+    /// It counts only what follows a violation of another rule; part of `condition`.
+    pub after: Option<After>,
+    /// What others that follow it look for.
+    pub chains: Vec<Chain>,
     /// Index into [`Policy::keys`].
     pub key: usize,
     /// Alerts of rules of one group may fold into one incident; the id where nothing else is written.
     pub group: String,
     /// Indices into the parts of the key: alerts fold only where their values of these are equal. None for all keys.
     pub target: Vec<usize>,
-    /// 0 for `concurrent`.
+    /// 0 for `concurrent` and `longest`.
     pub window_ms: i64,
-    /// As written; `0s` for `concurrent`.
+    /// As written; `0s` for `concurrent` and `longest`.
     pub window_text: String,
     pub levels: Levels,
     pub cooldown_ms: i64,
+    /// `for`: how long a level must hold without a break; 0: not at all.
+    pub hold_ms: i64,
+    /// `remind`: how often an episode that goes on is told again.
+    pub remind_ms: Option<i64>,
     /// `share` and `avg` say nothing below it.
     pub min_count: u32,
     pub count_blocked: bool,

@@ -46,6 +46,19 @@ impl Origin {
         Origin { path, map }
     }
 
+    /// Of what stands behind the first bytes of the expression.
+    pub(crate) fn behind(&self, n: usize) -> Origin {
+        let map = match &self.map {
+            Map::Shifted(start) => Map::Shifted(start + n),
+            Map::Whole(whole) => Map::Whole(whole.clone()),
+            Map::Steps(steps) => {
+                let rest = steps.iter().filter(|(at, _)| *at > n).map(|(at, file)| (at - n, *file));
+                Map::Steps(std::iter::once((0, step(steps, n))).chain(rest).collect())
+            }
+        };
+        Origin { path: self.path.clone(), map }
+    }
+
     pub fn path(&self) -> &str {
         &self.path
     }

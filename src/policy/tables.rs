@@ -109,6 +109,15 @@ pub(crate) const WARNING: Key = key("warning", "warning = \">= 30\"");
 pub(crate) const CRITICAL: Key = key("critical", "critical = \">= 80\"");
 pub(crate) const CLEAR: Key = key("clear", "clear = \"< 20\"");
 pub(crate) const COOLDOWN: Key = key("cooldown", "cooldown = \"1h\"");
+pub(crate) const ALSO: Key = key("also", "also = [\"distinct(callee) >= 40\"]");
+pub(crate) const AFTER: Key = key("after", "after = { rule = \"ips-wangiri\", within = \"1h\" }");
+pub(crate) const AFTER_RULE: Key = key("rule", "rule = \"ips-wangiri\"");
+pub(crate) const AFTER_WITHIN: Key = key("within", "within = \"1h\"");
+pub(crate) const AFTER_SAME: Key = key("same", "same = [\"prefix(caller, 7) == prefix(callee, 7)\"]");
+pub(crate) const AFTER_KEYS: &[Key] = &[AFTER_RULE, AFTER_WITHIN, AFTER_SAME];
+pub(crate) const MEMORY: Key = key("memory", "memory = \"30d\"");
+pub(crate) const FOR: Key = key("for", "for = \"30s\"");
+pub(crate) const REMIND: Key = key("remind", "remind = \"1h\"");
 pub(crate) const GROUP: Key = key("group", "group = \"toll-fraud\"");
 pub(crate) const TARGET: Key = key("target", "target = [\"callee\"]");
 pub(crate) const MIN_COUNT: Key = key("min_count", "min_count = 20");
@@ -146,16 +155,16 @@ pub(crate) const THRESHOLD_KEYS: &[Key] = &[
     OWNER,
     TICKET,
     REFERENCES,
-    later("also"),
-    later("after"),
-    later("for"),
-    later("remind"),
+    ALSO,
+    AFTER,
+    FOR,
+    REMIND,
     CUSTOMERS,
     EXCEPT,
     MUTE,
     RENAMED_FROM,
     later("min_value"),
-    later("memory"),
+    MEMORY,
 ];
 
 pub(crate) const DO: Key = key("do", "do = [\"alert\", \"webhook:noc\"]");

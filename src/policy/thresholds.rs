@@ -11,15 +11,17 @@ use super::load::value_span;
 use super::origin::Origin;
 use super::problem::{Place, suggest};
 use super::rules::{Compiler, Rules, duration, origin, overlay};
-use super::{Block, KeyPart, KeySpec, Level, Levels, Measure, On, Operand, Reaction, ThresholdRule, tables};
-use crate::limits::{KEY_PARTS_MAX, MAX_BYTES_DEFAULT, WINDOW_MS_MAX};
+use super::{Also, Block, KeyPart, KeySpec, Level, Levels, Measure, On, Operand, Reaction, ThresholdRule, tables};
+use crate::limits::{ALSO_MAX, KEY_PARTS_MAX, MAX_BYTES_DEFAULT, WINDOW_MS_MAX};
 
-/// Episodes of a `concurrent` rule have no window to take their cooldown from.
-const CONCURRENT_COOLDOWN_MS: i64 = 60_000;
+/// Episodes of a rule on the life of calls have no window to take their cooldown from.
+const CALLS_COOLDOWN_MS: i64 = 60_000;
 /// A cooldown, and the life of a block, end some day.
 const SPAN_MS_MAX: i64 = 10 * 366 * 86_400_000;
 /// Events of a window below which `share` and `avg` say nothing, unless the rule says otherwise.
 const MIN_COUNT_DEFAULT: u32 = 20;
+/// Reminders that come faster are noise.
+const REMIND_MS_MIN: i64 = 60_000;
 /// Fewer bytes would not hold one key in each partition.
 const MAX_BYTES_LEAST: u64 = 64 * 1024;
 
@@ -57,7 +59,12 @@ pub(crate) fn compile(
     let group = compiler.group(section);
     let target = compiler.target(section, key.as_ref());
     let cooldown = compiler.cooldown(of(&tables::COOLDOWN));
-    let min_count = compiler.min_count(of(&tables::MIN_COUNT), measure.as_ref());
+    let also = compiler.also(section, on, measure.as_ref());
+    let after = compiler.after(section, on, key.as_ref());
+    let measure = compiler.memory(section, measure);
+    let hold = compiler.bounded(section, &tables::FOR, 0, SPAN_MS_MAX, "3660d");
+    let remind = compiler.bounded(section, &tables::REMIND, REMIND_MS_MIN, SPAN_MS_MAX, "3660d");
+    let min_count = compiler.min_count(of(&tables::MIN_COUNT), measure.as_ref(), &also);
     let mode = compiler.mode(of(&tables::MODE));
     let concern = compiler.concern(section, on);
     let texts = compiler.texts_of(section);
@@ -74,7 +81,7 @@ pub(crate) fn compile(
     let id = section.value(tables::ID.name)?.get_ref().as_str()?.to_owned();
     let (on, condition, measure, levels, key) = (on?, condition.ok()?, measure?, levels?, key?);
     let (window_ms, window_text) = window?;
-    let default_cooldown = if matches!(measure, Measure::Concurrent) { CONCURRENT_COOLDOWN_MS } else { window_ms };
+    let default_cooldown = if measure.is_of_calls() { CALLS_COOLDOWN_MS } else { window_ms };
     Some(ThresholdRule {
         group: group.unwrap_or_else(|| id.clone()),
         target,
@@ -86,11 +93,16 @@ pub(crate) fn compile(
         renamed_from: texts.renamed_from,
         condition,
         measure,
+        also,
+        after,
+        chains: Vec::new(),
         key: shared_key(key, &mut rules.keys),
         window_ms,
         window_text,
         levels,
         cooldown_ms: cooldown.unwrap_or(default_cooldown),
+        hold_ms: hold.unwrap_or(0),
+        remind_ms: remind,
         min_count: min_count.unwrap_or(MIN_COUNT_DEFAULT),
         count_blocked: count_blocked.unwrap_or(true),
         max_keys: max_keys.unwrap_or(compiler.settings.max_keys),
@@ -122,13 +134,13 @@ impl Compiler<'_> {
         let on_place = Self::on_place(section);
         let scope = Scope { on: Some(on), on_place: on_place.as_ref(), ..self.declared.scope() };
         let measure = compile_measure(text.value, &origin(section, &text), &scope, self.problems)?;
-        let is_concurrent = matches!(measure, Measure::Concurrent);
-        if is_concurrent != (on == On::Call) {
-            let (message, help) = match is_concurrent {
-                true => ("`concurrent` measures the life of a call", "use on = \"call\""),
-                false => {
-                    ("on = \"call\" goes with measure = \"concurrent\"", "use on = \"attempt\", \"answer\" or \"end\"")
-                }
+        if measure.is_of_calls() != (on == On::Call) {
+            let (message, help) = match measure.is_of_calls() {
+                true => (format!("`{}` measures the life of a call", measure.as_str()), "use on = \"call\""),
+                false => (
+                    "on = \"call\" goes with measure = \"concurrent\" or \"longest\"".to_owned(),
+                    "use on = \"attempt\", \"answer\" or \"end\"",
+                ),
             };
             let problem = section.problem("E008", message, value_span(section, tables::ON.name)).help(help);
             self.problems.push(problem.context(section.document.path, text.span, "the measure is this"));
@@ -137,11 +149,68 @@ impl Compiler<'_> {
         Some(measure)
     }
 
+    /// `also`: measures of the same window, each with the level that must hold beside the rule's own.
+    fn also(&mut self, section: &Section<'_, '_>, on: Option<On>, measure: Option<&Measure>) -> Vec<Also> {
+        if section.has(tables::ALSO.name)
+            && let Some(measure) = measure.filter(|measure| measure.is_of_calls())
+        {
+            let message = format!("`also` looks at the same window, and `{}` has none", measure.as_str());
+            self.problems.push(section.problem("E008", message, section.key_span(tables::ALSO.name)));
+            return Vec::new();
+        }
+        let texts = section.texts(&tables::ALSO, self.problems).unwrap_or_default();
+        if texts.len() > ALSO_MAX {
+            let message = format!("`also` has {} entries; it takes at most {ALSO_MAX}", texts.len());
+            self.problems.push(section.problem("E006", message, value_span(section, tables::ALSO.name)));
+            return Vec::new();
+        }
+        texts.iter().filter_map(|text| self.also_entry(section, text, on?)).collect()
+    }
+
+    fn also_entry(&mut self, section: &Section<'_, '_>, text: &TextValue<'_>, on: On) -> Option<Also> {
+        // What stands in parentheses may have signs of its own.
+        let behind = text.value.rfind(')').map_or(0, |at| at + 1);
+        let sign = text.value[behind..].find(['<', '>']).map(|at| at + behind);
+        let Some(sign) = sign else {
+            let message = format!("`{}` has no level", short(text.value));
+            let problem = section.problem("E056", message, text.span.clone());
+            self.problems.push(problem.help(format!("add a line such as: {}", tables::ALSO.example)));
+            return None;
+        };
+        let (measure, level) = text.value.split_at(sign);
+        let on_place = Self::on_place(section);
+        let scope = Scope { on: Some(on), on_place: on_place.as_ref(), ..self.declared.scope() };
+        let measure = compile_measure(measure, &origin(section, text), &scope, self.problems)?;
+        if measure.is_of_calls() {
+            let message = format!("`{}` has no window, and `also` looks at that of the rule", measure.as_str());
+            self.problems.push(section.problem("E008", message, text.span.clone()));
+            return None;
+        }
+        let place = origin(section, text).behind(sign);
+        let level = compile_level(level, &place, LevelKey::Warning, &measure, self.problems)?;
+        Some(Also { measure, level })
+    }
+
+    /// `memory`: how long `first_seen` remembers.
+    fn memory(&mut self, section: &Section<'_, '_>, measure: Option<Measure>) -> Option<Measure> {
+        let memory = self.bounded(section, &tables::MEMORY, 1, WINDOW_MS_MAX, "49d");
+        if section.has(tables::MEMORY.name)
+            && let Some(measure) = measure.as_ref().filter(|measure| !matches!(measure, Measure::FirstSeen(..)))
+        {
+            let message = format!("`memory` belongs to first_seen, not to {}", measure.as_str());
+            self.problems.push(section.problem("E008", message, section.key_span(tables::MEMORY.name)));
+        }
+        match (measure?, memory) {
+            (Measure::FirstSeen(operand, _), Some(memory_ms)) => Some(Measure::FirstSeen(operand, memory_ms)),
+            (measure, _) => Some(measure),
+        }
+    }
+
     /// Milliseconds, and as written.
     fn window(&mut self, section: &Section<'_, '_>, measure: Option<&Measure>) -> Option<(i64, String)> {
-        if let Some(Measure::Concurrent) = measure {
+        if let Some(measure) = measure.filter(|measure| measure.is_of_calls()) {
             if section.has(tables::WINDOW.name) {
-                let message = "`concurrent` has no window: it is a level at an instant";
+                let message = format!("`{}` has no window: it is a level at an instant", measure.as_str());
                 let problem = section.problem("E020", message, section.key_span(tables::WINDOW.name));
                 self.problems.push(problem.help("take `window` out; `cooldown` says when an episode ends"));
             }
@@ -161,7 +230,14 @@ impl Compiler<'_> {
         self.bounded(section, &tables::COOLDOWN, 0, SPAN_MS_MAX, "3660d")
     }
 
-    fn bounded(&mut self, section: &Section<'_, '_>, key: &Key, least: i64, most: i64, shown: &str) -> Option<i64> {
+    pub(crate) fn bounded(
+        &mut self,
+        section: &Section<'_, '_>,
+        key: &Key,
+        least: i64,
+        most: i64,
+        shown: &str,
+    ) -> Option<i64> {
         let ms = duration(section, key, self.problems)?;
         if (least..=most).contains(&ms) {
             return Some(ms);
@@ -235,11 +311,12 @@ impl Compiler<'_> {
         section.text(key, self.problems)
     }
 
-    fn min_count(&mut self, section: &Section<'_, '_>, measure: Option<&Measure>) -> Option<u32> {
+    fn min_count(&mut self, section: &Section<'_, '_>, measure: Option<&Measure>, also: &[Also]) -> Option<u32> {
         let min_count = section.integer(&tables::MIN_COUNT, 1..1 << 32, self.problems);
         if section.has(tables::MIN_COUNT.name)
             && let Some(measure) = measure
             && !matches!(measure, Measure::Share(_) | Measure::Avg(_))
+            && also.iter().all(|also| !matches!(also.measure, Measure::Share(_) | Measure::Avg(_)))
         {
             let message = format!("`min_count` belongs to share and avg, not to {}", measure.as_str());
             self.problems.push(section.problem("E008", message, section.key_span(tables::MIN_COUNT.name)));

@@ -413,7 +413,7 @@ impl<'t> Typer<'t> {
         let problem = match name.node.as_str() {
             "count" => return Some(Measure::Count),
             "concurrent" => return Some(Measure::Concurrent),
-            "longest" => not_yet("measure `longest`"),
+            "longest" => return Some(Measure::Longest),
             "distinct" | "sum" | "avg" | "share" | "run" | "first_seen" => {
                 Problem::error("E059", format!("`{}` needs to know of what", name.node)).help(MEASURES)
             }
@@ -437,7 +437,10 @@ impl<'t> Typer<'t> {
                 }
                 Some(if name.node == "sum" { Measure::Sum(typed.spec.field) } else { Measure::Avg(typed.spec.field) })
             }
-            "first_seen" => self.report(not_yet("measure `first_seen`"), name.span.clone()),
+            // Until the rule says otherwise.
+            "first_seen" => {
+                self.key_part(term).map(|operand| Measure::FirstSeen(operand, crate::limits::MEMORY_MS_DEFAULT))
+            }
             "count" | "concurrent" | "longest" => {
                 let message = format!("`{}` takes no field", name.node);
                 self.report(Problem::error("E059", message).help("write it without parentheses"), term.span.clone())

@@ -7,9 +7,10 @@
 //! start begins again.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::engine::output::rule_name;
 use crate::engine::{Engine, Lack, Lacking, Lane, LaneOptions, Past, RuleRef, Verdict};
 use crate::event::Batch;
-use crate::journal::{Context, Entry, Reader};
+use crate::journal::{Context, Entry, Mark, Reader};
 use crate::limits::BACKFILL_BATCHES_MAX;
 use crate::storage::Disk;
 use crate::store::Store;
@@ -44,6 +45,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Where other rules came into force: what comes behind it they count as it comes.
+    pub(super) fn at(mark: &Mark) -> Place {
+        Place { record: mark.last_record, position: mark.next_position }
+    }
+
     /// To be asked before the journal's tail is read. Where no snapshot could be read and the journal does not go back to
     /// its beginning, every rule lacks the past.
     pub(super) fn of(disk: &Disk, journal: &Path, engine: &Engine, recovered: &Recovered) -> anyhow::Result<Place> {
@@ -61,15 +67,24 @@ impl Place {
     }
 }
 
-/// The thread.
-#[derive(Debug)]
-pub(super) struct Backfill {
-    thread: Option<JoinHandle<()>>,
-    stop: Sender<()>,
+/// A handle to the thread, where there is one; clones are the same.
+#[derive(Clone)]
+pub(super) struct Backfill(Arc<Handle>);
+
+struct Handle {
+    task: Mutex<Task>,
+    thread: Mutex<Option<(JoinHandle<()>, Sender<()>)>>,
     n_warming: Arc<AtomicUsize>,
 }
 
+impl fmt::Debug for Backfill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Backfill({} rules)", self.0.n_warming.load(Ordering::Relaxed))
+    }
+}
+
 /// What it works with.
+#[derive(Clone)]
 pub(super) struct Task {
     pub(super) disk: Disk,
     pub(super) archive: PathBuf,
@@ -85,26 +100,38 @@ pub(super) struct Task {
 
 impl Backfill {
     pub(super) fn start(task: Task) -> std::io::Result<Backfill> {
+        let (task, thread) = (Mutex::new(task), Mutex::default());
+        let backfill = Backfill(Arc::new(Handle { task, thread, n_warming: Arc::default() }));
+        backfill.go_on(None)?;
+        Ok(backfill)
+    }
+
+    /// Begins with the rules that are warming now. `place`: where the state begins that those of them have which were told
+    /// nothing yet, where that is another one.
+    pub(super) fn go_on(&self, place: Option<Place>) -> std::io::Result<()> {
+        let mut task = self.0.task.lock().unwrap_or_else(|e| e.into_inner());
+        task.place = place.unwrap_or(task.place);
         let (stop, stopping) = bounded(1);
-        let n_warming = Arc::new(AtomicUsize::new(0));
-        let mut work = Work { task, stopping, n_warming: Arc::clone(&n_warming) };
+        let mut work = Work { task: task.clone(), stopping, n_warming: Arc::clone(&self.0.n_warming) };
         let tellable = work.settle();
-        let is_idle = work.count() == 0;
-        let run = move || work.run(&tellable);
-        let spawn = || thread::Builder::new().name("backfill".into()).spawn(run);
-        let thread = if is_idle { None } else { Some(spawn()?) };
-        Ok(Backfill { thread, stop, n_warming })
+        if work.count() == 0 {
+            return Ok(());
+        }
+        let thread = thread::Builder::new().name("backfill".into()).spawn(move || work.run(&tellable))?;
+        *self.0.thread.lock().unwrap_or_else(|e| e.into_inner()) = Some((thread, stop));
+        Ok(())
     }
 
     /// Rules that are warming.
     pub(super) fn warming(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.n_warming)
+        Arc::clone(&self.0.n_warming)
     }
 
-    /// Ends the thread; what it has not told is told after the next start.
-    pub(super) fn stop(self) {
-        self.stop.try_send(()).unwrap_or_default();
-        if let Some(thread) = self.thread {
+    /// Ends the thread; what it has not told is told when it goes on, or after the next start.
+    pub(super) fn pause(&self) {
+        let thread = self.0.thread.lock().unwrap_or_else(|e| e.into_inner()).take();
+        if let Some((thread, stop)) = thread {
+            stop.try_send(()).unwrap_or_default();
             // A panic was printed where it happened.
             drop(thread.join());
         }
@@ -128,7 +155,7 @@ impl Work {
             lacking.into_iter().partition(|of| of.lack == Lack::Past && of.can_be_told);
         for of in others.iter().filter(|of| matches!(of.lack, Lack::Past | Lack::Until(Timestamp::MAX))) {
             let until = self.wait_out(of);
-            let rule = rule_name(self.task.engine.policy(), of.rule);
+            let rule = rule_name(&self.task.engine.policy(), of.rule);
             tracing::warn!(rule, %until, "the rule's past cannot be told: it may count too little until then");
         }
         tellable
@@ -182,7 +209,7 @@ impl Work {
             tracing::error!(error, "the past of new rules cannot be read");
         }
         for of in short {
-            let (until, rule) = (self.wait_out(of), rule_name(self.task.engine.policy(), of.rule));
+            let (until, rule) = (self.wait_out(of), rule_name(&self.task.engine.policy(), of.rule));
             tracing::warn!(rule, %until, "not all of the rule's past is there: it may count too little until then");
         }
         let warm: Vec<Lacking> = warm.into_iter().copied().collect();
@@ -194,7 +221,7 @@ impl Work {
     }
 
     fn is_warm(&self, rules: &[Lacking], n_events: u64) {
-        let policy = self.task.engine.policy();
+        let policy = &self.task.engine.policy();
         for of in rules {
             self.task.engine.set_lack(of.rule, None);
             tracing::info!(rule = rule_name(policy, of.rule), "the rule is warm: its windows lack nothing");
@@ -326,8 +353,8 @@ impl<'a> Telling<'a> {
             n_threads: 1,
             ..Query::default()
         };
-        let ids: HashMap<&str, u16> =
-            task.engine.policy().firewall.iter().zip(0..).map(|(rule, n)| (rule.id.as_str(), n)).collect();
+        let policy = task.engine.policy();
+        let ids: HashMap<&str, u16> = policy.firewall.iter().zip(0..).map(|(rule, n)| (rule.id.as_str(), n)).collect();
         for slice in archive.events(&query, Arc::clone(task.engine.names())) {
             let slice = slice?;
             let verdicts = slice.told.iter().map(|told| verdict(told, &slice.batch, &ids)).collect();
@@ -349,6 +376,7 @@ impl<'a> Telling<'a> {
         if self.is_archived && reader.report().n_lost_records > 0 {
             return Err(anyhow::anyhow!("the journal does not go back to where the archive ends").into());
         }
+        let policy = task.engine.policy();
         let mut mapping: Option<(Arc<Context>, Mapping)> = None;
         while let Some(raw) = reader.next_raw() {
             let raw = raw?;
@@ -360,7 +388,7 @@ impl<'a> Telling<'a> {
             let Entry::Batch { batch, verdicts, .. } = raw.decode()?.entry else { continue };
             let mapping = match &mut mapping {
                 Some((of, mapping)) if Arc::ptr_eq(of, &context) => mapping,
-                other => &mut other.insert((Arc::clone(&context), Mapping::new(&context, task.engine.policy()))).1,
+                other => &mut other.insert((Arc::clone(&context), Mapping::new(&context, &policy))).1,
             };
             let verdicts = verdicts.into_iter().map(|verdict| mapping.verdict(verdict)).collect();
             let behind = raw.position + u64::from(raw.n_events);

@@ -299,7 +299,7 @@ impl Mapping {
 
     /// Of records that other rules judged, none that is new or changed may raise an alarm.
     fn of_tail(context: &Context, engine: &Engine, rules: &Restored) -> Mapping {
-        let policy = engine.policy();
+        let policy = &engine.policy();
         let was_there = |rule: RuleRef| {
             let known = match rule {
                 RuleRef::Threshold(i) => policy.thresholds.get(usize::from(i)),

@@ -9,9 +9,11 @@
 //! slot; what grows past that is kept in the partition's [`Meter::Pool`].
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 mod count;
 mod distinct;
+mod joint;
 mod ratio;
 mod run;
 mod seen;
@@ -19,6 +21,7 @@ mod sum;
 
 pub(crate) use count::Count;
 pub(crate) use distinct::{Concurrent, Distinct};
+pub(crate) use joint::{Joint, PartKind, PartWidth};
 pub(crate) use ratio::Ratio;
 pub(crate) use run::Run;
 pub(crate) use sum::Sum;
@@ -26,7 +29,7 @@ pub(crate) use sum::Sum;
 use crate::codec::{Malformed, Put, Take, require};
 
 /// What the meters of one rule have in common: its window, and how much is worth keeping.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Width {
     /// Window in ms.
     pub(crate) window_ms: i64,
@@ -34,6 +37,8 @@ pub(crate) struct Width {
     pub(crate) enough: u64,
     /// `run`: largest step between neighbours.
     pub(crate) step: u64,
+    /// Of a rule with several measures.
+    pub(crate) parts: Option<Arc<[PartWidth]>>,
 }
 
 /// A value that is not there, for [`Meter::insert`].
@@ -48,11 +53,13 @@ pub(crate) struct Reading {
     pub(crate) items: u64,
     /// False where there is nothing to divide by.
     pub(crate) known: bool,
+    /// What else the rule asks for holds.
+    pub(crate) joined: bool,
 }
 
 impl Reading {
     pub(crate) fn whole(value: u64) -> Reading {
-        Reading { top: value, bottom: 1, items: value, known: true }
+        Reading { top: value, bottom: 1, items: value, known: true, joined: true }
     }
 }
 
@@ -77,6 +84,15 @@ pub(crate) trait Meter: Sized + std::fmt::Debug {
     /// [`NOTHING`] counts for `min_count` only.
     fn insert(&mut self, pool: &mut Self::Pool, width: &Width, at: i64, value: u64);
     fn reading(&self, pool: &Self::Pool, width: &Width) -> Reading;
+    /// Takes an item of every measure of the key, eight bytes each.
+    fn insert_all(&mut self, pool: &mut Self::Pool, width: &Width, at: i64, values: &[u8]) {
+        let value = values.first_chunk::<8>().map_or(NOTHING, |word| u64::from_le_bytes(*word));
+        self.insert(pool, width, at, value);
+    }
+    /// What the measure of that number shows.
+    fn reading_of(&self, pool: &Self::Pool, width: &Width, _part: usize) -> Reading {
+        self.reading(pool, width)
+    }
     /// Is the value among the items (a call that is up)?
     fn holds(&self, _pool: &Self::Pool, _value: u64) -> bool {
         false

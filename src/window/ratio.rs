@@ -126,8 +126,8 @@ impl Meter for Ratio {
 
     fn reading(&self, _pool: &Heap, _width: &Width) -> Reading {
         match &self.state {
-            Some(s) => Reading { top: s.total, bottom: s.known.max(1), items: s.n, known: s.known > 0 },
-            None => Reading { top: 0, bottom: 1, items: 0, known: false },
+            Some(s) => Reading { top: s.total, bottom: s.known.max(1), items: s.n, known: s.known > 0, joined: true },
+            None => Reading { top: 0, bottom: 1, items: 0, known: false, joined: true },
         }
     }
 
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn past_65_536_events_a_share_is_told_from_panes_and_ends_with_nothing() {
-        let width = Width { window_ms: 256_000, enough: u64::MAX, step: 0 };
+        let width = Width { window_ms: 256_000, enough: u64::MAX, step: 0, parts: None };
         let (mut ratio, mut pool) = (Ratio::empty(0), Heap::default());
         for i in 0..200_000i64 {
             let now = i * 3;
@@ -202,7 +202,7 @@ mod tests {
             // One in four.
             ratio.insert(&mut pool, &width, now, u64::from(i % 4 == 0));
             if i > 100_000 {
-                let Reading { top, bottom, items, known } = ratio.reading(&pool, &width);
+                let Reading { top, bottom, items, known, .. } = ratio.reading(&pool, &width);
                 assert!(known && items == bottom && (84_990..=85_334).contains(&items), "{i}: {items} events");
                 assert!((top * 4).abs_diff(bottom) <= 8, "{i}: {top} of {bottom}");
             }

@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn past_65_536_values_the_sum_is_at_most_a_pane_short() {
-        let width = Width { window_ms: 256_000, enough: u64::MAX, step: 0 };
+        let width = Width { window_ms: 256_000, enough: u64::MAX, step: 0, parts: None };
         let (mut sum, mut pool) = (Sum::empty(0), <Sum as Meter>::Pool::default());
         // A value of 7 each 3 ms: 85,333 in a window.
         for i in 0..200_000i64 {

@@ -6,16 +6,17 @@ use std::net::IpAddr;
 use super::{Blocks, Holders, Made, Origin};
 use crate::clock::Timestamp;
 use crate::codec::{Malformed, Put, Take, Written, require};
+use crate::engine::numbers::NO_NUMBER;
 use crate::engine::saved::frames::{Frames, Kind};
 use crate::engine::table::EpisodeId;
 use crate::event::Number;
 use crate::policy::dynamic::Listed;
 
-/// Where counters and lists that saved state knows by other numbers are now.
+/// Where rules and lists that saved state knows by other numbers are now.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Places<'a> {
-    pub(crate) counters: &'a [Option<u16>],
-    pub(crate) lists: &'a [Option<usize>],
+    pub(crate) rules: &'a [Option<u16>],
+    pub(crate) lists: &'a [Option<u16>],
 }
 
 /// The form of a listed value. The numbers are part of the format.
@@ -55,7 +56,7 @@ impl Written for (usize, Listed) {
 
 /// A list that is there no more is `None`.
 fn take_listed(from: &mut Take<'_>, places: Places<'_>) -> Result<(Option<usize>, Listed), Malformed> {
-    let list = *places.lists.get(from.u32()? as usize).ok_or(Malformed)?;
+    let list = places.lists.get(from.u32()? as usize).ok_or(Malformed)?.map(usize::from);
     let value = match from.u8()? {
         NUMBER => Listed::Number(Number::from_bits(from.u64()?)),
         PREFIX => Listed::Prefix(Number::from_bits(from.u64()?)),
@@ -69,7 +70,7 @@ fn take_listed(from: &mut Take<'_>, places: Places<'_>) -> Result<(Option<usize>
 
 impl Written for Made {
     fn put(&self, out: &mut Put<'_>) {
-        out.u16(self.origin.counter);
+        out.u16(self.origin.rule);
         out.u32(self.origin.episode.partition);
         out.u64(self.origin.episode.number);
         out.u32(self.origin.slot);
@@ -132,7 +133,7 @@ impl Blocks {
         for _ in 0..from.len(12)? {
             let (list, until) = (places.lists.get(from.u32()? as usize).ok_or(Malformed)?, from.i64()?);
             if let Some(list) = list {
-                self.full_until.insert(*list, until);
+                self.full_until.insert(usize::from(*list), until);
             }
         }
         from.end()
@@ -141,7 +142,7 @@ impl Blocks {
     pub(crate) fn restore_made(&mut self, from: &mut Take<'_>, places: Places<'_>) -> Result<(), Malformed> {
         while !from.is_empty() {
             let number = from.u64()?;
-            let counter = *places.counters.get(usize::from(from.u16()?)).ok_or(Malformed)?;
+            let rule = *places.rules.get(usize::from(from.u16()?)).ok_or(Malformed)?;
             let episode = EpisodeId { partition: from.u32()?, number: from.u64()? };
             let slot = from.u32()?;
             let (bound, closes_at) = (from.i64()?, from.option()?);
@@ -152,7 +153,7 @@ impl Blocks {
             }
             // Of a rule that is no longer the same there is no episode: its entries end as if it had closed as soon as
             // it could, see [`Blocks::finish_restore`].
-            let origin = Origin { counter: counter.unwrap_or(u16::MAX), episode, slot };
+            let origin = Origin { rule: rule.unwrap_or(NO_NUMBER), episode, slot };
             require(number <= self.next && !self.made.contains_key(&number))?;
             self.made.add(number, Made { origin, entries, bound, closes_at });
         }

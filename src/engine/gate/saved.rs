@@ -2,11 +2,11 @@
 
 use super::{Call, Gate, Id, Up, UpKey};
 use crate::codec::{Malformed, Put, Take, Written, require};
+use crate::engine::answers::Answers;
 use crate::engine::expiring::Expiring;
 use crate::engine::key::{Key, KeyBytes};
 use crate::engine::plan::Plan;
 use crate::engine::saved::frames::Frames;
-use crate::engine::work::Answers;
 use crate::event::{Flags, Number};
 use crate::limits::{CALLS_MAX, DEDUP_ENTRIES_MAX, NAMES_MAX};
 
@@ -41,7 +41,7 @@ impl Written for Up {
         out.u8(u8::from(self.ended));
         out.u16(self.keys.len() as u16);
         for key in &self.keys {
-            out.u16(key.counter);
+            out.u16(key.number);
             key.key.put_with(key.long.as_deref().unwrap_or_default(), out);
         }
     }
@@ -90,8 +90,8 @@ impl Gate {
         }
     }
 
-    /// `counters`: where the rules that count calls by other numbers are now.
-    pub(crate) fn restore_entries(&mut self, from: &mut Take<'_>, counters: &[Option<u16>]) -> Result<(), Malformed> {
+    /// `calls`: where the rules are now that count calls, by their numbers of then.
+    pub(crate) fn restore_entries(&mut self, from: &mut Take<'_>, calls: &[Option<u16>]) -> Result<(), Malformed> {
         let of_id = |from: &mut Take<'_>| -> Result<Id, Malformed> { Ok([from.u64()?, from.u64()?]) };
         let nothing = |_: &mut Take<'_>| Ok(());
         match (from.u8()?, from.u32()?) {
@@ -100,7 +100,7 @@ impl Gate {
             (ASKED, 0) => self.asked.restore_entries(from, of_id, Call::take),
             (UP, 0) => {
                 let mut up = std::mem::replace(&mut self.up, Expiring::new(0));
-                let result = up.restore_entries(from, of_id, |from| self.take_up(from, counters));
+                let result = up.restore_entries(from, of_id, |from| self.take_up(from, calls));
                 self.up = up;
                 result
             }
@@ -119,18 +119,19 @@ impl Gate {
         Ok(seen.get_or_insert_with(|| Expiring::new(DEDUP_ENTRIES_MAX)))
     }
 
-    fn take_up(&mut self, from: &mut Take<'_>, counters: &[Option<u16>]) -> Result<Up, Malformed> {
+    fn take_up(&mut self, from: &mut Take<'_>, calls: &[Option<u16>]) -> Result<Up, Malformed> {
         let ended = from.bool()?;
         let mut keys = Vec::new();
         for _ in 0..from.u16()? {
-            let counter = counters.get(usize::from(from.u16()?)).ok_or(Malformed)?;
+            let counter = calls.get(usize::from(from.u16()?)).ok_or(Malformed)?;
             let (key, long) = Key::take_with(from)?;
             // What a rule counts that is no longer the same is counted anew.
             let Some(counter) = *counter else { continue };
             let mut bytes = KeyBytes::default();
             let hit_key = key.restore(long, &mut bytes);
             let hash = self.hasher.hash(hit_key, &bytes);
-            keys.push(UpKey { counter, hash, key: hit_key, long: self.long_keys.share(hash, long.into()) });
+            // Numbers begin with the places.
+            keys.push(UpKey { number: counter, hash, key: hit_key, long: self.long_keys.share(hash, long.into()) });
         }
         Ok(Up { ended, keys: keys.into_boxed_slice() })
     }

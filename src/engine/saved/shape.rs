@@ -12,19 +12,25 @@ use crate::clock::Timestamp;
 use crate::codec::{Malformed, Put, Take, require};
 use crate::engine::judged::RuleRef;
 use crate::engine::key::KeyHasher;
+use crate::engine::numbers::NO_NUMBER;
 use crate::engine::plan::{Counter, MeterKind, Plan};
 use crate::engine::warming::{Lack, has_past};
 use crate::policy::{Measure, Policy, Predicate};
 
 /// Of the frames of keys, of the gate, of answers and of lists: raised where what they mean changes.
-const VERSIONS: [u8; 4] = [3, 1, 1, 1];
+const VERSIONS: [u8; 4] = [4, 2, 1, 2];
 
 /// Where the rules and lists that saved state knows by other numbers are now.
 #[derive(Debug, Default)]
 pub(crate) struct Mapping {
     pub(crate) counters: Vec<Option<u16>>,
     pub(crate) firewall: Vec<Option<u16>>,
-    pub(crate) lists: Vec<Option<usize>>,
+    /// By the numbers that [`Plan::rule_numbers`], [`Plan::call_numbers`] and [`Plan::list_numbers`] gave them.
+    pub(crate) rules: Vec<Option<u16>>,
+    pub(crate) calls: Vec<Option<u16>>,
+    pub(crate) lists: Vec<Option<u16>>,
+    /// Lists by their places of then.
+    pub(crate) list_places: Vec<Option<u16>>,
     /// What rules are short of now, by their numbers of now.
     pub(crate) lacks: Vec<Option<Lack>>,
 }
@@ -64,6 +70,16 @@ pub(crate) fn put_header(plan: &Plan, lacks: &[Option<Lack>], out: &mut Put<'_>)
     plan.policy.firewall.iter().for_each(|rule| out.bytes(rule.concern.name(&rule.id).as_bytes()));
     out.len(plan.policy.lists.len());
     plan.policy.lists.iter().for_each(|list| out.bytes(list.name.as_bytes()));
+    [&plan.rule_numbers, &plan.call_numbers, &plan.list_numbers].into_iter().for_each(|numbers| {
+        out.len(numbers.places().len());
+        numbers.places().iter().for_each(|place| out.u16(place.unwrap_or(NO_NUMBER)));
+    });
+}
+
+/// Where what had these numbers is now; `moved`: where its places of then are.
+fn take_numbers(from: &mut Take<'_>, moved: &[Option<u16>]) -> Result<Vec<Option<u16>>, Malformed> {
+    let n = from.len(2)?;
+    (0..n).map(|_| Ok(moved.get(usize::from(from.u16()?)).copied().flatten())).collect()
 }
 
 /// Compares the rules of saved state with those of now.
@@ -118,10 +134,15 @@ pub(crate) fn take_header(plan: &Plan, from: &mut Take<'_>, restored: &mut Resto
     for _ in 0..from.len(4)? {
         mapping.firewall.push(firewall.get(from.text()?).copied());
     }
+    let mut lists = Vec::new();
     for _ in 0..from.len(4)? {
         let name = from.text()?;
-        mapping.lists.push(policy.lists.iter().position(|list| list.name == name));
+        lists.push(policy.lists.iter().position(|list| list.name == name).map(|place| place as u16));
     }
+    mapping.rules = take_numbers(from, &mapping.counters)?;
+    mapping.calls = take_numbers(from, &mapping.counters)?;
+    mapping.lists = take_numbers(from, &lists)?;
+    mapping.list_places = lists;
     from.end()?;
     Ok(mapping)
 }
@@ -176,7 +197,7 @@ fn rule_name(counter: &Counter, policy: &Policy) -> String {
 fn enough(counter: &Counter) -> u64 {
     match counter.meter {
         MeterKind::Count | MeterKind::Distinct | MeterKind::Sum => counter.terms.width.enough,
-        MeterKind::Ratio | MeterKind::Run | MeterKind::Concurrent => 0,
+        MeterKind::Ratio | MeterKind::Run | MeterKind::Concurrent | MeterKind::Joint => 0,
     }
 }
 
@@ -189,6 +210,13 @@ fn shape(counter: &Counter, plan: &Plan) -> u128 {
             if let Some(rule) = policy.thresholds.get(usize::from(i)) {
                 write_to(&mut text, format_args!("{:?};{:?};", rule.on, policy.keys.get(rule.key)));
                 describe_measure(&rule.measure, policy, &mut text);
+                for also in &rule.also {
+                    describe_measure(&also.measure, policy, &mut text);
+                }
+                // Several meters keep what their levels need, and no more.
+                if let Some(parts) = &counter.terms.width.parts {
+                    parts.iter().for_each(|part| write_to(&mut text, format_args!("{};", part.width.enough)));
+                }
                 if let Some(condition) = &rule.condition {
                     describe(condition, policy, &mut text);
                 }
@@ -244,6 +272,7 @@ fn describe(predicate: &Predicate, policy: &Policy, text: &mut String) {
         Predicate::ListAffix(operand, affix, of) => {
             write_to(text, format_args!("{operand:?}{affix:?}@{}", list(of)));
         }
+        Predicate::After { list: of, same } => write_to(text, format_args!("{}{same:?}", list(of))),
         Predicate::Schedule { calendar, inside } => {
             let name = policy.calendars.get(*calendar).map_or("", |calendar| &calendar.name);
             write_to(text, format_args!("during({name},{inside})"));

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::{AnyTable, Shard, Subject};
 use crate::clock::Timestamp;
 use crate::codec::{Malformed, Put, Take, Written, require};
+use crate::engine::answers::Answers;
 use crate::engine::blocks::Places;
 use crate::engine::judged::OpenEpisode;
 use crate::engine::saved::Marker;
 use crate::engine::saved::frames::{Frames, Kind};
 use crate::engine::table::EpisodeId;
-use crate::engine::work::Answers;
 use crate::event::CustomerId;
 use crate::limits::KEY_PARTS_MAX;
 use crate::policy::Severity;
@@ -132,7 +132,8 @@ impl Shard {
         require(self.tables.iter().all(|table| each_table!(table, t => t.is_restored())))?;
         let Shard { tables, blocks, .. } = self;
         blocks.finish_restore(|origin| {
-            let table = tables.get(usize::from(origin.counter));
+            // Numbers begin with the places.
+            let table = tables.get(usize::from(origin.rule));
             table.is_some_and(|table| is_open(table, origin.episode, origin.slot))
         });
         if self.plan.is_coupled {

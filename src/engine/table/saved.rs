@@ -4,6 +4,7 @@
 //! of keys are kept, and the hand that looks for the next one to go, since they decide which key makes room. The index
 //! is built anew, once all keys of a partition are there.
 
+use super::timed::Timers;
 use super::{Episode, INDEX_MIN, Partition, Slot, Table, partition_of};
 use crate::codec::{Malformed, Put, Take, require};
 use crate::engine::episode::{Clearing, Terms};
@@ -66,6 +67,12 @@ impl<M: Meter> Table<M> {
             let (customer, slot) = (from.u32()?, from.u32()?);
             part.other.insert(customer, slot);
         }
+        for _ in 0..from.len(7)? {
+            let slot = from.u32()?;
+            require((slot as usize) < n)?;
+            let timers = Timers { since: [from.option()?, from.option()?], seen: from.option()? };
+            part.timers.insert(slot, timers);
+        }
         let vacant = from.u32s()?;
         from.end()?;
         require(vacant.len() <= n)?;
@@ -123,6 +130,15 @@ impl<M: Meter> Partition<M> {
             put.u32(customer);
             put.u32(slot);
         }
+        let mut timers: Vec<(u32, Timers)> = self.timers.iter().map(|(slot, timers)| (*slot, *timers)).collect();
+        timers.sort_unstable_by_key(|(slot, _)| *slot);
+        put.len(timers.len());
+        for (slot, Timers { since: [warning, critical], seen }) in timers {
+            put.u32(slot);
+            put.option(warning);
+            put.option(critical);
+            put.option(seen);
+        }
         put.len(self.vacant.len());
         self.vacant.iter().for_each(|slot| put.u32(*slot));
         for slot in &self.vacant {
@@ -161,6 +177,8 @@ impl<M: Meter> Partition<M> {
             out.u64(episode.map_or(0, |e| e.number));
             out.option(episode.and_then(|e| e.clearing.since));
             out.option(episode.and_then(|e| e.clearing.closed_at));
+            out.option(episode.and_then(|e| e.clearing.not_before));
+            out.i64(episode.map_or(0, |e| e.reminded));
         }
     }
 
@@ -221,8 +239,9 @@ impl<M: Meter> Partition<M> {
             let meter = M::take(from, &mut self.pool, &terms.width, room)?;
             if meter.head().is_open() {
                 let number = from.u64()?;
-                let clearing = Clearing { since: from.option()?, closed_at: from.option()? };
-                self.episodes.insert(place, Episode { number, clearing, closes_at: None });
+                let clearing =
+                    Clearing { since: from.option()?, closed_at: from.option()?, not_before: from.option()? };
+                self.episodes.insert(place, Episode { number, clearing, closes_at: None, reminded: from.i64()? });
             }
             coming.slots.push((place, Slot { key, meter }));
         }

@@ -275,7 +275,7 @@ fn goes_on_as_if_nothing_had_been(seed: u64) {
     }
     assert_eq!(whole.len(), place + again_told.len());
     // What was read is what would be written.
-    let third = Play::new(&rules, &names, options, again.engine.0.plan.n_shards as usize / 2);
+    let third = Play::new(&rules, &names, options, again.engine.0.generation().plan.n_shards as usize / 2);
     restore(&third, &own).unwrap();
     assert!(third.saved().concat() == own.concat(), "seed {seed}: written again, it is another");
 }
@@ -377,7 +377,7 @@ fn rules_that_are_the_same_go_on_whatever_their_numbers_and_others_begin_anew() 
     play.step(&Step::Lines(0, "t=0 +46700001 -> +46811\nt=1 +46700001 -> +46811".into()));
     let mut again = Play::new(&format!("{more}{now}"), &names, [PLAIN, PLAIN], 8);
     let restored = restore(&again, &play.saved()).unwrap();
-    let policy = Arc::clone(again.engine.policy());
+    let policy = again.engine.policy();
     let ids =
         |rules: &[RuleRef]| rules.iter().map(|rule| output::rule_id(&policy, *rule).to_owned()).collect::<Vec<_>>();
     assert_eq!(ids(&restored.restored), ["a", "w"]);
@@ -428,7 +428,7 @@ fn state_is_found_again_by_the_customer_of_a_variant_and_by_the_id_that_a_rule_h
     let others = rule("first", "customers = ['third', 'acme']; ");
     let mut again = Play::new(&(others + &rule("new", "renamed_from = 'old'; ")), &names, [PLAIN, PLAIN], 2);
     let restored = restore(&again, &saved).unwrap();
-    let name = |rule: &RuleRef| output::rule_name(again.engine.policy(), *rule);
+    let name = |rule: &RuleRef| output::rule_name(&again.engine.policy(), *rule);
     assert_eq!(restored.restored.iter().map(name).collect::<Vec<_>>(), ["new", "new for acme"]);
     assert_eq!(restored.new.iter().map(name).collect::<Vec<_>>(), ["first", "first for acme"]);
     assert_eq!(restored.gone, [""; 0]);

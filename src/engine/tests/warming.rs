@@ -97,22 +97,23 @@ impl Life {
         self.engine.restore(saved.iter().map(Ok)).unwrap()
     }
 
-    fn id(&self, rule: RuleRef) -> &str {
-        output::rule_id(self.engine.policy(), rule)
+    fn id(&self, rule: RuleRef) -> String {
+        output::rule_id(&self.engine.policy(), rule).to_owned()
     }
 
     /// The windows of the rules whose ids begin with `new`, without what is older than the newest event allows.
     fn windows(&self, newest: Option<i64>) -> Vec<Window> {
         let mut windows = Vec::new();
-        for (counter, of) in self.engine.0.plan.counters.iter().enumerate() {
+        let generation = self.engine.0.generation();
+        for (counter, of) in generation.plan.counters.iter().enumerate() {
             let id = self.id(of.rule);
             if !id.starts_with("new") {
                 continue;
             }
             let edge = newest.map_or(i64::MIN / 2, |newest| newest - of.terms.width.window_ms);
-            for seat in &self.engine.0.shards {
+            for seat in &generation.seats {
                 let of_shard = super::super::enter(&seat.shard).windows(counter as u16, edge);
-                windows.extend(of_shard.into_iter().map(|(key, shown)| (id.to_owned(), key, shown)));
+                windows.extend(of_shard.into_iter().map(|(key, shown)| (id.clone(), key, shown)));
             }
         }
         windows.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
@@ -211,7 +212,7 @@ fn is_told_of_the_past(seed: u64) -> u64 {
     assert!(!ids.is_empty() && ids.iter().all(|id| id.starts_with("new")), "seed {seed}: {ids:?}");
     let lacking = again.engine.lacking();
     assert!(lacking.len() == ids.len() && lacking.iter().all(|of| of.lack == Lack::Past));
-    let policy = Arc::clone(again.engine.policy());
+    let policy = again.engine.policy();
     let quiet = again.engine.quiet(|rule| output::rule_id(&policy, rule).starts_with("new"));
     let mut raised: BTreeSet<(String, String)> =
         expected[..place].iter().flat_map(|found| found.violations.clone()).collect();

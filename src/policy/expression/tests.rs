@@ -520,6 +520,8 @@ fn measures_compile_and_misfits_are_refused() {
     };
     for (text, kind) in [
         ("count", "count"),
+        ("longest", "longest"),
+        ("first_seen(callee.country)", "first_seen"),
         ("concurrent", "concurrent"),
         ("distinct(callee)", "distinct"),
         ("sum(duration)", "sum"),
@@ -540,8 +542,7 @@ fn measures_compile_and_misfits_are_refused() {
         ("distinct", On::End, "E059@0..8 `distinct` needs to know of what"),
         ("count(callee)", On::End, "E059@6..12 `count` takes no field"),
         ("cuont", On::End, "E059@0..5 unknown measure `cuont`; did you mean `count`?"),
-        ("longest", On::Call, "E090@0..7 measure `longest` is not supported yet"),
-        ("first_seen(callee)", On::End, "E090@0..10 measure `first_seen` is not supported yet"),
+        ("first_seen", On::End, "E059@0..10 `first_seen` needs to know of what"),
         ("share(answered", On::End, "E041@14..14 expected `)`, the expression ends"),
         ("count 3", On::End, "E041@6..7 expected the end, found `3`"),
     ] {

@@ -1,0 +1,303 @@
+//! What time alone brings: levels that must hold for a while (`for`), calls that grow old (`longest`), episodes that go
+//! on (`remind`), and values that fall as a window empties (`< 40%`).
+//!
+//! Timers fire in the order of event time, before the next event of their key, or at a tick. A tick looks ahead on a
+//! copy of the window: it moves no key's clock and drops nothing, so that what comes late still finds its place.
+
+use super::{Clearing, Crossing, Episode, EpisodeId, KeptKey, Partition, Yield};
+use crate::engine::episode::Terms;
+use crate::engine::key::Key;
+use crate::policy::Severity;
+use crate::window::{Meter, Reading};
+
+/// How far the levels of a key have come without being reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Timers {
+    /// By severity: since when the level holds without a break.
+    pub(super) since: [Option<i64>; 2],
+    /// Ticks have looked at what happened up to here.
+    pub(super) seen: Option<i64>,
+}
+
+/// Where a crossing is found: at an event, late or not, or at a tick.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub(super) event: u32,
+    pub(super) late: bool,
+    /// The partition.
+    pub(super) global: u32,
+    /// Time brought it, whatever event or tick let it be seen.
+    pub(super) is_timed: bool,
+}
+
+/// What a timer says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Level(Severity),
+    /// The level holds again, in an episode that it opened.
+    Again,
+    Reminder,
+}
+
+/// A quiet key whose window empties is looked at so many times a window, and no more: a look costs a copy of it.
+const LOOKS: i64 = 256;
+
+impl<M: Meter> Partition<M> {
+    /// Lets event time pass from the key's clock to `now`, instant by instant, as [`Clearing::advance`] does, and fires
+    /// the timers on the way. Those due at an instant come before what leaves at it, and before its events.
+    pub(super) fn pass(&mut self, slot: u32, terms: &Terms, now: i64, found: Found, out: &mut Yield) {
+        let window = terms.width.window_ms;
+        let seen = self.timers.get(&slot).and_then(|timers| timers.seen);
+        self.settle_at(slot, terms, self.slots[slot as usize].meter.head().clock(), found, out);
+        loop {
+            let oldest = self.slots[slot as usize].meter.oldest_before(&self.pool, now - window);
+            let instant = oldest.map_or(now, |oldest| oldest.saturating_add(window));
+            self.fire(slot, terms, instant, found, out);
+            let Some(oldest) = oldest else { break };
+            self.slots[slot as usize].meter.expire(&mut self.pool, oldest);
+            if seen.is_none_or(|seen| instant > seen) {
+                let meter = &self.slots[slot as usize].meter;
+                let reading = terms.reading(meter, &self.pool, instant);
+                self.break_off(slot, terms, &reading);
+                self.settle_at(slot, terms, instant, found, out);
+            }
+        }
+        if let Some(episode) = self.episodes.get_mut(&slot) {
+            episode.clearing.close_if_due(terms, now);
+        }
+        self.close_if_over(slot, found, out);
+        self.slots[slot as usize].meter.expire(&mut self.pool, now - window);
+    }
+
+    /// An event was counted: levels that hold now are reached, or begin to hold.
+    pub(super) fn judge_timed(&mut self, slot: u32, terms: &Terms, found: Found, out: &mut Yield) {
+        let meter = &self.slots[slot as usize].meter;
+        let clock = meter.head().clock();
+        let reading = terms.reading(meter, &self.pool, clock);
+        self.judge_at(slot, terms, &reading, clock, found, out);
+    }
+
+    fn judge_at(&mut self, slot: u32, terms: &Terms, reading: &Reading, at: i64, found: Found, out: &mut Yield) {
+        let reached = terms.reached(reading);
+        if terms.hold_ms == 0 && !terms.is_age {
+            if let Some(level) = reached {
+                self.reach(slot, terms, (level, at), found, out);
+            }
+            return;
+        }
+        if !terms.is_age {
+            self.break_off(slot, terms, reading);
+            for severity in Severity::ALL.iter().filter(|severity| reached >= Some(**severity)) {
+                let has_level = match severity {
+                    Severity::Warning => terms.warning.is_some(),
+                    Severity::Critical => terms.critical.is_some(),
+                };
+                if has_level {
+                    self.timers.entry(slot).or_default().since[*severity as usize].get_or_insert(at);
+                }
+            }
+        }
+        self.fire(slot, terms, at, found, out);
+    }
+
+    /// Levels that hold no longer begin anew.
+    fn break_off(&mut self, slot: u32, terms: &Terms, reading: &Reading) {
+        let Some(timers) = self.timers.get_mut(&slot) else { return };
+        let reached = terms.reached(reading);
+        for severity in Severity::ALL {
+            if reached < Some(*severity) {
+                timers.since[*severity as usize] = None;
+            }
+        }
+    }
+
+    /// Fires what is due up to `until`, in order of time.
+    fn fire(&mut self, slot: u32, terms: &Terms, until: i64, found: Found, out: &mut Yield) {
+        let found = Found { is_timed: true, late: false, ..found };
+        while let Some((at, due)) = self.next_due(slot, terms).filter(|(at, _)| *at <= until) {
+            match due {
+                Due::Level(level) => self.reach(slot, terms, (level, at), found, out),
+                Due::Again => {
+                    if let Some(episode) = self.episodes.get_mut(&slot) {
+                        episode.clearing.close_if_due(terms, at);
+                    }
+                    if self.close_if_over(slot, found, out) {
+                        continue;
+                    }
+                    if let Some(episode) = self.episodes.get_mut(&slot) {
+                        episode.clearing.since = None;
+                    }
+                }
+                Due::Reminder => {
+                    let Some(episode) = self.episodes.get_mut(&slot) else { return };
+                    episode.reminded = at;
+                    let is_clear = episode.clearing.since.is_some_and(|since| since < at);
+                    let is_critical = self.slots[slot as usize].meter.head().is_critical();
+                    let level = if is_critical { Severity::Critical } else { Severity::Warning };
+                    if !is_clear {
+                        self.cross(slot, terms, (level, at), found, true, out);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What time brings next, if nothing more is counted and nothing leaves.
+    fn next_due(&self, slot: u32, terms: &Terms) -> Option<(i64, Due)> {
+        if terms.is_quiet {
+            return None;
+        }
+        let meter = &self.slots[slot as usize].meter;
+        let head = meter.head();
+        let oldest = if terms.is_age { meter.oldest_before(&self.pool, i64::MAX) } else { None };
+        let timers = self.timers.get(&slot).copied().unwrap_or_default();
+        let since = |severity: Severity| match (&terms.warning, &terms.critical, severity) {
+            (Some(level), _, Severity::Warning) | (_, Some(level), Severity::Critical) if terms.is_age => {
+                oldest.map(|oldest| oldest.saturating_add(i64::try_from(level.smallest()).unwrap_or(i64::MAX)))
+            }
+            _ => timers.since[severity as usize],
+        };
+        let due = |severity: Severity| since(severity).map(|since| since.saturating_add(terms.hold_ms));
+        let (warning, critical) = (due(Severity::Warning), due(Severity::Critical));
+        let of_critical = critical.filter(|_| !head.is_critical()).map(|at| (at, Due::Level(Severity::Critical)));
+        // What reaches both at once is critical alone.
+        let is_first = |at: &i64| critical.is_none_or(|critical| *at < critical);
+        let of_warning =
+            warning.filter(|at| !head.is_open() && is_first(at)).map(|at| (at, Due::Level(Severity::Warning)));
+        let episode = self.episodes.get(&slot).filter(|_| head.is_open());
+        let again = episode.and_then(|episode| {
+            let clear_since = episode.clearing.since.filter(|_| terms.is_age)?;
+            let at = warning.or(critical)?;
+            (at > clear_since).then_some((at, Due::Again))
+        });
+        let reminder = episode
+            .and_then(|episode| Some((episode.reminded.saturating_add(terms.remind_ms?), Due::Reminder)))
+            .filter(|(at, _)| episode.is_none_or(|e| e.clearing.closed_at.is_none_or(|closed| *at < closed)));
+        [of_critical, of_warning, again, reminder].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    fn reach(&mut self, slot: u32, terms: &Terms, (level, at): (Severity, i64), found: Found, out: &mut Yield) {
+        let head = self.slots[slot as usize].meter.head();
+        if !head.is_open() || level == Severity::Critical && !head.is_critical() {
+            self.cross(slot, terms, (level, at), found, false, out);
+        }
+    }
+
+    /// Opens the key's episode, or raises it, and tells of it.
+    pub(super) fn cross(
+        &mut self,
+        slot: u32,
+        terms: &Terms,
+        (level, time): (Severity, i64),
+        found: Found,
+        is_reminder: bool,
+        out: &mut Yield,
+    ) {
+        let meter = &mut self.slots[slot as usize].meter;
+        let reading = terms.reading(meter, &self.pool, time);
+        let is_open = meter.head().is_open();
+        meter.head_mut().set_episode(true, level == Severity::Critical);
+        if !is_open {
+            self.episodes_opened += 1;
+            let clearing = Clearing { not_before: found.is_timed.then_some(time), ..Clearing::default() };
+            let episode = Episode { number: self.episodes_opened, clearing, closes_at: None, reminded: time };
+            self.episodes.insert(slot, episode);
+        }
+        let number = self.episodes.get(&slot).map_or(0, |e| e.number);
+        let key = self.slots[slot as usize].key;
+        out.crossings.push(Crossing {
+            event: found.event,
+            level,
+            time,
+            top: reading.top,
+            bottom: reading.bottom,
+            late: found.late,
+            other: key == Key::OTHER,
+            episode: EpisodeId { partition: found.global, number },
+            slot,
+            timed: found.is_timed.then(|| Box::new(KeptKey::new(key, &self.keys, self.other_customer(slot)))),
+            is_reminder,
+        });
+    }
+
+    /// Nothing more happens at `instant`: is the episode on its way to its end?
+    fn settle_at(&mut self, slot: u32, terms: &Terms, instant: i64, found: Found, out: &mut Yield) {
+        let Some(episode) = self.episodes.get_mut(&slot) else { return };
+        let meter = &self.slots[slot as usize].meter;
+        episode.clearing.settle(terms, meter, &self.pool, instant);
+        episode.closes_at = None;
+        self.close_if_over(slot, found, out);
+    }
+
+    fn close_if_over(&mut self, slot: u32, found: Found, out: &mut Yield) -> bool {
+        let closed_at = self.episodes.get(&slot).and_then(|episode| episode.clearing.closed_at);
+        if let Some(closed_at) = closed_at {
+            self.close(slot, closed_at, out, found.global);
+        }
+        closed_at.is_some()
+    }
+
+    /// Event time passes for idle keys, up to `at`.
+    pub(super) fn tick_timed(&mut self, terms: &Terms, at: i64, global: u32, out: &mut Yield) {
+        let mut slots: Vec<u32> = if terms.is_downward || terms.is_age {
+            (0..self.slots.len() as u32).collect()
+        } else {
+            self.timers.keys().chain(self.episodes.keys()).copied().collect()
+        };
+        slots.sort_unstable();
+        slots.dedup();
+        let found = Found { event: 0, late: false, global, is_timed: true };
+        for slot in slots {
+            if self.slots[slot as usize].key != Key::VACANT && self.may_change(slot, terms, at) {
+                self.keep(slot);
+                self.look_ahead(slot, terms, at, found, out);
+            }
+        }
+    }
+
+    /// May anything have happened to the key by `at`? Decides without a walk over its window.
+    fn may_change(&self, slot: u32, terms: &Terms, at: i64) -> bool {
+        let meter = &self.slots[slot as usize].meter;
+        let clock = meter.head().clock();
+        if at <= clock {
+            return false;
+        }
+        let is_due = self.next_due(slot, terms).is_some_and(|(due, _)| due <= at);
+        let ends = self.episodes.contains_key(&slot) && self.earliest_end(slot, terms) <= at;
+        let falls = || {
+            let window = terms.width.window_ms;
+            let last = self.timers.get(&slot).and_then(|timers| timers.seen).filter(|seen| *seen >= clock);
+            let is_time = last.is_none_or(|last| at - last >= (window / LOOKS).max(1));
+            is_time && meter.oldest_before(&self.pool, at - window + 1).is_some()
+        };
+        is_due || ends || terms.is_downward && falls()
+    }
+
+    fn look_ahead(&mut self, slot: u32, terms: &Terms, at: i64, found: Found, out: &mut Yield) {
+        let mut elsewhere = M::Pool::default();
+        let copy = self.slots[slot as usize].meter.copy(&self.pool, &mut elsewhere);
+        std::mem::swap(&mut self.pool, &mut elsewhere);
+        let own = std::mem::replace(&mut self.slots[slot as usize].meter, copy);
+        self.pass(slot, terms, at, found, out);
+        if terms.is_downward && !self.slots[slot as usize].meter.is_empty(&self.pool) {
+            let reading = terms.reading(&self.slots[slot as usize].meter, &self.pool, at);
+            self.judge_falling(slot, terms, &reading, at, found, out);
+        }
+        std::mem::swap(&mut self.pool, &mut elsewhere);
+        let ahead = std::mem::replace(&mut self.slots[slot as usize].meter, own).head();
+        self.slots[slot as usize].meter.head_mut().set_episode(ahead.is_open(), ahead.is_critical());
+        self.timers.entry(slot).or_default().seen = Some(at);
+    }
+
+    /// A tick is no event: what it finds is told with the key alone.
+    fn judge_falling(&mut self, slot: u32, terms: &Terms, reading: &Reading, at: i64, found: Found, out: &mut Yield) {
+        match terms.reached(reading) {
+            Some(level) if terms.hold_ms == 0 => self.reach(slot, terms, (level, at), found, out),
+            _ => self.judge_at(slot, terms, reading, at, found, out),
+        }
+    }
+
+    fn other_customer(&self, slot: u32) -> u32 {
+        self.other.iter().find(|(_, place)| **place == slot).map_or(0, |(customer, _)| *customer)
+    }
+}
