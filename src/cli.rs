@@ -310,6 +310,13 @@ fn run_replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     Ok(if fails { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
 }
 
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
 fn print_report(
     format: Format,
     report: &impl serde::Serialize,
