@@ -40,6 +40,7 @@
 
 pub mod clock;
 mod codec;
+pub mod current;
 pub mod limits;
 pub mod metrics;
 pub mod storage;
@@ -78,6 +79,7 @@ pub mod gateway;
 pub mod notify;
 pub mod outbound;
 pub mod portal;
+pub mod reload;
 
 pub mod snapshot;
 
@@ -89,13 +91,20 @@ pub mod service;
 pub mod acd_command;
 pub mod archive_command;
 pub mod backup;
+pub mod baseline;
 pub mod calendar_command;
+pub mod check_command;
 pub mod delivery_command;
 pub mod doctor;
 pub mod explain_command;
+pub mod format_command;
 pub mod incident_command;
+pub mod keys_command;
 pub mod kit_command;
 pub mod oncall_command;
+pub mod reload_command;
+pub mod rule_test;
+pub mod schema_command;
 pub mod user_command;
 
 pub mod demo;

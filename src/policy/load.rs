@@ -152,7 +152,7 @@ pub fn load(source: &RuleSource, options: LoadOptions) -> Loaded {
     let is_usable = !problems.iter().any(|p| p.is_error) && !files.is_empty();
     let policy = is_usable.then(|| {
         let written = Written::gather(&documents, &customer_documents, &declared);
-        Policy { written, ..policy(settings, declared, rules, numbering, customers, &hash) }
+        Policy { written, files: source.opened(), ..policy(settings, declared, rules, numbering, customers, &hash) }
     });
     drop((documents, customer_documents));
     for file in files.into_iter().chain(customer_files) {
@@ -180,10 +180,11 @@ fn policy(
         firewall: rules.firewall,
         thresholds: rules.thresholds,
         keys: rules.keys,
-        lists: declared.lists.into_iter().map(|list| list.compiled).collect(),
+        lists: declared.lists.into_iter().map(|list| list.compiled).chain(rules.hidden_lists).collect(),
         calendars: declared.calendars,
         numbering,
         own_numbers,
+        files: Vec::new(),
         customers: Arc::new(customers),
         written: Written::default(),
     }

@@ -11,8 +11,8 @@ use super::load::{Settings, value_span};
 use super::origin::Origin;
 use super::problem::{Place, Problem};
 use super::reach::{self, RulePlace};
-use super::{Action, Cause, FirewallRule, KeySpec, ListContent, Mode, On, Predicate, Severity, ThresholdRule};
-use super::{overrides, tables, thresholds};
+use super::{Action, Cause, FirewallRule, KeySpec, List, ListContent, Mode, On, Predicate, Severity, ThresholdRule};
+use super::{chains, overrides, tables, thresholds};
 use crate::clock::Timestamp;
 use crate::event::Number;
 use crate::event::numbering::EMERGENCY_ALWAYS;
@@ -29,6 +29,8 @@ pub(crate) struct Rules {
     pub(crate) n_thresholds: usize,
     /// Lists that `block` of some rule writes to.
     pub(crate) block_lists: Vec<usize>,
+    /// Behind those that are written down: what rules note for those that follow them.
+    pub(crate) hidden_lists: Vec<List>,
 }
 
 impl Rules {
@@ -117,14 +119,17 @@ pub(crate) fn compile(
             rules.thresholds.extend(made.filter(|made| made.mode != Mode::Off));
         }
     }
-    reach::check(&rules.firewall, &places, compiler.problems);
     compiler.renamed(&written);
     let global = sources.documents.iter().map(|document| (None, document));
     let files = files.into_iter().map(|(owner, document)| (Some(owner), document));
     overrides::compile(&global.chain(files).collect::<Vec<_>>(), &written, &mut compiler, &mut rules);
+    // Variants stand behind all rules still, and each rule knows for whom it has one.
+    reach::check(rules.firewall.get(..places.len()).unwrap_or_default(), &places, compiler.problems);
     // The first of those that stand at one place is the rule itself.
     rules.firewall.sort_by_key(|rule| rule.position);
     rules.thresholds.sort_by_key(|rule| rule.position);
+    let ids: Vec<&str> = written.iter().map(Written::id).collect();
+    chains::tie(&mut rules, &ids, declared.lists.len(), problems);
     for (n, what) in [(rules.firewall.len(), "firewall rules"), (rules.thresholds.len(), "thresholds")] {
         if n > RULES_MAX {
             problems.push(Problem::error("E027", format!("{n} {what}, overrides included, limit is {RULES_MAX}")));
