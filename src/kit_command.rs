@@ -327,6 +327,6 @@ mod tests {
         assert_eq!(lint(None, Printed::Text).unwrap(), ("checked 16 kits: no problems\n".to_owned(), true));
         assert!(lint(Some(Path::new("/nowhere")), Printed::Text).is_err());
         assert!(is_kits(folder.path()) && is_kits(&folder.path().join("h.toml")));
-        assert!(!is_kits(Path::new("rules")) && !is_kits(Path::new("rules/ips/10-inbound.toml")));
+        assert!(!is_kits(Path::new("rules")) && !is_kits(Path::new("rules/ips/10-floods.toml")));
     }
 }

@@ -14,6 +14,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use super::kept::Kept;
+use super::numbers::Numbers;
 use super::table::EpisodeId;
 use crate::clock::Timestamp;
 use crate::policy::DynamicLists;
@@ -69,8 +70,10 @@ struct Made {
 }
 
 impl Blocks {
-    pub(crate) fn new(n_lists: usize) -> Blocks {
-        Blocks { lists: DynamicLists::new(n_lists), ..Blocks::default() }
+    pub(crate) fn new(lists: &Numbers) -> Blocks {
+        let mut blocks = Blocks::default();
+        blocks.lists.set_numbers(lists.all().to_vec());
+        blocks
     }
 
     /// Puts a value on a list, by its place in the policy, for as long as `origin` is open and `ttl_ms` more. False where the list is full.
@@ -100,6 +103,25 @@ impl Blocks {
         if is_new && let Some(made) = self.made.get_mut(&number) {
             made.entries.push((list, value.clone(), ttl_ms));
         }
+        self.publish(list, &value);
+        true
+    }
+
+    /// Puts a value on a list, by its place in the policy, until then, whatever becomes of the episode. False where the
+    /// list is full.
+    pub(crate) fn note(
+        &mut self,
+        list: usize,
+        value: Listed,
+        now: i64,
+        until: i64,
+        entries_max: Option<usize>,
+    ) -> bool {
+        let list = self.lists.number(list);
+        if !self.make_room(list, &value, now, entries_max.unwrap_or(ENTRIES_MAX_DEFAULT)) {
+            return false;
+        }
+        self.holders.change((list, value.clone()), |holders| holders.until = holders.until.max(until));
         self.publish(list, &value);
         true
     }

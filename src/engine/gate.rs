@@ -342,6 +342,7 @@ impl Gate {
         let verdict = prepare::judge(&view, plan, 0, &mut self.decided, &mut KeyBytes::default(), &mut |_, _| {});
         self.decided.flags.clear();
         self.decided.tracked.clear();
+        self.decided.would.clear();
         self.answers.set(slot, verdict, Box::default());
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::episode::{AlsoTerms, Terms};
-use super::judged::RuleRef;
+use super::judged::{RuleRef, Watch};
 use super::key::KeyHasher;
 use super::numbers::Numbers;
 use super::walk::{Rule, Walks};
@@ -121,6 +121,7 @@ pub(crate) struct Plan {
     pub(crate) minds_blocked: bool,
     /// Some rule reads what thresholds write to: events are judged one after the other, on one shard.
     pub(crate) is_coupled: bool,
+    pub(crate) watch: Watch,
     /// What counters are known by to lists, those of calls to the calls that are up, and lists to what stands on them.
     pub(crate) rule_numbers: Numbers,
     pub(crate) call_numbers: Numbers,
@@ -138,7 +139,8 @@ impl Plan {
             }
         }
         let (walks, has_call_rules) = walks(&policy, &counters);
-        let blocks = policy.thresholds.iter().any(|r| r.mode == Mode::Enforce && has_block(r));
+        let notes = |r: &ThresholdRule| r.mode == Mode::Enforce && has_block(r) || !r.chains.is_empty();
+        let blocks = policy.thresholds.iter().any(notes);
         let is_coupled = blocks && reads_dynamic(&policy);
         let n_shards = match n_threads {
             _ if is_coupled => 1,
@@ -161,6 +163,7 @@ impl Plan {
                 .iter()
                 .any(|c| !c.count_blocked && c.phases.meets(Phases(Phases::ANSWER.0 | Phases::END.0))),
             is_coupled,
+            watch: Watch::Nothing,
             counters,
             policy,
             names,

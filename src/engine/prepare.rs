@@ -4,7 +4,7 @@ use std::iter::Peekable;
 use std::net::IpAddr;
 use std::slice;
 
-use super::judged::{Recorded, RuleRef, Verdict};
+use super::judged::{Recorded, RuleRef, Verdict, Watch};
 use super::key::{KeptKey, Key, KeyBytes, KeyValue};
 use super::plan::{Counter, KeyChoice, MeterKind, Phases, Plan};
 use super::table::{Act, Hit, partition_of};
@@ -170,6 +170,9 @@ pub(crate) fn judge(
             decided.tracked.push((index, number));
         }
         if rule.mode != Mode::Enforce {
+            if plan.watch != Watch::Nothing {
+                decided.would.push((index, number));
+            }
             continue;
         }
         if rule.action == Action::Flag {

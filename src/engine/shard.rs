@@ -7,18 +7,18 @@ use std::sync::Arc;
 
 use super::answers::Answers;
 use super::blocks::{Blocks, Origin};
-use super::judged::{Closed, Put, RuleRef, Verdict, Violation};
+use super::judged::{Closed, Observation, Put, RuleRef, Verdict, Violation};
 use super::kept::Kept;
 use super::plan::{Counter, MeterKind, Plan};
 use super::prepare;
 use super::saved::Marker;
-use super::table::{Crossing, EpisodeId, Hit, Table, Yield};
+use super::table::{Crossing, EpisodeId, Hit, Seen, Table, Yield};
 use super::work::{Decided, Outcome, Tally, Work};
 use crate::clock::Timestamp;
 use crate::event::{CustomerId, Flags};
 use crate::limits::PARTITIONS;
 use crate::policy::dynamic::Listed;
-use crate::policy::predicate::{Value, write_value};
+use crate::policy::predicate::{Value, chained, write_value};
 use crate::policy::{Action, Block, DynamicKind, ListContent, Mode, Severity, View};
 use crate::window::{Concurrent, Count, Distinct, Joint, Ratio, Run, Sum};
 
@@ -80,6 +80,7 @@ macro_rules! each_table {
     };
 }
 
+mod keys;
 mod saved;
 mod swap;
 
@@ -107,9 +108,9 @@ impl Shard {
         Shard {
             tables: plan.counters.iter().map(|c| AnyTable::new(c, &plan, n_partitions)).collect(),
             open: plan.counters.iter().map(|_| Kept::default()).collect(),
-            blocks: Blocks::new(plan.policy.lists.len()),
+            blocks: Blocks::new(&plan.list_numbers),
             told: vec![(0, 0); plan.counters.len()],
-            found: Yield::default(),
+            found: Yield { watch: plan.watch, ..Yield::default() },
             pending: Vec::new(),
             answers: Answers::default(),
             marker: None,
@@ -125,6 +126,8 @@ impl Shard {
             self.mark(marker);
         } else if let Some(at) = work.tick {
             self.tick(at, work, &mut out);
+        } else if let Some(reset) = &work.reset {
+            self.reset(reset, work, &mut out);
         } else if self.plan.is_coupled && work.past.is_none() {
             self.judge_and_count(work, &mut out);
         } else {
@@ -246,6 +249,7 @@ impl Shard {
         let view =
             View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists };
         decided.flags.retain(|(event, _)| *event != index);
+        decided.would.retain(|(event, _)| *event != index);
         let n_tracked = decided.tracked.len();
         let before = decided.matched.clone();
         let verdict = prepare::judge(&view, &plan, index, decided, key_bytes, &mut |c, hit| pending.push((c, hit)));
@@ -257,11 +261,13 @@ impl Shard {
         if let RuleRef::Firewall(rule) = verdict.rule {
             decided.matched[rule as usize] += 1;
         }
-        pending.retain(|(c, _)| plan.counters[*c as usize].rule == verdict.rule);
+        // One that decides still was counted already.
+        let is_new = |rule: RuleRef| rule == verdict.rule && rule != first.rule;
+        pending.retain(|(c, _)| is_new(plan.counters[*c as usize].rule));
         let mut at = 0;
         decided.tracked.retain(|(_, rule)| {
             at += 1;
-            at <= n_tracked || verdict.rule == RuleRef::Firewall(*rule)
+            at <= n_tracked || is_new(RuleRef::Firewall(*rule))
         });
         if verdict.action == Action::Block {
             decided.own_blocks.push(index);
@@ -335,13 +341,43 @@ impl Shard {
                     Err(Refused) => tally.refused += 1,
                 }
             }
+            tally.refused += self.note_for_followers(&violation);
             out.violations.push((rule.position, violation));
         }
+        let observation = |seen: Seen| Observation {
+            event: seen.event,
+            rule: rule.rule,
+            key: seen.hash,
+            time: Timestamp(seen.time),
+            top: seen.top,
+            bottom: seen.bottom,
+            counts: seen.counts,
+            level: seen.level,
+            other: seen.other,
+        };
+        out.observed.extend(found.seen.drain(..).map(|seen| (rule.position, observation(seen))));
         self.found = found;
         if tally != Tally::default() {
             out.tallies.push((counter, tally));
         }
         added
+    }
+
+    /// Rules that follow this one look for what its violations note; how often there was no room for it.
+    fn note_for_followers(&mut self, violation: &Violation) -> u64 {
+        let RuleRef::Threshold(rule) = violation.rule else { return 0 };
+        let plan = Arc::clone(&self.plan);
+        let mut refused = 0;
+        for chain in &plan.policy.thresholds[usize::from(rule)].chains {
+            let values =
+                chain.parts.iter().filter_map(|part| violation.key.get(*part)).map(|(_, value)| value.as_str());
+            let value = Listed::Text(chained(violation.customer, values).into());
+            let entries_max = plan.policy.lists.get(chain.list).and_then(|list| list.max_entries);
+            let at = violation.time.0;
+            refused +=
+                u64::from(!self.blocks.note(chain.list, value, at, at.saturating_add(chain.within_ms), entries_max));
+        }
+        refused
     }
 
     /// Keys and bytes of a rule, with the ticks: adding them up costs more than a small batch does.

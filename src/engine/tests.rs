@@ -15,11 +15,13 @@ use crate::limits::EMERGENCY_CALLBACK_MS;
 use crate::policy::{LoadOptions, Policy, RuleSource, load};
 
 mod calls;
+mod chains;
 mod counting;
 mod dynamic;
 mod firewall;
 mod joint;
 mod keys;
+mod running;
 mod saved;
 mod scope;
 mod swap;

@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::judged::{Closed, Put, Recorded, Verdict, Violation};
+use super::judged::{Closed, Observation, Put, Recorded, Verdict, Violation};
 use super::key::KeyBytes;
+use super::keys::Reset;
 use super::saved::Marker;
 use super::swap::Swap;
 use super::table::Hit;
@@ -22,6 +23,8 @@ pub(crate) struct Work {
     pub(crate) tick: Option<i64>,
     /// The place of a save; such work has no events.
     pub(crate) marker: Option<Arc<Marker>>,
+    /// Keys that somebody takes back; such work has no events.
+    pub(crate) reset: Option<Arc<Reset>>,
     /// The place at which another policy comes into force; such work has no events.
     pub(crate) swap: Option<Arc<Swap>>,
     pub(crate) has_emergency: bool,
@@ -54,6 +57,8 @@ pub(crate) struct Decided {
     pub(crate) flags: Vec<(u32, u16)>,
     /// Rules that are counted for their own sake, by event.
     pub(crate) tracked: Vec<(u32, u16)>,
+    /// Rules that matched and are not in force, by event, where the engine is watched.
+    pub(crate) would: Vec<(u32, u16)>,
     /// Events that only their own crossing blocked, see [`crate::event::Flags::OWN_BLOCK`].
     pub(crate) own_blocks: Vec<u32>,
     /// By firewall rule: events that it decided, flagged or would have.
@@ -67,6 +72,8 @@ pub(crate) struct Outcome {
     pub(crate) violations: Vec<(u32, Violation)>,
     pub(crate) listed: Vec<Put>,
     pub(crate) closed: Vec<Closed>,
+    /// With the rule's position.
+    pub(crate) observed: Vec<(u32, Observation)>,
     /// A coupled shard judges events itself.
     pub(crate) decided: Option<Decided>,
     pub(crate) tallies: Vec<(u16, Tally)>,
@@ -103,6 +110,7 @@ impl Work {
             done: Mutex::new(done),
             tick: None,
             marker: None,
+            reset: None,
             swap: None,
             has_emergency: false,
             recorded: None,

@@ -5,6 +5,7 @@
 
 mod address_set;
 mod ast;
+mod chains;
 pub mod check;
 pub mod codes;
 pub mod concern;
@@ -19,7 +20,7 @@ pub mod field;
 pub mod format;
 pub mod level;
 mod lists;
-mod literal;
+pub(crate) mod literal;
 pub mod load;
 pub mod measure;
 mod membership;
@@ -42,10 +43,14 @@ pub(crate) mod tables;
 mod text_set;
 mod thresholds;
 mod token;
+pub mod trace;
 mod typing;
+mod written;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use chains::{After, Chain};
 pub use concern::{Concern, Exception};
 pub use dynamic::DynamicLists;
 pub use load::{Counts, LoadOptions, Loaded, load};
@@ -53,6 +58,7 @@ pub use measure::{Also, Level, Levels, Measure, Operator};
 pub use predicate::{Operand, Predicate, View};
 pub use problem::Problem;
 pub use source::RuleSource;
+pub use written::{Written, WrittenRule};
 
 use self::number_set::NumberSet;
 use crate::calendar::Calendar;
@@ -204,8 +210,12 @@ pub struct Policy {
     /// Index into `lists` of `own_numbers`, where there is one: nothing puts these on a dynamic list. A customer whose
     /// file has its own numbers has those in its place.
     pub own_numbers: Option<usize>,
+    /// What it was read from, wherever that lies; none of texts in memory.
+    pub files: Vec<PathBuf>,
     /// Shared with whoever asks what a customer's file says.
     pub customers: Arc<Customers>,
+    /// In the words of the files, for [`trace`].
+    pub written: Written,
 }
 
 impl Policy {
@@ -224,6 +234,8 @@ impl Policy {
             calendars: Vec::new(),
             numbering: Numbering::builtin(),
             own_numbers: None,
+            written: Written::default(),
+            files: Vec::new(),
         }
     }
 }
@@ -298,6 +310,10 @@ pub struct ThresholdRule {
     pub measure: Measure,
     /// Further conditions on the same window and key.
     pub also: Vec<Also>,
+    /// It counts only what follows a violation of another rule; part of `condition`.
+    pub after: Option<After>,
+    /// What others that follow it look for.
+    pub chains: Vec<Chain>,
     /// Index into [`Policy::keys`].
     pub key: usize,
     /// Alerts of rules of one group may fold into one incident; the id where nothing else is written.
