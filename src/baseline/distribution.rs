@@ -27,6 +27,8 @@ pub(crate) struct RuleBaseline {
     pub(crate) unit: &'static str,
     pub(crate) per: Vec<String>,
     pub(crate) window: String,
+    /// Where the rule is for some customers only, or a variant for one.
+    pub(crate) customers: Option<Vec<String>>,
     pub(crate) keys: usize,
     /// Of the daily peaks of all keys.
     pub(crate) peaks: Option<Quantiles>,
@@ -143,6 +145,7 @@ impl RuleBaseline {
                 .get(rule.key)
                 .map_or(Vec::new(), |spec| spec.parts.iter().map(|p| p.name.clone()).collect()),
             window: rule.window_text.clone(),
+            customers: rule.concern.customers.as_ref().map(|customers| customers.to_vec()),
             keys: found.len(),
             peaks: quantiles(&all, &scale),
             by_day: by_day(&found, days, &scale),

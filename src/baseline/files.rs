@@ -1,5 +1,6 @@
 //! What a baseline leaves behind for people to review: overrides, and what is usual of each hour of the week.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -25,15 +26,18 @@ pub(super) fn write(baseline: &Baseline, path: &Path, disk: &Disk, now: Timestam
     disk.replace_file(path, |file| file.write_all(text.as_bytes())).with_context(|| cannot(path))?;
     let folder = path.parent().unwrap_or(Path::new("")).join("baselines");
     disk.create_folder(&folder).with_context(|| cannot(&folder))?;
-    let mut n_files = 0;
+    // A rule and its variants for customers are one rule to people, each for customers of its own.
+    let mut by_id: BTreeMap<&str, Vec<&RuleBaseline>> = BTreeMap::new();
     for rule in baseline.rules.iter().filter(|rule| rule.peaks.is_some()) {
+        by_id.entry(&rule.rule).or_default().push(rule);
+    }
+    let n_files = by_id.len();
+    for (id, rules) in by_id {
         // Ids are words of letters, digits, `-` and `_`; nothing else may become a path.
-        let name: String =
-            rule.rule.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
+        let name: String = id.chars().map(|c| if c.is_alphanumeric() || "-_".contains(c) { c } else { '_' }).collect();
         let path = folder.join(format!("{name}.csv"));
-        let rows = usual(rule)?;
+        let rows = usual(&rules)?;
         disk.replace_file(&path, |file| file.write_all(&rows)).with_context(|| cannot(&path))?;
-        n_files += 1;
     }
     eprintln!(
         "wrote {} and {n_files} file{} in {}; nothing is active until committed and loaded",
@@ -154,14 +158,16 @@ fn plain(text: &str) -> String {
 }
 
 /// What is usual of a rule: see `ringfence baseline --help`.
-pub(super) fn usual(rule: &RuleBaseline) -> anyhow::Result<Vec<u8>> {
+pub(super) fn usual(rules: &[&RuleBaseline]) -> anyhow::Result<Vec<u8>> {
     let mut csv = csv::Writer::from_writer(Vec::new());
     csv.write_record(["rule", "customer", "key", "hour_of_week", "value"])?;
-    for expected in &rule.expected {
-        let key = expected.key.as_deref().unwrap_or("*");
-        for (hour, value) in &expected.hours {
-            let (hour, value) = (hour.to_string(), format!("{value:.1}"));
-            csv.write_record([&rule.rule, &expected.customer, key, &hour, &value])?;
+    for rule in rules {
+        for expected in &rule.expected {
+            let key = expected.key.as_deref().unwrap_or("*");
+            for (hour, value) in &expected.hours {
+                let (hour, value) = (hour.to_string(), format!("{value:.1}"));
+                csv.write_record([&rule.rule, &expected.customer, key, &hour, &value])?;
+            }
         }
     }
     csv.into_inner().context("cannot finish the csv")
