@@ -18,7 +18,8 @@ use crate::policy::load::{LoadOptions, Loaded, load};
 use crate::policy::{Policy, RuleSource, Severity};
 use crate::{
     acd_command, archive_command, backup, baseline, calendar_command, config, delivery_command, demo, doctor,
-    incident_command, kit_command, oncall_command, portal, replay, send, service, simulate, user_command,
+    explain_command, incident_command, kit_command, oncall_command, portal, replay, rule_test, send, service, simulate,
+    user_command,
 };
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
@@ -40,7 +41,9 @@ enum Command {
     Serve(ServeArgs),
     Demo(demo::Args),
     Check(CheckArgs),
+    Test(rule_test::Args),
     Replay(ReplayArgs),
+    Explain(explain_command::Args),
     Baseline(baseline::Args),
     Send(send::Args),
     Simulate(simulate::Args),
@@ -75,7 +78,9 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check(&args),
+        Command::Test(args) => rule_test::run(&args),
         Command::Replay(args) => run_replay(args),
+        Command::Explain(args) => explain_command::run(&args),
         Command::Baseline(args) => baseline::run(args),
         Command::Send(args) => send::run(&args),
         Command::Simulate(args) => simulate::run(&args, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS),
@@ -258,7 +263,7 @@ pub(crate) fn load_policy(path: &Path) -> anyhow::Result<Policy> {
     use_policy(loaded, &format!("the rules of `{}`", path.display()))
 }
 
-fn use_policy(loaded: Loaded, what: &str) -> anyhow::Result<Policy> {
+pub(crate) fn use_policy(loaded: Loaded, what: &str) -> anyhow::Result<Policy> {
     let colour = wants_colour(io::stderr().is_terminal());
     let n_errors = loaded.n_errors();
     if !loaded.problems.is_empty() {

@@ -63,6 +63,7 @@ pub mod archive;
 
 pub mod incident;
 
+pub mod explain;
 pub mod findings;
 
 pub mod acd;
@@ -90,9 +91,11 @@ pub mod baseline;
 pub mod calendar_command;
 pub mod delivery_command;
 pub mod doctor;
+pub mod explain_command;
 pub mod incident_command;
 pub mod kit_command;
 pub mod oncall_command;
+pub mod rule_test;
 pub mod user_command;
 
 pub mod demo;

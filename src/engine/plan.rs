@@ -139,7 +139,8 @@ impl Plan {
             }
         }
         let (walks, has_call_rules) = walks(&policy, &counters);
-        let blocks = policy.thresholds.iter().any(|r| r.mode == Mode::Enforce && has_block(r));
+        let notes = |r: &ThresholdRule| r.mode == Mode::Enforce && has_block(r) || !r.chains.is_empty();
+        let blocks = policy.thresholds.iter().any(notes);
         let is_coupled = blocks && reads_dynamic(&policy);
         let n_shards = match n_threads {
             _ if is_coupled => 1,

@@ -18,7 +18,7 @@ use crate::clock::Timestamp;
 use crate::event::{CustomerId, Flags};
 use crate::limits::PARTITIONS;
 use crate::policy::dynamic::Listed;
-use crate::policy::predicate::{Value, write_value};
+use crate::policy::predicate::{Value, chained, write_value};
 use crate::policy::{Action, Block, DynamicKind, ListContent, Mode, Severity, View};
 use crate::window::{Concurrent, Count, Distinct, Joint, Ratio, Run, Sum};
 
@@ -336,6 +336,7 @@ impl Shard {
                     Err(Refused) => tally.refused += 1,
                 }
             }
+            tally.refused += self.note_for_followers(&violation);
             out.violations.push((rule.position, violation));
         }
         let observation = |seen: Seen| Observation {
@@ -355,6 +356,23 @@ impl Shard {
             out.tallies.push((counter, tally));
         }
         added
+    }
+
+    /// Rules that follow this one look for what its violations note; how often there was no room for it.
+    fn note_for_followers(&mut self, violation: &Violation) -> u64 {
+        let RuleRef::Threshold(rule) = violation.rule else { return 0 };
+        let plan = Arc::clone(&self.plan);
+        let mut refused = 0;
+        for chain in &plan.policy.thresholds[usize::from(rule)].chains {
+            let values =
+                chain.parts.iter().filter_map(|part| violation.key.get(*part)).map(|(_, value)| value.as_str());
+            let value = Listed::Text(chained(violation.customer, values).into());
+            let entries_max = plan.policy.lists.get(chain.list).and_then(|list| list.max_entries);
+            let at = violation.time.0;
+            refused +=
+                u64::from(!self.blocks.note(chain.list, value, at, at.saturating_add(chain.within_ms), entries_max));
+        }
+        refused
     }
 
     /// Keys and bytes of a rule, with the ticks: adding them up costs more than a small batch does.

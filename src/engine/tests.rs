@@ -15,6 +15,7 @@ use crate::limits::EMERGENCY_CALLBACK_MS;
 use crate::policy::{LoadOptions, Policy, RuleSource, load};
 
 mod calls;
+mod chains;
 mod counting;
 mod dynamic;
 mod firewall;

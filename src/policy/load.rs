@@ -20,7 +20,7 @@ use super::problem::{Problem, suggest};
 use super::render::Texts;
 use super::rules::{self, KnownCustomers, Rules, Sources};
 use super::source::{RULESET, RuleSource};
-use super::{Action, Policy, tables};
+use super::{Action, Policy, Written, tables};
 use crate::clock::Timestamp;
 use crate::customer::{self, Customers, Surroundings};
 use crate::event::numbering::{Numbering, NumberingFiles};
@@ -150,7 +150,10 @@ pub fn load(source: &RuleSource, options: LoadOptions) -> Loaded {
         files.iter().chain(&customer_files).enumerate().map(|(i, f)| (f.path.as_str(), i)).collect();
     arrange(&mut problems, &order, source.only());
     let is_usable = !problems.iter().any(|p| p.is_error) && !files.is_empty();
-    let policy = is_usable.then(|| policy(settings, declared, rules, numbering, customers, &hash));
+    let policy = is_usable.then(|| {
+        let written = Written::gather(&documents, &customer_documents, &declared);
+        Policy { written, ..policy(settings, declared, rules, numbering, customers, &hash) }
+    });
     drop((documents, customer_documents));
     for file in files.into_iter().chain(customer_files) {
         texts.insert(file.path, file.text);
@@ -177,11 +180,12 @@ fn policy(
         firewall: rules.firewall,
         thresholds: rules.thresholds,
         keys: rules.keys,
-        lists: declared.lists.into_iter().map(|list| list.compiled).collect(),
+        lists: declared.lists.into_iter().map(|list| list.compiled).chain(rules.hidden_lists).collect(),
         calendars: declared.calendars,
         numbering,
         own_numbers,
         customers: Arc::new(customers),
+        written: Written::default(),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod address_set;
 mod ast;
+mod chains;
 pub mod check;
 pub mod codes;
 pub mod concern;
@@ -17,7 +18,7 @@ pub mod expression;
 pub mod field;
 pub mod level;
 mod lists;
-mod literal;
+pub(crate) mod literal;
 pub mod load;
 pub mod measure;
 mod membership;
@@ -39,10 +40,13 @@ pub(crate) mod tables;
 mod text_set;
 mod thresholds;
 mod token;
+pub mod trace;
 mod typing;
+mod written;
 
 use std::sync::Arc;
 
+pub use chains::{After, Chain};
 pub use concern::{Concern, Exception};
 pub use dynamic::DynamicLists;
 pub use load::{Counts, LoadOptions, Loaded, load};
@@ -50,6 +54,7 @@ pub use measure::{Also, Level, Levels, Measure, Operator};
 pub use predicate::{Operand, Predicate, View};
 pub use problem::Problem;
 pub use source::RuleSource;
+pub use written::{Written, WrittenRule};
 
 use self::number_set::NumberSet;
 use crate::calendar::Calendar;
@@ -190,6 +195,8 @@ pub struct Policy {
     pub own_numbers: Option<usize>,
     /// Shared with whoever asks what a customer's file says.
     pub customers: Arc<Customers>,
+    /// In the words of the files, for [`trace`].
+    pub written: Written,
 }
 
 impl Policy {
@@ -208,6 +215,7 @@ impl Policy {
             calendars: Vec::new(),
             numbering: Numbering::builtin(),
             own_numbers: None,
+            written: Written::default(),
         }
     }
 }
@@ -282,6 +290,10 @@ pub struct ThresholdRule {
     pub measure: Measure,
     /// Further conditions on the same window and key.
     pub also: Vec<Also>,
+    /// It counts only what follows a violation of another rule; part of `condition`.
+    pub after: Option<After>,
+    /// What others that follow it look for.
+    pub chains: Vec<Chain>,
     /// Index into [`Policy::keys`].
     pub key: usize,
     /// Alerts of rules of one group may fold into one incident; the id where nothing else is written.

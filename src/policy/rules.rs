@@ -11,8 +11,8 @@ use super::load::{Settings, value_span};
 use super::origin::Origin;
 use super::problem::{Place, Problem};
 use super::reach::{self, RulePlace};
-use super::{Action, Cause, FirewallRule, KeySpec, ListContent, Mode, On, Predicate, Severity, ThresholdRule};
-use super::{overrides, tables, thresholds};
+use super::{Action, Cause, FirewallRule, KeySpec, List, ListContent, Mode, On, Predicate, Severity, ThresholdRule};
+use super::{chains, overrides, tables, thresholds};
 use crate::clock::Timestamp;
 use crate::event::Number;
 use crate::event::numbering::EMERGENCY_ALWAYS;
@@ -29,6 +29,8 @@ pub(crate) struct Rules {
     pub(crate) n_thresholds: usize,
     /// Lists that `block` of some rule writes to.
     pub(crate) block_lists: Vec<usize>,
+    /// Behind those that are written down: what rules note for those that follow them.
+    pub(crate) hidden_lists: Vec<List>,
 }
 
 impl Rules {
@@ -125,6 +127,8 @@ pub(crate) fn compile(
     // The first of those that stand at one place is the rule itself.
     rules.firewall.sort_by_key(|rule| rule.position);
     rules.thresholds.sort_by_key(|rule| rule.position);
+    let ids: Vec<&str> = written.iter().map(Written::id).collect();
+    chains::tie(&mut rules, &ids, declared.lists.len(), problems);
     for (n, what) in [(rules.firewall.len(), "firewall rules"), (rules.thresholds.len(), "thresholds")] {
         if n > RULES_MAX {
             problems.push(Problem::error("E027", format!("{n} {what}, overrides included, limit is {RULES_MAX}")));

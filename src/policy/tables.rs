@@ -110,6 +110,11 @@ pub(crate) const CRITICAL: Key = key("critical", "critical = \">= 80\"");
 pub(crate) const CLEAR: Key = key("clear", "clear = \"< 20\"");
 pub(crate) const COOLDOWN: Key = key("cooldown", "cooldown = \"1h\"");
 pub(crate) const ALSO: Key = key("also", "also = [\"distinct(callee) >= 40\"]");
+pub(crate) const AFTER: Key = key("after", "after = { rule = \"ips-wangiri\", within = \"1h\" }");
+pub(crate) const AFTER_RULE: Key = key("rule", "rule = \"ips-wangiri\"");
+pub(crate) const AFTER_WITHIN: Key = key("within", "within = \"1h\"");
+pub(crate) const AFTER_SAME: Key = key("same", "same = [\"prefix(caller, 7) == prefix(callee, 7)\"]");
+pub(crate) const AFTER_KEYS: &[Key] = &[AFTER_RULE, AFTER_WITHIN, AFTER_SAME];
 pub(crate) const MEMORY: Key = key("memory", "memory = \"30d\"");
 pub(crate) const FOR: Key = key("for", "for = \"30s\"");
 pub(crate) const REMIND: Key = key("remind", "remind = \"1h\"");
@@ -151,7 +156,7 @@ pub(crate) const THRESHOLD_KEYS: &[Key] = &[
     TICKET,
     REFERENCES,
     ALSO,
-    later("after"),
+    AFTER,
     FOR,
     REMIND,
     CUSTOMERS,

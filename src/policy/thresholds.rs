@@ -60,6 +60,7 @@ pub(crate) fn compile(
     let target = compiler.target(section, key.as_ref());
     let cooldown = compiler.cooldown(of(&tables::COOLDOWN));
     let also = compiler.also(section, on, measure.as_ref());
+    let after = compiler.after(section, on, key.as_ref());
     let measure = compiler.memory(section, measure);
     let hold = compiler.bounded(section, &tables::FOR, 0, SPAN_MS_MAX, "3660d");
     let remind = compiler.bounded(section, &tables::REMIND, REMIND_MS_MIN, SPAN_MS_MAX, "3660d");
@@ -95,6 +96,8 @@ pub(crate) fn compile(
         condition,
         measure,
         also,
+        after,
+        chains: Vec::new(),
         key: shared_key(key, &mut rules.keys),
         window_ms,
         window_text,
@@ -229,7 +232,14 @@ impl Compiler<'_> {
         self.bounded(section, &tables::COOLDOWN, 0, SPAN_MS_MAX, "3660d")
     }
 
-    fn bounded(&mut self, section: &Section<'_, '_>, key: &Key, least: i64, most: i64, shown: &str) -> Option<i64> {
+    pub(crate) fn bounded(
+        &mut self,
+        section: &Section<'_, '_>,
+        key: &Key,
+        least: i64,
+        most: i64,
+        shown: &str,
+    ) -> Option<i64> {
         let ms = duration(section, key, self.problems)?;
         if (least..=most).contains(&ms) {
             return Some(ms);

@@ -31,6 +31,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("gateway", &["ingest", "engine", "policy", "event", "clock", "limits", "metrics"]),
     ("kit", &["policy", "limits"]),
     ("incident", &["customer", "kit", "policy", "calendar", "objective", "clock", "limits"]),
+    // The past through an engine of its own, for whoever asks why.
+    ("explain", &["archive", "journal", "engine", "policy", "calendar", "event", "storage", "clock", "limits"]),
     (
         "findings",
         &[
@@ -76,6 +78,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "upstream",
             "gateway",
             "engine",
+            "explain",
             "findings",
             "incident",
             "desk",
@@ -109,9 +112,11 @@ const MEETING_PLACES: &[&str] = &[
     "calendar_command",
     "delivery_command",
     "doctor",
+    "explain_command",
     "incident_command",
     "kit_command",
     "oncall_command",
+    "rule_test",
     "demo",
     "send",
     "simulate",

@@ -272,6 +272,7 @@ fn describe(predicate: &Predicate, policy: &Policy, text: &mut String) {
         Predicate::ListAffix(operand, affix, of) => {
             write_to(text, format_args!("{operand:?}{affix:?}@{}", list(of)));
         }
+        Predicate::After { list: of, same } => write_to(text, format_args!("{}{same:?}", list(of))),
         Predicate::Schedule { calendar, inside } => {
             let name = policy.calendars.get(*calendar).map_or("", |calendar| &calendar.name);
             write_to(text, format_args!("during({name},{inside})"));
