@@ -99,6 +99,8 @@ pub(crate) struct Candidate {
 pub(crate) struct Suggestion {
     pub(crate) warning: String,
     pub(crate) critical: Option<String>,
+    /// Where that of the rule would hold at the suggested warning.
+    pub(crate) clear: Option<String>,
 }
 
 /// What is usual of a key, or of all of a customer's, in each hour of the week that had an event.
@@ -152,7 +154,8 @@ impl RuleBaseline {
             by_hour_of_week: week_of_all(found.iter().map(|(key, _)| *key), days, &scale),
             top_keys: top_keys(&found, &all, suggested.map(|(warning, _)| warning), &scale, names),
             candidates: candidates(&found, &all, was, suggested, &scale),
-            suggested: suggested.map(|levels| scale.suggestion(levels)),
+            suggested: suggested
+                .map(|levels| Suggestion { clear: scale.clear(was, levels.0), ..scale.suggestion(levels) }),
             evicted: of_rule.evicted,
             scale,
             expected,

@@ -99,7 +99,7 @@ fn put_rule(out: &mut String, baseline: &Baseline, rule: &RuleBaseline) {
         let n = thousands(rule.evicted);
         put(out, format_args!("# {n} keys gave way to others: values may be too small\n"));
     }
-    let Some(Suggestion { warning, critical }) = &rule.suggested else {
+    let Some(Suggestion { warning, critical, clear }) = &rule.suggested else {
         out.push_str("# nothing to suggest: the largest values leave no room above them\n");
         return;
     };
@@ -119,6 +119,7 @@ fn put_rule(out: &mut String, baseline: &Baseline, rule: &RuleBaseline) {
         ("rule", Some(&rule.rule)),
         ("warning", Some(warning)),
         ("critical", critical.as_deref()),
+        ("clear", clear.as_deref()),
         ("reason", Some(&format!("baseline of {span}: p99.9 {p99_9}, max {max}"))),
     ] {
         if let Some(value) = value {
@@ -135,7 +136,7 @@ fn put_outlier(out: &mut String, rule: &RuleBaseline, key: &Key) {
     let [p50, .., max] = rule.amounts(&key.peaks);
     let name = plain(&format!("{} of {}", key.key, key.customer));
     put(out, format_args!("# {name} is above that on most days: p50 {p50}, max {max} of {} days.\n", key.peaks.n));
-    if let Some(Suggestion { warning, critical }) = &key.suggested {
+    if let Some(Suggestion { warning, critical, .. }) = &key.suggested {
         let critical = critical.as_ref().map_or(String::new(), |critical| format!(", critical = {}", quoted(critical)));
         put(
             out,

@@ -80,6 +80,9 @@ impl RuleBaseline {
                 if let Some(critical) = &suggested.critical {
                     put(out, format_args!(", critical {critical}"));
                 }
+                if let Some(clear) = &suggested.clear {
+                    put(out, format_args!(", clear {clear}"));
+                }
                 out.push('\n');
             }
             None => out.push_str("  nothing to suggest: the largest values leave no room above them\n"),
