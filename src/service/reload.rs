@@ -286,11 +286,13 @@ impl Work {
         let engine = &self.charge.engine;
         let until = Clock.monotonic() + RETRY_MAX;
         loop {
+            self.charge.outlet.prepare(Some((policy, prepared.rules())));
             let begun = Clock.monotonic();
             let at = clocks.reached(Clock.now(), policy.lateness_ms);
             match engine.swap(prepared, at) {
                 Ok((swapped, leftover)) => {
                     let pause = begun.elapsed();
+                    self.charge.outlet.prepare(None);
                     drop(leftover);
                     return Ok((swapped, pause));
                 }

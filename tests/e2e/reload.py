@@ -281,6 +281,26 @@ def run(stage):
     pause = service.metric("ringfence_reload_pause_seconds")
     print(f"      the last swap took {pause * 1000:.2f} ms")
 
+    # What rules hold, looked at and taken back: of a rule that does not stay.
+    rule = f"x-ips-{6 + (n - 1) % 2}"
+    keys = json.loads(service.command("keys", "--rule", "ips-callee", "--format", "json", "--limit", "5").stdout)
+    largest = [key["value"] for key in keys["keys"]]
+    check("keys are listed, the largest first", len(largest) == 5 and largest == sorted(largest, reverse=True) and keys["n"] > 5)
+    name = keys["keys"][0]["name"]
+    shown = service.command("keys", "show", "--rule", "ips-callee", name)
+    check("one is shown", shown.returncode == 0 and name in shown.stdout)
+    print("      " + shown.stdout.strip().replace("\n", "\n      "))
+    check("one that is not there is not", service.command("keys", "show", "--rule", "ips-callee", "+1").returncode == 1)
+    check("a rule that is not there neither", service.command("keys", "--rule", "nobody").returncode == 1)
+    held = json.loads(service.command("keys", "--rule", rule, "--format", "json").stdout)["keys"]
+    check("a guest resets nothing", service.command("keys", "reset", "--rule", rule, "--all", token=guest).returncode == 1)
+    check("a new rule was told of the past, or counts", len(held) == 7)
+    done = service.command("keys", "reset", "--rule", rule, held[0]["name"])
+    check("one key is reset", done.returncode == 0 and "1 keys reset" in done.stdout)
+    done = service.command("keys", "reset", "--rule", rule, "--all")
+    check("then the others", done.returncode == 0 and "6 keys reset" in done.stdout)
+    check("nothing is held any more", service.command("keys", "reset", "--rule", rule, "--all").returncode == 1)
+
     # Killed around a reload: what comes again is told by its id.
     more = folder / "more.ndjson"
     write_events(more, options.events // 4, int(time.time() * 1000))
