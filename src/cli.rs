@@ -17,8 +17,9 @@ use crate::policy::check::{ReportFormat, check_report};
 use crate::policy::load::{LoadOptions, Loaded, load};
 use crate::policy::{Policy, RuleSource, Severity};
 use crate::{
-    acd_command, archive_command, backup, calendar_command, config, delivery_command, demo, doctor, incident_command,
-    keys_command, kit_command, oncall_command, portal, reload_command, replay, send, service, simulate, user_command,
+    acd_command, archive_command, backup, baseline, calendar_command, config, delivery_command, demo, doctor,
+    explain_command, incident_command, keys_command, kit_command, oncall_command, portal, reload_command, replay,
+    rule_test, send, service, simulate, user_command,
 };
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
@@ -40,7 +41,10 @@ enum Command {
     Serve(ServeArgs),
     Demo(demo::Args),
     Check(CheckArgs),
+    Test(rule_test::Args),
     Replay(ReplayArgs),
+    Explain(explain_command::Args),
+    Baseline(baseline::Args),
     Send(send::Args),
     Simulate(simulate::Args),
     Backup(backup::command::BackupArgs),
@@ -76,7 +80,10 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check(&args),
+        Command::Test(args) => rule_test::run(&args),
         Command::Replay(args) => run_replay(args),
+        Command::Explain(args) => explain_command::run(&args),
+        Command::Baseline(args) => baseline::run(args),
         Command::Send(args) => send::run(&args),
         Command::Simulate(args) => simulate::run(&args, &mut io::stdout().lock()).map(|()| ExitCode::SUCCESS),
         Command::Backup(args) => backup::command::run_backup(&args, &mut say),
@@ -254,13 +261,13 @@ pub(crate) fn wants_colour(is_terminal: bool) -> bool {
 }
 
 /// A policy, or every problem on standard error.
-fn load_policy(path: &Path) -> anyhow::Result<Policy> {
+pub(crate) fn load_policy(path: &Path) -> anyhow::Result<Policy> {
     anyhow::ensure!(path.exists(), "cannot read rules `{}`: there is no such file or folder", path.display());
     let loaded = load(&RuleSource::at(path), LoadOptions { now: Some(Clock.now()) });
     use_policy(loaded, &format!("the rules of `{}`", path.display()))
 }
 
-fn use_policy(loaded: Loaded, what: &str) -> anyhow::Result<Policy> {
+pub(crate) fn use_policy(loaded: Loaded, what: &str) -> anyhow::Result<Policy> {
     let colour = wants_colour(io::stderr().is_terminal());
     let n_errors = loaded.n_errors();
     if !loaded.problems.is_empty() {
@@ -276,9 +283,22 @@ Examples:
   ringfence replay --rules rules/ calls.ndjson
   ringfence replay --rules rules/ --output summary --sort Master.csv
   zcat calls.ndjson.gz | ringfence replay --rules rules/ --output verdicts -
+  ringfence replay --rules rules/ --compare changed/ --from 2026-02-01 --to 2026-02-28 calls/*.ndjson
+  ringfence simulate --attack tdos,wangiri | ringfence replay --rules rules/ --labels -
 
 The same input gives the same bytes, whatever the number of threads. Windows run on the time of the events; nothing
-reads the clock of this machine.")]
+reads the clock of this machine.
+
+--compare tells what the changed rules would have done differently, the largest change first, with calls to look up:
+`new` and `gone` are said by one set only, `earlier` and `later` are the same alarm at another call. A threshold has
+`episodes` (alarms that opened or grew to that level), of `keys` different keys; its `calls hit` are those counted for a
+key in alarm. Calls that were recorded after a would-be block are replayed as they happened.
+
+--labels tells what the rules found of attacks that the recording names: after how many calls, how soon after the
+attack's first, and how often a rule told of a clean call. Without a label, with an empty one, or with `clean`, a record
+is clean; each other label is one attack, so give every attack a name of its own.
+
+Exit codes: 0 done, 1 what --fail-on asks for was found, 2 it could not be done.")]
 struct ReplayArgs {
     /// Rule folder, its ruleset.toml, or one rule file
     #[arg(long, value_name = "DIR")]
@@ -302,7 +322,7 @@ struct ReplayArgs {
     /// Leave out events that were there before, by gateway, Call-ID, leg, kind and time
     #[arg(long)]
     dedup: bool,
-    /// Leave out what is earlier: a date or an RFC 3339 time
+    /// Report nothing earlier: a date or an RFC 3339 time; windows are warmed by what comes shortly before
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
     /// Leave out what is later: a date, itself included, or an RFC 3339 time, itself not
@@ -311,6 +331,18 @@ struct ReplayArgs {
     /// Only events of this customer
     #[arg(long, value_name = "ID")]
     customer: Option<String>,
+    /// Tell what these rules would have done differently than those of --rules
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "fail_on"])]
+    compare: Option<PathBuf>,
+    /// Tell which attacks the rules found; the records say in `label` what they belong to
+    #[arg(long, conflicts_with_all = ["output", "fail_on"])]
+    labels: bool,
+    /// As --labels, where another field of the records says it
+    #[arg(long, value_name = "FIELD", conflicts_with_all = ["output", "fail_on"])]
+    label: Option<String>,
+    /// How to print what --compare and --labels tell
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
     /// Dial plan for national numbers: the country they are dialled in
     #[arg(long, value_name = "CC")]
     country: Option<String>,
@@ -344,6 +376,20 @@ fn run_replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     };
     let admission = service::admission(&policy, &[], &names)?;
     let context = FeedContext { admission, ..FeedContext::file(names, dial_plan(args.country.as_deref())?) };
+    let field = args.label.as_deref().or(args.labels.then_some("label"));
+    if let Some(other) = &args.compare {
+        let paths = [&args.rules, other].map(|path| path.display().to_string());
+        let [path, other_path] = paths;
+        let sets = [(policy, path), (load_policy(other)?, other_path)];
+        let recording = replay::Recording { context, format: args.input_format, paths: args.files };
+        let difference = replay::compare(sets, recording, &options, field)?;
+        return print_report(args.format, &difference, || difference.text());
+    }
+    if let Some(field) = field {
+        let recording = replay::Recording { context, format: args.input_format, paths: args.files };
+        let detected = replay::detect(policy, recording, &options, field)?;
+        return print_report(args.format, &detected, || detected.text());
+    }
     let outcome = replay::replay(policy, context, args.input_format.as_deref(), args.files, &options, io::stdout())?;
     eprintln!("events/s: {:.0}", outcome.events as f64 / outcome.seconds.max(1e-9));
     let fails = match args.fail_on {
@@ -354,7 +400,20 @@ fn run_replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     Ok(if fails { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
 }
 
-fn dial_plan(country: Option<&str>) -> anyhow::Result<DialPlan> {
+fn print_report(
+    format: Format,
+    report: &impl serde::Serialize,
+    text: impl FnOnce() -> String,
+) -> anyhow::Result<ExitCode> {
+    let text = match format {
+        Format::Json => format!("{}\n", serde_json::to_string_pretty(report).context("cannot print the report")?),
+        Format::Text => text(),
+    };
+    io::stdout().write_all(text.as_bytes()).context("cannot print the report")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn dial_plan(country: Option<&str>) -> anyhow::Result<DialPlan> {
     let Some(country) = country else { return Ok(DialPlan::default()) };
     anyhow::ensure!(Country::parse(country.as_bytes()).is_some(), "--country: `{country}` is no ISO 3166 country code");
     let settings = DialPlanSettings { country: Some(country.to_owned()), ..DialPlanSettings::default() };

@@ -64,6 +64,7 @@ pub mod archive;
 
 pub mod incident;
 
+pub mod explain;
 pub mod findings;
 
 pub mod acd;
@@ -88,14 +89,17 @@ pub mod service;
 pub mod acd_command;
 pub mod archive_command;
 pub mod backup;
+pub mod baseline;
 pub mod calendar_command;
 pub mod delivery_command;
 pub mod doctor;
+pub mod explain_command;
 pub mod incident_command;
 pub mod keys_command;
 pub mod kit_command;
 pub mod oncall_command;
 pub mod reload_command;
+pub mod rule_test;
 pub mod user_command;
 
 pub mod demo;

@@ -89,6 +89,9 @@ pub const RUN_NUMBERS_MAX: usize = 4096;
 pub const WINDOW_MS_MAX: i64 = 49 * 86_400_000;
 const _: () = assert!(WINDOW_MS_MAX < u32::MAX as i64);
 
+/// What a rule that others follow notes for them: values of violations, of which a key has few.
+pub const CHAIN_ENTRIES_MAX: usize = 100_000;
+
 /// Entries of `also`: each is a window of its own for every key.
 pub const ALSO_MAX: usize = 4;
 
@@ -152,11 +155,24 @@ const _: () = assert!(CUSTOMERS_MAX < NAMES_MAX);
 /// Longest list file: tens of millions of entries with comments.
 pub const LIST_FILE_BYTES_MAX: u64 = 4 << 30;
 
-/// Rules of one kind, so that 16 bits name one.
+/// Entries of `except`, and of `mute`, of one rule. Each is asked for every event that the rule would count; more values
+/// than this belong on a list.
+pub const EXCEPTIONS_MAX: usize = 100;
+
+/// Rules of one kind, variants for customers included, so that 16 bits name one.
 pub const RULES_MAX: usize = u16::MAX as usize;
 
 /// Entries of a `per` list. More than eight fields name a call, not a key.
 pub const KEY_PARTS_MAX: usize = 8;
+
+/// Test files of one rule set.
+pub const TEST_FILES_MAX: usize = 10_000;
+
+/// Events of one unit test of rules. They are held in memory, and what a rule cannot show with so many belongs in a replay.
+pub const TEST_EVENTS_MAX: u64 = 250_000;
+
+/// How long after its start a unit test may last: longer than any window or memory of a rule.
+pub const TEST_SPAN_MS_MAX: i64 = 3_660 * 86_400_000;
 
 /// Problems of one rule set that are shown.
 pub const PROBLEMS_MAX: usize = 1000;
@@ -443,6 +459,29 @@ pub const FINDINGS_EVENTS_MAX: u64 = 20_000_000;
 
 /// How often a draft begins anew because the journal let go of what it was about to read.
 pub const FINDINGS_READ_TRIES: u32 = 3;
+
+/// Events that are gone through to find a call, and again to tell what it counted towards: some seconds' work each, and
+/// it is said where more are there.
+pub const EXPLAIN_EVENTS_MAX: u64 = 20_000_000;
+
+/// How often such a reading goes on anew because the journal let go of what it was about to read.
+pub const EXPLAIN_READ_TRIES: u32 = 3;
+
+/// Tests of one condition that are told; a person reads no more, and a program has the rule.
+pub const EXPLAIN_TESTS_MAX: usize = 500;
+
+/// Calls of one window that may be named, and those that are unless somebody asks for more.
+pub const EXPLAIN_CALLS_MAX: usize = 10_000;
+pub const EXPLAIN_CALLS: usize = 10;
+
+/// Values on dynamic lists of which is known who put them there; of more the oldest are forgotten.
+pub const EXPLAIN_PLACED_MAX: usize = 10_000;
+
+/// Events that `ringfence explain` tells one after the other.
+pub const EXPLAIN_LINES_MAX: usize = 100;
+
+/// Longest line that it takes as an event or a violation.
+pub const EXPLAIN_LINE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Calls of an incident that are put together one by one; some half a KiB each.
 pub const FINDINGS_CALLS_MAX: usize = 100_000;
@@ -820,3 +859,14 @@ pub const KEYS_LISTED_MAX: usize = 10_000;
 
 /// Keys that are named in one request.
 pub const KEYS_NAMED_MAX: usize = 1_000;
+// What replays report.
+
+/// Names of attacks in a labelled recording; those past it are counted as one. A recording has tens.
+pub const LABELS_MAX: usize = 4096;
+
+/// Calls shown of each kind of difference between two rule sets: enough to look one up, few enough to be read.
+pub const COMPARE_SAMPLES: usize = 3;
+
+/// Hours of keys that a baseline is made of, 16 bytes each: a month of 30,000 busy numbers. What is more is refused, since
+/// what is left out would change what is suggested.
+pub const BASELINE_KEY_HOURS_MAX: usize = 20_000_000;

@@ -35,9 +35,11 @@ fn unknown_webhooks(config: &Config, policy: &Policy) -> Vec<Mismatch> {
         reactions.into_iter().flat_map(|r| r.webhooks.iter().cloned()).collect()
     };
     let mut found = Vec::new();
+    let mut told = BTreeSet::new();
     for rule in &policy.thresholds {
         for name in named(rule).into_iter().collect::<BTreeSet<_>>() {
-            if !config.notify.webhooks.contains_key(&name) {
+            // A rule and its variants, once.
+            if !config.notify.webhooks.contains_key(&name) && told.insert((&rule.id, name.clone())) {
                 let message =
                     format!("rule `{}` tells `webhook:{name}`, but the settings have no [webhook.{name}]", rule.id);
                 found.push(Mismatch { is_error: true, message });
@@ -159,7 +161,7 @@ fn announced_nowhere(config: &Config, policy: &Policy) -> Vec<Mismatch> {
 /// W105: a CDR comes when its call is over, so a rule on calls that are up never sees one.
 fn no_calls_to_follow(config: &Config, policy: &Policy) -> Vec<Mismatch> {
     let only_records = config.feeds.iter().all(|feed| matches!(feed.format, Format::Csv(_) | Format::JsonCdr));
-    let follows = |rule: &&ThresholdRule| rule.measure.is_of_calls();
+    let follows = |rule: &&ThresholdRule| rule.measure.is_of_calls() && rule.concern.variant.is_none();
     if !only_records || config.feeds.is_empty() {
         return Vec::new();
     }

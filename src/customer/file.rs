@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::claims::Claims;
-use super::{Customer, FOLDER, Surroundings, Trunk, hours, keys, oncall, people, severity};
+use super::{Customer, Surroundings, Trunk, hours, id_of, keys, oncall, people, severity};
 use crate::clock::Timestamp;
 use crate::event::dialplan::{DialPlan, DialPlanSettings};
 use crate::event::numbering::EMERGENCY_ALWAYS;
@@ -69,8 +69,7 @@ pub(super) fn read(
 
 /// The name of the file is the id, exactly as events write it.
 fn id(path: &str, claims: &mut Claims, problems: &mut Vec<Problem>) -> String {
-    let name = path.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path);
-    let id = name.strip_suffix(".toml").unwrap_or(name);
+    let id = id_of(path);
     let place = || Place::new(path, 0..0);
     let is_mark = |c: char| matches!(c, '_' | '-' | '.');
     let is_good = id.starts_with(char::is_alphanumeric) && id.chars().all(|c| c.is_alphanumeric() || is_mark(c));
@@ -80,22 +79,32 @@ fn id(path: &str, claims: &mut Claims, problems: &mut Vec<Problem>) -> String {
             "the file is called as events name the customer: letters, digits, `_`, `-` and `.`, at most {ID_BYTES_MAX} bytes"
         );
         problems.push(problem.at(path, 0..0).help(help));
-    } else if id.ends_with(".baseline") {
-        let problem = Problem::error("E090", "baselines of customers are not supported yet").at(path, 0..0);
-        problems.push(problem.help("take the file out of the folder for now"));
     } else {
         claims.id(id, place(), problems);
     }
     id.to_owned()
 }
 
-/// Unknown keys, and those of a version to come.
+/// Unknown keys, and tables that stand elsewhere.
 fn check_keys(file: &Section<'_, '_>, problems: &mut Vec<Problem>) {
     let before = problems.len();
     file.check_keys(problems);
-    let later = problems.iter_mut().skip(before).filter(|problem| problem.code == "E090");
-    for problem in later {
-        problem.notes.push("rules, overrides and exceptions of one customer come with a later version".to_owned());
+    for (name, span, _) in file.keys() {
+        let (message, help) = match name {
+            "lists" | "macros" => (
+                format!("`[{name}]` stands in rule files: rules of a customer name those of the whole set"),
+                "move it to ruleset.toml, under a name that tells whose it is",
+            ),
+            "except" | "mute" => (
+                format!("`{name}` is a key of a rule"),
+                "for a rule of the set write [[exception]] with rule = \"...\" and kind = \"except\" or \"mute\"",
+            ),
+            _ => continue,
+        };
+        let is_told = |problem: &Problem| problem.place.as_ref().is_some_and(|at| at.span == span);
+        if let Some(at) = problems.iter().skip(before).position(is_told) {
+            problems.splice(before + at..=before + at, [file.problem("E008", message, span).help(help)]);
+        }
     }
 }
 

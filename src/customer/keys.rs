@@ -1,7 +1,8 @@
 //! Every key of a customer's file, with an example for the advice.
 
-use crate::policy::document::{Key, key, later};
+use crate::policy::document::{Key, key};
 pub(super) use crate::policy::tables::OWN_NUMBERS;
+use crate::policy::tables::{EXCEPTION, FIREWALL, OVERRIDE, THRESHOLD};
 
 pub(super) const NAME: Key = key("name", "name = \"Acme Ltd\"");
 pub(super) const COUNTRY: Key = key("country", "country = \"SE\"");
@@ -19,7 +20,7 @@ pub(super) const SEVERITY: Key = key("severity", "[severity]");
 pub(super) const CALENDARS: Key = key("calendars", "[calendars]");
 pub(super) const ESCALATION: Key = key("escalation", "[escalation]");
 
-/// What a rule file has and a customer's will have.
+/// Rules, overrides and exceptions are read with the rules.
 pub(super) const FILE: &[Key] = &[
     NAME,
     COUNTRY,
@@ -37,14 +38,10 @@ pub(super) const FILE: &[Key] = &[
     PRE_AUTHORISED,
     ESCALATION,
     KITS,
-    later("firewall"),
-    later("threshold"),
-    later("override"),
-    later("except"),
-    later("exception"),
-    later("mute"),
-    later("lists"),
-    later("macros"),
+    FIREWALL,
+    THRESHOLD,
+    OVERRIDE,
+    EXCEPTION,
 ];
 
 pub(super) const TRUNK_NAME: Key = key("name", "name = \"pstn-1\"");

@@ -355,9 +355,16 @@ pub(crate) struct Surroundings<'s> {
     pub(crate) groups: Vec<&'s str>,
 }
 
+/// The customer that a file of the folder is of, by its name: `customers/acme.toml`, `customers/acme.baseline.toml`.
+pub(crate) fn id_of(path: &str) -> &str {
+    let name = path.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path);
+    let id = name.strip_suffix(".toml").unwrap_or(name);
+    id.strip_suffix(".baseline").unwrap_or(id)
+}
+
 /// Compiles the files of the folder, where there is one, noting everything that is wrong with them.
-pub(crate) fn compile(
-    documents: &[Document<'_>],
+pub(crate) fn compile<'d, 't: 'd>(
+    documents: impl Iterator<Item = &'d Document<'t>>,
     is_closed: bool,
     around: &Surroundings<'_>,
     reads: &mut ListReads<'_>,
@@ -365,7 +372,7 @@ pub(crate) fn compile(
 ) -> Customers {
     let mut claims = claims::Claims::default();
     let mut all: Vec<Arc<Customer>> =
-        documents.iter().map(|document| Arc::new(file::read(document, around, reads, &mut claims, problems))).collect();
+        documents.map(|document| Arc::new(file::read(document, around, reads, &mut claims, problems))).collect();
     all.sort_by(|a, b| a.id.cmp(&b.id));
     if is_closed && all.is_empty() {
         let problem = Problem::warning("W120", format!("`{FOLDER}/` holds no customer: every event will be rejected"));

@@ -124,7 +124,8 @@ impl Site {
         let customers = file.map_or_else(|| Arc::new(Customers::open(TimeZone::UTC)), customers);
         let terms =
             Terms { customers: Arc::clone(&customers), kits: Arc::new(Kits::shipped()), own_kits: BTreeMap::new() };
-        let charge = desk::Charge { store: Arc::clone(&store), terms, rules: Vec::new(), whats: BTreeMap::new() };
+        let (rules, renamed, whats) = Default::default();
+        let charge = desk::Charge { store: Arc::clone(&store), terms, rules, renamed, whats };
         let desk = Desk::start(charge).unwrap();
         let mut routes: BTreeMap<String, Vec<Provider>> = BTreeMap::new();
         routes.insert(CALL_SHEET.into(), vec![Provider::new(CALL_SHEET, Sender::Sheet)]);

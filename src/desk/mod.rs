@@ -20,7 +20,7 @@ use std::time::Duration;
 use crossbeam::channel::{Sender, bounded};
 
 use crate::clock::Timestamp;
-use crate::incident::{Actor, Answer, BookCounts, Command, Refusal, Terms};
+use crate::incident::{Actor, Answer, BookCounts, Command, Refusal, Renamed, Terms};
 use crate::limits::{DESK_ORDERS_MAX, DESK_WAIT_MS};
 use crate::store::{Store, StoreError};
 
@@ -42,6 +42,8 @@ pub struct Charge {
     pub terms: Terms,
     /// Ids of the rules that are there.
     pub rules: Vec<String>,
+    /// What rules are called now, by the ids they had.
+    pub renamed: BTreeMap<String, Renamed>,
     /// What each rule looks for, in a sentence.
     pub whats: BTreeMap<String, String>,
 }
@@ -77,6 +79,7 @@ enum Input {
 pub struct Renewal {
     pub terms: Terms,
     pub rules: Vec<String>,
+    pub renamed: BTreeMap<String, Renamed>,
     pub whats: BTreeMap<String, String>,
 }
 

@@ -4,7 +4,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::incident::{self, Book, Entries, Sighting, Terms};
 use crate::policy::Severity as Level;
 use crate::store::{
-    Audit, BookChange, Closing, DeliveryQuery, DeliveryRow, NewDelivery, Stop, Store, StoreError, SubjectKind,
+    Audit, BookChange, Closing, DeliveryQuery, DeliveryRow, MUTED, NewDelivery, Stop, Store, StoreError, SubjectKind,
     SubjectQuery, SubjectRow, TransitionRow, Violation,
 };
 
@@ -185,6 +185,7 @@ pub(super) fn sighting(violation: Violation, what: Option<&String>) -> Sighting 
         target: violation.target.0,
         level: if violation.level == "critical" { Level::Critical } else { Level::Warning },
         is_silent: violation.mode == "monitor",
+        is_muted: violation.mode == MUTED,
         what,
     }
 }

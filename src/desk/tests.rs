@@ -27,7 +27,7 @@ pub(super) fn charge(folder: &Path) -> Charge {
     let store = Arc::new(Store::open(folder).unwrap().0);
     let customers = Arc::new(Customers::open(TimeZone::UTC));
     let terms = Terms { customers, kits: Arc::new(Kits::shipped()), own_kits: BTreeMap::new() };
-    Charge { store, terms, rules: vec!["calls".to_owned()], whats: BTreeMap::new() }
+    Charge { store, terms, rules: vec!["calls".to_owned()], renamed: BTreeMap::new(), whats: BTreeMap::new() }
 }
 
 fn violation(n: u64, rule: &str) -> Change {

@@ -10,7 +10,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError};
 use super::steady::Steady;
 use super::{Charge, Input, Order, OrderError, Renewal, Shared, restore};
 use crate::clock::Clock;
-use crate::incident::{Actor, Answer, Book, Entries, Terms};
+use crate::incident::{Actor, Answer, Book, Entries, Renamed, Terms};
 use crate::limits::{DESK_BATCH_MAX, DESK_RETRY_MS};
 use crate::store::{Audit, Change, Inbox, Store, StoreError, Written};
 
@@ -23,6 +23,7 @@ pub(super) struct Work {
     terms: Terms,
     whats: BTreeMap<String, String>,
     rules: Vec<String>,
+    renamed: BTreeMap<String, Renamed>,
     clock: Steady,
     shared: Arc<Shared>,
     /// What of the inbox was read: what lies before and is still there cannot be read.
@@ -45,8 +46,9 @@ enum Wrote {
 
 impl Work {
     pub(super) fn new(charge: Charge, shared: Arc<Shared>) -> Result<Work, StoreError> {
-        let Charge { store, terms, rules, whats } = charge;
+        let Charge { store, terms, rules, renamed, whats } = charge;
         let mut book = restore::book(&store, terms.clone(), Clock.now())?;
+        book.rename_rules(&renamed, Clock.now());
         book.keep_rules(|rule| rules.iter().any(|id| id == rule), Clock.now());
         let clock = Steady::new();
         Ok(Work {
@@ -55,6 +57,7 @@ impl Work {
             terms,
             whats,
             rules,
+            renamed,
             clock,
             shared,
             read_to: 0,
@@ -96,10 +99,11 @@ impl Work {
     }
 
     fn renew(&mut self, renewal: Renewal) {
-        let Renewal { terms, rules, whats } = renewal;
+        let Renewal { terms, rules, renamed, whats } = renewal;
         self.book.set_terms(terms.clone());
-        (self.terms, self.rules, self.whats) = (terms, rules, whats);
+        (self.terms, self.rules, self.renamed, self.whats) = (terms, rules, renamed, whats);
         let now = self.clock.now();
+        self.book.rename_rules(&self.renamed, now);
         self.book.keep_rules(|rule| self.rules.iter().any(|id| id == rule), now);
     }
 
@@ -253,6 +257,7 @@ impl Work {
                 Ok(book) => {
                     self.book = book;
                     let now = self.clock.now();
+                    self.book.rename_rules(&self.renamed, now);
                     self.book.keep_rules(|rule| self.rules.iter().any(|id| id == rule), now);
                     (self.read_to, self.is_behind) = (0, true);
                     std::thread::sleep(Duration::from_millis(DESK_RETRY_MS));

@@ -107,6 +107,25 @@ impl Blocks {
         true
     }
 
+    /// Puts a value on a list, by its place in the policy, until then, whatever becomes of the episode. False where the
+    /// list is full.
+    pub(crate) fn note(
+        &mut self,
+        list: usize,
+        value: Listed,
+        now: i64,
+        until: i64,
+        entries_max: Option<usize>,
+    ) -> bool {
+        let list = self.lists.number(list);
+        if !self.make_room(list, &value, now, entries_max.unwrap_or(ENTRIES_MAX_DEFAULT)) {
+            return false;
+        }
+        self.holders.change((list, value.clone()), |holders| holders.until = holders.until.max(until));
+        self.publish(list, &value);
+        true
+    }
+
     fn make_room(&mut self, list: usize, value: &Listed, now: i64, entries_max: usize) -> bool {
         if self.lists.len(list) < entries_max || self.holders.contains_key(&(list, value.clone())) {
             return true;

@@ -342,6 +342,7 @@ impl Gate {
         let verdict = prepare::judge(&view, plan, 0, &mut self.decided, &mut KeyBytes::default(), &mut |_, _| {});
         self.decided.flags.clear();
         self.decided.tracked.clear();
+        self.decided.would.clear();
         self.answers.set(slot, verdict, Box::default());
     }
 
@@ -394,16 +395,16 @@ impl Gate {
                 if self.up.get_mut(&id, at).is_some_and(|up| !(is_diverted && up.ended)) {
                     return;
                 }
-                let mut keys = Vec::with_capacity(plan.call_counters.len());
+                let mut keys = Vec::new();
                 let call = (id[0] ^ id[1].rotate_left(32)) >> 1;
-                for counter in &plan.call_counters {
+                for counter in prepare::call_counters(event, &work.batch, plan, &self.nothing) {
                     let keyed =
-                        prepare::call_key(event, &work.batch, &mut work.key_bytes, plan, *counter, &self.nothing);
+                        prepare::call_key(event, &work.batch, &mut work.key_bytes, plan, counter, &self.nothing);
                     let Some((hash, key)) = keyed else { continue };
                     let hit = Hit { hash, key, value: call, time: at, event: index, act: Act::Count };
-                    work.call_hits.push((*counter, hit));
+                    work.call_hits.push((counter, hit));
                     let long = self.long_keys.share(hash, key.long_bytes(&work.key_bytes));
-                    keys.push(UpKey { number: plan.call_numbers.of(usize::from(*counter)), hash, key, long });
+                    keys.push(UpKey { number: plan.call_numbers.of(usize::from(counter)), hash, key, long });
                 }
                 let up = Up { ended: false, keys: keys.into_boxed_slice() };
                 self.up.insert(id, up, at, at + CALL_AGE_MS_MAX, |_| {});

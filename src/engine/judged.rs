@@ -46,6 +46,10 @@ pub struct Judged {
     /// Events of the past that warmed the windows of rules and did nothing else: not to be journaled, counted or told of.
     /// Only what `closed` is news.
     pub is_warm: bool,
+    /// What an engine that is watched says besides, by event, then rule order; else empty.
+    pub observed: Vec<Observation>,
+    /// `(event, firewall rule)` of each match of a rule that is not in force; of an engine that is watched.
+    pub would: Vec<(u32, u16)>,
     /// The rules that judged it: what its numbers of rules and lists stand for.
     pub policy: Arc<Policy>,
     /// The rules that judge what comes behind it. Nothing else came with it, but that episodes closed whose rules are
@@ -59,6 +63,38 @@ pub struct Successor {
     pub policy: Arc<Policy>,
     /// What became of the rules, by their numbers in it.
     pub rules: Restored,
+}
+
+/// What an engine tells besides what it found. Costs memory by the event: for those who replay and measure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Watch {
+    #[default]
+    Nothing,
+    /// Each event that a threshold counted for a key whose episode was open, the crossing ones included.
+    Open,
+    /// Each event that a threshold counted.
+    All,
+}
+
+/// An event that a threshold counted, and what the key's window showed then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// Index of the event into its batch.
+    pub event: u32,
+    pub rule: RuleRef,
+    /// The key's hash; the same in every engine of one seed.
+    pub key: u64,
+    /// The end of the window: the event's time, but for a late one.
+    pub time: Timestamp,
+    /// The value is `top / bottom`, in the unit of the rule's limits; for shares a part of one.
+    pub top: u64,
+    pub bottom: u64,
+    /// There is something to divide by, and `min_count` is met.
+    pub counts: bool,
+    /// Of the episode that is open.
+    pub level: Option<Severity>,
+    /// Counted under `(other)`.
+    pub other: bool,
 }
 
 /// What a batch was told before a crash, by the rules of now; recovery applies it instead of judging again.
@@ -139,6 +175,8 @@ pub struct Violation {
     pub value: f64,
     /// Found by an event older than the key's newest.
     pub late: bool,
+    /// One of the rule's `mute`: it goes on record, and nobody is told.
+    pub is_muted: bool,
     pub customer: CustomerId,
     /// `per` entry and value.
     pub key: Arc<[(String, String)]>,
@@ -174,6 +212,8 @@ pub struct OpenEpisode {
     pub level: Severity,
     /// Time of its first violation.
     pub since: Timestamp,
+    /// See [`Violation::is_muted`].
+    pub is_muted: bool,
     pub customer: CustomerId,
     /// `per` entry and value, as in the violation that opened it.
     pub key: Arc<[(String, String)]>,

@@ -40,6 +40,7 @@ mod swap;
 mod table;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod warming;
 mod work;
 
@@ -50,7 +51,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 pub use judged::{
-    Closed, Counts, Judged, OpenEpisode, Put, Recorded, RuleCounts, RuleRef, Successor, Verdict, Violation,
+    Closed, Counts, Judged, Observation, OpenEpisode, Put, Recorded, RuleCounts, RuleRef, Successor, Verdict,
+    Violation, Watch,
 };
 pub use keys::{KeyQuery, RunningKey, RunningKeys, joined};
 pub use saved::{RestoreError, Restored, Save, SaveProgress, saved_frames};
@@ -68,7 +70,7 @@ use self::warming::{PastWork, Warming};
 use self::work::{Lists, Outcome, Tally, Work};
 use crate::clock::Timestamp;
 use crate::event::{Batch, Flags, Names};
-use crate::policy::{DynamicLists, Policy};
+use crate::policy::{DynamicLists, Policy, View};
 
 /// How an engine is laid out.
 #[derive(Clone, Copy, Debug)]
@@ -287,8 +289,13 @@ fn unless_it_panics<R>(work: impl FnOnce() -> R) -> Option<R> {
 
 impl Engine {
     pub fn new(policy: Arc<Policy>, names: Arc<Names>, settings: Settings, emit: Emit) -> Engine {
+        Engine::watched(policy, names, settings, emit, Watch::Nothing)
+    }
+
+    /// One that tells of single events what [`Watch`] says.
+    pub fn watched(policy: Arc<Policy>, names: Arc<Names>, settings: Settings, emit: Emit, watch: Watch) -> Engine {
         let hasher = KeyHasher::new(settings.hash_seed);
-        let plan = Plan::new(policy, Arc::clone(&names), hasher, settings.n_threads);
+        let plan = Plan { watch, ..Plan::new(policy, Arc::clone(&names), hasher, settings.n_threads) };
         Engine(Arc::new(Core {
             names,
             settings,
@@ -339,6 +346,16 @@ impl Engine {
         work.marker = Some(marker);
         self.0.visit_all(work);
         Some(save)
+    }
+
+    /// The key under which a threshold counted an event, as a violation names it.
+    pub fn key_of(&self, batch: &Batch, seen: &Observation) -> Vec<(String, String)> {
+        let generation = self.0.generation();
+        let plan = &generation.plan;
+        let counter = plan.counters.iter().find(|counter| counter.rule == seen.rule);
+        let (Some(counter), Some(event)) = (counter, batch.events.get(seen.event as usize)) else { return Vec::new() };
+        let view = View { event, batch, policy: &plan.policy, names: &plan.names, dynamic: &self.0.nothing };
+        prepare::key_text(&view, plan, counter, seen.other)
     }
 
     /// The rules in force: those of batches under way may be older, see [`Judged::policy`].
@@ -635,12 +652,13 @@ impl Core {
 fn gather(plan: &Plan, work: &mut Work, outcomes: Vec<Outcome>) -> Judged {
     let mut decided = std::mem::take(&mut work.decided);
     let mut violations = Vec::new();
-    let (mut listed, mut closed) = (Vec::new(), Vec::new());
+    let (mut listed, mut closed, mut observed) = (Vec::new(), Vec::new(), Vec::new());
     let mut tallies: BTreeMap<u16, Tally> = BTreeMap::new();
     for outcome in outcomes {
         violations.extend(outcome.violations);
         listed.extend(outcome.listed);
         closed.extend(outcome.closed);
+        observed.extend(outcome.observed);
         if let Some(by_shard) = outcome.decided {
             decided = by_shard;
         }
@@ -663,6 +681,7 @@ fn gather(plan: &Plan, work: &mut Work, outcomes: Vec<Outcome>) -> Judged {
     });
     listed.sort_by(|a: &Put, b: &Put| (a.event, a.rule, a.list, &a.value).cmp(&(b.event, b.rule, b.list, &b.value)));
     closed.sort_by(|a: &Closed, b: &Closed| (a.time, a.rule, &a.key).cmp(&(b.time, b.rule, &b.key)));
+    observed.sort_by_key(|(position, seen): &(u32, Observation)| (seen.event, *position));
     let rules = tallies.into_iter().map(|(counter, t)| t.told(plan.counters[counter as usize].rule));
     Judged {
         batch: std::mem::take(&mut work.batch),
@@ -683,6 +702,8 @@ fn gather(plan: &Plan, work: &mut Work, outcomes: Vec<Outcome>) -> Judged {
         is_recovered: work.recorded.is_some(),
         is_warm: work.past.is_some(),
         marker: work.marker.as_ref().map(|marker| marker.number),
+        observed: observed.into_iter().map(|(_, seen)| seen).collect(),
+        would: decided.would,
         policy: Arc::clone(&plan.policy),
         swapped: None,
     }

@@ -27,6 +27,16 @@ pub fn rule_id(policy: &Policy, rule: RuleRef) -> &str {
     }
 }
 
+/// As [`rule_id`], and of a variant whose it is: `ips-tdos-callee for acme`.
+pub fn rule_name(policy: &Policy, rule: RuleRef) -> String {
+    let id = rule_id(policy, rule);
+    match rule {
+        RuleRef::Firewall(i) => policy.firewall.get(i as usize).map_or(id.to_owned(), |r| r.concern.name(id)),
+        RuleRef::Threshold(i) => policy.thresholds.get(i as usize).map_or(id.to_owned(), |r| r.concern.name(id)),
+        RuleRef::Default | RuleRef::Emergency => id.to_owned(),
+    }
+}
+
 /// The mode of the rule, `enforce` for what has none.
 pub fn rule_mode(policy: &Policy, rule: RuleRef) -> Mode {
     match rule {

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use super::episode::{AlsoTerms, Terms};
-use super::judged::RuleRef;
+use super::judged::{RuleRef, Watch};
 use super::key::KeyHasher;
 use super::numbers::Numbers;
+use super::walk::{Rule, Walks};
 use crate::event::{CallEvent, Field, Flags, Kind, Names, Which};
 use crate::limits::{CALL_AGE_MS_MAX, CALLS_MAX, EXACT_ITEMS_MAX, MAX_BYTES_DEFAULT, MAX_KEYS_DEFAULT, PARTITIONS};
-use crate::policy::{Level, ListContent, Measure, Mode, On, Operand, Operator, Policy, Predicate, ThresholdRule};
+use crate::policy::{
+    Concern, FirewallRule, Level, ListContent, Measure, Mode, On, Operand, Operator, Policy, Predicate, ThresholdRule,
+    View,
+};
 use crate::window::{PartKind, PartWidth, Width};
 
 /// What an event is at once: a `cdr` is a whole call in one record.
@@ -106,16 +110,9 @@ pub(crate) struct Plan {
     pub(crate) hasher: KeyHasher,
     pub(crate) n_shards: u32,
     pub(crate) counters: Vec<Counter>,
-    /// Counters of thresholds an event of each kind may meet; index `Kind as usize`.
-    pub(crate) by_kind: Vec<Vec<u16>>,
-    /// Counters of `concurrent` rules; the gate feeds them.
-    pub(crate) call_counters: Vec<u16>,
+    /// Which rules an event may meet.
+    pub(crate) walks: Walks,
     pub(crate) has_call_rules: bool,
-    /// Firewall rules by the phase they run in, in written order.
-    pub(crate) attempt_rules: Vec<u16>,
-    pub(crate) answer_rules: Vec<u16>,
-    pub(crate) end_rules: Vec<u16>,
-    pub(crate) request_rules: Vec<u16>,
     /// Counter of each firewall rule that is tracked.
     pub(crate) tracked: Vec<Option<u16>>,
     /// Parties that are looked up in large lists, to be brought into the caches for many events at once.
@@ -124,6 +121,7 @@ pub(crate) struct Plan {
     pub(crate) minds_blocked: bool,
     /// Some rule reads what thresholds write to: events are judged one after the other, on one shard.
     pub(crate) is_coupled: bool,
+    pub(crate) watch: Watch,
     /// What counters are known by to lists, those of calls to the calls that are up, and lists to what stands on them.
     pub(crate) rule_numbers: Numbers,
     pub(crate) call_numbers: Numbers,
@@ -140,23 +138,9 @@ impl Plan {
                 counters.push(tracked_counter(i, &policy));
             }
         }
-        let kinds = Kind::ALL.iter().map(|kind| {
-            let event = CallEvent { kind: *kind, status: crate::event::Status::Answered, ..CallEvent::BLANK };
-            let phases = Phases::of(&event);
-            let meets = |c: &u16| counters[*c as usize].phases.meets(phases);
-            let mut rules: Vec<u16> = (0..policy.thresholds.len() as u16).filter(meets).collect();
-            rules.shrink_to_fit();
-            (*kind as usize, rules)
-        });
-        let mut by_kind = vec![Vec::new(); Kind::ALL.len()];
-        kinds.for_each(|(kind, rules)| by_kind[kind] = rules);
-        let rules_of = |on: &[On]| {
-            let rules = policy.firewall.iter().enumerate().filter(|(_, r)| on.contains(&r.on));
-            rules.map(|(i, _)| i as u16).collect::<Vec<u16>>()
-        };
-        let call_counters: Vec<u16> =
-            (0..counters.len() as u16).filter(|c| counters[*c as usize].meter == MeterKind::Concurrent).collect();
-        let blocks = policy.thresholds.iter().any(|r| r.mode == Mode::Enforce && has_block(r));
+        let (walks, has_call_rules) = walks(&policy, &counters);
+        let notes = |r: &ThresholdRule| r.mode == Mode::Enforce && has_block(r) || !r.chains.is_empty();
+        let blocks = policy.thresholds.iter().any(notes);
         let is_coupled = blocks && reads_dynamic(&policy);
         let n_shards = match n_threads {
             _ if is_coupled => 1,
@@ -171,19 +155,15 @@ impl Plan {
             list_numbers: Numbers::first(policy.lists.len()),
             hasher,
             n_shards,
-            has_call_rules: !call_counters.is_empty(),
-            call_counters,
-            by_kind,
-            attempt_rules: rules_of(&[On::Attempt, On::Request]),
-            answer_rules: rules_of(&[On::Answer]),
-            end_rules: rules_of(&[On::End]),
-            request_rules: rules_of(&[On::Request]),
+            has_call_rules,
+            walks,
             tracked,
             looked_up: looked_up(&policy),
             minds_blocked: counters
                 .iter()
                 .any(|c| !c.count_blocked && c.phases.meets(Phases(Phases::ANSWER.0 | Phases::END.0))),
             is_coupled,
+            watch: Watch::Nothing,
             counters,
             policy,
             names,
@@ -202,6 +182,56 @@ impl Plan {
             _ => None,
         }
     }
+
+    /// The event is none of those that the threshold counts, though it meets its condition.
+    pub(crate) fn excepts(&self, counter: &Counter, view: &View<'_>) -> bool {
+        let RuleRef::Threshold(i) = counter.rule else { return false };
+        self.policy.thresholds[i as usize].concern.except.find(view).is_some()
+    }
+
+    /// Nobody is to be told of a violation by the event.
+    pub(crate) fn mutes(&self, counter: &Counter, view: &View<'_>) -> bool {
+        let RuleRef::Threshold(i) = counter.rule else { return false };
+        self.policy.thresholds[i as usize].concern.mute.find(view).is_some()
+    }
+
+    /// Records know a firewall rule by its id: the variant of it that judges the event, or the rule itself.
+    pub(crate) fn variant_for(&self, rule: u16, event: &CallEvent) -> u16 {
+        let Some(named) = self.policy.firewall.get(usize::from(rule)) else { return rule };
+        if named.concern.spared.is_empty() && named.concern.variant.is_none() {
+            return rule;
+        }
+        let customer = self.names.customer_text(event.customer);
+        let is_it = |rule: &FirewallRule| rule.id == named.id && rule.concern.is_of(customer, event.time);
+        self.policy.firewall.iter().position(is_it).map_or(rule, |found| found as u16)
+    }
+}
+
+/// The rules by when they run and whom they concern; and whether some follow calls.
+fn walks(policy: &Policy, counters: &[Counter]) -> (Walks, bool) {
+    let thresholds = |wanted: &dyn Fn(&Counter) -> bool| {
+        let rules = policy.thresholds.iter().zip(counters).zip(0..).filter(|((_, counter), _)| wanted(counter));
+        let rule = rules.map(|((rule, _), number)| Rule {
+            number,
+            concern: &rule.concern,
+            condition: rule.condition.as_ref(),
+        });
+        rule.collect::<Vec<_>>()
+    };
+    let mut by_kind: Vec<Vec<Rule<'_>>> = Kind::ALL.iter().map(|_| Vec::new()).collect();
+    for kind in Kind::ALL {
+        let event = CallEvent { kind: *kind, status: crate::event::Status::Answered, ..CallEvent::BLANK };
+        let phases = Phases::of(&event);
+        by_kind[*kind as usize] = thresholds(&|counter| counter.phases.meets(phases));
+    }
+    let firewall = |on: &[On]| {
+        let rules = policy.firewall.iter().zip(0..).filter(|(rule, _)| on.contains(&rule.on));
+        rules.map(|(rule, number)| Rule { number, concern: &rule.concern, condition: Some(&rule.when) }).collect()
+    };
+    // In the order of `Stage`.
+    let stages: [&[On]; 4] = [&[On::Attempt, On::Request], &[On::Answer], &[On::End], &[On::Request]];
+    let calls = thresholds(&|counter| counter.meter == MeterKind::Concurrent);
+    (Walks::new(&by_kind, &stages.map(firewall), &calls), !calls.is_empty())
 }
 
 fn has_block(rule: &ThresholdRule) -> bool {
@@ -209,13 +239,18 @@ fn has_block(rule: &ThresholdRule) -> bool {
 }
 
 fn reads_dynamic(policy: &Policy) -> bool {
-    policy.firewall.iter().any(|r| is_dynamic(&r.when, policy))
+    policy.firewall.iter().any(|r| is_dynamic(&r.when, policy) || concern_reads_dynamic(&r.concern, policy))
         || policy.thresholds.iter().any(|r| threshold_reads_dynamic(r, policy))
 }
 
 fn threshold_reads_dynamic(rule: &ThresholdRule, policy: &Policy) -> bool {
     rule.condition.as_ref().is_some_and(|condition| is_dynamic(condition, policy))
         || matches!(&rule.measure, Measure::Share(of) if is_dynamic(of, policy))
+        || concern_reads_dynamic(&rule.concern, policy)
+}
+
+fn concern_reads_dynamic(concern: &Concern, policy: &Policy) -> bool {
+    concern.predicates().any(|predicate| is_dynamic(predicate, policy))
 }
 
 fn is_dynamic(predicate: &Predicate, policy: &Policy) -> bool {

@@ -4,12 +4,14 @@ use std::iter::Peekable;
 use std::net::IpAddr;
 use std::slice;
 
-use super::judged::{Recorded, RuleRef, Verdict};
+use super::judged::{Recorded, RuleRef, Verdict, Watch};
 use super::key::{KeptKey, Key, KeyBytes, KeyValue};
 use super::plan::{Counter, KeyChoice, MeterKind, Phases, Plan};
 use super::table::{Act, Hit, partition_of};
+use super::walk::{Met, Stage};
 use super::work::{Decided, Work};
-use crate::event::{Batch, CallEvent, Field, Flags, NumberKind, Which};
+use crate::clock::Timestamp;
+use crate::event::{Batch, CallEvent, CustomerId, Field, Flags, NumberKind, Which};
 use crate::policy::predicate::{Value, write_value};
 use crate::policy::{Action, Cause, DynamicLists, KeySpec, ListContent, Measure, Mode, Operand, View};
 use crate::window::NOTHING;
@@ -99,7 +101,8 @@ impl<'a> Told<'a> {
     ) -> Verdict {
         let event = view.event;
         while let Some((_, rule)) = self.tracked.next_if(|(event, _)| *event <= index) {
-            if let Some(counter) = self.plan.tracked.get(usize::from(*rule)).copied().flatten()
+            let rule = self.plan.variant_for(*rule, event);
+            if let Some(counter) = self.plan.tracked.get(usize::from(rule)).copied().flatten()
                 && let Some((hash, key)) = caller_else_address(view, self.plan, key_bytes)
             {
                 put(counter, Hit { hash, key, value: 0, time: event.time.0, event: index, act: Act::Count });
@@ -150,31 +153,33 @@ pub(crate) fn judge(
         return default;
     }
     let phases = Phases::of(event);
-    let stages =
-        [(Phases::ATTEMPT, &plan.attempt_rules), (Phases::ANSWER, &plan.answer_rules), (Phases::END, &plan.end_rules)];
+    let stages = [(Phases::ATTEMPT, Stage::Attempt), (Phases::ANSWER, Stage::Answer), (Phases::END, Stage::End)];
     let is_call = stages.iter().any(|(phase, _)| phases.meets(*phase));
-    let request = (!is_call && phases.meets(Phases::REQUEST)).then_some(&plan.request_rules);
-    let met = stages.iter().filter(|(phase, _)| phases.meets(*phase)).map(|(_, rules)| *rules).chain(request);
-    for number in met.flatten() {
-        let rule = &plan.policy.firewall[*number as usize];
-        if !rule.when.eval(view) {
+    let request = (!is_call && phases.meets(Phases::REQUEST)).then_some(Stage::Request);
+    let met = stages.into_iter().filter(|(phase, _)| phases.meets(*phase)).map(|(_, stage)| stage).chain(request);
+    for number in met.flat_map(|stage| plan.walks.firewall(stage, view)) {
+        let rule = &plan.policy.firewall[number as usize];
+        if !rule.when.eval(view) || rule.concern.except.find(view).is_some() {
             continue;
         }
-        decided.matched[*number as usize] += 1;
-        if let Some(counter) = plan.tracked[*number as usize]
+        decided.matched[number as usize] += 1;
+        if let Some(counter) = plan.tracked[number as usize]
             && let Some((hash, key)) = caller_else_address(view, plan, key_bytes)
         {
             put(counter, Hit { hash, key, value: 0, time: event.time.0, event: index, act: Act::Count });
-            decided.tracked.push((index, *number));
+            decided.tracked.push((index, number));
         }
         if rule.mode != Mode::Enforce {
+            if plan.watch != Watch::Nothing {
+                decided.would.push((index, number));
+            }
             continue;
         }
         if rule.action == Action::Flag {
-            decided.flags.push((index, *number));
+            decided.flags.push((index, number));
             continue;
         }
-        return Verdict { action: rule.action, cause: rule.cause, rule: RuleRef::Firewall(*number) };
+        return Verdict { action: rule.action, cause: rule.cause, rule: RuleRef::Firewall(number) };
     }
     default
 }
@@ -200,12 +205,12 @@ pub(crate) fn count(
     let is_blocked = verdict.action == Action::Block || is_repeated;
     // Rules of one `per` list follow each other more often than not.
     let mut last: Option<(KeyChoice, Option<(u64, Key)>)> = None;
-    for number in &plan.by_kind[event.kind as usize] {
-        let counter = &plan.counters[*number as usize];
-        if !counter.phases.meets(phases) || !counter.count_blocked && is_blocked || !wanted(*number) {
+    for number in plan.walks.thresholds(view) {
+        let counter = &plan.counters[number as usize];
+        if !counter.phases.meets(phases) || !counter.count_blocked && is_blocked || !wanted(number) {
             continue;
         }
-        if plan.condition(counter).is_some_and(|condition| !condition.eval(view)) {
+        if plan.condition(counter).is_some_and(|condition| !condition.eval(view)) || plan.excepts(counter, view) {
             continue;
         }
         let keyed = match last {
@@ -215,7 +220,7 @@ pub(crate) fn count(
         last = Some((counter.key, keyed));
         if let Some((hash, key)) = keyed {
             let value = sample(view, plan, counter, key_bytes);
-            put(*number, Hit { hash, key, value, time: event.time.0, event: index, act: Act::Count });
+            put(number, Hit { hash, key, value, time: event.time.0, event: index, act: Act::Count });
         }
     }
 }
@@ -231,10 +236,15 @@ pub(crate) fn call_key(
 ) -> Option<(u64, Key)> {
     let view = View { event, batch, policy: &plan.policy, names: &plan.names, dynamic: nothing };
     let counter = &plan.counters[counter as usize];
-    if plan.condition(counter).is_some_and(|condition| !condition.eval(&view)) {
+    if plan.condition(counter).is_some_and(|condition| !condition.eval(&view)) || plan.excepts(counter, &view) {
         return None;
     }
     key_of(&view, plan, counter, key_bytes)
+}
+
+/// Counters of the rules that may follow a call.
+pub(crate) fn call_counters<'p>(event: &CallEvent, batch: &Batch, plan: &'p Plan, nothing: &DynamicLists) -> Met<'p> {
+    plan.walks.calls(&View { event, batch, policy: &plan.policy, names: &plan.names, dynamic: nothing })
 }
 
 /// What the measures of a rule take of an event; of several, where that stands among the bytes of the batch.
@@ -431,6 +441,33 @@ pub(crate) fn kept_key_text(kept: &KeptKey, plan: &Plan, counter: &Counter) -> V
     let mut values = kept.parts().into_iter();
     let parts = plan.policy.keys[spec].parts.iter();
     parts.map(|part| (part.name.clone(), values.next().map_or("(other)".to_owned(), |value| value.shown()))).collect()
+}
+
+/// Is what time found of a key to be told to nobody? A mute is asked of an event, so of one that says what the key does.
+pub(crate) fn mutes_kept(kept: &KeptKey, plan: &Plan, counter: &Counter, at: i64) -> bool {
+    let KeyChoice::Spec(spec) = counter.key else { return false };
+    let mut batch = Batch::default();
+    let mut event = CallEvent { customer: CustomerId(kept.customer()), time: Timestamp(at), ..CallEvent::BLANK };
+    for (part, value) in plan.policy.keys[spec].parts.iter().zip(kept.parts()) {
+        let (Operand::Field(field) | Operand::Prefix(field, _)) = part.operand else { continue };
+        match (field, value.value()) {
+            (Field::Party(which), Some(Value::Number(number, _) | Value::Prefix(number))) => {
+                let party = match which {
+                    Which::Caller => &mut event.caller,
+                    Which::Callee => &mut event.callee,
+                    Which::Asserted => &mut event.asserted,
+                    Which::Diverting => &mut event.diverting,
+                };
+                party.number = number;
+            }
+            (Field::Trunk, Some(Value::Text(text))) => event.trunk = batch.keep(text),
+            (Field::Account, Some(Value::Text(text))) => event.account = batch.keep(text),
+            _ => {}
+        }
+    }
+    let nothing = DynamicLists::default();
+    let view = View { event: &event, batch: &batch, policy: &plan.policy, names: &plan.names, dynamic: &nothing };
+    plan.mutes(counter, &view)
 }
 
 /// What a kept key has for an entry of `per`.

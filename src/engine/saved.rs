@@ -23,7 +23,7 @@ use super::answers::{ANSWERS, Answers};
 use super::blocks::Places;
 use super::gate::Gate;
 use super::judged::{OpenEpisode, RuleRef, Verdict};
-use super::output::rule_id;
+use super::output::rule_name;
 use super::shard::{Shard, restore_subjects};
 use super::warming::{Lack, Warming};
 use super::{Engine, Generation, enter};
@@ -259,7 +259,7 @@ impl Restored {
     }
 
     pub(super) fn write_notes(&mut self, policy: &Policy) {
-        let ids = |rules: &[RuleRef]| rules.iter().map(|rule| rule_id(policy, *rule)).collect::<Vec<&str>>().join(", ");
+        let ids = |rules: &[RuleRef]| rules.iter().map(|rule| rule_name(policy, *rule)).collect::<Vec<_>>().join(", ");
         let kinds = [
             (
                 ids(&self.warming),

@@ -7,18 +7,18 @@ use std::sync::Arc;
 
 use super::answers::Answers;
 use super::blocks::{Blocks, Origin};
-use super::judged::{Closed, Put, RuleRef, Verdict, Violation};
+use super::judged::{Closed, Observation, Put, RuleRef, Verdict, Violation};
 use super::kept::Kept;
 use super::plan::{Counter, MeterKind, Plan};
 use super::prepare;
 use super::saved::Marker;
-use super::table::{Crossing, EpisodeId, Hit, Table, Yield};
+use super::table::{Crossing, EpisodeId, Hit, Seen, Table, Yield};
 use super::work::{Decided, Outcome, Tally, Work};
 use crate::clock::Timestamp;
 use crate::event::{CustomerId, Flags};
 use crate::limits::PARTITIONS;
 use crate::policy::dynamic::Listed;
-use crate::policy::predicate::{Value, write_value};
+use crate::policy::predicate::{Value, chained, write_value};
 use crate::policy::{Action, Block, DynamicKind, ListContent, Mode, Severity, View};
 use crate::window::{Concurrent, Count, Distinct, Joint, Ratio, Run, Sum};
 
@@ -50,6 +50,8 @@ struct Subject {
     slot: u32,
     /// Time of its first violation.
     since: i64,
+    /// Nobody was told.
+    is_muted: bool,
 }
 
 /// The table of a rule, by what it measures. Match on it outside the loop over hits.
@@ -108,7 +110,7 @@ impl Shard {
             open: plan.counters.iter().map(|_| Kept::default()).collect(),
             blocks: Blocks::new(&plan.list_numbers),
             told: vec![(0, 0); plan.counters.len()],
-            found: Yield::default(),
+            found: Yield { watch: plan.watch, ..Yield::default() },
             pending: Vec::new(),
             answers: Answers::default(),
             marker: None,
@@ -247,6 +249,7 @@ impl Shard {
         let view =
             View { event, batch: &work.batch, policy: &plan.policy, names: &plan.names, dynamic: &self.blocks.lists };
         decided.flags.retain(|(event, _)| *event != index);
+        decided.would.retain(|(event, _)| *event != index);
         let n_tracked = decided.tracked.len();
         let before = decided.matched.clone();
         let verdict = prepare::judge(&view, &plan, index, decided, key_bytes, &mut |c, hit| pending.push((c, hit)));
@@ -338,13 +341,43 @@ impl Shard {
                     Err(Refused) => tally.refused += 1,
                 }
             }
+            tally.refused += self.note_for_followers(&violation);
             out.violations.push((rule.position, violation));
         }
+        let observation = |seen: Seen| Observation {
+            event: seen.event,
+            rule: rule.rule,
+            key: seen.hash,
+            time: Timestamp(seen.time),
+            top: seen.top,
+            bottom: seen.bottom,
+            counts: seen.counts,
+            level: seen.level,
+            other: seen.other,
+        };
+        out.observed.extend(found.seen.drain(..).map(|seen| (rule.position, observation(seen))));
         self.found = found;
         if tally != Tally::default() {
             out.tallies.push((counter, tally));
         }
         added
+    }
+
+    /// Rules that follow this one look for what its violations note; how often there was no room for it.
+    fn note_for_followers(&mut self, violation: &Violation) -> u64 {
+        let RuleRef::Threshold(rule) = violation.rule else { return 0 };
+        let plan = Arc::clone(&self.plan);
+        let mut refused = 0;
+        for chain in &plan.policy.thresholds[usize::from(rule)].chains {
+            let values =
+                chain.parts.iter().filter_map(|part| violation.key.get(*part)).map(|(_, value)| value.as_str());
+            let value = Listed::Text(chained(violation.customer, values).into());
+            let entries_max = plan.policy.lists.get(chain.list).and_then(|list| list.max_entries);
+            let at = violation.time.0;
+            refused +=
+                u64::from(!self.blocks.note(chain.list, value, at, at.saturating_add(chain.within_ms), entries_max));
+        }
+        refused
     }
 
     /// Keys and bytes of a rule, with the ticks: adding them up costs more than a small batch does.
@@ -360,16 +393,21 @@ impl Shard {
     fn violation(&mut self, counter: u16, crossing: &Crossing, work: &Work) -> Violation {
         let plan = Arc::clone(&self.plan);
         let rule = &plan.counters[counter as usize];
-        let (customer, key) = match &crossing.timed {
-            Some(kept) => (CustomerId(kept.customer()), prepare::kept_key_text(kept, &plan, rule)),
+        let (customer, key, is_muted) = match &crossing.timed {
+            Some(kept) => {
+                let key = prepare::kept_key_text(kept, &plan, rule);
+                (CustomerId(kept.customer()), key, prepare::mutes_kept(kept, &plan, rule, crossing.time))
+            }
             None => {
                 let view = self.view(&plan, work, crossing.event);
-                (view.event.customer, prepare::key_text(&view, &plan, rule, crossing.other))
+                let key = prepare::key_text(&view, &plan, rule, crossing.other);
+                (view.event.customer, key, plan.mutes(rule, &view))
             }
         };
         let key: Arc<[(String, String)]> = key.into();
         if !crossing.is_reminder {
-            let subject = Subject { customer, key: Arc::clone(&key), slot: crossing.slot, since: crossing.time };
+            let (slot, since) = (crossing.slot, crossing.time);
+            let subject = Subject { customer, key: Arc::clone(&key), slot, since, is_muted };
             self.open[counter as usize].add(crossing.episode, subject);
         }
         Violation {
@@ -381,6 +419,7 @@ impl Shard {
             time: Timestamp(crossing.time),
             value: crossing.top as f64 / crossing.bottom as f64,
             late: crossing.late,
+            is_muted,
             customer,
             key,
         }

@@ -15,6 +15,7 @@ pub(crate) use self::keys::Look;
 use self::saved::Coming;
 use self::timed::{Found, Timers};
 use super::episode::{Clearing, Terms};
+use super::judged::Watch;
 use super::key::{KeptKey, Key, KeyBytes, KeyHasher};
 use super::pending::Saving;
 use crate::policy::Severity;
@@ -72,6 +73,22 @@ pub(crate) struct Yield {
     pub(crate) late: u64,
     pub(crate) too_late: u64,
     pub(crate) evicted: u64,
+    /// What is noted below; stays from visit to visit.
+    pub(crate) watch: Watch,
+    pub(crate) seen: Vec<Seen>,
+}
+
+/// A hit that was counted under somebody's eyes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) event: u32,
+    pub(crate) hash: u64,
+    pub(crate) time: i64,
+    pub(crate) top: u64,
+    pub(crate) bottom: u64,
+    pub(crate) counts: bool,
+    pub(crate) level: Option<Severity>,
+    pub(crate) other: bool,
 }
 
 /// Names an episode for its life: no two of a table have the same.
@@ -537,6 +554,9 @@ impl<M: Meter> Partition<M> {
         {
             self.cross(slot, terms, (level, head.clock()), found, false, out);
         }
+        if out.watch != Watch::Nothing && hit.act == Act::Count {
+            self.note(slot, hit, terms, out);
+        }
         if head.is_open()
             && now <= clock
             && let Some(episode) = self.episodes.get_mut(&slot)
@@ -549,6 +569,27 @@ impl<M: Meter> Partition<M> {
                 self.shorten(slot);
             }
         }
+    }
+
+    #[cold]
+    fn note(&self, slot: u32, hit: &Hit, terms: &Terms, out: &mut Yield) {
+        let Slot { key, meter } = &self.slots[slot as usize];
+        let head = meter.head();
+        let level = head.is_open().then_some(if head.is_critical() { Severity::Critical } else { Severity::Warning });
+        if out.watch == Watch::Open && level.is_none() {
+            return;
+        }
+        let reading = terms.reading(meter, &self.pool, head.clock());
+        out.seen.push(Seen {
+            event: hit.event,
+            hash: hit.hash,
+            time: head.clock(),
+            top: reading.top,
+            bottom: reading.bottom,
+            counts: reading.known && reading.items >= terms.min_count,
+            level,
+            other: *key == Key::OTHER,
+        });
     }
 
     /// Event time passes from the key's clock to `now`.

@@ -15,6 +15,7 @@ use crate::limits::EMERGENCY_CALLBACK_MS;
 use crate::policy::{LoadOptions, Policy, RuleSource, load};
 
 mod calls;
+mod chains;
 mod counting;
 mod dynamic;
 mod firewall;
@@ -22,6 +23,7 @@ mod joint;
 mod keys;
 mod running;
 mod saved;
+mod scope;
 mod swap;
 mod timed;
 mod warming;
@@ -153,12 +155,15 @@ fn sorted(lines: &[String]) -> Vec<String> {
     lines
 }
 
-/// Rules with `;` for line ends, below the head of a rule set.
+/// Rules with `;` for line ends, below the head of a rule set. Other files stand behind `--- PATH; `.
 fn policy(rules: &str) -> Policy {
     let head =
         if rules.contains("default_action") { "ringfence = 1\n" } else { "ringfence = 1\ndefault_action = 'allow'\n" };
-    let text = format!("{head}{}", rules.replace("; ", "\n"));
-    let loaded = load(&RuleSource::memory([("ruleset.toml", text)]), LoadOptions::default());
+    let mut parts = rules.split("--- ").map(|part| part.replace("; ", "\n"));
+    let text = format!("{head}{}", parts.next().unwrap_or_default());
+    let files = parts.map(|part| part.split_once('\n').map(|(path, text)| (path.to_owned(), text.to_owned())).unwrap());
+    let files = [("ruleset.toml".to_owned(), text)].into_iter().chain(files);
+    let loaded = load(&RuleSource::memory(files), LoadOptions::default());
     let problems: Vec<String> = loaded.problems.iter().map(|p| p.message.clone()).collect();
     loaded.policy.unwrap_or_else(|| panic!("the rules are wrong: {problems:?}"))
 }
@@ -277,6 +282,7 @@ impl Said {
         for v in &judged.violations {
             let (value, _) = output::shown(policy, v).unwrap();
             let late = if v.late { " late" } else { "" };
+            let late = if v.is_muted { " muted" } else { late };
             let value = (value * 100.0).round() / 100.0;
             let again = if v.is_reminder { " again" } else { "" };
             self.violations.push(format!(

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::judged::{Closed, Put, Recorded, Verdict, Violation};
+use super::judged::{Closed, Observation, Put, Recorded, Verdict, Violation};
 use super::key::KeyBytes;
 use super::keys::Reset;
 use super::saved::Marker;
@@ -57,6 +57,8 @@ pub(crate) struct Decided {
     pub(crate) flags: Vec<(u32, u16)>,
     /// Rules that are counted for their own sake, by event.
     pub(crate) tracked: Vec<(u32, u16)>,
+    /// Rules that matched and are not in force, by event, where the engine is watched.
+    pub(crate) would: Vec<(u32, u16)>,
     /// Events that only their own crossing blocked, see [`crate::event::Flags::OWN_BLOCK`].
     pub(crate) own_blocks: Vec<u32>,
     /// By firewall rule: events that it decided, flagged or would have.
@@ -70,6 +72,8 @@ pub(crate) struct Outcome {
     pub(crate) violations: Vec<(u32, Violation)>,
     pub(crate) listed: Vec<Put>,
     pub(crate) closed: Vec<Closed>,
+    /// With the rule's position.
+    pub(crate) observed: Vec<(u32, Observation)>,
     /// A coupled shard judges events itself.
     pub(crate) decided: Option<Decided>,
     pub(crate) tallies: Vec<(u16, Tally)>,

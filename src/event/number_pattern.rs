@@ -178,6 +178,11 @@ impl DigitPattern {
 }
 
 impl Shape {
+    /// The pattern of this shape that a number of this [`Shape::key`] matches.
+    pub(crate) fn pattern(self, key: u64) -> DigitPattern {
+        DigitPattern { shape: self, value: key }
+    }
+
     /// The number's digits that a pattern of this shape looks at; `None` where none can match.
     pub fn key(self, number: Number) -> Option<u64> {
         let (value, len) = number.digits()?;

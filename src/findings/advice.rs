@@ -432,7 +432,7 @@ impl<'a> Advice<'a> {
         else {
             return Vec::new();
         };
-        let rule = self.sources.policy.thresholds.iter().find(|rule| rule.id == alert.rule);
+        let rule = self.sources.policy.threshold_of(&alert.rule, &alert.customer, alert.last);
         let (Some(rule), Some(key)) = (rule, edits::has_key(alert)) else { return Vec::new() };
         let until = edits::date(self.sources.now, DAYS_OF_NUMBERS * 3, &self.customer.time_zone);
         let owner = rule

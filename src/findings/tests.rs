@@ -16,6 +16,7 @@ fn alert(key: &[(&str, &str)]) -> Alert {
         key: key.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
         is_others: false,
         is_silent: false,
+        is_muted: false,
         state: AlertState::Open,
         is_critical: false,
         count: 1,

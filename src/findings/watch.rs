@@ -63,7 +63,7 @@ impl<'a> Watch<'a> {
             let at = match watch.rules.iter_mut().find(fits) {
                 Some(rule) => rule,
                 None => {
-                    let (id, rule) = (alert.rule.clone(), Rule::of(policy, &alert.rule));
+                    let (id, rule) = (alert.rule.clone(), Rule::of(policy, alert));
                     let (keys, open_keys) = (HashMap::new(), Vec::new());
                     watch.rules.push(Watched { id, rule, operands, keys, open_keys });
                     let last = watch.rules.len() - 1;
@@ -100,9 +100,10 @@ impl<'a> Watch<'a> {
 }
 
 impl<'a> Rule<'a> {
-    fn of(policy: &'a Policy, id: &str) -> Rule<'a> {
-        let threshold = policy.thresholds.iter().find(|rule| rule.id == id).map(Rule::Threshold);
-        let firewall = || policy.firewall.iter().find(|rule| rule.id == id).map(Rule::Firewall);
+    fn of(policy: &'a Policy, alert: &Alert) -> Rule<'a> {
+        let (id, customer, at) = (&alert.rule, &alert.customer, alert.last);
+        let threshold = policy.threshold_of(id, customer, at).map(Rule::Threshold);
+        let firewall = || policy.firewall_of(id, customer, at).map(Rule::Firewall);
         threshold.or_else(firewall).unwrap_or(Rule::Gone)
     }
 }

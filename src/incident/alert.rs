@@ -49,6 +49,9 @@ pub struct Alert {
     pub is_others: bool,
     /// In `monitor` mode: recorded, and nobody is told.
     pub is_silent: bool,
+    /// All that was found so far was muted: nobody was told.
+    #[serde(default)]
+    pub is_muted: bool,
     pub state: AlertState,
     /// It reached the critical level.
     pub is_critical: bool,

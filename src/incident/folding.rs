@@ -22,6 +22,8 @@ pub struct Sighting {
     pub level: Level,
     /// Of a rule in `monitor` mode.
     pub is_silent: bool,
+    /// It is an incident, of which nobody is told.
+    pub is_muted: bool,
     /// What the rule looks for, in a sentence.
     pub what: String,
 }
@@ -45,7 +47,9 @@ impl Book {
         let id = self.alert_of(sighting, now);
         self.entries.folded.push((sighting.violation.clone(), id));
         let Some(alert) = self.alerts.get_mut(&id) else { return };
-        let is_worse = sighting.level == Level::Critical && !alert.is_critical;
+        // What was critical and muted was news to nobody.
+        let was_critical = alert.is_critical && !alert.is_muted;
+        let is_worse = sighting.level == Level::Critical && !was_critical;
         alert.count += 1;
         alert.is_critical |= sighting.level == Level::Critical;
         alert.first = alert.first.min(sighting.time);
@@ -53,6 +57,7 @@ impl Book {
         alert.seen = now;
         // A rule that only watched may be in force by now.
         alert.is_silent &= sighting.is_silent;
+        alert.is_muted &= sighting.is_muted;
         self.touch_alert(id);
         if !sighting.is_silent {
             let incident = self.incident_of(id, sighting, is_worse, now);
@@ -109,6 +114,7 @@ impl Book {
             is_others: key != sighting.key,
             key: key.clone(),
             is_silent: sighting.is_silent,
+            is_muted: sighting.is_muted,
             state: AlertState::Open,
             is_critical: sighting.level == Level::Critical,
             count: 0,
@@ -212,7 +218,11 @@ impl Book {
         let id = self.next_id(super::SubjectKind::Incident);
         let (customer, group, target) = print.clone();
         let level = sighting.level.as_str();
-        let severity = self.terms.severity(&customer, &sighting.rule, &group, sighting.level);
+        // Nobody need look at what is muted, until there is more to it.
+        let severity = match sighting.is_muted {
+            true => Severity::LOW,
+            false => self.terms.severity(&customer, &sighting.rule, &group, sighting.level),
+        };
         let incident = Incident {
             what: sighting.what.clone(),
             opened: now,
@@ -221,7 +231,8 @@ impl Book {
             last: sighting.time,
             ..Incident::new(id, customer, group, target, severity)
         };
-        let why = format!("{} reached its {level} level", sighting.rule);
+        let muted = if sighting.is_muted { ", muted: nobody is told" } else { "" };
+        let why = format!("{} reached its {level} level{muted}", sighting.rule);
         let event = Event::own(now, "opened", &why).with(&sighting.violation);
         self.entries.rows.push(event.row(super::SubjectKind::Incident, id, "", IncidentState::Candidate.as_str()));
         self.put_incident(incident);
@@ -229,7 +240,7 @@ impl Book {
     }
 
     /// One more violation of an incident: it is graver, or goes on, or comes back. What is folded into another one counts
-    /// for itself; what follows from it is the other's.
+    /// for itself; what follows from it is the other's. From what is muted nothing follows.
     fn grow(&mut self, part: i64, sighting: &Sighting, now: Timestamp) {
         let Some(incident) = self.incidents.get_mut(&part) else { return };
         incident.violations += 1;
@@ -240,6 +251,9 @@ impl Book {
         self.touch_incident(part);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         incident.last = incident.last.max(sighting.time);
+        if sighting.is_muted {
+            return self.touch_incident(id);
+        }
         let (state, is_set, before) = (incident.state, incident.severity_is_set, incident.severity);
         self.touch_incident(id);
         let severity = self.terms.severity(&sighting.customer, &sighting.rule, &group, sighting.level);

@@ -18,6 +18,7 @@ mod orders;
 mod page;
 mod people;
 mod record;
+mod renamed;
 mod telling;
 mod terms;
 mod timers;
@@ -41,6 +42,7 @@ pub use message::{Check, Message, MessageState};
 pub use page::Page;
 pub use people::{Actor, Role, Roles};
 pub use record::{Incident, IncidentState, Position};
+pub use renamed::Renamed;
 pub use telling::{About, Purpose, Recipient, STDOUT, Telling, once, words};
 pub use terms::Terms;
 

@@ -74,6 +74,7 @@ impl Desk {
             group: "tdos".to_owned(),
             level,
             is_silent: rule.starts_with("watch"),
+            is_muted: rule.starts_with("mute"),
             what: "many calls to one number".to_owned(),
         };
         self.book.take(&sighting, at);
@@ -222,6 +223,7 @@ fn a_storm_of_keys_stays_bounded_and_loses_no_violation() {
             target: vec![("callee".to_owned(), format!("+{}", n % 5))],
             level: Level::Critical,
             is_silent: false,
+            is_muted: false,
             what: String::new(),
         };
         book.take(&sighting, Timestamp(START));
@@ -509,7 +511,9 @@ fn a_rule_that_came_into_force_is_silent_no_longer() {
     let (violation, customer, group) = ("9/watch-calls/critical".to_owned(), "acme".to_owned(), rule.clone());
     let what = String::new();
     let (level, target) = (Level::Critical, Pairs::new());
-    let sighting = Sighting { violation, time: at, customer, rule, key, group, target, level, is_silent: false, what };
+    let is_silent = false;
+    let sighting =
+        Sighting { violation, time: at, customer, rule, key, group, target, level, is_silent, is_muted: false, what };
     desk.book.take(&sighting, at);
     desk.keep();
     assert_eq!(desk.book.incident(1).map(|incident| incident.state), Some(IncidentState::Suspected));
@@ -572,6 +576,7 @@ fn a_storm_of_targets_stays_bounded() {
             target: pairs,
             level: Level::Critical,
             is_silent: false,
+            is_muted: false,
             what: String::new(),
         };
         book.take(&sighting, Timestamp(START));
@@ -672,4 +677,83 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_is_muted_is_an_incident_of_which_nobody_is_told() {
+    let mut desk = Desk::new();
+    let id = desk.sees(0, "mute-calls", "+1", Level::Critical);
+    desk.sees(1, "mute-calls", "+2", Level::Critical);
+    desk.passes(60);
+    assert_eq!((desk.state(id), desk.book.incidents.len()), (IncidentState::Candidate, 2));
+    assert!(desk.book.clocks.is_empty() && desk.tellings.is_empty() && desk.book.messages.is_empty());
+    let incident = desk.book.incident(id).unwrap();
+    assert_eq!((incident.severity, incident.violations, incident.asked_since), (Severity::LOW, 1, None));
+    let opened = desk.rows.iter().find(|row| row.kind == SubjectKind::Incident && row.what == "opened").unwrap();
+    assert_eq!(opened.why, "mute-calls reached its critical level, muted: nobody is told");
+}
+
+#[test]
+fn what_is_not_muted_any_more_is_told_as_if_nothing_had_been_before() {
+    let mut desk = Desk::new();
+    let id = desk.sees(0, "mute-calls", "+1", Level::Critical);
+    assert!(desk.book.alerts.values().all(|alert| alert.is_muted && alert.is_critical));
+    let joined = desk.sees(1, "calls", "+1", Level::Critical);
+    assert_eq!((joined, desk.state(id)), (id, IncidentState::Suspected));
+    let incident = desk.book.incident(id).unwrap();
+    assert!(incident.severity.is_grave() && incident.asked_since.is_some());
+    assert!(desk.book.clock(id).is_some());
+}
+
+#[test]
+fn what_is_muted_moves_no_incident_that_people_look_after() {
+    let mut desk = Desk::new();
+    let id = desk.sees(0, "calls", "+1", Level::Critical);
+    desk.confirms(id);
+    let text = Some("one caller".to_owned());
+    let both = Command::Findings { incident: id, findings: text.clone(), recommendations: text };
+    desk.orders(2, &anna(), both).unwrap();
+    desk.orders(3, &anna(), Command::Resolve { incident: id, why: "blocked".to_owned() }).unwrap();
+    desk.sees(4, "mute-calls", "+1", Level::Critical);
+    assert_eq!(desk.state(id), IncidentState::Resolved);
+    assert_eq!(desk.book.incident(id).map(|incident| (incident.violations, incident.reopened)), Some((2, 0)));
+    desk.sees(5, "calls", "+1", Level::Critical);
+    assert_eq!(desk.state(id), IncidentState::Confirmed, "what is not muted reopens it");
+}
+
+#[test]
+fn what_is_open_under_the_old_id_of_a_rule_goes_on_under_the_new() {
+    let mut desk = Desk::new();
+    let old = |minute: i64, rule: &str, desk: &mut Desk| {
+        let at = Timestamp(START + minute * MINUTE);
+        let key: Pairs = vec![("callee".to_owned(), "+1".to_owned())];
+        let sighting = Sighting {
+            violation: format!("{minute}/{rule}/critical"),
+            time: at,
+            customer: "acme".to_owned(),
+            rule: rule.to_owned(),
+            key: key.clone(),
+            group: rule.to_owned(),
+            target: key,
+            level: Level::Critical,
+            is_silent: false,
+            is_muted: false,
+            what: String::new(),
+        };
+        desk.book.take(&sighting, at);
+        desk.keep();
+    };
+    old(0, "before", &mut desk);
+    let to = super::Renamed { rule: "after".to_owned(), group: "after".to_owned() };
+    desk.book.rename_rules(&[("before".to_owned(), to)].into(), Timestamp(START + MINUTE));
+    desk.book.keep_rules(|rule| rule == "after", Timestamp(START + MINUTE));
+    desk.keep();
+    old(2, "after", &mut desk);
+    assert_eq!((desk.book.alerts.len(), desk.book.incidents.len()), (1, 1));
+    let alert = desk.book.alerts.values().next().unwrap();
+    assert_eq!((alert.rule.as_str(), alert.count, alert.state), ("after", 2, AlertState::Open));
+    assert_eq!(desk.book.incident(1).map(|incident| incident.group.as_str()), Some("after"));
+    desk.ends(3, "after", "+1");
+    assert!(desk.book.alerts.values().all(|alert| alert.state == AlertState::Quiet), "its end is found");
+    assert!(desk.said(SubjectKind::Alert).contains(&"renamed"));
 }

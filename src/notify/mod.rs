@@ -3,7 +3,7 @@
 //! [`Notifier::take`] is what the engine calls with every judged batch: it renders and hands over, never waits, and
 //! never fails. What was found is told when the journal has the events it was found in, so that after a crash nobody has
 //! heard of what never happened. Behind it each sink has a bounded queue (or book) and a task of its own, so a dead web
-//! server is a counter, not a delay. Rules in monitor mode are written and counted, but tell nobody.
+//! server is a counter, not a delay. Rules in monitor mode are written and counted, but tell nobody; so do violations that a rule mutes.
 
 mod alertmanager;
 mod findings;
@@ -259,7 +259,7 @@ impl Notifier {
     /// These went on across a restart: whoever keeps alerts alive is told of them anew. No line is written.
     pub fn open(&self, episodes: Vec<OpenEpisode>) {
         let policy = self.policy.get();
-        for OpenEpisode { rule, level, since, customer, key } in episodes {
+        for OpenEpisode { rule, level, since, is_muted, customer, key } in episodes {
             let violation = Violation {
                 event: 0,
                 is_timed: true,
@@ -269,6 +269,7 @@ impl Notifier {
                 time: since,
                 value: f64::NAN,
                 late: false,
+                is_muted,
                 customer,
                 key,
             };
@@ -477,8 +478,11 @@ fn rule_metrics(rules: &RulesMetrics, rule: RuleRef) -> Option<&RuleMetrics> {
     }
 }
 
-/// What the rule says is to be done; `None` where it is only watched. A firewall rule says nothing of it.
+/// What the rule says is to be done; `None` where it is only watched, or muted. A firewall rule says nothing of it.
 fn wants_alert<'p>(policy: &'p Policy, violation: &Violation) -> Option<Option<&'p Reaction>> {
+    if violation.is_muted {
+        return None;
+    }
     match violation.rule {
         RuleRef::Threshold(rule) => {
             let rule = policy.thresholds.get(usize::from(rule))?;
@@ -553,4 +557,47 @@ impl Positions<'_> {
 /// `caller=+46..,trunk=x`.
 fn flat(key: &[(String, String)]) -> String {
     key.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Labels;
+    use crate::policy::{LoadOptions, RuleSource, load};
+
+    #[test]
+    fn what_is_watched_or_muted_is_told_to_no_sink() {
+        let rule = |id: &str, mode: &str| {
+            format!(
+                "[[threshold]]\nid = '{id}'\nmode = '{mode}'\non = 'attempt'\nmeasure = 'count'\nper = ['caller']\n\
+                 window = '1m'\nwarning = '>= 5'\non_warning = {{ do = ['alert', 'webhook:noc'] }}\n"
+            )
+        };
+        let rules =
+            format!("ringfence = 1\ndefault_action = 'allow'\n{}{}", rule("a", "enforce"), rule("b", "monitor"));
+        let loaded = load(&RuleSource::memory([("ruleset.toml", rules)]), LoadOptions::default());
+        let settings = Settings { output: Output::Off, ..Settings::default() };
+        let metrics = Arc::new(Metrics::new(&Labels::default()));
+        let policy = Arc::new(loaded.policy.expect("the rules are good"));
+        let (notifier, _) = Notifier::start(&settings, policy, Arc::default(), metrics, None).expect("starts");
+        let is_told = |rule: u16, is_muted: bool| {
+            let (rule, level, time, key) = (RuleRef::Threshold(rule), Severity::Warning, Timestamp(0), Arc::default());
+            let customer = CustomerId::default();
+            let violation = Violation {
+                event: 0,
+                is_timed: false,
+                is_reminder: false,
+                rule,
+                level,
+                time,
+                value: 5.0,
+                late: false,
+                is_muted,
+                customer,
+                key,
+            };
+            notifier.wants_alert(&violation).is_some()
+        };
+        assert_eq!([is_told(0, false), is_told(0, true), is_told(1, false)], [true, false, false]);
+    }
 }

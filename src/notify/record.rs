@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::{Closed, Judged, RuleRef, Violation, output};
 use crate::event::Names;
-use crate::policy::{Policy, ThresholdRule};
-use crate::store::{Block, Change, Closing, Key, Store, Violation as Row};
+use crate::policy::{Mode, Policy, ThresholdRule};
+use crate::store::{Block, Change, Closing, Key, MUTED, Store, Violation as Row};
 
 /// Writes into the store, without ever waiting for it.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Recorder {
             threshold,
             window: rule.map_or("0s", |rule| &rule.window_text).to_owned(),
             call_id: String::from_utf8_lossy(call_id).into_owned(),
-            mode: output::rule_mode(policy, violation.rule).as_str().to_owned(),
+            mode: mode(output::rule_mode(policy, violation.rule), violation.is_muted).to_owned(),
             late: violation.late,
             told_at: None,
             alert: None,
@@ -128,6 +128,11 @@ fn fold_terms(policy: &Policy, violation: &Violation) -> (String, Key) {
     }
 }
 
+/// What a rule that only watches finds is no incident, muted or not.
+fn mode(mode: Mode, is_muted: bool) -> &'static str {
+    if is_muted && mode == Mode::Enforce { MUTED } else { mode.as_str() }
+}
+
 /// 64 bits of a hash over customer and key: many episodes of one rule end at one instant.
 pub(super) fn digest(customer: &str, key: &[(String, String)]) -> String {
     let mut hash = Sha256::new();
@@ -210,6 +215,7 @@ warning = ">= 5"
             time,
             value: 5.0,
             late: false,
+            is_muted: false,
             customer,
             key: key(),
         };

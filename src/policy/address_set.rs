@@ -1,5 +1,6 @@
 //! A list of addresses and networks, v4 and v6 alike.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::clock::Timestamp;
@@ -49,6 +50,22 @@ impl AddressRange {
     }
 }
 
+/// `192.0.2.1`, `10.0.0.0/8`, and `10.0.0.1..10.0.0.7` where it is no network.
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (low, high) = (Ipv6Addr::from(self.low).to_canonical(), Ipv6Addr::from(self.high).to_canonical());
+        let hosts = self.high - self.low;
+        let bits = hosts.count_ones();
+        match hosts {
+            0 => write!(f, "{low}"),
+            _ if hosts & hosts.wrapping_add(1) == 0 && self.low & hosts == 0 => {
+                write!(f, "{low}/{}", if low.is_ipv4() { 32u32.saturating_sub(bits) } else { 128 - bits })
+            }
+            _ => write!(f, "{low}..{high}"),
+        }
+    }
+}
+
 fn place(ip: IpAddr) -> u128 {
     match ip {
         IpAddr::V4(v4) => u128::from(v4.to_ipv6_mapped()),
@@ -83,6 +100,13 @@ impl AddressSet {
 
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
+    }
+
+    /// The narrowest of the ranges that hold the address.
+    pub fn entry(&self, ip: IpAddr, at: Timestamp) -> Option<AddressRange> {
+        let ip = place(ip);
+        let holding = self.ranges.iter().filter(|(range, _, until)| range.low <= ip && ip <= range.high && at < *until);
+        holding.map(|(range, ..)| *range).min_by_key(|range| (range.high - range.low, range.low))
     }
 
     pub fn contains(&self, ip: IpAddr, at: Timestamp) -> bool {

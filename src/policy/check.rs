@@ -63,7 +63,7 @@ pub fn summary(loaded: &Loaded) -> String {
 fn memory_line(loaded: &Loaded) -> Option<String> {
     let (total, largest) = loaded.policy.as_ref()?.memory_bytes_max();
     let largest = largest?;
-    let (id, most) = (&largest.id, memory::in_words(largest.memory_bytes_max()));
+    let (id, most) = (largest.concern.name(&largest.id), memory::in_words(largest.memory_bytes_max()));
     Some(format!("memory of thresholds: at most {} in all, {most} of it for {id}", memory::in_words(total)))
 }
 

@@ -30,7 +30,7 @@ pub const FILES: &[Code] = &[
     code(
         "E003",
         "unknown table",
-        "A table that rule files do not have. Rules are [[firewall]] and [[threshold]]; beside them stand [macros], [lists] and [calendars].",
+        "A table that rule files do not have. Rules are [[firewall]] and [[threshold]]; beside them stand [[override]], [macros], [lists] and [calendars].",
     ),
     code(
         "E004",
@@ -146,9 +146,19 @@ pub const FILES: &[Code] = &[
         "A customer's file is customers/<id>.toml beside the rules, and the id is written exactly as events name the customer.",
     ),
     code(
+        "E038",
+        "unknown customer",
+        "Where the folder customers/ exists, a customer is whoever has a file there; a rule or an override names somebody else.",
+    ),
+    code(
+        "E039",
+        "bad override",
+        "An override gives one customer other levels, times, actions or another mode of a rule. What a rule measures, of which events and per what cannot change: that would be another rule.",
+    ),
+    code(
         "E050",
         "unknown rule or group",
-        "A customer's table names a rule, or a group of rules, that the rule set does not have.",
+        "A customer's table, an override or an exception names a rule, or a group of rules, that the rule set does not have.",
     ),
     code(
         "E090",
@@ -166,6 +176,11 @@ pub const FILES: &[Code] = &[
         "The list's file was last changed longer ago than its `max_age`: whoever delivers it may have stopped.",
     ),
     code(
+        "W103",
+        "exception without an end",
+        "An entry of `except` or `mute`, or an [[exception]], without `expires` lasts until somebody takes it out, and nobody remembers why it is there.",
+    ),
+    code(
         "W104",
         "no ruleset.toml",
         "Rule files without a ruleset.toml are read with defaults: calls are allowed unless a rule says otherwise.",
@@ -180,7 +195,11 @@ pub const FILES: &[Code] = &[
         "emergency number named",
         "Calls to emergency numbers are allowed before any rule is asked. A rule that names one to block or divert it does nothing for them.",
     ),
-    code("W109", "expired entry", "An entry's `expires` lies in the past; it matches nothing any more."),
+    code(
+        "W109",
+        "expired entry",
+        "The `expires` of an entry, an exception or an override lies in the past: it has no effect on events of today any more. On those of its time it has, so that a replay of then says what was said then.",
+    ),
     code("W111", "list is never used", "No rule, macro or block names the list."),
     code(
         "W120",

@@ -464,12 +464,17 @@ pub(crate) fn calendar(
 }
 
 /// Warns of lists that nothing names.
-pub(crate) fn check_use(documents: &[Document<'_>], declared: &Declared, rules: &Rules, problems: &mut Vec<Problem>) {
+pub(crate) fn check_use<'d, 't: 'd>(
+    documents: impl Iterator<Item = &'d Document<'t>> + Clone,
+    declared: &Declared,
+    rules: &Rules,
+    problems: &mut Vec<Problem>,
+) {
     for (index, list) in declared.lists.iter().enumerate() {
         if list.name == OWN_NUMBERS || rules.blocks_to(index) {
             continue;
         }
-        if !documents.iter().any(|d| names_list(d.text, &list.name)) {
+        if !documents.clone().any(|d| names_list(d.text, &list.name)) {
             let problem = Problem::warning("W111", format!("list `{}` is never used", list.name));
             problems.push(problem.at(&list.place.path, list.place.span.clone()));
         }

@@ -66,6 +66,8 @@ impl ListKind {
 pub struct Macro {
     pub(super) name: String,
     pub(super) origin: Origin,
+    /// As written; what `node` has places in.
+    pub(super) text: String,
     pub(super) node: Node,
 }
 
@@ -74,7 +76,7 @@ impl Macro {
     pub fn parse(name: &str, text: &str, origin: Origin, problems: &mut Vec<Problem>) -> Macro {
         let node = syntax::parse(text, &mut Reporter::new(&origin, problems));
         let node = node.unwrap_or(Spanned { node: Expr::Broken, span: 0..text.len() });
-        Macro { name: name.to_owned(), origin, node }
+        Macro { name: name.to_owned(), origin, text: text.to_owned(), node }
     }
 
     pub fn name(&self) -> &str {

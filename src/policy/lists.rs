@@ -475,7 +475,7 @@ impl Expiries<'_> {
     }
 }
 
-fn expiry(text: &str, zone: &jiff::tz::TimeZone) -> Result<Timestamp, String> {
+pub(crate) fn expiry(text: &str, zone: &jiff::tz::TimeZone) -> Result<Timestamp, String> {
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
         return Ok(Timestamp(at.as_millisecond()));
     }

@@ -18,9 +18,9 @@ use super::document::{Document, Section, short};
 use super::lists::utf8;
 use super::problem::{Problem, suggest};
 use super::render::Texts;
-use super::rules::{self, Rules};
+use super::rules::{self, KnownCustomers, Rules, Sources};
 use super::source::{RULESET, RuleSource};
-use super::{Action, Policy, tables};
+use super::{Action, Policy, Written, tables};
 use crate::clock::Timestamp;
 use crate::customer::{self, Customers, Surroundings};
 use crate::event::numbering::{Numbering, NumberingFiles};
@@ -113,17 +113,24 @@ pub fn load(source: &RuleSource, options: LoadOptions) -> Loaded {
     let mut read = ListReads { source, options, hash: &mut hash, texts: &mut texts };
     let declared = declared::declare(&documents, &customer_documents, &settings, &mut read, &mut problems);
     let numbering = numbering(source, &mut hash, &mut problems);
-    let rules = rules::compile(&documents, &settings, &declared, &mut problems);
-    let (ids, groups) = rules::names(&documents);
+    let is_closed = source.has_folder(customer::FOLDER);
+    let (customers_own, baselines): (Vec<_>, Vec<_>) =
+        customer_documents.iter().map(|d| (customer::id_of(d.path), d)).partition(|(_, d)| !is_baseline_file(d.path));
+    let known = KnownCustomers { ids: customers_own.iter().map(|(id, _)| *id).collect(), is_closed };
+    let sources = Sources { documents: &documents, customers: customers_own, baselines };
+    sources.baselines.iter().for_each(|(_, document)| check_baseline(document, &mut problems));
+    let rules = rules::compile(&sources, &settings, &declared, &known, options.now, &mut problems);
+    let (ids, groups) = rules::names(documents.iter().chain(&customer_documents));
     let around =
         Surroundings { settings: &settings, numbering: &numbering, calendars: &declared.calendars, rules: ids, groups };
-    let is_closed = source.has_folder(customer::FOLDER);
     if is_closed {
         digest(&mut hash, customer::FOLDER, &[]);
     }
     let mut read = ListReads { source, options, hash: &mut hash, texts: &mut texts };
-    let customers = customer::compile(&customer_documents, is_closed, &around, &mut read, &mut problems);
-    declared::check_use(&documents, &declared, &rules, &mut problems);
+    let customers = sources.customers.iter().map(|(_, document)| *document);
+    let customers = customer::compile(customers, is_closed, &around, &mut read, &mut problems);
+    let n_customers = sources.customers.len();
+    declared::check_use(documents.iter().chain(&customer_documents), &declared, &rules, &mut problems);
     not_included(source, &files, &mut problems);
 
     let all = || documents.iter().chain(&customer_documents);
@@ -137,14 +144,17 @@ pub fn load(source: &RuleSource, options: LoadOptions) -> Loaded {
         thresholds: rules.n_thresholds,
         lists: lists().count(),
         entries: lists().map(|list| list.n_entries).sum(),
-        customers: customer_files.len(),
+        customers: n_customers,
     };
     let order: HashMap<&str, usize> =
         files.iter().chain(&customer_files).enumerate().map(|(i, f)| (f.path.as_str(), i)).collect();
     arrange(&mut problems, &order, source.only());
     let is_usable = !problems.iter().any(|p| p.is_error) && !files.is_empty();
-    let policy = is_usable.then(|| policy(settings, declared, rules, numbering, customers, &hash));
-    let policy = policy.map(|policy| Policy { files: source.opened(), ..policy });
+    let policy = is_usable.then(|| {
+        let written = Written::gather(&documents, &customer_documents, &declared);
+        let files = source.opened();
+        Policy { written, files, ..policy(settings, declared, rules, numbering, customers, &hash) }
+    });
     drop((documents, customer_documents));
     for file in files.into_iter().chain(customer_files) {
         texts.insert(file.path, file.text);
@@ -171,12 +181,13 @@ fn policy(
         firewall: rules.firewall,
         thresholds: rules.thresholds,
         keys: rules.keys,
-        lists: declared.lists.into_iter().map(|list| list.compiled).collect(),
+        lists: declared.lists.into_iter().map(|list| list.compiled).chain(rules.hidden_lists).collect(),
         calendars: declared.calendars,
         numbering,
         own_numbers,
         files: Vec::new(),
         customers: Arc::new(customers),
+        written: Written::default(),
     }
 }
 
@@ -381,8 +392,9 @@ fn check_tables(document: &Document<'_>, problems: &mut Vec<Problem>) {
         if is_known(tables::TABLES) || is_known(tables::SETTINGS) {
             continue;
         }
-        if tables::TABLES_LATER.contains(&name) {
-            problems.push(top.problem("E090", format!("`{name}` is not supported yet"), span));
+        if name == tables::EXCEPTION.name {
+            let problem = top.problem("E008", "`[[exception]]` is a table of customers' files", span);
+            problems.push(problem.help("write it as `except` or `mute` of the rule itself"));
             continue;
         }
         let is_table = value.get_ref().is_table()
@@ -392,11 +404,29 @@ fn check_tables(document: &Document<'_>, problems: &mut Vec<Problem>) {
         let problem = match suggest(name, names()) {
             Some(near) => top.problem(code, format!("unknown {what} `{}`; did you mean `{near}`?", short(name)), span),
             None => {
-                let known = "a rule file has [[firewall]], [[threshold]], [macros], [lists] and [calendars]";
+                let known =
+                    "a rule file has [[firewall]], [[threshold]], [[override]], [macros], [lists] and [calendars]";
                 top.problem(code, format!("unknown {what} `{}`", short(name)), span).help(known)
             }
         };
         problems.push(problem);
+    }
+}
+
+/// A file of `ringfence baseline` beside that of its customer: overrides that people review, and nothing else.
+fn is_baseline_file(path: &str) -> bool {
+    path.ends_with(".baseline.toml")
+}
+
+fn check_baseline(document: &Document<'_>, problems: &mut Vec<Problem>) {
+    let top = document.table();
+    for (name, span, _) in top.keys() {
+        if !tables::BASELINE_TABLES.iter().any(|key| key.name == name) {
+            let message = format!("`{}` has no place in a file of baselines", short(name));
+            let problem = top.problem("E003", message, span);
+            problems
+                .push(problem.help("it takes [[override]] and [[exception]]; the rest stands in customers/<id>.toml"));
+        }
     }
 }
 
@@ -497,7 +527,7 @@ fn not_included(source: &RuleSource, files: &[RuleFile], problems: &mut Vec<Prob
 fn has_rules(source: &RuleSource, path: &str) -> bool {
     let Ok(file) = source.read(path, RULE_FILE_BYTES_MAX) else { return true };
     let text = String::from_utf8_lossy(&file.bytes);
-    text.lines().any(|line| matches!(line.trim(), "[[firewall]]" | "[[threshold]]"))
+    text.lines().any(|line| matches!(line.trim(), "[[firewall]]" | "[[threshold]]" | "[[override]]"))
 }
 
 /// A broken file lacks what could not be read of it, and its broken lines read as something else: neither is a
@@ -506,7 +536,7 @@ fn keep_root_causes<'d, 't: 'd, D>(documents: impl Fn() -> D, problems: &mut Vec
 where
     D: Iterator<Item = &'d Document<'t>>,
 {
-    const FOLLOW: [&str; 10] = ["E005", "E016", "E019", "E020", "E033", "E047", "E049", "E050", "E051", "W111"];
+    const FOLLOW: [&str; 11] = ["E005", "E016", "E019", "E020", "E033", "E038", "E047", "E049", "E050", "E051", "W111"];
     let is_on_broken_line = |p: &Problem| {
         let place = p.place.as_ref();
         place.is_some_and(|at| documents().any(|d| d.path == at.path && d.is_broken_at(at.span.start)))

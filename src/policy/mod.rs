@@ -5,17 +5,20 @@
 
 mod address_set;
 mod ast;
+mod chains;
 pub mod check;
 pub mod codes;
+pub mod concern;
 mod country_set;
 pub(crate) mod declared;
 pub(crate) mod document;
 pub mod dynamic;
+mod exceptions;
 pub mod expression;
 pub mod field;
 pub mod level;
 mod lists;
-mod literal;
+pub(crate) mod literal;
 pub mod load;
 pub mod measure;
 mod membership;
@@ -24,6 +27,7 @@ mod negation;
 pub mod number_set;
 mod operand;
 pub mod origin;
+mod overrides;
 pub mod predicate;
 pub mod problem;
 mod reach;
@@ -36,17 +40,22 @@ pub(crate) mod tables;
 mod text_set;
 mod thresholds;
 mod token;
+pub mod trace;
 mod typing;
+mod written;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use chains::{After, Chain};
+pub use concern::{Concern, Exception};
 pub use dynamic::DynamicLists;
 pub use load::{Counts, LoadOptions, Loaded, load};
 pub use measure::{Also, Level, Levels, Measure, Operator};
 pub use predicate::{Operand, Predicate, View};
 pub use problem::Problem;
 pub use source::RuleSource;
+pub use written::{Written, WrittenRule};
 
 use self::number_set::NumberSet;
 use crate::calendar::Calendar;
@@ -173,9 +182,9 @@ pub struct Policy {
     pub time_zone: jiff::tz::TimeZone,
     /// What counts as "late" for ticks of live feeds, ms (`lateness`).
     pub lateness_ms: i64,
-    /// In evaluation order; rules of mode `off` are not here.
+    /// In evaluation order, variants beside their rules; rules of mode `off` are not here.
     pub firewall: Vec<FirewallRule>,
-    /// In evaluation order; rules of mode `off` are not here.
+    /// In evaluation order, variants beside their rules; rules of mode `off` are not here.
     pub thresholds: Vec<ThresholdRule>,
     /// Distinct `per` lists, each computed once an event whatever the number of rules that use it.
     pub keys: Vec<KeySpec>,
@@ -189,6 +198,8 @@ pub struct Policy {
     pub files: Vec<PathBuf>,
     /// Shared with whoever asks what a customer's file says.
     pub customers: Arc<Customers>,
+    /// In the words of the files, for [`trace`].
+    pub written: Written,
 }
 
 impl Policy {
@@ -208,6 +219,7 @@ impl Policy {
             numbering: Numbering::builtin(),
             own_numbers: None,
             files: Vec::new(),
+            written: Written::default(),
         }
     }
 }
@@ -235,6 +247,8 @@ pub struct FirewallRule {
     pub track: Option<Severity>,
     pub message: Option<String>,
     pub cause: Cause,
+    /// Which events it looks at.
+    pub concern: Concern,
 }
 
 /// Why a verdict is what it is; the FCC's and RFC 8688's answer to the caller depends on it.
@@ -271,11 +285,19 @@ pub struct ThresholdRule {
     pub position: u32,
     pub on: On,
     pub mode: Mode,
+    /// Which events it looks at, and of which nobody is told.
+    pub concern: Concern,
+    /// The id it had before: what was counted under it goes on.
+    pub renamed_from: Option<String>,
     /// `where`, and `during(active)` where `active` is set; `None` passes every event.
     pub condition: Option<Predicate>,
     pub measure: Measure,
     /// Further conditions on the same window and key.
     pub also: Vec<Also>,
+    /// It counts only what follows a violation of another rule; part of `condition`.
+    pub after: Option<After>,
+    /// What others that follow it look for.
+    pub chains: Vec<Chain>,
     /// Index into [`Policy::keys`].
     pub key: usize,
     /// Alerts of rules of one group may fold into one incident; the id where nothing else is written.

@@ -195,6 +195,30 @@ impl NumberSet {
         self.line(number, at).map(|line| self.notes.note(line))
     }
 
+    /// As [`NumberSet::find`], with the entry as it may be written; of ranges that overlap, the part that is its own.
+    pub fn entry(&self, number: Number, at: Timestamp) -> Option<(String, EntryRef<'_>)> {
+        let note = self.find(number, at)?;
+        let valid = |line: &u32| *line == note.line;
+        let exact = self.exact.get(number.bits()).filter(valid).map(|_| NumberPattern::Exact(number).to_string());
+        let text = exact
+            .or_else(|| {
+                let digits = (1..=number.digits()?.1).rev().find_map(|n| {
+                    let digits = number.prefix(n)?;
+                    self.prefixes.table.get(digits.bits()).filter(valid).map(|_| digits)
+                })?;
+                Some(NumberPattern::Prefix(digits).to_string())
+            })
+            .or_else(|| {
+                let found = self.patterns.iter().find_map(|(shape, table)| {
+                    let key = shape.key(number)?;
+                    table.get(key).filter(valid).map(|_| shape.pattern(key))
+                })?;
+                Some(NumberPattern::Digits(found).to_string())
+            })
+            .or_else(|| self.ranges.text(number))?;
+        Some((text, note))
+    }
+
     /// Entries, repeated ones counted once but for ranges.
     pub fn len(&self) -> usize {
         self.len

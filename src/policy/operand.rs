@@ -117,7 +117,7 @@ impl Operand {
     }
 
     /// Gives a present text to `read`, in lower case where the operand asks for it.
-    pub(super) fn with_text<R>(&self, view: &View<'_>, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+    pub(crate) fn with_text<R>(&self, view: &View<'_>, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         match self {
             Operand::Field(field) => text(*field, view).map(read),
             Operand::Lower(field) => text(*field, view).map(|t| lowered(t, read)),

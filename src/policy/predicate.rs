@@ -12,7 +12,7 @@ use super::ast::{Affix, Comparison};
 use super::dynamic::Probe;
 use super::{DynamicKind, DynamicLists, ListContent, Policy};
 use crate::calendar::LocalClock;
-use crate::event::{Batch, CallEvent, Field, Flags, Names, Number, NumberPattern, NumberRange, Which};
+use crate::event::{Batch, CallEvent, CustomerId, Field, Flags, Names, Number, NumberPattern, NumberRange, Which};
 
 pub use super::address_set::{AddressRange, AddressSet};
 pub use super::country_set::CountrySet;
@@ -78,6 +78,11 @@ pub enum Predicate {
         right: Operand,
         clock: Option<Arc<LocalClock>>,
     },
+    /// `after`: another rule was violated lately with the same values; index into [`Policy::lists`].
+    After {
+        list: usize,
+        same: Box<[Operand]>,
+    },
     /// `during`, or `outside`; index into [`Policy::calendars`].
     Schedule {
         calendar: usize,
@@ -120,6 +125,7 @@ impl Predicate {
             Predicate::Not(inner) => !inner.eval(view),
             Predicate::All(parts) => parts.iter().all(|p| p.eval(view)),
             Predicate::Any(parts) => parts.iter().any(|p| p.eval(view)),
+            Predicate::After { list, same } => follows(*list, same, view),
             Predicate::Flag(flag) => flag.get(view.event),
             Predicate::Present(operand) => operand.is_present(view),
             Predicate::Words { field, mask } => super::operand::word(*field, view).is_some_and(|w| mask >> w & 1 != 0),
@@ -176,7 +182,9 @@ impl Predicate {
         match self {
             Predicate::Not(inner) => inner.any_list(wanted),
             Predicate::All(parts) | Predicate::Any(parts) => parts.iter().any(|p| p.any_list(wanted)),
-            Predicate::List(_, list) | Predicate::ListAffix(_, _, list) => wanted(*list),
+            Predicate::List(_, list) | Predicate::ListAffix(_, _, list) | Predicate::After { list, .. } => {
+                wanted(*list)
+            }
             _ => false,
         }
     }
@@ -269,4 +277,27 @@ fn compare(left: &Operand, operator: Comparison, right: &Operand, clock: Option<
         Comparison::Above => ordered(i64::gt),
         Comparison::AtLeast => ordered(i64::ge),
     }
+}
+
+/// Ends one value among several: control characters stand in none.
+const VALUE_END: u8 = 0x1f;
+
+/// What a violation notes for the rules that follow it, and they look for: whose it is, and the values they share.
+pub(crate) fn chained<'t>(customer: CustomerId, values: impl Iterator<Item = &'t str>) -> Vec<u8> {
+    let mut noted = customer.0.to_le_bytes().to_vec();
+    for value in values {
+        noted.extend_from_slice(value.as_bytes());
+        noted.push(VALUE_END);
+    }
+    noted
+}
+
+fn follows(list: usize, same: &[Operand], view: &View<'_>) -> bool {
+    let mut noted = chained(view.event.customer, std::iter::empty());
+    for operand in same {
+        let Some(value) = operand.value(view) else { return false };
+        write_value(&value, &mut noted);
+        noted.push(VALUE_END);
+    }
+    view.dynamic.holds(list, Probe::Text(&noted), view.event.time)
 }

@@ -29,7 +29,7 @@ pub(crate) fn check(rules: &[FirewallRule], places: &[RulePlace], problems: &mut
     for (index, ((rule, own), place)) in all().enumerate() {
         let above = all().take(index).find(|((above, theirs), _)| {
             let decides = above.mode == Mode::Enforce && above.action != Action::Flag;
-            decides && above.on == rule.on && theirs.is_subset(own)
+            decides && above.on == rule.on && theirs.is_subset(own) && above.concern.covers(&rule.concern)
         });
         let Some(((above, _), first)) = above else { continue };
         let problem = Problem::warning("W101", format!("{} can never match", rule.id));

@@ -4,14 +4,16 @@ use std::ops::Range;
 
 use super::declared::{Declared, Names};
 use super::document::{Document, Key, Section, TextValue, short};
+use super::exceptions::{self, OfCustomers};
 use super::expression::{Scope, compile_condition};
 use super::literal;
 use super::load::{Settings, value_span};
 use super::origin::Origin;
 use super::problem::{Place, Problem};
 use super::reach::{self, RulePlace};
-use super::{Action, Cause, FirewallRule, KeySpec, ListContent, Mode, On, Predicate, Severity, ThresholdRule};
-use super::{tables, thresholds};
+use super::{Action, Cause, FirewallRule, KeySpec, List, ListContent, Mode, On, Predicate, Severity, ThresholdRule};
+use super::{chains, overrides, tables, thresholds};
+use crate::clock::Timestamp;
 use crate::event::Number;
 use crate::event::numbering::EMERGENCY_ALWAYS;
 use crate::limits::RULES_MAX;
@@ -27,6 +29,8 @@ pub(crate) struct Rules {
     pub(crate) n_thresholds: usize,
     /// Lists that `block` of some rule writes to.
     pub(crate) block_lists: Vec<usize>,
+    /// Behind those that are written down: what rules note for those that follow them.
+    pub(crate) hidden_lists: Vec<List>,
 }
 
 impl Rules {
@@ -35,65 +39,177 @@ impl Rules {
     }
 }
 
+/// The files that hold rules.
+pub(crate) struct Sources<'s, 't> {
+    /// Of the set, in evaluation order.
+    pub(crate) documents: &'s [Document<'t>],
+    /// Of customers, by id.
+    pub(crate) customers: Vec<(&'s str, &'s Document<'t>)>,
+    /// Files of overrides beside those of customers.
+    pub(crate) baselines: Vec<(&'s str, &'s Document<'t>)>,
+}
+
+/// The customers that rules may name.
+pub(crate) struct KnownCustomers<'s> {
+    pub(crate) ids: Vec<&'s str>,
+    /// There are no others.
+    pub(crate) is_closed: bool,
+}
+
 /// What compiling one rule needs beside its table.
 pub(crate) struct Compiler<'c> {
     pub(crate) settings: &'c Settings,
     pub(crate) declared: &'c Declared,
+    pub(crate) customers: &'c KnownCustomers<'c>,
+    pub(crate) exceptions: &'c OfCustomers,
+    /// The customer in whose file the rule stands.
+    pub(crate) owner: Option<&'c str>,
+    /// The customer for whom a rule is compiled once more.
+    pub(crate) variant_of: Option<String>,
+    pub(crate) now: Option<Timestamp>,
     pub(crate) problems: &'c mut Vec<Problem>,
+}
+
+/// A rule as it is written, wherever that is.
+pub(crate) struct Written<'d, 't> {
+    pub(crate) section: Section<'d, 't>,
+    pub(crate) is_firewall: bool,
+    /// The customer in whose file it stands.
+    pub(crate) owner: Option<&'d str>,
+    pub(crate) position: u32,
+}
+
+impl<'d> Written<'d, '_> {
+    /// Empty where it has none.
+    pub(crate) fn id(&self) -> &'d str {
+        self.section.value(tables::ID.name).and_then(|value| value.get_ref().as_str()).unwrap_or_default()
+    }
 }
 
 /// Compiles the rules of all files; what cannot be compiled is noted and left out.
 pub(crate) fn compile(
-    documents: &[Document<'_>],
+    sources: &Sources<'_, '_>,
     settings: &Settings,
     declared: &Declared,
+    customers: &KnownCustomers<'_>,
+    now: Option<Timestamp>,
     problems: &mut Vec<Problem>,
 ) -> Rules {
     let mut rules = Rules::default();
-    let mut names = Names::default();
-    let mut position = 0;
+    let written = written(sources, problems);
+    let nobodys = OfCustomers::default();
+    let mut compiler =
+        Compiler { settings, declared, customers, exceptions: &nobodys, owner: None, variant_of: None, now, problems };
+    let files: Vec<_> = sources.customers.iter().chain(&sources.baselines).copied().collect();
+    let of_customers = exceptions::of_customers(&files, &written, &mut compiler);
+    compiler.exceptions = &of_customers;
     let mut places = Vec::new();
-    for document in documents {
-        let top = document.table();
-        let firewall = top.sections(&tables::FIREWALL, problems).into_iter().map(|s| (s, true));
-        let thresholds = top.sections(&tables::THRESHOLD, problems).into_iter().map(|s| (s, false));
-        let mut all: Vec<_> = firewall.chain(thresholds).collect();
-        all.sort_by_key(|(section, _)| section.span.start);
-        for (section, is_firewall) in all {
-            let mut compiler = Compiler { settings, declared, problems };
-            let keys = if is_firewall { tables::FIREWALL_KEYS } else { tables::THRESHOLD_KEYS };
-            let section = compiler.identified(section.keyed(keys), &mut names);
-            section.check_keys(compiler.problems);
-            if is_firewall {
-                rules.n_firewall += 1;
-                let rule = compiler.firewall(&section, position);
-                if let Some(rule) = rule.filter(|rule| rule.mode != Mode::Off) {
-                    rules.firewall.push(rule);
-                    places.push(place_of(&section));
-                }
-            } else {
-                rules.n_thresholds += 1;
-                let rule = thresholds::compile(&mut compiler, &section, position, &mut rules);
-                rules.thresholds.extend(rule.filter(|rule| rule.mode != Mode::Off));
+    for rule in &written {
+        compiler.owner = rule.owner;
+        if rule.is_firewall {
+            rules.n_firewall += 1;
+            let made = compiler.firewall(&rule.section, None, rule.position);
+            if let Some(made) = made.filter(|made| made.mode != Mode::Off) {
+                rules.firewall.push(made);
+                places.push(place_of(&rule.section));
             }
-            position += 1;
+        } else {
+            rules.n_thresholds += 1;
+            let made = thresholds::compile(&mut compiler, &rule.section, None, rule.position, &mut rules);
+            rules.thresholds.extend(made.filter(|made| made.mode != Mode::Off));
         }
     }
-    reach::check(&rules.firewall, &places, problems);
-    for (n, what) in [(rules.n_firewall, "firewall rules"), (rules.n_thresholds, "thresholds")] {
+    reach::check(&rules.firewall, &places, compiler.problems);
+    compiler.renamed(&written);
+    let global = sources.documents.iter().map(|document| (None, document));
+    let files = files.into_iter().map(|(owner, document)| (Some(owner), document));
+    overrides::compile(&global.chain(files).collect::<Vec<_>>(), &written, &mut compiler, &mut rules);
+    // The first of those that stand at one place is the rule itself.
+    rules.firewall.sort_by_key(|rule| rule.position);
+    rules.thresholds.sort_by_key(|rule| rule.position);
+    let ids: Vec<&str> = written.iter().map(Written::id).collect();
+    chains::tie(&mut rules, &ids, declared.lists.len(), problems);
+    for (n, what) in [(rules.firewall.len(), "firewall rules"), (rules.thresholds.len(), "thresholds")] {
         if n > RULES_MAX {
-            problems.push(Problem::error("E027", format!("{n} {what}, limit is {RULES_MAX}")));
+            problems.push(Problem::error("E027", format!("{n} {what}, overrides included, limit is {RULES_MAX}")));
         }
     }
     rules
 }
 
+/// All rules in evaluation order: those of customers that stand before the others, the others, and the rest of the
+/// customers'.
+fn written<'d, 't>(sources: &Sources<'d, 't>, problems: &mut Vec<Problem>) -> Vec<Written<'d, 't>> {
+    let mut names = Names::default();
+    let (mut before, mut all, mut behind) = (Vec::new(), Vec::new(), Vec::new());
+    for document in sources.documents {
+        all.extend(written_in(document, None, &mut names, problems));
+    }
+    for (owner, document) in &sources.customers {
+        for rule in written_in(document, Some(owner), &mut names, problems) {
+            let words = [("pre", true), ("post", false)];
+            let is_before = rule.is_firewall && rule.section.word(&tables::POSITION, &words, problems) == Some(true);
+            if is_before { before.push(rule) } else { behind.push(rule) }
+        }
+    }
+    for rule in all.iter().filter(|rule| rule.is_firewall && rule.section.has(tables::POSITION.name)) {
+        let message = "`position` is a key of rules in customers' files: here the written order decides";
+        let problem = rule.section.problem("E008", message, rule.section.key_span(tables::POSITION.name));
+        problems.push(problem.help("take it out"));
+    }
+    before.append(&mut all);
+    before.append(&mut behind);
+    before.iter_mut().zip(0..).for_each(|(rule, position)| rule.position = position);
+    before
+}
+
+fn written_in<'d, 't>(
+    document: &'d Document<'t>,
+    owner: Option<&'d str>,
+    names: &mut Names,
+    problems: &mut Vec<Problem>,
+) -> Vec<Written<'d, 't>> {
+    let top = document.table();
+    let firewall = top.sections(&tables::FIREWALL, problems).into_iter().map(|s| (s, true));
+    let thresholds = top.sections(&tables::THRESHOLD, problems).into_iter().map(|s| (s, false));
+    let mut all: Vec<_> = firewall.chain(thresholds).collect();
+    all.sort_by_key(|(section, _)| section.span.start);
+    let written = all.into_iter().map(|(section, is_firewall)| {
+        let keys = if is_firewall { tables::FIREWALL_KEYS } else { tables::THRESHOLD_KEYS };
+        let section = identified(section.keyed(keys), names, problems);
+        section.check_keys(problems);
+        Written { section, is_firewall, owner, position: 0 }
+    });
+    written.collect()
+}
+
+/// Calls the table by its rule's id, which must be there, good and new.
+fn identified<'d, 't>(section: Section<'d, 't>, names: &mut Names, problems: &mut Vec<Problem>) -> Section<'d, 't> {
+    let Some(id) = section.required_text(&tables::ID, problems) else { return section };
+    let place = Place::new(section.document.path, id.span.clone());
+    if names.take("rule", id.value, place, problems) {
+        let named = format!("`{}`", id.value);
+        return section.named(named);
+    }
+    section
+}
+
+/// When a rule runs, as far as its table tells; what is wrong with that is told where the rule is compiled.
+pub(crate) fn on_of(section: &Section<'_, '_>, is_firewall: bool) -> Option<On> {
+    let mut told = Vec::new();
+    match is_firewall {
+        true if !section.has(tables::ON.name) => Some(On::Attempt),
+        true => section.word(&tables::ON, &FIREWALL_PHASES, &mut told),
+        false => section.word(&tables::ON, &thresholds::PHASES, &mut told),
+    }
+}
+
 /// Ids of all rules, of whatever mode, and groups of thresholds, as they are written.
-pub(crate) fn names<'d>(documents: &'d [Document<'_>]) -> (Vec<&'d str>, Vec<&'d str>) {
+pub(crate) fn names<'d, 't: 'd>(documents: impl Iterator<Item = &'d Document<'t>>) -> (Vec<&'d str>, Vec<&'d str>) {
     let (mut ids, mut groups) = (Vec::new(), Vec::new());
     // What is wrong with them is told when they are compiled.
     let mut told = Vec::new();
-    for top in documents.iter().map(Document::table) {
+    for top in documents.map(Document::table) {
         for key in [&tables::FIREWALL, &tables::THRESHOLD] {
             for section in top.sections(key, &mut told) {
                 let text = |key: &Key| section.value(key.name).and_then(|value| value.get_ref().as_str());
@@ -130,18 +246,31 @@ pub(crate) fn duration(section: &Section<'_, '_>, key: &Key, problems: &mut Vec<
     }
 }
 
+const FIREWALL_PHASES: [(&str, On); 4] =
+    [("attempt", On::Attempt), ("answer", On::Answer), ("end", On::End), ("request", On::Request)];
 const MODES: [(&str, Mode); 3] = [("enforce", Mode::Enforce), ("monitor", Mode::Monitor), ("off", Mode::Off)];
 
 impl Compiler<'_> {
-    /// Calls the table by its rule's id, which must be there, good and new.
-    fn identified<'d, 't>(&mut self, section: Section<'d, 't>, names: &mut Names) -> Section<'d, 't> {
-        let Some(id) = section.required_text(&tables::ID, self.problems) else { return section };
-        let place = Place::new(section.document.path, id.span.clone());
-        if names.take("rule", id.value, place, self.problems) {
-            let named = format!("`{}`", id.value);
-            return section.named(named);
+    /// `renamed_from`: of two rules that are there, neither is the other's past.
+    fn renamed(&mut self, written: &[Written<'_, '_>]) {
+        let mut taken: Vec<(&str, Place)> = Vec::new();
+        for rule in written.iter().filter(|rule| !rule.is_firewall) {
+            let section = &rule.section;
+            let Some(value) = section.value(tables::RENAMED_FROM.name) else { continue };
+            let Some(old) = value.get_ref().as_str() else { continue };
+            let place = Place::new(section.document.path, value.span());
+            let problem = |message: String| section.problem("E007", message, value.span());
+            if let Some(there) = written.iter().find(|other| other.id() == old) {
+                let problem = problem(format!("`{}` is still there: nothing was renamed", short(old)));
+                let at = (there.section.document.path, there.section.span.clone());
+                self.problems.push(problem.context(at.0, at.1, "it stands here").help("take `renamed_from` out"));
+            } else if let Some((_, first)) = taken.iter().find(|(id, _)| *id == old) {
+                let problem = problem(format!("two rules were renamed from `{}`", short(old)));
+                self.problems.push(problem.context(&first.path, first.span.clone(), "first here"));
+            } else {
+                taken.push((old, place));
+            }
         }
-        section
     }
 
     /// Keys that say nothing to the engine but are checked all the same.
@@ -163,8 +292,15 @@ impl Compiler<'_> {
         section.value(tables::ON.name).map(|value| Place::new(section.document.path, value.span()))
     }
 
-    /// A condition and, where `active` names a calendar, that the calendar is open.
-    pub(crate) fn condition(&mut self, section: &Section<'_, '_>, key: &Key, on: On) -> Result<Option<Predicate>, ()> {
+    /// A condition and, where `active` names a calendar, that the calendar is open. `active` stands in a table of its own
+    /// where that is overridden.
+    pub(crate) fn condition(
+        &mut self,
+        section: &Section<'_, '_>,
+        key: &Key,
+        active: &Section<'_, '_>,
+        on: On,
+    ) -> Result<Option<Predicate>, ()> {
         let on_place = Self::on_place(section);
         let scope = Scope { on: Some(on), on_place: on_place.as_ref(), ..self.declared.scope() };
         let mut failed = false;
@@ -176,8 +312,8 @@ impl Compiler<'_> {
                 None => failed = true,
             }
         }
-        if let Some(calendar) = section.text(&tables::ACTIVE, self.problems) {
-            let origin = Origin::whole(section.document.path, calendar.span.clone());
+        if let Some(calendar) = active.text(&tables::ACTIVE, self.problems) {
+            let origin = Origin::whole(active.document.path, calendar.span.clone());
             let during = format!("during({})", calendar.value);
             match compile_condition(&during, &origin, &scope, self.problems) {
                 Some(predicate) => {
@@ -192,20 +328,27 @@ impl Compiler<'_> {
         if failed || section.value(key.name).is_some() && whole.is_none() { Err(()) } else { Ok(whole) }
     }
 
-    fn firewall(&mut self, section: &Section<'_, '_>, position: u32) -> Option<FirewallRule> {
-        let words = [("attempt", On::Attempt), ("answer", On::Answer), ("end", On::End), ("request", On::Request)];
-        let on = section.word(&tables::ON, &words, self.problems);
+    /// Compiles one rule, or the variant of it in which the keys of `over` stand in place of its own.
+    pub(crate) fn firewall(
+        &mut self,
+        section: &Section<'_, '_>,
+        over: Option<&Section<'_, '_>>,
+        position: u32,
+    ) -> Option<FirewallRule> {
+        let on = section.word(&tables::ON, &FIREWALL_PHASES, self.problems);
         for key in [&tables::WHEN, &tables::ACTION].into_iter().filter(|key| section.lacks(key)) {
             self.problems.push(section.missing(key));
         }
         // A bad `on` is one mistake: what the condition names is then not held against it.
         let has_on = on.is_some() || !section.has(tables::ON.name);
         let on = on.unwrap_or(On::Attempt);
-        let when = if has_on { self.condition(section, &tables::WHEN, on) } else { Err(()) };
+        let active = overlay(section, over, &tables::ACTIVE);
+        let when = if has_on { self.condition(section, &tables::WHEN, active, on) } else { Err(()) };
         let actions =
             [("allow", Action::Allow), ("block", Action::Block), ("divert", Action::Divert), ("flag", Action::Flag)];
         let action = section.word(&tables::ACTION, &actions, self.problems);
-        let mode = self.mode(section);
+        let mode = self.mode(overlay(section, over, &tables::MODE));
+        let concern = self.concern(section, has_on.then_some(on));
         let extras = self.action_keys(section, action);
         let track = self.track(section);
         let texts = self.texts_of(section);
@@ -216,7 +359,21 @@ impl Compiler<'_> {
         let cause = self.cause(&when);
         let (sip_code, divert_to, flag) = extras;
         let message = texts.message;
-        Some(FirewallRule { id, position, on, mode, action, when, sip_code, divert_to, flag, track, message, cause })
+        Some(FirewallRule {
+            id,
+            position,
+            on,
+            mode,
+            action,
+            when,
+            sip_code,
+            divert_to,
+            flag,
+            track,
+            message,
+            cause,
+            concern,
+        })
     }
 
     /// `sip_code`, `divert_to` and `flag`, each with the action it belongs to.
@@ -321,6 +478,15 @@ fn emergency_literal(text: &str, code: &str) -> Option<Range<usize>> {
         let after = text.get(span.end..).and_then(|rest| rest.chars().next());
         !after.is_some_and(|c| c.is_ascii_alphanumeric() || c == '*' || c == '#')
     })
+}
+
+/// The table that a key is read from: what an override says stands in place of what the rule does.
+pub(crate) fn overlay<'s, 'd, 't>(
+    section: &'s Section<'d, 't>,
+    over: Option<&'s Section<'d, 't>>,
+    key: &Key,
+) -> &'s Section<'d, 't> {
+    over.filter(|over| over.has(key.name)).unwrap_or(section)
 }
 
 /// Where the text of a value stands.

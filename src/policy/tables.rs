@@ -18,9 +18,12 @@ pub(crate) const THRESHOLD: Key = key("threshold", "[[threshold]]");
 pub(crate) const MACROS: Key = key("macros", "[macros]");
 pub(crate) const LISTS: Key = key("lists", "[lists]");
 pub(crate) const CALENDARS: Key = key("calendars", "[calendars]");
-pub(crate) const TABLES: &[Key] = &[FIREWALL, THRESHOLD, MACROS, LISTS, CALENDARS];
-/// Tables of the language that come later.
-pub(crate) const TABLES_LATER: [&str; 1] = ["override"];
+pub(crate) const OVERRIDE: Key = key("override", "[[override]]");
+/// Of customers' files only: in a rule file, the rule itself has `except` and `mute`.
+pub(crate) const EXCEPTION: Key = key("exception", "[[exception]]");
+pub(crate) const TABLES: &[Key] = &[FIREWALL, THRESHOLD, MACROS, LISTS, CALENDARS, OVERRIDE];
+/// Of `customers/<id>.baseline.toml`.
+pub(crate) const BASELINE_TABLES: &[Key] = &[OVERRIDE, EXCEPTION];
 
 pub(crate) const ID: Key = key("id", "id = \"a-name-of-its-own\"");
 pub(crate) const ON: Key = key("on", "on = \"attempt\"");
@@ -31,6 +34,44 @@ pub(crate) const OWNER: Key = key("owner", "owner = \"noc\"");
 pub(crate) const TICKET: Key = key("ticket", "ticket = \"NOC-4711\"");
 pub(crate) const REFERENCES: Key = key("references", "references = [\"https://...\"]");
 pub(crate) const ACTIVE: Key = key("active", "active = \"business\"");
+
+pub(crate) const CUSTOMERS: Key = key("customers", "customers = [\"acme\"]");
+pub(crate) const EXCEPT: Key =
+    key("except", "except = [{ where = 'diverting is present', reason = \"why\", expires = \"2027-03-31\" }]");
+pub(crate) const MUTE: Key =
+    key("mute", "mute = [{ where = 'caller == +46701234567', reason = \"why\", expires = \"2027-03-31\" }]");
+pub(crate) const POSITION: Key = key("position", "position = \"pre\"");
+pub(crate) const RENAMED_FROM: Key = key("renamed_from", "renamed_from = \"the-old-id\"");
+
+pub(crate) const REASON: Key = key("reason", "reason = \"forwarded back by the carrier\"");
+pub(crate) const EXPIRES: Key = key("expires", "expires = \"2027-03-31\"");
+pub(crate) const EXCEPT_KEYS: &[Key] = &[WHERE, REASON, OWNER, TICKET, EXPIRES];
+
+pub(crate) const RULE: Key = key("rule", "rule = \"ips-wangiri\"");
+pub(crate) const KIND: Key = key("kind", "kind = \"mute\"");
+pub(crate) const EXCEPTION_KEYS: &[Key] = &[RULE, WHERE, REASON, KIND, OWNER, TICKET, EXPIRES];
+
+pub(crate) const CUSTOMER: Key = key("customer", "customer = \"acme\"");
+/// What an override may change.
+pub(crate) const OVERRIDE_CHANGES: &[Key] =
+    &[WARNING, CRITICAL, WINDOW, COOLDOWN, CLEAR, MODE, ACTIVE, MIN_COUNT, ON_WARNING, ON_CRITICAL];
+pub(crate) const OVERRIDE_KEYS: &[Key] = &[
+    CUSTOMER,
+    RULE,
+    REASON,
+    WARNING,
+    CRITICAL,
+    WINDOW,
+    COOLDOWN,
+    CLEAR,
+    MODE,
+    ACTIVE,
+    MIN_COUNT,
+    ON_WARNING,
+    ON_CRITICAL,
+    TICKET,
+    EXPIRES,
+];
 
 pub(crate) const WHEN: Key = key("when", "when = 'direction == inbound and caller in $harassers'");
 pub(crate) const ACTION: Key = key("action", "action = \"block\"");
@@ -55,9 +96,9 @@ pub(crate) const FIREWALL_KEYS: &[Key] = &[
     OWNER,
     TICKET,
     REFERENCES,
-    later("customers"),
-    later("except"),
-    later("position"),
+    CUSTOMERS,
+    EXCEPT,
+    POSITION,
 ];
 
 pub(crate) const WHERE: Key = key("where", "where = 'direction == inbound'");
@@ -69,6 +110,11 @@ pub(crate) const CRITICAL: Key = key("critical", "critical = \">= 80\"");
 pub(crate) const CLEAR: Key = key("clear", "clear = \"< 20\"");
 pub(crate) const COOLDOWN: Key = key("cooldown", "cooldown = \"1h\"");
 pub(crate) const ALSO: Key = key("also", "also = [\"distinct(callee) >= 40\"]");
+pub(crate) const AFTER: Key = key("after", "after = { rule = \"ips-wangiri\", within = \"1h\" }");
+pub(crate) const AFTER_RULE: Key = key("rule", "rule = \"ips-wangiri\"");
+pub(crate) const AFTER_WITHIN: Key = key("within", "within = \"1h\"");
+pub(crate) const AFTER_SAME: Key = key("same", "same = [\"prefix(caller, 7) == prefix(callee, 7)\"]");
+pub(crate) const AFTER_KEYS: &[Key] = &[AFTER_RULE, AFTER_WITHIN, AFTER_SAME];
 pub(crate) const MEMORY: Key = key("memory", "memory = \"30d\"");
 pub(crate) const FOR: Key = key("for", "for = \"30s\"");
 pub(crate) const REMIND: Key = key("remind", "remind = \"1h\"");
@@ -110,13 +156,13 @@ pub(crate) const THRESHOLD_KEYS: &[Key] = &[
     TICKET,
     REFERENCES,
     ALSO,
-    later("after"),
+    AFTER,
     FOR,
     REMIND,
-    later("customers"),
-    later("except"),
-    later("mute"),
-    later("renamed_from"),
+    CUSTOMERS,
+    EXCEPT,
+    MUTE,
+    RENAMED_FROM,
     later("min_value"),
     MEMORY,
 ];

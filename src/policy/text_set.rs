@@ -57,6 +57,13 @@ impl TextSet {
         self.texts.get(text).is_some_and(|until| at < *until)
     }
 
+    /// One of them that `text` contains, starts with or ends with; the longest.
+    pub(super) fn found(&self, affix: Affix, text: &[u8], at: Timestamp) -> Option<&[u8]> {
+        let is_in = |entry: &&[u8]| search(affix, &[entry]).is_some_and(|r| r.is_match(text));
+        let valid = self.texts.iter().filter(|(_, until)| at < **until).map(|(entry, _)| entry.as_ref());
+        valid.filter(is_in).max_by_key(|entry| (entry.len(), *entry))
+    }
+
     /// Does `text` contain, start with or end with one of them, in either case?
     pub(super) fn matches(&self, affix: Affix, text: &[u8], at: Timestamp) -> bool {
         let Some(slot) = self.searches.get(affix as usize) else { return false };

@@ -10,7 +10,7 @@ use super::lists::ListType;
 use super::load::value_span;
 use super::origin::Origin;
 use super::problem::{Place, suggest};
-use super::rules::{Compiler, Rules, duration, origin};
+use super::rules::{Compiler, Rules, duration, origin, overlay};
 use super::{Also, Block, KeyPart, KeySpec, Level, Levels, Measure, On, Operand, Reaction, ThresholdRule, tables};
 use crate::limits::{ALSO_MAX, KEY_PARTS_MAX, MAX_BYTES_DEFAULT, WINDOW_MS_MAX};
 
@@ -25,7 +25,7 @@ const REMIND_MS_MIN: i64 = 60_000;
 /// Fewer bytes would not hold one key in each partition.
 const MAX_BYTES_LEAST: u64 = 64 * 1024;
 
-const PHASES: [(&str, On); 6] = [
+pub(crate) const PHASES: [(&str, On); 6] = [
     ("attempt", On::Attempt),
     ("answer", On::Answer),
     ("end", On::End),
@@ -34,40 +34,50 @@ const PHASES: [(&str, On); 6] = [
     ("request", On::Request),
 ];
 
-/// Compiles one rule, noting everything that is wrong with it; `None` where it cannot run.
+/// Compiles one rule, noting everything that is wrong with it; `None` where it cannot run. With `over`, the variant of it
+/// in which the keys of that table stand in place of its own.
 pub(crate) fn compile(
     compiler: &mut Compiler<'_>,
     section: &Section<'_, '_>,
+    over: Option<&Section<'_, '_>>,
     position: u32,
     rules: &mut Rules,
 ) -> Option<ThresholdRule> {
+    let of = |key: &Key| overlay(section, over, key);
     for key in [&tables::ON, &tables::MEASURE, &tables::PER].into_iter().filter(|key| section.lacks(key)) {
         compiler.problems.push(section.missing(key));
     }
     let on = section.word(&tables::ON, &PHASES, compiler.problems);
     let condition = match on {
-        Some(on) => compiler.condition(section, &tables::WHERE, on),
+        Some(on) => compiler.condition(section, &tables::WHERE, of(&tables::ACTIVE), on),
         None => Err(()),
     };
     let measure = on.and_then(|on| compiler.measure(section, on));
-    let window = compiler.window(section, measure.as_ref());
-    let levels = compiler.levels(section, measure.as_ref());
+    let window = compiler.window(of(&tables::WINDOW), measure.as_ref());
+    let levels = compiler.levels(section, over, measure.as_ref());
     let key = on.and_then(|on| compiler.key(section, on));
     let group = compiler.group(section);
     let target = compiler.target(section, key.as_ref());
-    let cooldown = compiler.cooldown(section);
+    let cooldown = compiler.cooldown(of(&tables::COOLDOWN));
     let also = compiler.also(section, on, measure.as_ref());
+    let after = compiler.after(section, on, key.as_ref());
     let measure = compiler.memory(section, measure);
     let hold = compiler.bounded(section, &tables::FOR, 0, SPAN_MS_MAX, "3660d");
     let remind = compiler.bounded(section, &tables::REMIND, REMIND_MS_MIN, SPAN_MS_MAX, "3660d");
-    let min_count = compiler.min_count(section, measure.as_ref(), &also);
-    let mode = compiler.mode(section);
+    let min_count = compiler.min_count(of(&tables::MIN_COUNT), measure.as_ref(), &also);
+    let mode = compiler.mode(of(&tables::MODE));
+    let concern = compiler.concern(section, on);
+    let renamed_from = section.text(&tables::RENAMED_FROM, compiler.problems).map(|text| text.value.to_owned());
     let texts = compiler.texts_of(section);
     let max_keys = section.integer(&tables::MAX_KEYS, 1..1 << 32, compiler.problems);
     let max_bytes = section.integer(&tables::MAX_BYTES, MAX_BYTES_LEAST..1 << 44, compiler.problems);
     let count_blocked = section.boolean(&tables::COUNT_BLOCKED, compiler.problems);
-    let on_warning = compiler.reaction(section, &tables::ON_WARNING, &tables::WARNING, on, key.as_ref(), rules);
-    let on_critical = compiler.reaction(section, &tables::ON_CRITICAL, &tables::CRITICAL, on, key.as_ref(), rules);
+    let mut reaction = |key_of: &Key, level: &Key| {
+        let has_level = !of(level).lacks(level);
+        compiler.reaction(of(key_of), key_of, (level, has_level), on, key.as_ref(), rules)
+    };
+    let on_warning = reaction(&tables::ON_WARNING, &tables::WARNING);
+    let on_critical = reaction(&tables::ON_CRITICAL, &tables::CRITICAL);
 
     let id = section.value(tables::ID.name)?.get_ref().as_str()?.to_owned();
     let (on, condition, measure) = (on?, condition.ok()?, measure?);
@@ -81,9 +91,13 @@ pub(crate) fn compile(
         position,
         on,
         mode,
+        concern,
+        renamed_from,
         condition,
         measure,
         also,
+        after,
+        chains: Vec::new(),
         key: shared_key(key, &mut rules.keys),
         window_ms,
         window_text,
@@ -218,7 +232,14 @@ impl Compiler<'_> {
         self.bounded(section, &tables::COOLDOWN, 0, SPAN_MS_MAX, "3660d")
     }
 
-    fn bounded(&mut self, section: &Section<'_, '_>, key: &Key, least: i64, most: i64, shown: &str) -> Option<i64> {
+    pub(crate) fn bounded(
+        &mut self,
+        section: &Section<'_, '_>,
+        key: &Key,
+        least: i64,
+        most: i64,
+        shown: &str,
+    ) -> Option<i64> {
         let ms = duration(section, key, self.problems)?;
         if (least..=most).contains(&ms) {
             return Some(ms);
@@ -231,9 +252,15 @@ impl Compiler<'_> {
         None
     }
 
-    fn levels(&mut self, section: &Section<'_, '_>, measure: Option<&Measure>) -> Option<Levels> {
-        let has = |key: &Key| section.has(key.name);
-        if section.lacks(&tables::WARNING) && section.lacks(&tables::CRITICAL) {
+    fn levels(
+        &mut self,
+        section: &Section<'_, '_>,
+        over: Option<&Section<'_, '_>>,
+        measure: Option<&Measure>,
+    ) -> Option<Levels> {
+        let has = |key: &Key| overlay(section, over, key).has(key.name);
+        let lacks = |key: &Key| overlay(section, over, key).lacks(key);
+        if lacks(&tables::WARNING) && lacks(&tables::CRITICAL) {
             let message = format!("{} has neither `warning` nor `critical`", section.named);
             let problem = section.problem("E019", message, section.span.clone());
             self.problems.push(problem.help(format!("add a line such as: {}", tables::WARNING.example)));
@@ -249,6 +276,7 @@ impl Compiler<'_> {
             if !has(key) {
                 continue;
             }
+            let section = overlay(section, over, key);
             let Some(text) = self.level_text(section, key) else {
                 is_good = false;
                 continue;
@@ -373,7 +401,7 @@ impl Compiler<'_> {
         &mut self,
         section: &Section<'_, '_>,
         key: &Key,
-        level: &Key,
+        (level, has_level): (&Key, bool),
         on: Option<On>,
         per: Option<&KeySpec>,
         rules: &mut Rules,
@@ -381,7 +409,7 @@ impl Compiler<'_> {
         let silent = Reaction { alert: true, webhooks: Vec::new(), block: None };
         let Some(table) = section.section(key, self.problems) else { return silent };
         let table = table.keyed(tables::REACTION_KEYS);
-        if section.lacks(level) {
+        if !has_level {
             let message = format!("`{}` does nothing without `{}`", key.name, level.name);
             let problem = section.problem("E008", message, section.key_span(key.name));
             self.problems.push(problem.help(format!("add a line such as: {}", level.example)));

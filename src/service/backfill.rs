@@ -20,11 +20,11 @@ use super::audit;
 use super::recovery::{Mapping, Recovered};
 use crate::archive::{Archive, Query, State, Told};
 use crate::clock::{Clock, Timestamp};
+use crate::engine::output::rule_name;
 use crate::engine::{Engine, Lack, Lacking, Lane, LaneOptions, Past, RuleRef, Verdict};
 use crate::event::Batch;
 use crate::journal::{Context, Entry, Mark, Reader};
 use crate::limits::BACKFILL_BATCHES_MAX;
-use crate::policy::Policy;
 use crate::storage::Disk;
 use crate::store::Store;
 
@@ -155,8 +155,7 @@ impl Work {
             lacking.into_iter().partition(|of| of.lack == Lack::Past && of.can_be_told);
         for of in others.iter().filter(|of| matches!(of.lack, Lack::Past | Lack::Until(Timestamp::MAX))) {
             let until = self.wait_out(of);
-            let policy = self.task.engine.policy();
-            let rule = rule_id(&policy, of.rule);
+            let rule = rule_name(&self.task.engine.policy(), of.rule);
             tracing::warn!(rule, %until, "the rule's past cannot be told: it may count too little until then");
         }
         tellable
@@ -210,8 +209,7 @@ impl Work {
             tracing::error!(error, "the past of new rules cannot be read");
         }
         for of in short {
-            let policy = self.task.engine.policy();
-            let (until, rule) = (self.wait_out(of), rule_id(&policy, of.rule));
+            let (until, rule) = (self.wait_out(of), rule_name(&self.task.engine.policy(), of.rule));
             tracing::warn!(rule, %until, "not all of the rule's past is there: it may count too little until then");
         }
         let warm: Vec<Lacking> = warm.into_iter().copied().collect();
@@ -226,17 +224,14 @@ impl Work {
         let policy = &self.task.engine.policy();
         for of in rules {
             self.task.engine.set_lack(of.rule, None);
-            tracing::info!(rule = rule_id(policy, of.rule), "the rule is warm: its windows lack nothing");
+            tracing::info!(rule = rule_name(policy, of.rule), "the rule is warm: its windows lack nothing");
         }
-        let ids: Vec<&str> = rules.iter().map(|of| rule_id(policy, of.rule)).collect();
+        let ids: Vec<String> = rules.iter().map(|of| rule_name(policy, of.rule)).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         audit::warmed(&self.task.store, &ids, n_events);
         self.count();
         self.task.wants_snapshot.store(true, Ordering::Release);
     }
-}
-
-fn rule_id(policy: &Policy, rule: RuleRef) -> &str {
-    crate::engine::output::rule_id(policy, rule)
 }
 
 /// Why telling ended before its end.

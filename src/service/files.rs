@@ -9,7 +9,7 @@ use anyhow::Context as _;
 
 use crate::config::Config;
 use crate::desk::Renewal;
-use crate::incident::Terms;
+use crate::incident::{Renamed, Terms};
 use crate::kit::Kits;
 use crate::policy::Policy;
 
@@ -37,7 +37,11 @@ pub(super) fn renewal(config: &Config, policy: &Policy, terms: &Terms) -> Renewa
     let thresholds = policy.thresholds.iter().map(|rule| said([&rule.message, &rule.description], &rule.id));
     let whats: BTreeMap<String, String> = firewall.chain(thresholds).collect();
     let rules = whats.keys().cloned().chain(config.receivers.iter().map(|r| r.rule())).collect();
-    Renewal { terms: terms.clone(), rules, whats }
+    let renamed = policy.thresholds.iter().filter_map(|rule| {
+        let to = Renamed { rule: rule.id.clone(), group: rule.group.clone() };
+        Some((rule.renamed_from.clone()?, to))
+    });
+    Renewal { terms: terms.clone(), rules, renamed: renamed.collect(), whats }
 }
 
 fn load_kits(folder: &Path) -> anyhow::Result<Kits> {

@@ -315,10 +315,11 @@ impl Parts<'_> {
         })
         .context("cannot start a thread")?;
         let terms = files::terms(self.config, self.policy)?;
-        let Renewal { terms, rules, whats } = files::renewal(self.config, self.policy, &terms);
+        let Renewal { terms, rules, renamed, whats } = files::renewal(self.config, self.policy, &terms);
         let (policy, customers) =
             (Current::from(Arc::clone(self.policy)), Current::from(Arc::clone(&self.policy.customers)));
-        let desk = Desk::start(desk::Charge { store: Arc::clone(&store), terms: terms.clone(), rules, whats })?;
+        let desk =
+            Desk::start(desk::Charge { store: Arc::clone(&store), terms: terms.clone(), rules, renamed, whats })?;
         let outgoing = Outgoing::start(self.config, &home_folder, &store, &desk, &customers)?;
         let drafter = Arc::new(Drafter {
             disk: home_disk,

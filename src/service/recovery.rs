@@ -288,7 +288,11 @@ pub(super) struct Mapping {
 
 impl Mapping {
     pub(super) fn new(context: &Context, policy: &Policy) -> Mapping {
-        let now: HashMap<&str, u16> = policy.firewall.iter().zip(0..).map(|(rule, n)| (rule.id.as_str(), n)).collect();
+        // Of a rule and its variants, the first: which of them judges an event, the engine knows.
+        let mut now: HashMap<&str, u16> = HashMap::new();
+        for (rule, n) in policy.firewall.iter().zip(0..) {
+            now.entry(rule.id.as_str()).or_insert(n);
+        }
         let firewall = context.firewall.iter().map(|id| now.get(id.as_str()).copied()).collect();
         Mapping { firewall, quiet: Quiet::default() }
     }

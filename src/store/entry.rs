@@ -29,6 +29,9 @@ pub struct Audit {
     pub after: Value,
 }
 
+/// [`Violation::mode`] of what a rule in force mutes: an incident, of which nobody is told.
+pub const MUTED: &str = "muted";
+
 /// A violation as people look it up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Violation {
@@ -51,6 +54,7 @@ pub struct Violation {
     pub window: String,
     /// Empty where the event had none.
     pub call_id: String,
+    /// That of the rule, or [`MUTED`].
     pub mode: String,
     pub late: bool,
     pub told_at: Option<Timestamp>,

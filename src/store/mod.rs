@@ -37,7 +37,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 
 pub use book::{BookChange, SubjectKind, SubjectQuery, SubjectRow, TransitionRow};
 pub use deliveries::{DeliveryChange, DeliveryQuery, DeliveryRow, DeliveryStep, NewDelivery, Stop};
-pub use entry::{Audit, Block, Change, Key, Violation, Written};
+pub use entry::{Audit, Block, Change, Key, MUTED, Violation, Written};
 pub use firing::Firing;
 pub use inbox::{Closing, Inbox};
 pub use lookup::{Cursor, Page, Query};

@@ -226,7 +226,7 @@ impl Kept {
 }
 
 /// Sends the lines, numbered, and waits until they are on the disk.
-fn send(running: &Running, lines: &[Value]) {
+pub(crate) fn send(running: &Running, lines: &[Value]) {
     let mut stream = TcpStream::connect(running.feeds[0].1).expect("connects");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
     let answers = stream.try_clone().expect("a second handle");

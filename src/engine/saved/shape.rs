@@ -1,9 +1,10 @@
 //! What of a rule its state hangs on, and which rules of saved state are still the same.
 //!
 //! A change of `on`, `where`, `measure`, `per` or `window` begins a rule anew (2-rules 2.9 point 18); levels, `cooldown`,
-//! `clear`, `max_keys` and what follows from a crossing may change and the state stays. Rules are found by their ids,
-//! whatever their numbers are now.
+//! `clear`, `max_keys`, exceptions and what follows from a crossing may change and the state stays. Rules are found by
+//! their ids, whatever their numbers are now, and variants by their customers too.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::Restored;
@@ -17,7 +18,7 @@ use crate::engine::warming::{Lack, has_past};
 use crate::policy::{Measure, Policy, Predicate};
 
 /// Of the frames of keys, of the gate, of answers and of lists: raised where what they mean changes.
-const VERSIONS: [u8; 4] = [3, 2, 1, 2];
+const VERSIONS: [u8; 4] = [4, 2, 1, 2];
 
 /// Where the rules and lists that saved state knows by other numbers are now.
 #[derive(Debug, Default)]
@@ -58,7 +59,7 @@ pub(crate) fn put_header(plan: &Plan, lacks: &[Option<Lack>], out: &mut Put<'_>)
     out.u64(seed_print(plan.hasher));
     out.len(plan.counters.len());
     for (i, counter) in plan.counters.iter().enumerate() {
-        out.bytes(rule_id(counter, &plan.policy).as_bytes());
+        out.bytes(rule_name(counter, &plan.policy).as_bytes());
         let shape = shape(counter, plan);
         out.u64(shape as u64);
         out.u64((shape >> 64) as u64);
@@ -66,7 +67,7 @@ pub(crate) fn put_header(plan: &Plan, lacks: &[Option<Lack>], out: &mut Put<'_>)
         put_lack(lacks.get(i).copied().flatten(), out);
     }
     out.len(plan.policy.firewall.len());
-    plan.policy.firewall.iter().for_each(|rule| out.bytes(rule.id.as_bytes()));
+    plan.policy.firewall.iter().for_each(|rule| out.bytes(rule.concern.name(&rule.id).as_bytes()));
     out.len(plan.policy.lists.len());
     plan.policy.lists.iter().for_each(|list| out.bytes(list.name.as_bytes()));
     [&plan.rule_numbers, &plan.call_numbers, &plan.list_numbers].into_iter().for_each(|numbers| {
@@ -93,11 +94,12 @@ pub(crate) fn take_header(plan: &Plan, from: &mut Take<'_>, restored: &mut Resto
     let policy = &plan.policy;
     let mut mapping = Mapping { lacks: vec![None; plan.counters.len()], ..Mapping::default() };
     let mut known = vec![false; plan.counters.len()];
+    let places = places(plan);
     for _ in 0..from.len(29)? {
         let id = from.text()?;
         let was = (u128::from(from.u64()?) | u128::from(from.u64()?) << 64, from.u64()?);
         let lacked = take_lack(from)?;
-        let place = plan.counters.iter().position(|counter| rule_id(counter, policy) == id);
+        let place = places.get(id).copied();
         let Some((place, counter)) = place.and_then(|place| Some((place, plan.counters.get(place)?))) else {
             restored.gone.push(id.to_owned());
             mapping.counters.push(None);
@@ -127,10 +129,10 @@ pub(crate) fn take_header(plan: &Plan, from: &mut Take<'_>, restored: &mut Resto
         let begins_anew = restored.new.contains(&counter.rule) || restored.changed.contains(&counter.rule);
         *lack = if begins_anew { Some(Lack::Past) } else { *lack };
     }
+    let firewall: HashMap<String, u16> =
+        policy.firewall.iter().zip(0..).map(|(rule, place)| (rule.concern.name(&rule.id), place)).collect();
     for _ in 0..from.len(4)? {
-        let id = from.text()?;
-        let place = policy.firewall.iter().position(|rule| rule.id == id);
-        mapping.firewall.push(place.map(|place| place as u16));
+        mapping.firewall.push(firewall.get(from.text()?).copied());
     }
     let mut lists = Vec::new();
     for _ in 0..from.len(4)? {
@@ -165,12 +167,30 @@ fn take_lack(from: &mut Take<'_>) -> Result<Option<Lack>, Malformed> {
     })
 }
 
-fn rule_id<'a>(counter: &Counter, policy: &'a Policy) -> &'a str {
-    match counter.rule {
-        RuleRef::Threshold(i) => policy.thresholds.get(usize::from(i)).map_or("", |rule| &rule.id),
-        RuleRef::Firewall(i) => policy.firewall.get(usize::from(i)).map_or("", |rule| &rule.id),
-        RuleRef::Default | RuleRef::Emergency => "",
+/// Rules by the name that saved state knows them by: a rule that was renamed by the old one too. A rule's own name goes
+/// first; that no rule has the old one is seen to where rules are read.
+fn places(plan: &Plan) -> HashMap<String, usize> {
+    let mut places = HashMap::new();
+    for (place, counter) in plan.counters.iter().enumerate() {
+        places.insert(rule_name(counter, &plan.policy), place);
     }
+    for (place, counter) in plan.counters.iter().enumerate() {
+        let RuleRef::Threshold(i) = counter.rule else { continue };
+        let Some(rule) = plan.policy.thresholds.get(usize::from(i)) else { continue };
+        if let Some(old) = &rule.renamed_from {
+            places.entry(rule.concern.name(old)).or_insert(place);
+        }
+    }
+    places
+}
+
+fn rule_name(counter: &Counter, policy: &Policy) -> String {
+    let name = match counter.rule {
+        RuleRef::Threshold(i) => policy.thresholds.get(usize::from(i)).map(|rule| rule.concern.name(&rule.id)),
+        RuleRef::Firewall(i) => policy.firewall.get(usize::from(i)).map(|rule| rule.concern.name(&rule.id)),
+        RuleRef::Default | RuleRef::Emergency => None,
+    };
+    name.unwrap_or_default()
 }
 
 /// How much each key keeps: where it was less, a key may be short of what a raised level needs.
@@ -252,6 +272,7 @@ fn describe(predicate: &Predicate, policy: &Policy, text: &mut String) {
         Predicate::ListAffix(operand, affix, of) => {
             write_to(text, format_args!("{operand:?}{affix:?}@{}", list(of)));
         }
+        Predicate::After { list: of, same } => write_to(text, format_args!("{}{same:?}", list(of))),
         Predicate::Schedule { calendar, inside } => {
             let name = policy.calendars.get(*calendar).map_or("", |calendar| &calendar.name);
             write_to(text, format_args!("during({name},{inside})"));

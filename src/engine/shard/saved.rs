@@ -27,6 +27,7 @@ impl Written for Subject {
         out.u32(self.slot);
         out.u32(self.customer.0);
         out.i64(self.since);
+        out.u8(u8::from(self.is_muted));
         out.u8(self.key.len() as u8);
         for (name, value) in self.key.iter() {
             out.bytes(name.as_bytes());
@@ -38,13 +39,15 @@ impl Written for Subject {
 impl Subject {
     fn take(from: &mut Take<'_>) -> Result<Subject, Malformed> {
         let (slot, customer, since) = (from.u32()?, CustomerId(from.u32()?), from.i64()?);
+        let is_muted = from.u8()?;
+        require(is_muted <= 1)?;
         let n = from.u8()?;
         require(usize::from(n) <= KEY_PARTS_MAX)?;
         let mut key = Vec::new();
         for _ in 0..n {
             key.push((from.text()?.to_owned(), from.text()?.to_owned()));
         }
-        Ok(Subject { customer, key: key.into(), slot, since })
+        Ok(Subject { customer, key: key.into(), slot, since, is_muted: is_muted == 1 })
     }
 }
 
@@ -150,6 +153,7 @@ impl Shard {
                     rule: self.plan.counters.get(counter)?.rule,
                     level: if is_critical { Severity::Critical } else { Severity::Warning },
                     since: Timestamp(subject.since),
+                    is_muted: subject.is_muted,
                     customer: subject.customer,
                     key: Arc::clone(&subject.key),
                 })

@@ -46,6 +46,7 @@ pub(super) fn rules_of(draw: &mut Draw) -> String {
         rules +=
             "[[firewall]]; id = 'hit'; when = 'trunk == \"b\"'; action = 'allow'; track = ['log', 'alert:warning']; ";
     }
+    let mut overrides = String::new();
     for n in 0..1 + draw.below(6) {
         let (on, measure) = *[
             ("attempt", "measure = 'count'; warning = '>= 3'; critical = '>= 9'"),
@@ -69,6 +70,9 @@ pub(super) fn rules_of(draw: &mut Draw) -> String {
         if draw.is(60) {
             rules += &format!("cooldown = '{}'; ", draw.one(&["0s", "1s", "30s", "5m"]));
         }
+        rules += draw.one(&["", "", "", "customers = ['other']; ", "customers = ['default', 'else']; "]);
+        rules += draw.one(&["", "", "except = [{ where = 'account == \"account-3\"', reason = 'r' }]; "]);
+        rules += draw.one(&["", "", "mute = [{ where = 'trunk == \"a\"', reason = 'r', expires = '2099-01-01' }]; "]);
         match draw.below(5) {
             0 => rules += "max_keys = 1; ",
             1 => rules += "max_keys = 128; ",
@@ -80,8 +84,12 @@ pub(super) fn rules_of(draw: &mut Draw) -> String {
             let level = if measure.contains("critical") && draw.is(50) { "on_critical" } else { "on_warning" };
             rules += &format!("{level} = {{ block = {{ list = 'dyn', ttl = '{ttl}', field = 'caller' }} }}; ");
         }
+        if draw.is(25) {
+            let change = draw.one(&["cooldown = '2s'", "mode = 'monitor'", "mode = 'off'"]);
+            overrides += &format!("[[override]]; customer = 'other'; rule = 'r{n}'; reason = 'r'; {change}; ");
+        }
     }
-    rules
+    rules + &overrides
 }
 
 pub(super) fn steps_of(draw: &mut Draw) -> Vec<Step> {
@@ -396,4 +404,37 @@ fn state_of_another_seed_and_state_for_an_engine_that_has_judged_are_refused() {
     assert!(matches!(restore(&play, &saved), Err(RestoreError::NotFresh)));
     let part = Play::new(&rules, &names, [PLAIN, PLAIN], 1);
     assert!(matches!(restore(&part, &saved[..2]), Err(RestoreError::Unfinished { .. })));
+}
+
+#[test]
+fn state_is_found_again_by_the_customer_of_a_variant_and_by_the_id_that_a_rule_had() {
+    let rule = |id: &str, rest: &str| {
+        format!(
+            "[[threshold]]; id = '{id}'; {rest}on = 'attempt'; measure = 'count'; per = ['caller']; window = '10s'; \
+             warning = '>= 2'; cooldown = '1m'; [[override]]; customer = 'acme'; rule = '{id}'; reason = 'r'; warning = '>= 3'; "
+        )
+    };
+    let names = Arc::new(Names::new());
+    let mut whole = Play::new(&rule("old", ""), &names, [PLAIN, PLAIN], 1);
+    let lines = |n: i64, customer: &str| Step::Lines(0, format!("t={n} +46700001 -> +46811 {customer}\n"));
+    for n in 0..2 {
+        whole.step(&lines(n, "customer=acme"));
+        whole.step(&lines(n, "customer=other"));
+    }
+    let open = whole.engine.open_episodes();
+    assert_eq!(open.len(), 1, "two are enough for the other only");
+    let saved = whole.saved();
+    // Another rule before it, so that numbers are others too.
+    let others = rule("first", "customers = ['third', 'acme']; ");
+    let mut again = Play::new(&(others + &rule("new", "renamed_from = 'old'; ")), &names, [PLAIN, PLAIN], 2);
+    let restored = restore(&again, &saved).unwrap();
+    let name = |rule: &RuleRef| output::rule_name(&again.engine.policy(), *rule);
+    assert_eq!(restored.restored.iter().map(name).collect::<Vec<_>>(), ["new", "new for acme"]);
+    assert_eq!(restored.new.iter().map(name).collect::<Vec<_>>(), ["first", "first for acme"]);
+    assert_eq!(restored.gone, [""; 0]);
+    let now = again.engine.open_episodes();
+    assert_eq!(now.iter().map(|open| name(&open.rule)).collect::<Vec<_>>(), ["new"]);
+    again.step(&lines(2, "customer=acme"));
+    let found = again.told().concat();
+    assert!(found.contains("level: Warning") && found.contains("value: 3.0"), "{found}");
 }

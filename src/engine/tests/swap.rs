@@ -154,7 +154,8 @@ fn disguised(rules: &str, draw: &mut Draw) -> String {
     let mut seen = Vec::new();
     parts.retain(|part| {
         let id = part.split("id = '").nth(1).and_then(|rest| rest.split('\'').next()).unwrap_or_default().to_owned();
-        let is_new = !seen.contains(&id);
+        // Overrides have none.
+        let is_new = id.is_empty() || !seen.contains(&id);
         seen.push(id);
         is_new
     });

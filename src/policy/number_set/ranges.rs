@@ -67,6 +67,18 @@ impl Ranges {
         (*self.ends.get(at)? >= place).then(|| self.values.get(at).copied()).flatten()
     }
 
+    /// The piece that holds the number: `+4684000000..+4684009999`.
+    pub(super) fn text(&self, number: Number) -> Option<String> {
+        let place = number.place()?;
+        let at = self.starts.partition_point(|start| *start <= place).checked_sub(1)?;
+        let (low, high) = (self.starts.get(at)?.1, self.ends.get(at).filter(|end| **end >= place)?.1);
+        let (sign, width) = match number.digits() {
+            Some((_, digits)) => ("+", digits as usize),
+            None => ("short:", number.symbol_count() as usize),
+        };
+        Some(format!("{sign}{low:0width$}..{sign}{high:0width$}"))
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         (self.starts.capacity() + self.ends.capacity()) * size_of::<Place>() + self.values.capacity() * 4
     }

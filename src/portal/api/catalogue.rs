@@ -114,7 +114,7 @@ fn explain(call: &Call<'_>) -> Result<Reply, Problem> {
     }))
 }
 
-fn instant(call: &Call<'_>, name: &str) -> Result<Option<Timestamp>, Problem> {
+pub(super) fn instant(call: &Call<'_>, name: &str) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = call.query(name) else { return Ok(None) };
     let read = text.parse::<jiff::Timestamp>().ok().map(|at| Timestamp(at.as_millisecond()));
     read.map(Some).ok_or_else(|| wrong(name, text, "is no time such as 2026-03-02T10:00:00Z"))

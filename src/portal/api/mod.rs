@@ -9,6 +9,7 @@ mod call;
 mod catalogue;
 mod deliveries;
 mod description;
+mod explain;
 mod guest;
 mod incidents;
 mod keys;
@@ -103,6 +104,7 @@ static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
     all.extend(told::operations());
     all.extend(oncall::operations());
     all.extend(catalogue::operations());
+    all.extend(explain::operations());
     all.extend(persons::operations());
     all.extend(announcements::operations());
     all.extend(reloads::operations());

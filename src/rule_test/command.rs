@@ -1,0 +1,364 @@
+//! The command line of `ringfence test`: which tests, of which rules, and how the results are told.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, anyhow, ensure};
+use serde_json::{Value, json};
+
+use super::coverage::{Coverage, Met};
+use super::file::{self, Rules, Test, TestFile};
+use super::judge;
+use super::junit;
+use super::report::{Outcome, Outcomes, Style};
+use super::stage::Stage;
+use crate::cli::wants_colour;
+use crate::event::Names;
+use crate::event::dialplan::DialPlan;
+use crate::ingest::FeedContext;
+use crate::limits::{RULE_FILE_BYTES_MAX, TEST_FILES_MAX};
+use crate::policy::problem::Problem;
+use crate::policy::render::{self, Texts};
+use crate::policy::source::RULESET;
+use crate::policy::{LoadOptions, Mode, Policy, RuleSource, load};
+use crate::service;
+use crate::storage::Disk;
+
+/// Try rules on calls: unit tests in tests/*.test.toml beside the rules
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  ringfence test                                     every test of rules/
+  ringfence test rules/tests/wangiri.test.toml       one file, against the rules around it
+  ringfence test --filter wangiri                    tests whose name has the word
+  ringfence test --coverage                          which rules were met, which fired, which have no test
+  ringfence test --junit report.xml                  for CI
+  ringfence test --rules candidate/ rules/tests/     the same tests, against other rules
+
+A test says which calls come and every violation that must come of them:
+
+  [[test]]
+  name = \"wangiri: ring-and-run warns at 5, escalates at 15\"
+  rules = [\"ips-wangiri\"]                  # left out: every violation of every rule must be expected
+  start = \"2026-03-02T10:00:00+01:00\"
+  calls = [ { at = \"0s\", every = \"20s\", times = 16, direction = \"inbound\",
+              caller = \"+2235550{n:4}\", callee = \"+46840000{n:2}\", ring = \"2s\" } ]
+  expect = [
+    { at = \"1m22s\", rule = \"ips-wangiri\", key = [\"+2235550*\"], level = \"warning\", value = 5 },
+    { at = \"4m42s\", rule = \"ips-wangiri\", key = [\"+2235550*\"], level = \"critical\", value = 15 },
+  ]
+
+A call begins `at` and ends at `at` + `ring` + `talk`; without `talk` it is not answered. `kind` makes it something else: a
+register, options, message or cdr, or only one event of a call. Any field of an event may be said of it as ndjson spells
+it. {n} is its running number, from 1; {n:4} its last four digits. `verdict`, `by` and `flags` say what the firewall must answer.
+`delay` lets its events come in late, `until` ends the test at a time, so that time alone may bring something, and
+`events` plays recorded events, from `ringfence archive export`. `force_mode` sets the mode of all rules.
+
+Exit codes: 0 all as expected, 1 a test failed, 2 tests or rules cannot be used.")]
+pub struct Args {
+    /// Rule folders, folders of tests, or test files
+    #[arg(default_value = "rules", value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Rules to test, in place of those around the tests
+    #[arg(long, value_name = "DIR")]
+    rules: Option<PathBuf>,
+    /// Only tests whose name has this text, whatever its case
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// How to print the results
+    #[arg(long, value_enum, default_value_t = Printed::Text)]
+    format: Printed,
+    /// Print only tests that fail
+    #[arg(long, short)]
+    quiet: bool,
+    /// Print for each rule how many tests name it, what it matched, and which levels fired
+    #[arg(long)]
+    coverage: bool,
+    /// Write the results to a file as JUnit XML too
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Printed {
+    Text,
+    Json,
+}
+
+/// Findings are no failure to do the work.
+const FINDINGS: u8 = 1;
+const FAILURE: u8 = 2;
+/// How test files end.
+const ENDING: &str = ".test.toml";
+/// How deep folders of tests may lie in each other, and how far above a test its rules are looked for.
+const FOLDERS_MAX: usize = 4;
+
+/// Does what the arguments say.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let sets = rule_sets(args)?;
+    let mut outcomes = Outcomes::default();
+    for (root, files) in &sets {
+        match play_set(root, files, args)? {
+            Some(more) => {
+                outcomes.tests.extend(more.tests);
+                outcomes.coverage.extend(more.coverage);
+                outcomes.n_left_out += more.n_left_out;
+            }
+            None => return Ok(ExitCode::from(FAILURE)),
+        }
+    }
+    if let Some(filter) = args.filter.as_ref().filter(|_| outcomes.tests.is_empty()) {
+        return Err(anyhow!("no test has `{filter}` in its name ({} tests)", outcomes.n_left_out));
+    }
+    if let Some(path) = &args.junit {
+        let document = junit::document(&outcomes);
+        let written = Disk::real().replace_file(path, |file| file.write_all(document.as_bytes()));
+        written.with_context(|| format!("cannot write `{}`", path.display()))?;
+    }
+    let colour = wants_colour(io::stdout().is_terminal());
+    let report = match args.format {
+        Printed::Text => outcomes.text(Style { colour, quiet: args.quiet, coverage: args.coverage }),
+        Printed::Json => format!("{}\n", outcomes.json()),
+    };
+    io::stdout().write_all(report.as_bytes()).context("cannot print the results")?;
+    Ok(match outcomes.n_failed() {
+        _ if outcomes.has_broken() => ExitCode::from(FAILURE),
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::from(FINDINGS),
+    })
+}
+
+/// Test files by the folder of the rules they are tests of.
+fn rule_sets(args: &Args) -> anyhow::Result<BTreeMap<PathBuf, Vec<PathBuf>>> {
+    let mut sets: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
+    for path in &args.paths {
+        ensure!(path.exists(), "cannot read `{}`: there is no such file or folder", path.display());
+        let (folder, files) = tests_at(path)?;
+        let root = match &args.rules {
+            Some(rules) => rules.clone(),
+            None => root_of(&folder).with_context(|| {
+                format!("`{}`: no {RULESET} stands above it; name the rules with --rules", path.display())
+            })?,
+        };
+        ensure!(!files.is_empty(), "there are no tests (*{ENDING}) in `{}`", folder.display());
+        let known = sets.entry(root).or_default();
+        files.into_iter().for_each(|file| {
+            if !known.contains(&file) {
+                known.push(file);
+            }
+        });
+    }
+    Ok(sets)
+}
+
+/// The folder that was meant and its test files, in the order of their names.
+fn tests_at(path: &Path) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
+    let parent = || match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let is_test = path.to_string_lossy().ends_with(ENDING);
+    if is_test && !path.is_dir() {
+        return Ok((parent(), vec![path.to_owned()]));
+    }
+    let folder = if path.is_dir() { path.to_owned() } else { parent() };
+    let is_ruleset = path.file_name().is_some_and(|name| name == RULESET);
+    ensure!(path.is_dir() || is_ruleset, "`{}` is no test file: their names end with {ENDING}", path.display());
+    let folder = if folder.join(RULESET).is_file() { folder.join("tests") } else { folder };
+    let mut files = Vec::new();
+    if folder.is_dir() {
+        collect(&folder, FOLDERS_MAX, &mut files).with_context(|| format!("cannot read `{}`", folder.display()))?;
+    }
+    files.sort();
+    ensure!(
+        files.len() <= TEST_FILES_MAX,
+        "`{}` holds {} test files; at most {TEST_FILES_MAX} are read",
+        folder.display(),
+        files.len()
+    );
+    Ok((folder, files))
+}
+
+fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            if depth > 0 {
+                collect(&path, depth - 1, files)?;
+            }
+        } else if path.to_string_lossy().ends_with(ENDING) {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The nearest folder, at it or above, that holds a rule set.
+fn root_of(folder: &Path) -> Option<PathBuf> {
+    let folder = if folder.is_dir() { folder } else { folder.parent()? };
+    let mut at = folder.to_owned();
+    for _ in 0..=FOLDERS_MAX {
+        if at.join(RULESET).is_file() {
+            return Some(at);
+        }
+        at = match at.parent() {
+            Some(up) if !up.as_os_str().is_empty() => up.to_owned(),
+            // `tests` stands in the folder we are in.
+            Some(_) => PathBuf::from("."),
+            None => return None,
+        };
+    }
+    None
+}
+
+/// Plays the tests of one rule set. `None`: rules or tests cannot be used, and it was said why.
+fn play_set(root: &Path, paths: &[PathBuf], args: &Args) -> anyhow::Result<Option<Outcomes>> {
+    ensure!(root.exists(), "cannot read rules `{}`: there is no such file or folder", root.display());
+    let colour = wants_colour(io::stderr().is_terminal());
+    let loaded = load(&RuleSource::at(root), LoadOptions::default());
+    let Some(policy) = loaded.policy else {
+        let n_errors = loaded.problems.iter().filter(|problem| problem.is_error).count();
+        match args.format {
+            Printed::Text => say(&loaded.problems, &loaded.texts, colour),
+            Printed::Json => print(&problems_json(&loaded.problems, &loaded.texts))?,
+        }
+        eprintln!("ringfence: the rules of `{}` cannot be used: {n_errors} errors", root.display());
+        return Ok(None);
+    };
+    let mut texts = Texts::default();
+    let mut problems = Vec::new();
+    let mut files = Vec::new();
+    for path in paths {
+        let shown = path.strip_prefix(".").unwrap_or(path).display().to_string();
+        let text = read(path)?;
+        files.push(file::parse(&shown, &text, &Rules::of(&policy), &mut problems));
+        texts.insert(shown, text);
+    }
+    if !problems.is_empty() {
+        match args.format {
+            Printed::Text => say(&problems, &texts, colour),
+            Printed::Json => print(&problems_json(&problems, &texts))?,
+        }
+        let n = problems.len();
+        eprintln!("ringfence: no test was played: {n} mistake{} in test files", if n == 1 { "" } else { "s" });
+        return Ok(None);
+    }
+    Ok(Some(play(policy, &files, args.filter.as_deref())?))
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    let bytes =
+        Disk::real().read(path, RULE_FILE_BYTES_MAX).with_context(|| format!("cannot read `{}`", path.display()))?;
+    String::from_utf8(bytes).map_err(|_| anyhow!("`{}` is not UTF-8", path.display()))
+}
+
+fn say(problems: &[Problem], texts: &Texts, colour: bool) {
+    for problem in problems {
+        eprintln!("{}", render::drawing(problem, texts, colour));
+    }
+}
+
+fn problems_json(problems: &[Problem], texts: &Texts) -> Value {
+    json!({ "problems": problems.iter().map(|problem| render::to_json(problem, texts)).collect::<Vec<_>>() })
+}
+
+fn print(value: &Value) -> anyhow::Result<()> {
+    writeln!(io::stdout(), "{value}").context("cannot print the results")
+}
+
+/// Plays the tests of the files that the filter lets through, on all cores, and puts the results in order.
+pub(super) fn play(policy: Policy, files: &[TestFile], filter: Option<&str>) -> anyhow::Result<Outcomes> {
+    let names = Arc::new(Names::new());
+    let admission = service::admission(&policy, &[], &names)?;
+    let context = FeedContext { admission, ..FeedContext::file(names, DialPlan::default()) };
+    let mut coverage = Coverage::new(&policy);
+    let mut stage = Stage { policy: Arc::new(policy), context: Arc::new(context) };
+    let wanted = filter.map(str::to_lowercase).unwrap_or_default();
+    let mut chosen: Vec<(&TestFile, &Test)> = Vec::new();
+    let mut n_left_out = 0;
+    for file in files {
+        coverage.name(&file.tests);
+        for test in &file.tests {
+            if test.name.to_lowercase().contains(&wanted) {
+                chosen.push((file, test));
+            } else {
+                n_left_out += 1;
+            }
+        }
+    }
+    let mut outcomes: Vec<Option<Outcome>> = vec![None; chosen.len()];
+    // The rules are there once: those who want another mode come after those who want their own.
+    for mode in [None, Some(Mode::Enforce), Some(Mode::Monitor)] {
+        let round: Vec<usize> = (0..chosen.len()).filter(|i| chosen[*i].1.force_mode == mode).collect();
+        if round.is_empty() {
+            continue;
+        }
+        if let Some(mode) = mode {
+            stage.force(mode);
+        }
+        for (i, played) in play_round(&stage, &coverage, &chosen, &round) {
+            let (file, test) = chosen[i];
+            let mut outcome = played.outcome;
+            coverage.add(&played.met);
+            judge::explain(test, &mut outcome.failures, played.n_events, &mut stage);
+            outcome.file = file.path.clone();
+            outcomes[i] = Some(outcome);
+        }
+    }
+    Ok(Outcomes { tests: outcomes.into_iter().flatten().collect(), coverage: vec![coverage], n_left_out })
+}
+
+/// One test, played and judged.
+struct Played {
+    outcome: Outcome,
+    met: Vec<Met>,
+    n_events: usize,
+}
+
+/// Plays tests on all cores.
+fn play_round(
+    stage: &Stage,
+    coverage: &Coverage,
+    chosen: &[(&TestFile, &Test)],
+    round: &[usize],
+) -> Vec<(usize, Played)> {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut played = Vec::new();
+        while let Some(i) = round.get(next.fetch_add(1, Ordering::Relaxed)) {
+            played.push((*i, play_one(stage, coverage, chosen[*i].1)));
+        }
+        played
+    };
+    let n_threads = std::thread::available_parallelism().map_or(1, usize::from).min(round.len());
+    let mut all: Vec<(usize, Played)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..n_threads).map(|_| scope.spawn(worker)).collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    all.sort_by_key(|(i, _)| *i);
+    all
+}
+
+fn play_one(stage: &Stage, coverage: &Coverage, test: &Test) -> Played {
+    let mut outcome = Outcome { name: test.name.clone(), line: test.line, ..Outcome::default() };
+    outcome.calls = test.calls.iter().map(|call| call.times).sum();
+    let play = match stage.play(test) {
+        Ok(play) => play,
+        Err(why) => {
+            outcome.broken = Some(why);
+            return Played { outcome, met: Vec::new(), n_events: 0 };
+        }
+    };
+    let found = play.violations(stage, test.start);
+    let met = coverage.met(&play, &found);
+    outcome.records = play.n_records();
+    outcome.failures = judge::judge(test, &play, &found, stage);
+    Played { outcome, met, n_events: play.n_events() }
+}
