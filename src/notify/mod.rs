@@ -279,6 +279,15 @@ impl Notifier {
         }
     }
 
+    /// This one goes on under another name of its rule: whoever keeps alerts alive hears that the old one is over, and of the
+    /// new one.
+    pub fn renamed(&self, episode: OpenEpisode, old: &str) {
+        let customer = self.names.customer_name(episode.customer);
+        let id = Id { rule: old.to_owned(), customer, key: flat(&episode.key) };
+        self.alertmanagers.iter().for_each(|alertmanager| alertmanager.resolve(&id));
+        self.open(vec![episode]);
+    }
+
     /// Something about the service itself that people must hear of, since when and why; `None`: it is over.
     pub fn alarm(&self, name: &str, trouble: Option<(Timestamp, &str)>) {
         let id = Id { rule: name.to_owned(), customer: String::new(), key: String::new() };

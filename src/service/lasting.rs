@@ -28,7 +28,7 @@ use crate::customer::Customers;
 use crate::delivery::Outbox;
 use crate::desk::{self, Desk, Renewal};
 use crate::engine::output::rule_id;
-use crate::engine::{self, Engine, Judged, Restored, Successor};
+use crate::engine::{self, Engine, Judged, Restored, RuleRef, Successor};
 use crate::event::Names;
 use crate::findings::Drafter;
 use crate::gateway::durable::Durable;
@@ -152,6 +152,23 @@ impl Outlet {
         let begins_anew = rules.changed.iter().chain(&rules.new).map(|rule| rule_id(policy, *rule));
         let succession = self.notifier.prepare(policy, &begins_anew.collect::<Vec<&str>>());
         (succession, Arc::new(context(policy, &self.feeds)))
+    }
+
+    /// Alerts that are open of rules that were called otherwise before.
+    pub(super) fn rename(&self, before: &Policy, policy: &Policy, engine: &Engine) {
+        let was_there = |id: &&str| before.thresholds.iter().any(|rule| rule.id == **id);
+        let old_id = |rule: RuleRef| match rule {
+            RuleRef::Threshold(i) => policy.thresholds.get(usize::from(i))?.renamed_from.as_deref().filter(was_there),
+            _ => None,
+        };
+        if policy.thresholds.iter().all(|rule| rule.renamed_from.is_none()) {
+            return;
+        }
+        for episode in engine.open_episodes() {
+            if let Some(old) = old_id(episode.rule) {
+                self.notifier.renamed(episode, old);
+            }
+        }
     }
 
     /// Where the journal was when the rules in force came into force; `None`: they were from the start.

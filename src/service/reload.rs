@@ -207,7 +207,9 @@ impl Work {
             return Ok(());
         }
         let contexts = self.charge.feeds.contexts(&ready.policy).map_err(|error| Refusal::failed(&error))?;
+        let before = self.charge.engine.policy();
         let (swapped, pause) = self.swap(&ready.policy).map_err(|error| Refusal::failed(&error))?;
+        self.charge.outlet.rename(&before, &ready.policy, &self.charge.engine);
         self.charge.feeds.renew(contexts);
         self.renew(&ready);
         report.outcome = Outcome::Done;

@@ -66,6 +66,7 @@ window = "{n}m"
 warning = ">= 100000"
 """
 STAYS = ("ips-callee", "ips-spread")
+CUSTOMER = 'name = "Somebody"\n'
 failures = []
 
 
@@ -336,6 +337,41 @@ def run(stage):
         print("too many:", list((told(by_id.values()) - expected).items())[:3])
 
 
+def customers(stage):
+    """A customer who gets a file is known from the next block of a connection that is open."""
+    write_rules(stage.folder / "rules", 'ringfence = 1\ndefault_action = "allow"\n')
+    (stage.folder / "rules/customers").mkdir()
+    stage.write("rules/customers/acme.toml", CUSTOMER)
+    os.symlink("rules", stage.folder / "current")
+    service = Service(stage)
+    service.config.write_text(service.settings().replace('format = "ndjson"', 'format = "ndjson"\ncustomer = "event"'))
+    service.start()
+    with socket.create_connection(("127.0.0.1", service.feed), 10) as s:
+        stream = s.makefile("rw")
+        seq = 0
+
+        def ask(customer):
+            nonlocal seq
+            seq += 1
+            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 1))
+            event = {"kind": "attempt", "time": now, "call_id": f"c{seq}", "direction": "inbound", "caller": "+4670123456",
+                     "callee": "+46855", "customer": customer, "seq": seq}
+            stream.write(json.dumps(event) + "\n")
+            stream.flush()
+            return json.loads(stream.readline())
+        stream.write(json.dumps({"hello": {"gateway": "g1", "reply": "verdict"}}) + "\n")
+        stream.flush()
+        stream.readline()
+        check("a customer with a file is known", ask("acme").get("action") == "allow")
+        check("one without is not", "action" not in ask("globex"))
+        changed_by_itself(service, "a customer's file", lambda: stage.write("rules/customers/globex.toml", CUSTOMER))
+        check("the customer is known, on the connection that was open", ask("globex").get("action") == "allow")
+        changed_by_itself(service, "a file that goes", lambda: (stage.folder / "rules/customers/globex.toml").unlink())
+        check("and not any more", "action" not in ask("globex"))
+
+
+with Stage() as stage:
+    customers(stage)
 with Stage() as stage:
     run(stage)
     if failures:
