@@ -24,7 +24,7 @@ pub use incidents::IncidentMetrics;
 pub use journal::{JournalFigures, JournalMetrics};
 pub use latency::Latency;
 pub use policy::PolicyMetrics;
-pub use rules::{RuleMetrics, RulesMetrics};
+pub use rules::{Holdings, RuleMetrics, RulesMetrics};
 pub use upstream::UpstreamMetrics;
 
 use crate::current::Current;
@@ -188,18 +188,18 @@ impl Metrics {
         self.rules.get()
     }
 
-    /// Other rules are in force. Those that are new stand at zero from now on; what those that are gone counted stays until
-    /// the service ends, and they hold nothing. `begins_anew`: what these held is let go of.
-    pub fn set_rules<'a>(
+    /// Those of rules that are about to come into force: from now on, what is new stands at zero.
+    pub fn register_rules<'a>(
         &self,
         firewall: impl Iterator<Item = &'a str>,
         thresholds: impl Iterator<Item = &'a str>,
-        begins_anew: &[&str],
-    ) {
-        let register = || RulesMetrics::register(firewall, thresholds, &self.levels);
-        let rules = metrics::with_local_recorder(&*self.recorder, register);
-        let before = self.rules.set(Arc::new(rules));
-        before.hold_nothing(&self.rules.get(), begins_anew);
+    ) -> RulesMetrics {
+        metrics::with_local_recorder(&*self.recorder, || RulesMetrics::register(firewall, thresholds, &self.levels))
+    }
+
+    /// These rules are in force. What those that are gone counted stays until the service ends.
+    pub fn set_rules(&self, rules: Arc<RulesMetrics>) -> Arc<RulesMetrics> {
+        self.rules.set(rules)
     }
 
     /// The handles of a sink; sinks are named in [`Labels::channels`].
@@ -398,7 +398,9 @@ mod tests {
         assert!(metrics.render().contains("ringfence_violations_total{rule=\"ips\",level=\"warning\"} 1"));
         // Another set: what is gone stays as it was, what is new begins at zero, what stays goes on.
         rules.firewall(0).expect("one firewall rule").keys.set(3.0);
-        metrics.set_rules(["new"].into_iter(), ["ips"].into_iter(), &[]);
+        let next = metrics.register_rules(["new"].into_iter(), ["ips"].into_iter());
+        rules.of_gone(&next, &[]).iter().for_each(Holdings::hold_nothing);
+        metrics.set_rules(Arc::new(next));
         metrics.policy.set_version("def5678");
         let text = metrics.render();
         for line in [

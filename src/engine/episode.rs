@@ -77,8 +77,11 @@ impl Terms {
 
     /// Does an episode close under these as it does under the others?
     pub(crate) fn closes_like(&self, other: &Terms) -> bool {
-        let lowest = |terms: &Terms| terms.clear.clone().or(terms.warning.clone()).or(terms.critical.clone());
-        is_same(&lowest(self), &lowest(other))
+        let lowest = |terms: &Terms| {
+            let level = terms.clear.as_ref().or(terms.warning.as_ref()).or(terms.critical.as_ref());
+            level.map(|level| (level.operator, level.limit))
+        };
+        lowest(self) == lowest(other)
             && self.has_also_of(other)
             && self.clear.is_some() == other.clear.is_some()
             && (self.cooldown_ms, self.min_count, self.lowest) == (other.cooldown_ms, other.min_count, other.lowest)

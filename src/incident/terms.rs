@@ -16,7 +16,7 @@ use crate::policy::Severity as Level;
 /// Where a customer has no escalation contact.
 const NOBODY: &str = "your service desk";
 
-/// As the files were at the start.
+/// As the files are; the book is given others when they are read again.
 #[derive(Clone, Debug)]
 pub struct Terms {
     pub customers: Arc<Customers>,

@@ -1,6 +1,6 @@
 //! Whose events are taken, where customers have files, and what the files say of whose they are and how they are dialled.
 //!
-//! Made once from the files by whoever starts a feed; read by every connection, never changed.
+//! Made from the files by whoever starts a feed, and anew when they are read again; read by every connection, never changed.
 
 use std::collections::HashMap;
 

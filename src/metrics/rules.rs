@@ -1,5 +1,7 @@
 //! What each rule counts. Rules come and go while the service runs; their series stay.
 
+use std::collections::HashSet;
+
 use metrics::{Counter, Gauge, counter, gauge};
 
 use super::add;
@@ -53,13 +55,27 @@ impl RulesMetrics {
         self.rules.get(self.n_firewall..)?.get(index).map(|(_, metrics)| metrics)
     }
 
-    /// Of those that are not among the others any more, and of these.
-    pub(super) fn hold_nothing(&self, others: &RulesMetrics, begins_anew: &[&str]) {
-        let stays = |id: &str| others.rules.iter().any(|(other, _)| other == id) && !begins_anew.contains(&id);
-        for (_, metrics) in self.rules.iter().filter(|(id, _)| !stays(id)) {
-            metrics.keys.set(0.0);
-            metrics.bytes.set(0.0);
-        }
+    /// What rules hold that are not among the `next` any more, or begin anew there.
+    pub fn of_gone(&self, next: &RulesMetrics, begins_anew: &[&str]) -> Vec<Holdings> {
+        let next: HashSet<&str> = next.rules.iter().map(|(id, _)| id.as_str()).collect();
+        let begins_anew: HashSet<&str> = begins_anew.iter().copied().collect();
+        let is_gone = |id: &str| !next.contains(id) || begins_anew.contains(id);
+        let gone = self.rules.iter().filter(|(id, _)| is_gone(id));
+        gone.map(|(_, metrics)| Holdings { keys: metrics.keys.clone(), bytes: metrics.bytes.clone() }).collect()
+    }
+}
+
+/// What a rule holds.
+#[derive(Clone, Debug)]
+pub struct Holdings {
+    keys: Gauge,
+    bytes: Gauge,
+}
+
+impl Holdings {
+    pub fn hold_nothing(&self) {
+        self.keys.set(0.0);
+        self.bytes.set(0.0);
     }
 }
 

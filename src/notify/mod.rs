@@ -32,7 +32,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::current::Current;
 use crate::engine::{Judged, OpenEpisode, RuleRef, Violation, output};
 use crate::event::{CallEvent, CustomerId, Flags, Names};
-use crate::metrics::{Metrics, RuleMetrics, RulesMetrics};
+use crate::metrics::{Holdings, Metrics, RuleMetrics, RulesMetrics};
 pub use crate::outbound::{Endpoint, Secret, reach};
 use crate::policy::{Action, Cause, Mode, Policy, Reaction, Severity};
 use crate::store::{Change, Store};
@@ -90,6 +90,20 @@ pub struct Notifier {
 impl fmt::Debug for Notifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Notifier").field("lines", &self.lines).finish_non_exhaustive()
+    }
+}
+
+/// Rules that are about to come into force, as those who tell of them want them.
+#[derive(Debug)]
+pub struct Succession {
+    policy: Arc<Policy>,
+    rules: Arc<RulesMetrics>,
+    gone: Vec<Holdings>,
+}
+
+impl Succession {
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
     }
 }
 
@@ -200,14 +214,22 @@ impl Notifier {
         self.alertmanagers.iter().for_each(|alertmanager| alertmanager.settle());
     }
 
-    /// Other rules judge from here on: to be called between two batches, in the engine's order. `begins_anew`: ids of the
-    /// rules whose keys were let go of.
-    pub fn swap(&self, policy: &Arc<Policy>, begins_anew: &[&str]) {
-        drop(self.policy.set(Arc::clone(policy)));
+    /// What is made of other rules before they come into force. `begins_anew`: ids of the rules whose keys are let go of.
+    pub fn prepare(&self, policy: &Arc<Policy>, begins_anew: &[&str]) -> Succession {
         let firewall = policy.firewall.iter().map(|rule| rule.id.as_str());
         let thresholds = policy.thresholds.iter().map(|rule| rule.id.as_str());
-        self.metrics.set_rules(firewall, thresholds, begins_anew);
+        let rules = self.metrics.register_rules(firewall, thresholds);
+        let gone = self.metrics.rules().of_gone(&rules, begins_anew);
+        Succession { policy: Arc::clone(policy), rules: Arc::new(rules), gone }
+    }
+
+    /// Other rules judge from here on: to be called between two batches, in the engine's order. Gives what was in force,
+    /// to be let go of where nothing waits.
+    pub fn swap(&self, succession: Succession) -> Succession {
+        let Succession { policy, rules, gone } = succession;
         self.metrics.policy.set_version(&policy.version);
+        gone.iter().for_each(Holdings::hold_nothing);
+        Succession { policy: self.policy.set(policy), rules: self.metrics.set_rules(rules), gone }
     }
 
     /// Takes note of a judged batch. The engine calls it for one batch at a time.
@@ -255,6 +277,15 @@ impl Notifier {
                 self.alert(&policy, &violation);
             }
         }
+    }
+
+    /// This one goes on under another name of its rule: whoever keeps alerts alive hears that the old one is over, and of the
+    /// new one.
+    pub fn renamed(&self, episode: OpenEpisode, old: &str) {
+        let customer = self.names.customer_name(episode.customer);
+        let id = Id { rule: old.to_owned(), customer, key: flat(&episode.key) };
+        self.alertmanagers.iter().for_each(|alertmanager| alertmanager.resolve(&id));
+        self.open(vec![episode]);
     }
 
     /// Something about the service itself that people must hear of, since when and why; `None`: it is over.
@@ -540,7 +571,6 @@ fn flat(key: &[(String, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Labels;
     use crate::policy::{LoadOptions, RuleSource, load};
 
     #[test]

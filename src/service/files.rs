@@ -38,8 +38,8 @@ pub(super) fn renewal(config: &Config, policy: &Policy, terms: &Terms) -> Renewa
     let whats: BTreeMap<String, String> = firewall.chain(thresholds).collect();
     let rules = whats.keys().cloned().chain(config.receivers.iter().map(|r| r.rule())).collect();
     let renamed = policy.thresholds.iter().filter_map(|rule| {
-        let (id, group) = (rule.id.clone(), rule.group.clone());
-        Some((rule.renamed_from.clone()?, Renamed { rule: id, group }))
+        let to = Renamed { rule: rule.id.clone(), group: rule.group.clone() };
+        Some((rule.renamed_from.clone()?, to))
     });
     Renewal { terms: terms.clone(), rules, renamed: renamed.collect(), whats }
 }

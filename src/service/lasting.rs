@@ -28,7 +28,7 @@ use crate::customer::Customers;
 use crate::delivery::Outbox;
 use crate::desk::{self, Desk, Renewal};
 use crate::engine::output::rule_id;
-use crate::engine::{self, Engine, Judged, Successor};
+use crate::engine::{self, Engine, Judged, Restored, RuleRef, Successor};
 use crate::event::Names;
 use crate::findings::Drafter;
 use crate::gateway::durable::Durable;
@@ -37,7 +37,7 @@ use crate::incident::Terms;
 use crate::ingest::CallTable;
 use crate::journal::{self, Appended, Journal, Mark, Stuck};
 use crate::metrics::Metrics;
-use crate::notify::Notifier;
+use crate::notify::{Notifier, Succession};
 use crate::policy::{Policy, RuleSource};
 use crate::storage::{Disk, FolderLock};
 use crate::store::Store;
@@ -83,6 +83,9 @@ pub(super) struct Lasting {
 /// See [`Lasting::measured`].
 pub(super) type Measured = (Journal, Arc<AtomicUsize>, Desk, Outbox);
 
+/// What the notifier and the journal make of rules.
+type Coming = (Succession, Arc<journal::Context>);
+
 /// Where the engine's results go, in its order.
 pub(super) struct Outlet {
     notifier: Arc<Notifier>,
@@ -91,6 +94,8 @@ pub(super) struct Outlet {
     /// Not before recovery has ended: what it reads is in the journal.
     journal: OnceLock<Journal>,
     marks: Sender<(u64, Mark)>,
+    /// Rules that are about to come into force; then, what is left of those before.
+    coming: Mutex<Option<Coming>>,
     /// Where the journal was when other rules came into force.
     renewed_at: Mutex<Option<Mark>>,
 }
@@ -124,11 +129,45 @@ impl Outlet {
     fn swap(&self, judged: &mut Judged, successor: &Successor) {
         let Successor { policy, rules } = successor;
         self.notifier.take(judged);
-        let begins_anew = rules.changed.iter().chain(&rules.new).map(|rule| rule_id(policy, *rule));
-        self.notifier.swap(policy, &begins_anew.collect::<Vec<&str>>());
+        let coming = self.coming.lock().unwrap_or_else(|e| e.into_inner()).take();
+        let coming = coming.filter(|(succession, _)| Arc::ptr_eq(succession.policy(), policy));
+        let (succession, context) = coming.unwrap_or_else(|| self.made_of(policy, rules));
+        let gone = self.notifier.swap(succession);
         if let Some(journal) = self.journal.get() {
-            journal.set_context(Arc::new(context(policy, &self.feeds)));
+            journal.set_context(Arc::clone(&context));
             *self.renewed_at.lock().unwrap_or_else(|e| e.into_inner()) = Some(journal.mark());
+        }
+        *self.coming.lock().unwrap_or_else(|e| e.into_inner()) = Some((gone, context));
+    }
+
+    /// What takes long to be made of rules that are about to come into force: calls wait while they do. To be called before
+    /// they come, and again with `None` when they have: what was made of those before is let go of.
+    pub(super) fn prepare(&self, coming: Option<(&Arc<Policy>, &Restored)>) {
+        let made = coming.map(|(policy, rules)| self.made_of(policy, rules));
+        let before = std::mem::replace(&mut *self.coming.lock().unwrap_or_else(|e| e.into_inner()), made);
+        drop(before);
+    }
+
+    fn made_of(&self, policy: &Arc<Policy>, rules: &Restored) -> Coming {
+        let begins_anew = rules.changed.iter().chain(&rules.new).map(|rule| rule_id(policy, *rule));
+        let succession = self.notifier.prepare(policy, &begins_anew.collect::<Vec<&str>>());
+        (succession, Arc::new(context(policy, &self.feeds)))
+    }
+
+    /// Alerts that are open of rules that were called otherwise before.
+    pub(super) fn rename(&self, before: &Policy, policy: &Policy, engine: &Engine) {
+        let was_there = |id: &&str| before.thresholds.iter().any(|rule| rule.id == **id);
+        let old_id = |rule: RuleRef| match rule {
+            RuleRef::Threshold(i) => policy.thresholds.get(usize::from(i))?.renamed_from.as_deref().filter(was_there),
+            _ => None,
+        };
+        if policy.thresholds.iter().all(|rule| rule.renamed_from.is_none()) {
+            return;
+        }
+        for episode in engine.open_episodes() {
+            if let Some(old) = old_id(episode.rule) {
+                self.notifier.renamed(episode, old);
+            }
         }
     }
 
@@ -177,8 +216,14 @@ fn context(policy: &Policy, feeds: &[String]) -> journal::Context {
 impl Parts<'_> {
     fn outlet(&self, marks: Sender<(u64, Mark)>) -> Arc<Outlet> {
         let feeds = self.config.feeds.iter().map(|feed| feed.name.clone()).collect();
-        let (notifier, journal, renewed_at) = (Arc::clone(self.notifier), OnceLock::new(), Mutex::default());
-        Arc::new(Outlet { notifier, feeds, journal, marks, renewed_at })
+        Arc::new(Outlet {
+            notifier: Arc::clone(self.notifier),
+            feeds,
+            journal: OnceLock::new(),
+            marks,
+            coming: Mutex::default(),
+            renewed_at: Mutex::default(),
+        })
     }
 
     fn engine(&self, hash_seed: u64, outlet: &Arc<Outlet>) -> Engine {

@@ -130,6 +130,7 @@ pub fn run(config: Config, policy: Arc<Policy>) -> anyhow::Result<()> {
 }
 
 /// Starts everything; returns when all feeds accept.
+// long: one part after the other, each of which needs what came before.
 pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let Setup { config, policy, observer } = setup;
     let data = config.data.as_deref().map(DataFolder::open).transpose()?;

@@ -207,7 +207,9 @@ impl Work {
             return Ok(());
         }
         let contexts = self.charge.feeds.contexts(&ready.policy).map_err(|error| Refusal::failed(&error))?;
+        let before = self.charge.engine.policy();
         let (swapped, pause) = self.swap(&ready.policy).map_err(|error| Refusal::failed(&error))?;
+        self.charge.outlet.rename(&before, &ready.policy, &self.charge.engine);
         self.charge.feeds.renew(contexts);
         self.renew(&ready);
         report.outcome = Outcome::Done;
@@ -286,11 +288,13 @@ impl Work {
         let engine = &self.charge.engine;
         let until = Clock.monotonic() + RETRY_MAX;
         loop {
+            self.charge.outlet.prepare(Some((policy, prepared.rules())));
             let begun = Clock.monotonic();
             let at = clocks.reached(Clock.now(), policy.lateness_ms);
             match engine.swap(prepared, at) {
                 Ok((swapped, leftover)) => {
                     let pause = begun.elapsed();
+                    self.charge.outlet.prepare(None);
                     drop(leftover);
                     return Ok((swapped, pause));
                 }

@@ -66,6 +66,7 @@ window = "{n}m"
 warning = ">= 100000"
 """
 STAYS = ("ips-callee", "ips-spread")
+CUSTOMER = 'name = "Somebody"\n'
 failures = []
 
 
@@ -281,6 +282,26 @@ def run(stage):
     pause = service.metric("ringfence_reload_pause_seconds")
     print(f"      the last swap took {pause * 1000:.2f} ms")
 
+    # What rules hold, looked at and taken back: of a rule that does not stay.
+    rule = f"x-ips-{6 + (n - 1) % 2}"
+    keys = json.loads(service.command("keys", "--rule", "ips-callee", "--format", "json", "--limit", "5").stdout)
+    largest = [key["value"] for key in keys["keys"]]
+    check("keys are listed, the largest first", len(largest) == 5 and largest == sorted(largest, reverse=True) and keys["n"] > 5)
+    name = keys["keys"][0]["name"]
+    shown = service.command("keys", "show", "--rule", "ips-callee", name)
+    check("one is shown", shown.returncode == 0 and name in shown.stdout)
+    print("      " + shown.stdout.strip().replace("\n", "\n      "))
+    check("one that is not there is not", service.command("keys", "show", "--rule", "ips-callee", "+1").returncode == 1)
+    check("a rule that is not there neither", service.command("keys", "--rule", "nobody").returncode == 1)
+    held = json.loads(service.command("keys", "--rule", rule, "--format", "json").stdout)["keys"]
+    check("a guest resets nothing", service.command("keys", "reset", "--rule", rule, "--all", token=guest).returncode == 1)
+    check("a new rule was told of the past, or counts", len(held) == 7)
+    done = service.command("keys", "reset", "--rule", rule, held[0]["name"])
+    check("one key is reset", done.returncode == 0 and "1 keys reset" in done.stdout)
+    done = service.command("keys", "reset", "--rule", rule, "--all")
+    check("then the others", done.returncode == 0 and "6 keys reset" in done.stdout)
+    check("nothing is held any more", service.command("keys", "reset", "--rule", rule, "--all").returncode == 1)
+
     # Killed around a reload: what comes again is told by its id.
     more = folder / "more.ndjson"
     write_events(more, options.events // 4, int(time.time() * 1000))
@@ -316,6 +337,47 @@ def run(stage):
         print("too many:", list((told(by_id.values()) - expected).items())[:3])
 
 
+def customers(stage):
+    """A customer who gets a file is known from the next block of a connection that is open."""
+    write_rules(stage.folder / "rules", 'ringfence = 1\ndefault_action = "allow"\n')
+    (stage.folder / "rules/customers").mkdir()
+    stage.write("rules/customers/acme.toml", CUSTOMER)
+    os.symlink("rules", stage.folder / "current")
+    service = Service(stage)
+    service.config.write_text(service.settings().replace('format = "ndjson"', 'format = "ndjson"\ncustomer = "event"'))
+    service.start()
+    with socket.create_connection(("127.0.0.1", service.feed), 10) as s:
+        stream = s.makefile("rw")
+        seq = 0
+
+        def ask(customer):
+            nonlocal seq
+            seq += 1
+            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 1))
+            event = {"kind": "attempt", "time": now, "call_id": f"c{seq}", "direction": "inbound", "caller": "+4670123456",
+                     "callee": "+46855", "customer": customer, "seq": seq}
+            stream.write(json.dumps(event) + "\n")
+            stream.flush()
+            while "ack" in (answer := json.loads(stream.readline())):
+                pass
+            return answer
+        stream.write(json.dumps({"hello": {"gateway": "g1", "reply": "verdict"}}) + "\n")
+        stream.flush()
+        stream.readline()
+        first = ask("acme")
+        check(f"a customer with a file is known: {first}", first.get("action") == "allow")
+        first = ask("globex")
+        check(f"one without is not: {first}", "action" not in first)
+        changed_by_itself(service, "a customer's file", lambda: stage.write("rules/customers/globex.toml", CUSTOMER))
+        first = ask("globex")
+        check(f"the customer is known, on the connection that was open: {first}", first.get("action") == "allow")
+        changed_by_itself(service, "a file that goes", lambda: (stage.folder / "rules/customers/globex.toml").unlink())
+        first = ask("globex")
+        check(f"and not any more: {first}", "action" not in first)
+
+
+with Stage() as stage:
+    customers(stage)
 with Stage() as stage:
     run(stage)
     if failures:

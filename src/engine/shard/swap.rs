@@ -6,7 +6,9 @@ use crate::engine::answers::Answers;
 use crate::engine::blocks::Origin;
 use crate::engine::judged::Closed;
 use crate::engine::saved::shape::Mapping;
+use crate::engine::table::Table;
 use crate::limits::PARTITIONS;
+use crate::window::Meter;
 
 impl Shard {
     /// Ends the episodes of rules that do not go on (`None` in `moved`), no earlier than they began.
@@ -52,10 +54,8 @@ pub(crate) fn hand_over(old: &mut [&mut Shard], new: &mut [&mut Shard], mapping:
 
 impl Shard {
     fn hand_table(&mut self, was: usize, new: &mut Shard, place: usize) {
-        let Some(counter) = new.plan.counters.get(place) else { return };
         if let (Some(from), Some(to)) = (self.tables.get_mut(was), new.tables.get_mut(place)) {
-            std::mem::swap(from, to);
-            each_table!(to, t => t.set_terms(&counter.terms));
+            to.take_over(from, None);
         }
         if let (Some(from), Some(to)) = (self.open.get_mut(was), new.open.get_mut(place)) {
             std::mem::swap(from, to);
@@ -69,14 +69,10 @@ impl Shard {
 /// Where the number of shards changes, each partition goes to the shard that has it now.
 fn hand_partitions(old: &mut [&mut Shard], was: usize, new: &mut [&mut Shard], place: usize) {
     let (n_old, n_new) = (old.len(), new.len());
-    let Some(counter) = new.first().and_then(|shard| shard.plan.counters.get(place)) else { return };
-    for table in old.iter_mut().filter_map(|shard| shard.tables.get_mut(was)) {
-        each_table!(table, t => t.set_terms(&counter.terms));
-    }
     for partition in 0..PARTITIONS {
         let Some(from) = old.get_mut(partition % n_old).and_then(|shard| shard.tables.get_mut(was)) else { continue };
         let Some(to) = new.get_mut(partition % n_new).and_then(|shard| shard.tables.get_mut(place)) else { continue };
-        from.swap_partition(to, partition as u32);
+        to.take_over(from, Some(partition as u32));
     }
     let mut told = (0, 0);
     for shard in old {
@@ -96,17 +92,24 @@ fn hand_partitions(old: &mut [&mut Shard], was: usize, new: &mut [&mut Shard], p
 }
 
 impl AnyTable {
-    fn swap_partition(&mut self, other: &mut AnyTable, partition: u32) {
-        match (self, other) {
-            (AnyTable::Count(from), AnyTable::Count(to)) => from.swap_partition(to, partition),
-            (AnyTable::Distinct(from), AnyTable::Distinct(to)) => from.swap_partition(to, partition),
-            (AnyTable::Sum(from), AnyTable::Sum(to)) => from.swap_partition(to, partition),
-            (AnyTable::Ratio(from), AnyTable::Ratio(to)) => from.swap_partition(to, partition),
-            (AnyTable::Run(from), AnyTable::Run(to)) => from.swap_partition(to, partition),
-            (AnyTable::Concurrent(from), AnyTable::Concurrent(to)) => from.swap_partition(to, partition),
-            (AnyTable::Joint(from), AnyTable::Joint(to)) => from.swap_partition(to, partition),
+    /// Everything, or one partition.
+    fn take_over(&mut self, old: &mut AnyTable, partition: Option<u32>) {
+        fn take_over<M: Meter>(new: &mut Table<M>, old: &mut Table<M>, partition: Option<u32>) {
+            match partition {
+                None => new.take_over(old),
+                Some(partition) => new.take_partition(old, partition),
+            }
+        }
+        match (self, old) {
+            (AnyTable::Count(new), AnyTable::Count(old)) => take_over(new, old, partition),
+            (AnyTable::Distinct(new), AnyTable::Distinct(old)) => take_over(new, old, partition),
+            (AnyTable::Sum(new), AnyTable::Sum(old)) => take_over(new, old, partition),
+            (AnyTable::Ratio(new), AnyTable::Ratio(old)) => take_over(new, old, partition),
+            (AnyTable::Run(new), AnyTable::Run(old)) => take_over(new, old, partition),
+            (AnyTable::Concurrent(new), AnyTable::Concurrent(old)) => take_over(new, old, partition),
+            (AnyTable::Joint(new), AnyTable::Joint(old)) => take_over(new, old, partition),
             // Rules of two measures are not the same. Each kind of table stands above: with one left out, its keys would be
-            // lost where the number of shards changes.
+            // lost.
             (
                 AnyTable::Count(_)
                 | AnyTable::Distinct(_)

@@ -1,33 +1,56 @@
-//! A table goes on under the terms of another policy.
+//! What a table holds goes on under the terms of another policy.
 
-use super::Table;
+use super::{Partition, Table};
 use crate::engine::episode::{Clearing, Terms};
 use crate::window::Meter;
 
 impl<M: Meter> Table<M> {
-    /// What is open is held against the new terms from now on. Where these differ in when an episode closes or a level
-    /// holds, how long it was so by the old ones does not count.
-    pub(crate) fn set_terms(&mut self, terms: &Terms) {
-        let (closes_like, holds_like) = (self.terms.closes_like(terms), self.terms.holds_like(terms));
-        self.terms = terms.clone();
-        if closes_like && holds_like {
-            return;
-        }
-        for part in &mut self.partitions {
-            for episode in part.episodes.values_mut().filter(|_| !closes_like) {
-                (episode.clearing, episode.closes_at) = (Clearing::default(), None);
-            }
-            for timers in part.timers.values_mut().filter(|_| !holds_like) {
-                timers.since = [None; 2];
-            }
+    /// Takes everything from a table of the same shard, a pointer: most go on under the same terms, and then none of their
+    /// memory is looked at.
+    pub(crate) fn take_over(&mut self, old: &mut Table<M>) {
+        std::mem::swap(&mut self.partitions, &mut old.partitions);
+        let same = Same::of(&old.terms, &self.terms);
+        if !(same.closes && same.holds) {
+            self.partitions.iter_mut().for_each(|part| part.go_by(same));
         }
     }
 
-    /// Changes a partition, by its number of all, with that of a table of another number of shards.
-    pub(crate) fn swap_partition(&mut self, other: &mut Table<M>, partition: u32) {
+    /// Takes one partition, by its number of all, from a table of another number of shards.
+    pub(crate) fn take_partition(&mut self, old: &mut Table<M>, partition: u32) {
         let own = self.partitions.get_mut((partition >> self.shards_log2) as usize);
-        if let (Some(own), Some(other)) = (own, other.partitions.get_mut((partition >> other.shards_log2) as usize)) {
+        if let (Some(own), Some(other)) = (own, old.partitions.get_mut((partition >> old.shards_log2) as usize)) {
             std::mem::swap(own, other);
+            own.go_by(Same::of(&old.terms, &self.terms));
+        }
+    }
+}
+
+/// In what two terms are the same: in when an episode closes, in when a level holds.
+#[derive(Clone, Copy, Debug)]
+struct Same {
+    closes: bool,
+    holds: bool,
+}
+
+impl Same {
+    fn of(old: &Terms, new: &Terms) -> Same {
+        Same { closes: old.closes_like(new), holds: old.holds_like(new) }
+    }
+}
+
+impl<M: Meter> Partition<M> {
+    /// What is open is held against other terms from now on. Where these differ, how long it was clear, or a level held, by
+    /// the old ones does not count.
+    fn go_by(&mut self, same: Same) {
+        if !same.closes {
+            for episode in self.episodes.values_mut() {
+                (episode.clearing, episode.closes_at) = (Clearing::default(), None);
+            }
+        }
+        if !same.holds {
+            for timers in self.timers.values_mut() {
+                timers.since = [None; 2];
+            }
         }
     }
 }
