@@ -161,9 +161,9 @@ def attacks_table(truth, found, patterns):
         name, _, rest = label.partition(":")
         by_name[name][rest.partition("#")[0]].append(label)
     missed = []
-    print(f"{'pattern':<8}{'attack':<20}" + "".join(f"{i + ': found, lead':<24}" for i in INTENSITIES) + "rules that found it")
+    print(f"{'':<4}{'attack':<20}" + "".join(f"{intensity:<14}" for intensity in INTENSITIES) + "found by")
     for name in sorted(by_name, key=lambda name: (patterns.get(name, 99), name)):
-        row = f"{patterns.get(name, ''):<8}{name:<20}"
+        row = f"{patterns.get(name, ''):<4}{name:<20}"
         rules = collections.Counter()
         for intensity in INTENSITIES:
             labels = by_name[name][intensity]
@@ -173,8 +173,8 @@ def attacks_table(truth, found, patterns):
                 if intensity != "weak" and not found.get(label):
                     missed.append(label)
             lead = lead_text(statistics.median(leads) if leads else None)
-            row += f"{f'{len(leads)} of {len(labels)}, {lead}':<24}"
-        print(row + ", ".join(rule for rule, _ in rules.most_common(3)))
+            row += f"{f'{len(leads)} of {len(labels)}, {lead}':<14}"
+        print(row + ", ".join(rule for rule, _ in rules.most_common(2)))
     return missed
 
 
