@@ -208,7 +208,8 @@ impl Baseline {
             anyhow::bail!("--rule: there is no threshold `{id}`; there are {}", known.join(", "));
         }
         policy.thresholds.retain(|rule| chosen.rules.is_empty() || chosen.rules.contains(&rule.id));
-        let not_measured = policy.thresholds.iter().filter(|rule| !has_peaks(rule)).map(|rule| rule.id.clone()).collect();
+        let not_measured =
+            policy.thresholds.iter().filter(|rule| !has_peaks(rule)).map(|rule| rule.id.clone()).collect();
         policy.thresholds.retain(has_peaks);
         ensure!(!policy.thresholds.is_empty(), "the rules have no threshold that grows with what it counts");
         let levels = put_levels_out_of_reach(&mut policy);
