@@ -1,4 +1,5 @@
-//! How many decoded events a second does the whole engine judge, with one thread and with two?
+//! How many decoded events a second does the whole engine judge, with one thread and with two? What do rules cost that an
+//! event does not reach: those of other trunks, and those of other customers?
 //!
 //! `cargo bench --bench engine`. Rules and events in the manner of workload W1, from memory: no reading, no decoding,
 //! and violations are counted, not printed. The events come round again, later each time, so that windows stay full.
@@ -91,16 +92,61 @@ impl Round {
 
 fn engine(c: &mut Criterion) {
     let policy = rules();
-    let mut group = c.benchmark_group("engine");
+    measure(c, "engine", &[("1 thread", Arc::clone(&policy), 1), ("2 threads", policy, 2)]);
+}
+
+/// A thousand rules of which an event reaches twenty, found by its trunk and, written so that nothing is found by them,
+/// asked one by one; and one rule, alone and with a thousand variants for customers who do not call.
+fn reach(c: &mut Criterion) {
+    let cases = [
+        ("1,000 rules by trunk", of_trunks("trunk == \"NAME\"")),
+        ("1,000 rules asked", of_trunks("(trunk == \"NAME\" or user_agent == \"nobody\")")),
+        ("1 rule", of_customers(0)),
+        ("1 rule, 1,000 variants", of_customers(1_000)),
+    ];
+    measure(c, "reach", &cases.map(|(name, policy)| (name, policy, 1)));
+}
+
+const HEAD: &str = "ringfence = 1\ndefault_action = \"allow\"\n";
+
+fn of_trunks(condition: &str) -> Arc<Policy> {
+    let mut rules = HEAD.to_owned();
+    for n in 0..1_000 {
+        let condition = condition.replace("NAME", &format!("trk-{:02}", n % 50));
+        let rule = format!(
+            "[[threshold]]\nid = \"r{n}\"\non = \"attempt\"\nwhere = '{condition} and callee in {{+1210{}*}}'\n\
+             measure = \"count\"\nper = [\"caller\"]\nwindow = \"1m\"\nwarning = \">= 30\"\n",
+            n % 7
+        );
+        rules.push_str(&rule);
+    }
+    workload::policy([("ruleset.toml", rules)])
+}
+
+fn of_customers(n_variants: usize) -> Arc<Policy> {
+    let mut rules = HEAD.to_owned();
+    rules.push_str(
+        "[[threshold]]\nid = \"r\"\non = \"attempt\"\nmeasure = \"count\"\nper = [\"caller\"]\nwindow = \"1m\"\n\
+         warning = \">= 30\"\n",
+    );
+    for n in 0..n_variants {
+        let variant = format!("[[override]]\ncustomer = \"c{n}\"\nrule = \"r\"\nreason = \"x\"\nwarning = \">= 40\"\n");
+        rules.push_str(&variant);
+    }
+    workload::policy([("ruleset.toml", rules)])
+}
+
+fn measure(c: &mut Criterion, name: &str, cases: &[(&str, Arc<Policy>, usize)]) {
+    let mut group = c.benchmark_group(name);
     group.sample_size(10);
     group.warm_up_time(Duration::from_millis(500));
     group.measurement_time(Duration::from_secs(3));
     group.throughput(Throughput::Elements(N_EVENTS));
-    for (name, n_threads) in [("1 thread", 1), ("2 threads", 2)] {
+    for (name, policy, n_threads) in cases {
         let n_violations = Arc::new(AtomicU64::new(0));
         let mut round = None;
-        group.bench_function(name, |b| {
-            let new = || Round::new(Arc::clone(&policy), n_threads, Arc::clone(&n_violations));
+        group.bench_function(*name, |b| {
+            let new = || Round::new(Arc::clone(policy), *n_threads, Arc::clone(&n_violations));
             let round = round.get_or_insert_with(new);
             b.iter_batched(|| round.later(), |batches| round.judge(batches), BatchSize::PerIteration);
         });
@@ -111,5 +157,5 @@ fn engine(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, engine);
+criterion_group!(benches, engine, reach);
 criterion_main!(benches);

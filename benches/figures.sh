@@ -7,6 +7,7 @@
 # EVENTS is the size of workload W1, 5,000,000 unless said; what else is measured grows with it. Parts, all unless said:
 #
 #     file     W1 through `replay`, with one thread and with two
+#     compare  W1 twice over through `replay --compare`, its rules against a variant
 #     tcp      W1 over loopback into `serve`, the sender included
 #     verdict  how long a gateway waits for a verdict
 #     reload   how long a gateway waits for a verdict while 1,000 rules change again and again
@@ -32,8 +33,8 @@ readonly n_events=${1:-5000000}
 readonly parts=" ${*:2} "
 for part in $parts; do
     case $part in
-        file | tcp | verdict | reload | hep | journal | restart | list | keys | new | hours | storm) ;;
-        *) echo "figures.sh: unknown part \`$part\`; known are file, tcp, verdict, reload, hep, journal, restart, list, keys, new, hours, storm" >&2 && exit 2 ;;
+        file | compare | tcp | verdict | reload | hep | journal | restart | list | keys | new | hours | storm) ;;
+        *) echo "figures.sh: unknown part \`$part\`; known are file, compare, tcp, verdict, reload, hep, journal, restart, list, keys, new, hours, storm" >&2 && exit 2 ;;
     esac
 done
 [[ $n_events =~ ^[1-9][0-9]*$ ]] || { echo "figures.sh: \`$n_events\` is no number of events" >&2 && exit 2; }
@@ -230,6 +231,16 @@ from_file() {
         tell "ringfence replay --rules w1-rules --threads $n w1.ndjson > violations" "$(calc "$speed") events/s" \
             "$(calc "$speed / $by_file" 3) of the limit; $((peak_kib / 1024)) MiB; $(calc "$cpu" 1) s of CPU"
     done
+}
+
+compared() {
+    need_w1
+    cp -r "$work/w1-rules" "$work/w1-variant"
+    sed -i 's/>= 30"/>= 25"/; s/>= 20"/>= 22"/' "$work/w1-variant/ruleset.toml"
+    measure "$program" replay --rules "$work/w1-rules" --compare "$work/w1-variant" --threads 2 "$work/w1.ndjson" "$work/w1.ndjson"
+    tell "ringfence replay --rules w1-rules --compare w1-variant --threads 2 w1.ndjson w1.ndjson" \
+        "$(calc "$seconds" 1) s for $(calc "2 * $n_events") events, lists and all" \
+        "$(calc "2 * $n_events / $seconds") events/s; $((peak_kib / 1024)) MiB; $(calc "$cpu" 1) s of CPU"
 }
 
 over_tcp() {
@@ -569,6 +580,7 @@ program=$work/ringfence
 printf '%s, %s cores of %s, Linux %s, W1 of %s events\n' "$("$program" --version)" "$(nproc)" \
     "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(uname -r)" "$(calc "$n_events")"
 if is_wanted file "W1 from a file"; then from_file; fi
+if is_wanted compare "What a variant of W1's rules would have done differently"; then compared; fi
 if is_wanted tcp "W1 over loopback TCP into \`ringfence serve\`, sender included"; then over_tcp; fi
 if is_wanted verdict "Verdicts: from the instant a request was meant to be sent"; then verdicts; fi
 if is_wanted reload "Verdicts while rules change"; then reloading; fi

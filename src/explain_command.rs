@@ -15,6 +15,7 @@ use anyhow::{Context, bail, ensure};
 use self::input::{Files, violation};
 use crate::archive::Archive;
 use crate::cli::{dial_plan, instant, use_policy};
+use crate::clock::Timestamp;
 use crate::engine::LaneOptions;
 use crate::event::Names;
 use crate::explain::history::History;
@@ -150,7 +151,7 @@ fn of_event(args: &Args, event: &str) -> anyhow::Result<Told> {
     let policy = policy_of(args)?;
     let names = Arc::new(Names::new());
     let piece = input::events(event, &context(args, &policy, &names)?)?;
-    let ground = Ground { policy, names, options: LaneOptions::default(), is_indexed: false };
+    let ground = Ground { policy, names, options: LaneOptions::default(), newest: None };
     let mut piece = Some(piece);
     let question = question(args, About::Each, &ground.policy)?;
     let told = answer(&ground, &question, |_, take| {
@@ -178,11 +179,11 @@ fn of_past(args: &Args) -> anyhow::Result<Told> {
     let mut notes = Vec::new();
     let told = match &args.archive {
         Some(folder) => {
-            let n = Archive::read(folder)?.files().count();
-            ensure!(n > 0, "archive `{}` is empty: no calls are archived yet", folder.display());
+            let newest = Archive::read(folder)?.files().map(|file| file.to).max();
+            let newest = newest.map(Timestamp);
+            ensure!(newest.is_some(), "archive `{}` is empty: no calls are archived yet", folder.display());
             let history = History { archive: folder, journal: None, names: &names };
-            let ground =
-                Ground { policy, names: Arc::clone(&names), options: LaneOptions::default(), is_indexed: true };
+            let ground = Ground { policy, names: Arc::clone(&names), options: LaneOptions::default(), newest };
             let told = answer(&ground, &question, |stretch, take| history.read(stretch, &mut notes, take));
             sentence(told.map_err(|failure| failure.map(anyhow::Error::from)))?
         }
@@ -190,7 +191,7 @@ fn of_past(args: &Args) -> anyhow::Result<Told> {
             let made = || context(args, &policy, &names);
             let files = Files::new(&args.input, args.input_format.as_deref(), made)?;
             let options = LaneOptions { merge: args.merge, ..LaneOptions::default() };
-            let ground = Ground { policy: Arc::clone(&policy), names: Arc::clone(&names), options, is_indexed: false };
+            let ground = Ground { policy: Arc::clone(&policy), names: Arc::clone(&names), options, newest: None };
             sentence(answer(&ground, &question, |_, take| files.read(take)))?
         }
     };

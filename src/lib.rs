@@ -19,6 +19,8 @@
 //!   [`delivery`] hands each to a provider of its channel until one took it, and [`acd`] publishes what the callers of a
 //!   queue hear. [`outbound`] is the one way out by HTTP. Alerts of other programs come in by [`upstream`] and go the same
 //!   way from the store on.
+//! - Whoever asks why is answered by [`explain`], which puts the past through an engine of its own; [`policy::trace`] says
+//!   test by test what a rule made of an event. Nothing is kept for it while calls flow.
 //! - Beside the rules, each [`customer`] has a file that says whose a call is, who is told, and when people work.
 //! - Behind the flow, [`snapshot`] files hold the whole state at one place in the journal, the [`archive`] holds events by
 //!   customer and hour for years, the [`store`] what people look up. A restart is a snapshot and the journal's tail through

@@ -27,6 +27,8 @@ pub(crate) struct RuleBaseline {
     pub(crate) unit: &'static str,
     pub(crate) per: Vec<String>,
     pub(crate) window: String,
+    /// Where the rule is for some customers only, or a variant for one.
+    pub(crate) customers: Option<Vec<String>>,
     pub(crate) keys: usize,
     /// Of the daily peaks of all keys.
     pub(crate) peaks: Option<Quantiles>,
@@ -97,6 +99,8 @@ pub(crate) struct Candidate {
 pub(crate) struct Suggestion {
     pub(crate) warning: String,
     pub(crate) critical: Option<String>,
+    /// Where that of the rule would hold at the suggested warning.
+    pub(crate) clear: Option<String>,
 }
 
 /// What is usual of a key, or of all of a customer's, in each hour of the week that had an event.
@@ -143,13 +147,15 @@ impl RuleBaseline {
                 .get(rule.key)
                 .map_or(Vec::new(), |spec| spec.parts.iter().map(|p| p.name.clone()).collect()),
             window: rule.window_text.clone(),
+            customers: rule.concern.customers.as_ref().map(|customers| customers.to_vec()),
             keys: found.len(),
             peaks: quantiles(&all, &scale),
             by_day: by_day(&found, days, &scale),
             by_hour_of_week: week_of_all(found.iter().map(|(key, _)| *key), days, &scale),
             top_keys: top_keys(&found, &all, suggested.map(|(warning, _)| warning), &scale, names),
             candidates: candidates(&found, &all, was, suggested, &scale),
-            suggested: suggested.map(|levels| scale.suggestion(levels)),
+            suggested: suggested
+                .map(|levels| Suggestion { clear: scale.clear(was, levels.0), ..scale.suggestion(levels) }),
             evicted: of_rule.evicted,
             scale,
             expected,

@@ -1,5 +1,6 @@
 //! What a baseline leaves behind for people to review: overrides, and what is usual of each hour of the week.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -25,15 +26,18 @@ pub(super) fn write(baseline: &Baseline, path: &Path, disk: &Disk, now: Timestam
     disk.replace_file(path, |file| file.write_all(text.as_bytes())).with_context(|| cannot(path))?;
     let folder = path.parent().unwrap_or(Path::new("")).join("baselines");
     disk.create_folder(&folder).with_context(|| cannot(&folder))?;
-    let mut n_files = 0;
+    // A rule and its variants for customers are one rule to people, each for customers of its own.
+    let mut by_id: BTreeMap<&str, Vec<&RuleBaseline>> = BTreeMap::new();
     for rule in baseline.rules.iter().filter(|rule| rule.peaks.is_some()) {
+        by_id.entry(&rule.rule).or_default().push(rule);
+    }
+    let n_files = by_id.len();
+    for (id, rules) in by_id {
         // Ids are words of letters, digits, `-` and `_`; nothing else may become a path.
-        let name: String =
-            rule.rule.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
+        let name: String = id.chars().map(|c| if c.is_alphanumeric() || "-_".contains(c) { c } else { '_' }).collect();
         let path = folder.join(format!("{name}.csv"));
-        let rows = usual(rule)?;
+        let rows = usual(&rules)?;
         disk.replace_file(&path, |file| file.write_all(&rows)).with_context(|| cannot(&path))?;
-        n_files += 1;
     }
     eprintln!(
         "wrote {} and {n_files} file{} in {}; nothing is active until committed and loaded",
@@ -95,7 +99,7 @@ fn put_rule(out: &mut String, baseline: &Baseline, rule: &RuleBaseline) {
         let n = thousands(rule.evicted);
         put(out, format_args!("# {n} keys gave way to others: values may be too small\n"));
     }
-    let Some(Suggestion { warning, critical }) = &rule.suggested else {
+    let Some(Suggestion { warning, critical, clear }) = &rule.suggested else {
         out.push_str("# nothing to suggest: the largest values leave no room above them\n");
         return;
     };
@@ -115,6 +119,7 @@ fn put_rule(out: &mut String, baseline: &Baseline, rule: &RuleBaseline) {
         ("rule", Some(&rule.rule)),
         ("warning", Some(warning)),
         ("critical", critical.as_deref()),
+        ("clear", clear.as_deref()),
         ("reason", Some(&format!("baseline of {span}: p99.9 {p99_9}, max {max}"))),
     ] {
         if let Some(value) = value {
@@ -131,7 +136,7 @@ fn put_outlier(out: &mut String, rule: &RuleBaseline, key: &Key) {
     let [p50, .., max] = rule.amounts(&key.peaks);
     let name = plain(&format!("{} of {}", key.key, key.customer));
     put(out, format_args!("# {name} is above that on most days: p50 {p50}, max {max} of {} days.\n", key.peaks.n));
-    if let Some(Suggestion { warning, critical }) = &key.suggested {
+    if let Some(Suggestion { warning, critical, .. }) = &key.suggested {
         let critical = critical.as_ref().map_or(String::new(), |critical| format!(", critical = {}", quoted(critical)));
         put(
             out,
@@ -154,14 +159,16 @@ fn plain(text: &str) -> String {
 }
 
 /// What is usual of a rule: see `ringfence baseline --help`.
-pub(super) fn usual(rule: &RuleBaseline) -> anyhow::Result<Vec<u8>> {
+pub(super) fn usual(rules: &[&RuleBaseline]) -> anyhow::Result<Vec<u8>> {
     let mut csv = csv::Writer::from_writer(Vec::new());
     csv.write_record(["rule", "customer", "key", "hour_of_week", "value"])?;
-    for expected in &rule.expected {
-        let key = expected.key.as_deref().unwrap_or("*");
-        for (hour, value) in &expected.hours {
-            let (hour, value) = (hour.to_string(), format!("{value:.1}"));
-            csv.write_record([&rule.rule, &expected.customer, key, &hour, &value])?;
+    for rule in rules {
+        for expected in &rule.expected {
+            let key = expected.key.as_deref().unwrap_or("*");
+            for (hour, value) in &expected.hours {
+                let (hour, value) = (hour.to_string(), format!("{value:.1}"));
+                csv.write_record([&rule.rule, &expected.customer, key, &hour, &value])?;
+            }
         }
     }
     csv.into_inner().context("cannot finish the csv")

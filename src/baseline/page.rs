@@ -50,7 +50,7 @@ impl RuleBaseline {
             out.push_str("<p>It counted nothing.</p>\n</section>\n");
             return;
         };
-        if let Some(Suggestion { warning, critical }) = &self.suggested {
+        if let Some(Suggestion { warning, critical, .. }) = &self.suggested {
             let critical = critical.as_ref().map_or(String::new(), |c| format!(", critical <b>{}</b>", escaped(c)));
             put(out, format_args!("<p>Suggested: warning <b>{}</b>{critical}.</p>\n", escaped(warning)));
         } else {

@@ -2,7 +2,7 @@
 
 use super::distribution::Suggestion;
 use crate::policy::measure::Unit;
-use crate::policy::{Level, Measure};
+use crate::policy::{Level, Levels, Measure, Operator};
 
 /// How a measure's values are read.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -109,7 +109,20 @@ impl Scale {
 
     pub(crate) fn suggestion(self, (warning, critical): (u64, Option<u64>)) -> Suggestion {
         let level = |value: u64| format!(">= {}", self.text(value));
-        Suggestion { warning: level(warning), critical: critical.map(level) }
+        Suggestion { warning: level(warning), critical: critical.map(level), clear: None }
+    }
+
+    /// `clear` as far below a new warning as it was below the lowest level, where it would hold at that warning.
+    pub(crate) fn clear(self, was: &Levels, warning: u64) -> Option<String> {
+        let (clear, lowest) = (was.clear.as_ref()?, was.lowest()?);
+        let (is_inclusive, new) = (clear.operator == Operator::AtMost, i128::from(warning));
+        if clear.limit < new || clear.limit == new && !is_inclusive {
+            return None;
+        }
+        let scaled = new * clear.limit / lowest.limit.max(1);
+        let highest = if is_inclusive { new - 1 } else { new };
+        let limit = self.round_down(u64::try_from(scaled.clamp(1, highest.max(1))).ok()?);
+        Some(format!("{} {}", if is_inclusive { "<=" } else { "<" }, self.text(limit)))
     }
 
     /// A value that was reckoned, for people.
@@ -145,7 +158,7 @@ mod tests {
         assert_eq!(count.suggest(1), Some((2, Some(4))));
         let span = Scale(Unit::Milliseconds);
         let told = |scale: Scale, seen| {
-            let Suggestion { warning, critical } = scale.suggestion(scale.suggest(seen).unwrap());
+            let Suggestion { warning, critical, .. } = scale.suggestion(scale.suggest(seen).unwrap());
             (warning, critical.unwrap_or_default())
         };
         assert_eq!(told(span, 7_100), (">= 9s".to_owned(), ">= 18s".to_owned()));
@@ -158,12 +171,28 @@ mod tests {
         let share = Scale(Unit::Percent);
         let told = |percent: u64| share.suggest(percent * PERCENT).map(|levels| share.suggestion(levels));
         let level = |warning: &str, critical: Option<&str>| {
-            Some(Suggestion { warning: warning.to_owned(), critical: critical.map(str::to_owned) })
+            Some(Suggestion { warning: warning.to_owned(), critical: critical.map(str::to_owned), clear: None })
         };
         assert_eq!(told(20), level(">= 25%", Some(">= 50%")));
         assert_eq!(told(60), level(">= 75%", Some(">= 88%")));
         assert_eq!(told(90), level(">= 95%", None));
         assert_eq!(told(100), None);
+    }
+
+    #[test]
+    fn a_level_to_come_down_to_stays_below_the_new_warning() {
+        let level = |operator, limit| Some(Level { operator, limit, text: String::new() });
+        let was = |operator, clear| Levels {
+            warning: level(Operator::AtLeast, 30),
+            critical: None,
+            clear: level(operator, clear),
+        };
+        let count = Scale(Unit::Count);
+        assert_eq!(count.clear(&was(Operator::Below, 20), 48), None, "it fits as it is");
+        assert_eq!(count.clear(&was(Operator::Below, 20), 20), None);
+        assert_eq!(count.clear(&was(Operator::Below, 20), 5), Some("< 3".to_owned()));
+        assert_eq!(count.clear(&was(Operator::AtMost, 29), 29), Some("<= 28".to_owned()));
+        assert_eq!(count.clear(&Levels::default(), 5), None);
     }
 
     #[test]

@@ -223,7 +223,7 @@ fn what_is_usual_of_an_hour_is_the_mean_over_the_weeks_of_its_largest_value() {
         let days: Vec<i64> = days.iter().copied().filter(|day| weekday(*day) == at / 24).collect();
         days.iter().map(|day| of(day * 24 + at as i64 % 24)).sum::<f64>() / days.len() as f64
     };
-    let text = String::from_utf8(files::usual(&baseline.rules[0]).unwrap()).unwrap();
+    let text = String::from_utf8(files::usual(&[&baseline.rules[0]]).unwrap()).unwrap();
     let mut told: BTreeMap<(String, usize), String> = BTreeMap::new();
     for line in text.lines().skip(1) {
         let cells: Vec<&str> = line.split(',').collect();

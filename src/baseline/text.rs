@@ -40,9 +40,10 @@ impl RuleBaseline {
     /// `count per callee in 1m`.
     pub(crate) fn what(&self) -> String {
         let per = self.per.join(", ");
+        let of = self.customers.as_ref().map_or(String::new(), |customers| format!(", for {}", customers.join(", ")));
         match self.window.as_str() {
-            "0s" => format!("{} per {per}", self.measure),
-            window => format!("{} per {per} in {window}", self.measure),
+            "0s" => format!("{} per {per}{of}", self.measure),
+            window => format!("{} per {per} in {window}{of}", self.measure),
         }
     }
 
@@ -78,6 +79,9 @@ impl RuleBaseline {
                 put(out, format_args!("  suggested: warning {}", suggested.warning));
                 if let Some(critical) = &suggested.critical {
                     put(out, format_args!(", critical {critical}"));
+                }
+                if let Some(clear) = &suggested.clear {
+                    put(out, format_args!(", clear {clear}"));
                 }
                 out.push('\n');
             }

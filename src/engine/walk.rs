@@ -272,8 +272,7 @@ fn bounds<'p>(rules: impl Iterator<Item = &'p Rule<'p>>, customer: &str) -> Box<
 
 impl Listing {
     fn new(rules: &[&Rule<'_>]) -> Listing {
-        let guards: Vec<Option<(Field, &[Box<[u8]>])>> =
-            rules.iter().map(|rule| rule.condition.and_then(guard)).collect();
+        let guards: Vec<Option<Guard<'_>>> = rules.iter().map(|rule| rule.condition.and_then(guard)).collect();
         let pays = |field: Field| guards.iter().flatten().filter(|(of, _)| *of == field).count() >= GUARDED_MIN;
         let fields: Vec<Field> = FIELDS.into_iter().filter(|field| pays(*field)).collect();
         let mut listing = Vec::new();
@@ -292,13 +291,83 @@ impl Listing {
     }
 }
 
-/// Texts of which a field must be one, or the condition does not hold.
-fn guard(condition: &Predicate) -> Option<(Field, &[Box<[u8]>])> {
+/// A field, and the texts of which it must be one.
+type Guard<'p> = (Field, &'p [Box<[u8]>]);
+
+/// Without which the condition does not hold.
+fn guard(condition: &Predicate) -> Option<Guard<'_>> {
     match condition {
         Predicate::Text(Operand::Field(field), texts) if FIELDS.contains(field) && texts.len() <= TEXTS_MAX => {
             Some((*field, texts))
         }
         Predicate::All(parts) => parts.iter().find_map(guard),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::engine::key::KeyHasher;
+    use crate::engine::plan::Plan;
+    use crate::event::{Batch, CallEvent, Kind};
+    use crate::policy::{DynamicLists, LoadOptions, RuleSource, load};
+
+    /// Numbers of the thresholds, and of the firewall rules, that a call over a trunk meets.
+    fn met(rules: &str, trunk: &str, customer: &str) -> [Vec<u16>; 2] {
+        let text = format!("ringfence = 1\ndefault_action = 'allow'\n{rules}");
+        let policy = load(&RuleSource::memory([("ruleset.toml", text)]), LoadOptions::default()).policy.unwrap();
+        let plan = Plan::new(Arc::new(policy), Arc::new(Names::new()), KeyHasher::new(0), 1);
+        let mut batch = Batch::default();
+        let customer = plan.names.customer(customer).unwrap();
+        let event =
+            CallEvent { kind: Kind::Attempt, trunk: batch.keep(trunk.as_bytes()), customer, ..CallEvent::BLANK };
+        let dynamic = DynamicLists::default();
+        let (policy, names) = (&plan.policy, &plan.names);
+        let view = View { event: &event, batch: &batch, policy, names, dynamic: &dynamic };
+        [plan.walks.thresholds(&view).collect(), plan.walks.firewall(Stage::Attempt, &view).collect()]
+    }
+
+    fn threshold(n: usize, rest: &str) -> String {
+        let what = "on = 'attempt'\nmeasure = 'count'\nper = ['caller']\nwindow = '1m'\nwarning = '>= 3'";
+        format!("[[threshold]]\nid = 'r{n}'\n{what}\n{rest}\n")
+    }
+
+    #[test]
+    fn of_a_thousand_rules_a_call_meets_those_of_its_trunk_and_those_of_all_in_their_order() {
+        let mut rules = String::new();
+        for n in 0..1_000 {
+            let guard = match n % 50 {
+                0 => "answered".to_owned(),
+                1 => format!("direction == inbound and (trunk in {{\"t{}\", \"t49\"}})", n % 100),
+                trunk => format!("trunk == \"t{trunk}\" and direction == inbound"),
+            };
+            rules += &threshold(n, &format!("where = '{}'", guard.replace("answered", "anonymous")));
+            rules +=
+                &format!("[[firewall]]\nid = 'f{n}'\nwhen = 'trunk == \"t{}\"'\naction = 'flag'\nflag = 'x'\n", n % 50);
+        }
+        let numbers = |wanted: &dyn Fn(u16) -> bool| (0..1_000).filter(|n| wanted(*n)).collect::<Vec<u16>>();
+        let [thresholds, firewall] = met(&rules, "t7", "acme");
+        assert_eq!(thresholds, numbers(&|n| n % 50 == 0 || n % 50 == 7));
+        assert_eq!(firewall, numbers(&|n| n % 50 == 7));
+        let [thresholds, firewall] = met(&rules, "t49", "acme");
+        assert_eq!(thresholds, numbers(&|n| n % 50 == 0 || n % 50 == 1 || n % 50 == 49));
+        assert_eq!(firewall, numbers(&|n| n % 50 == 49));
+        assert_eq!(met(&rules, "", "acme"), [numbers(&|n| n % 50 == 0), vec![]]);
+    }
+
+    #[test]
+    fn rules_of_other_customers_are_not_met_at_all() {
+        let mut rules = threshold(0, "");
+        for n in 1..200 {
+            rules += &threshold(n, &format!("customers = ['c{n}', 'd{n}']"));
+            rules += &format!("[[override]]\ncustomer = 'c{n}'\nrule = 'r0'\nreason = 'x'\nwarning = '>= 5'\n");
+        }
+        // The variants stand beside their rule.
+        assert_eq!(met(&rules, "t", "nobody")[0], [0]);
+        assert_eq!(met(&rules, "t", "c7")[0], [7, 199 + 7]);
+        assert_eq!(met(&rules, "t", "d7")[0], [0, 199 + 7]);
     }
 }

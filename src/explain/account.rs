@@ -82,6 +82,9 @@ impl Teller<'_> {
         let (mut asked, others): (Vec<_>, Vec<_>) =
             rules.partition(|(_, rule)| trace::runs(Rule::Firewall(rule), view.event));
         told.other_rules += others.len() as u64;
+        let n = asked.len();
+        asked.retain(|(_, rule)| Rule::Firewall(rule).concerns(view));
+        told.other_customers += (n - asked.len()) as u64;
         asked.sort_by_key(|(_, rule)| stage(rule.on));
         let is_emergency = self.verdict.rule == RuleRef::Emergency;
         let decider = asked.iter().position(|(i, _)| self.verdict.rule == RuleRef::Firewall(*i as u16));
@@ -101,6 +104,7 @@ impl Teller<'_> {
             (action, _) => action.as_str().to_owned(),
         };
         let mut told = self.rule(view, &rule.id, rule.mode, does, explained.condition.as_ref());
+        told.overridden = Rule::Firewall(rule).overridden(&view.policy.time_zone);
         told.met = explained.holds || decides;
         told.why_not = if told.met { None } else { explained.why_not() };
         if explained.holds {
@@ -143,6 +147,10 @@ impl Teller<'_> {
                 told.other_rules += 1;
                 continue;
             }
+            if !Rule::Threshold(rule).concerns(view) {
+                told.other_customers += 1;
+                continue;
+            }
             if self.only.is_none_or(|only| only == rule.id) {
                 told.thresholds.push(self.threshold(view, i, rule));
             }
@@ -155,6 +163,7 @@ impl Teller<'_> {
         let written = view.policy.written.rule(&rule.id).map(|written| written.measure.clone());
         let measure = written.filter(|text| !text.is_empty()).unwrap_or_else(|| rule.measure.as_str().to_owned());
         let mut told = self.rule(view, &rule.id, rule.mode, measure, explained.condition.as_ref());
+        told.overridden = Rule::Threshold(rule).overridden(&view.policy.time_zone);
         if let Some(reason) = explained.why_not() {
             told.why_not = Some(reason);
             return told;
@@ -164,6 +173,7 @@ impl Teller<'_> {
             return told;
         }
         told.met = true;
+        told.muted = Rule::Threshold(rule).muted(view);
         told.because = explained.deciding().iter().map(|step| step.told()).collect();
         let key = explained.key.and_then(Result::ok).unwrap_or_default();
         let trail = self.follower.trail(index, view.event.customer, &key).filter(|_| self.has_history);

@@ -52,6 +52,8 @@ pub struct EventAnswer {
     pub thresholds: Vec<RuleAnswer>,
     /// Rules that run on other events than this.
     pub other_rules: u64,
+    /// Rules that run on such events, of other customers.
+    pub other_customers: u64,
 }
 
 /// What one rule made of an event.
@@ -72,6 +74,10 @@ pub struct RuleAnswer {
     pub tests: Vec<TestAnswer>,
     /// Where its words stand: `ips/wangiri.toml:12`.
     pub place: String,
+    /// The override that made it what it is for this customer, and why there is one.
+    pub overridden: Option<String>,
+    /// Why nobody is told of what the event raises.
+    pub muted: Option<String>,
     /// Of a threshold that counted it.
     pub count: Option<CountAnswer>,
 }

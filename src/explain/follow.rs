@@ -75,10 +75,16 @@ pub(super) struct Follower {
     pub(super) trails: Vec<Trail>,
     pub(super) dynamic: DynamicLists,
     /// What episodes put on dynamic lists, until they have closed.
-    holding: HashMap<(u16, CustomerId, Vec<(String, String)>), Vec<(usize, Listed, i64)>>,
+    holding: HashMap<EpisodeKey, Vec<Held>>,
     /// The newest of each value, whether or not it still holds.
     placed: Vec<Placed>,
 }
+
+/// Threshold, customer and key: one episode of these is open at a time.
+type EpisodeKey = (u16, CustomerId, Key);
+
+/// List, value, and how long that outlives its episode, ms.
+type Held = (usize, Listed, i64);
 
 /// A value that a threshold put on a dynamic list.
 #[derive(Clone, Debug)]
@@ -286,8 +292,8 @@ pub(super) fn why_not_counted(rule: &ThresholdRule, view: &View<'_>, verdict: Ve
     let event = view.event;
     let is_repeated = verdict.rule == RuleRef::Default && event.flags.has(Flags::CALL_BLOCKED);
     let is_blocked = verdict.action == Action::Block || is_repeated;
-    if !trace::runs(Rule::Threshold(rule), event) {
-        return Some("it runs on other events");
+    if !trace::runs(Rule::Threshold(rule), event) || !Rule::Threshold(rule).concerns(view) {
+        return Some("it is not asked about such events");
     }
     if is_blocked && rule.measure.is_of_calls() {
         return Some("the call was blocked and never is up");

@@ -23,7 +23,7 @@ use self::follow::{Follower, Seen, Watched};
 use crate::clock::Timestamp;
 use crate::engine::{Engine, Judged, LaneOptions, RuleRef, Settings, Verdict, Violation, output};
 use crate::event::{Batch, CustomerId, Names};
-use crate::limits::EMERGENCY_CALLBACK_MS;
+use crate::limits::{CALL_AGE_MS_MAX, EMERGENCY_CALLBACK_MS};
 use crate::policy::trace::{self, Rule};
 use crate::policy::{Action, DynamicLists, Measure, Policy, Severity, ThresholdRule, View};
 
@@ -97,8 +97,8 @@ pub struct Ground {
     pub policy: Arc<Policy>,
     pub names: Arc<Names>,
     pub options: LaneOptions,
-    /// Whether reading from some time on costs less than reading it all.
-    pub is_indexed: bool,
+    /// About the time of the newest event, where a stretch can be read without what is beside it.
+    pub newest: Option<Timestamp>,
 }
 
 /// Why there is no answer.
@@ -147,7 +147,7 @@ pub fn answer<E>(
     };
     let has_history = question.about != About::Each;
     let mut stretch = Stretch::default();
-    if ground.is_indexed && has_history {
+    if ground.newest.is_some() && has_history {
         stretch.from = found.first.map(|first| Timestamp(first.0.saturating_sub(reach_ms(&ground.policy, &found))));
         stretch.to = found.last.map(|last| last.plus_ms(1));
         // What others put on a dynamic list may have blocked this one's call.
@@ -183,7 +183,9 @@ fn is_threshold(policy: &Policy, rule: &str) -> bool {
 /// A violation names its key: nothing has to be looked for.
 fn of_crossing<E>(ground: &Ground, crossing: &Crossing) -> Result<Found, Failure<E>> {
     let policy = &ground.policy;
-    let threshold = policy.thresholds.iter().position(|rule| rule.id == crossing.rule);
+    let is_it =
+        |rule: &ThresholdRule| rule.id == crossing.rule && rule.concern.is_of(&crossing.customer, crossing.time);
+    let threshold = policy.thresholds.iter().position(is_it);
     let spec = threshold.and_then(|i| policy.keys.get(policy.thresholds.get(i)?.key));
     let (Some(threshold), Some(spec)) = (threshold, spec) else {
         return Err(Failure::NotFound(format!("these rules have no `{}` that is in use", crossing.rule)));
@@ -213,19 +215,49 @@ fn find<E>(
     question: &Question,
     read: &mut impl FnMut(&Stretch, Take<'_>) -> Result<(), E>,
 ) -> Result<Found, Failure<E>> {
-    let stretch = Stretch {
-        from: question.from,
-        to: question.to,
-        customer: question.customer.clone(),
-        position: match question.about {
-            About::Position { position, .. } => Some(position),
-            _ => None,
-        },
-    };
     let mut found = Found::default();
+    let mut looked = Vec::new();
+    for stretch in question.stretches(ground.newest) {
+        look(ground, question, &stretch, &mut found, read)?;
+        looked.push(stretch);
+        if found.n > 0 {
+            break;
+        }
+    }
+    // What is told of a call is told within its life: it may have begun before the stretch that it was found in.
+    let reaches = |from: Timestamp| found.first.filter(|first| first.minus_ms(CALL_AGE_MS_MAX) < from);
+    let before = looked.last().and_then(|stretch| stretch.from).and_then(reaches);
+    if let Some(first) = before.filter(|_| question.from.is_none() && matches!(question.about, About::Call(_))) {
+        let (from, to) = (first.minus_ms(CALL_AGE_MS_MAX), first.plus_ms(CALL_AGE_MS_MAX));
+        let whole = Stretch { from: Some(from), to: Some(to), customer: question.customer.clone(), position: None };
+        found = Found { n_read: found.n_read, ..Found::default() };
+        look(ground, question, &whole, &mut found, read)?;
+    }
+    if found.n > 0 {
+        return Ok(found);
+    }
+    Err(Failure::NotFound(match (&question.about, found.n_read) {
+        (_, 0) => "there are no calls to look among: no events were read".to_owned(),
+        (About::Call(id), n) => format!("call `{id}` is not among the {n} events that were read"),
+        (About::Crossing(Crossing { call_id: Some(id), .. }), n) => {
+            format!("call `{id}` is not among the {n} events that were read")
+        }
+        (About::Crossing(_), _) => "this violation is of a firewall rule and names no call".to_owned(),
+        (_, n) => format!("the event of this violation is not among the {n} that were read"),
+    }))
+}
+
+/// Goes through one stretch for the events that are asked about.
+fn look<E>(
+    ground: &Ground,
+    question: &Question,
+    stretch: &Stretch,
+    found: &mut Found,
+    read: &mut impl FnMut(&Stretch, Take<'_>) -> Result<(), E>,
+) -> Result<(), Failure<E>> {
     let wanted = question.customer.as_deref().and_then(|name| ground.names.customer(name));
     let nothing = DynamicLists::new(ground.policy.lists.len());
-    read(&stretch, &mut |piece| {
+    read(stretch, &mut |piece| {
         found.n_read += piece.batch.events.len() as u64;
         for (i, event) in piece.batch.events.iter().enumerate() {
             if !question.is_about(&piece, i) || wanted.is_some_and(|wanted| wanted != event.customer) {
@@ -243,22 +275,28 @@ fn find<E>(
         }
         true
     })
-    .map_err(Failure::Read)?;
-    if found.n > 0 {
-        return Ok(found);
-    }
-    Err(Failure::NotFound(match (&question.about, found.n_read) {
-        (_, 0) => "there are no calls to look among: no events were read".to_owned(),
-        (About::Call(id), n) => format!("call `{id}` is not among the {n} events that were read"),
-        (About::Crossing(Crossing { call_id: Some(id), .. }), n) => {
-            format!("call `{id}` is not among the {n} events that were read")
-        }
-        (About::Crossing(_), _) => "this violation is of a firewall rule and names no call".to_owned(),
-        (_, n) => format!("the event of this violation is not among the {n} that were read"),
-    }))
+    .map_err(Failure::Read)
 }
 
 impl Question {
+    /// Where to look, one after the other: people ask about calls of today.
+    fn stretches(&self, newest: Option<Timestamp>) -> Vec<Stretch> {
+        const DAY_MS: i64 = 86_400_000;
+        let of = |from, to| Stretch { from, to, customer: self.customer.clone(), position: None };
+        let at = |crossing: &Crossing| of(Some(crossing.time), Some(crossing.time.plus_ms(1)));
+        match (&self.about, newest) {
+            (About::Position { position, .. }, _) => {
+                vec![Stretch { position: Some(*position), ..of(self.from, self.to) }]
+            }
+            (About::Crossing(crossing), Some(_)) => vec![at(crossing)],
+            (_, Some(newest)) if self.from.is_none() && self.to.is_none() => {
+                let (day, week) = (newest.minus_ms(DAY_MS), newest.minus_ms(8 * DAY_MS));
+                vec![of(Some(day), None), of(Some(week), Some(day)), of(None, Some(week))]
+            }
+            _ => vec![of(self.from, self.to)],
+        }
+    }
+
     /// Is the event one of those that are asked about?
     fn is_about(&self, piece: &Piece, index: usize) -> bool {
         let Some(event) = piece.batch.events.get(index) else { return false };
@@ -285,7 +323,11 @@ impl Found {
         for (threshold, rule) in view.policy.thresholds.iter().enumerate() {
             // What is on the dynamic lists then is not known yet, so that a condition may still turn out otherwise.
             let key = view.policy.keys.get(rule.key).and_then(|spec| trace::key_of(spec, view).ok());
-            let Some(key) = key.filter(|_| trace::runs(Rule::Threshold(rule), event)) else { continue };
+            let Some(key) =
+                key.filter(|_| trace::runs(Rule::Threshold(rule), event) && Rule::Threshold(rule).concerns(view))
+            else {
+                continue;
+            };
             let watched = Watched { threshold, customer: event.customer, key };
             if !self.watched.contains(&watched) {
                 self.watched.push(watched);

@@ -107,6 +107,9 @@ impl Page<'_> {
             line(out, format_args!("  and {n} more rule{were} not asked"));
         }
         self.thresholds(out, event, width);
+        if event.other_customers > 0 {
+            line(out, format_args!("{} for other customers", rules(event.other_customers, "is", "are")));
+        }
         if event.other_rules > 0 {
             line(
                 out,
@@ -138,9 +141,16 @@ impl Page<'_> {
                 _ => format!("{}, and the next was asked", rule.does),
             };
             line(out, format_args!("  YES  {id:width$}  {does}"));
+            self.terms(out, rule);
             self.because(out, rule);
         }
         self.tests(out, rule);
+    }
+
+    /// What holds of the rule for this customer and call beside its words.
+    fn terms(&self, out: &mut String, rule: &RuleAnswer) {
+        rule.overridden.iter().for_each(|why| line(out, format_args!("         {why}")));
+        rule.muted.iter().for_each(|why| line(out, format_args!("         muted, nobody is told: {why}")));
     }
 
     fn because(&self, out: &mut String, rule: &RuleAnswer) {
@@ -173,6 +183,7 @@ impl Page<'_> {
             let watches = if rule.mode == "monitor" { " (monitor: tells nobody)" } else { "" };
             let key = rule.count.as_ref().map_or(String::new(), key_text);
             line(out, format_args!("  YES  {:width$}  {key}{watches}", rule.rule));
+            self.terms(out, rule);
             if let Some(count) = &rule.count {
                 line(out, format_args!("         {}", self.standing(rule, count, &self.day(&event.time))));
                 count.also.iter().for_each(|also| line(out, format_args!("         and also {also}")));

@@ -209,6 +209,27 @@ impl Decoder {
         }
     }
 
+    /// Has one more column of CSV read beside the events, by its name or number: see [`Decoder::take_noted`]. Before the
+    /// first block; without effect on other formats.
+    pub fn note(&mut self, column: &str) {
+        if let Codec::Csv(reader) = &mut self.codec {
+            reader.note(column);
+        }
+    }
+
+    /// Whether it reads such a column.
+    pub fn notes(&self) -> bool {
+        matches!(&self.codec, Codec::Csv(reader) if reader.notes())
+    }
+
+    /// What stood in that column, for each event of the last block.
+    pub fn take_noted(&mut self) -> Vec<String> {
+        match &mut self.codec {
+            Codec::Csv(reader) => reader.take_noted(),
+            Codec::Ndjson(_) | Codec::JsonCdr(_) | Codec::Signalling(_) => Vec::new(),
+        }
+    }
+
     /// Blocks mean what blocks before them said, so that one decoder must see them all, in order.
     pub fn is_stateful(&self) -> bool {
         match &self.codec {

@@ -554,10 +554,7 @@ mod tests {
         let rules =
             format!("ringfence = 1\ndefault_action = 'allow'\n{}{}", rule("a", "enforce"), rule("b", "monitor"));
         let loaded = load(&RuleSource::memory([("ruleset.toml", rules)]), LoadOptions::default());
-        let settings = Settings { output: Output::Off, ..Settings::default() };
-        let metrics = Arc::new(Metrics::new(&Labels::default()));
-        let policy = Arc::new(loaded.policy.expect("the rules are good"));
-        let (notifier, _) = Notifier::start(&settings, policy.clone(), Arc::default(), metrics, None).expect("starts");
+        let policy = loaded.policy.expect("the rules are good");
         let is_told = |rule: u16, is_muted: bool| {
             let (rule, level, time, key) = (RuleRef::Threshold(rule), Severity::Warning, Timestamp(0), Arc::default());
             let customer = CustomerId::default();

@@ -8,7 +8,7 @@ use super::document::{Document, Key, Section, short};
 use super::expression::{Scope, compile_condition};
 use super::lists::expiry;
 use super::problem::{Place, Problem, suggest};
-use super::rules::{Compiler, Written, on_of, origin};
+use super::rules::{Compiler, Written, WrittenRules, on_of, origin};
 use super::{On, tables};
 use crate::clock::Timestamp;
 use crate::limits::EXCEPTIONS_MAX;
@@ -26,13 +26,13 @@ pub(crate) struct OfCustomer {
 /// The exceptions of customers' files, by rule.
 pub(crate) fn of_customers(
     documents: &[(&str, &Document<'_>)],
-    written: &[Written<'_, '_>],
+    written: &WrittenRules<'_, '_>,
     compiler: &mut Compiler<'_>,
 ) -> OfCustomers {
     let mut found = OfCustomers::new();
     for (customer, document) in documents {
         for section in document.table().sections(&tables::EXCEPTION, compiler.problems) {
-            let section = section.keyed(tables::EXCEPTION_KEYS);
+            let section = section.named("the exception").keyed(tables::EXCEPTION_KEYS);
             section.check_keys(compiler.problems);
             let kinds = [("except", false), ("mute", true)];
             let is_mute = section.word(&tables::KIND, &kinds, compiler.problems).unwrap_or(false);
@@ -62,12 +62,12 @@ impl Compiler<'_> {
         what: &str,
         section: &Section<'_, '_>,
         text: &super::document::TextValue<'_>,
-        written: &'w [Written<'d, 't>],
+        written: &'w WrittenRules<'d, 't>,
     ) -> Option<&'w Written<'d, 't>> {
-        let found = written.iter().find(|rule| rule.id() == text.value);
+        let found = written.find(text.value);
         if found.is_none() {
             let named = short(text.value);
-            let message = match suggest(text.value, written.iter().map(Written::id)) {
+            let message = match suggest(text.value, written.all.iter().map(Written::id)) {
                 Some(near) => format!("{what} for unknown rule \"{named}\"; did you mean \"{near}\"?"),
                 None => format!("{what} for unknown rule \"{named}\""),
             };
@@ -147,9 +147,10 @@ impl Compiler<'_> {
         match expiry(text.value, &self.settings.time_zone) {
             Ok(until) => {
                 if self.now.is_some_and(|now| until <= now) {
-                    let message = format!("{} expired: it has no effect any more", section.named);
+                    let message = format!("{} expired: it has no effect on calls of today", section.named);
                     let problem = Problem::warning("W109", message).at(section.document.path, text.span);
-                    self.problems.push(problem.help("take it out, or give it another day"));
+                    let note = "a replay of calls of its time goes by it still";
+                    self.problems.push(problem.note(note).help("take it out, or give it another day"));
                 }
                 Ok(Some(until))
             }
@@ -191,7 +192,7 @@ impl Compiler<'_> {
     /// Notes a customer that nobody is, where the customers have files.
     pub(crate) fn is_customer(&mut self, section: &Section<'_, '_>, text: &super::document::TextValue<'_>) -> bool {
         let known = self.customers;
-        if !known.is_closed || known.ids.contains(&text.value) {
+        if !known.is_closed || known.ids.contains(text.value) {
             return true;
         }
         let named = short(text.value);

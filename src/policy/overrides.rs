@@ -4,30 +4,30 @@
 //! itself no longer does. It is made by compiling the rule's own table once more, with what the override says in place of
 //! what stands there, so that a variant can be nothing that a rule could not be.
 
+use std::collections::HashMap;
+
 use super::concern::{Concern, Variant};
-use super::document::{Document, Section};
+use super::document::{Document, Section, short};
 use super::problem::Place;
-use super::rules::{Compiler, Rules, Written};
+use super::rules::{Compiler, Rules, Written, WrittenRules};
 use super::{FirewallRule, Mode, ThresholdRule, tables, thresholds};
 
-/// Of which customer and rule there is one, and where.
-struct Taken {
-    rule: String,
-    customer: String,
-    place: Place,
-}
+/// Where the override of a rule for a customer stands.
+type Taken = HashMap<(String, String), Place>;
 
 /// Compiles the overrides of all files into variants, beside the rules that are there.
 pub(crate) fn compile<'c>(
     documents: &[(Option<&str>, &Document<'_>)],
-    written: &[Written<'c, '_>],
+    written: &WrittenRules<'c, '_>,
     compiler: &mut Compiler<'c>,
     rules: &mut Rules,
 ) {
-    let mut taken: Vec<Taken> = Vec::new();
+    let mut taken = Taken::new();
     for (owner, document) in documents {
         for section in document.table().sections(&tables::OVERRIDE, compiler.problems) {
-            let section = section.named("the override").keyed(tables::OVERRIDE_KEYS);
+            let rule = section.value(tables::RULE.name).and_then(|value| value.get_ref().as_str());
+            let named = rule.map_or("the override".to_owned(), |rule| format!("the override of {}", short(rule)));
+            let section = section.named(named).keyed(tables::OVERRIDE_KEYS);
             compiler.override_of(*owner, &section, written, &mut taken, rules);
         }
     }
@@ -38,8 +38,8 @@ impl<'c> Compiler<'c> {
         &mut self,
         owner: Option<&str>,
         over: &Section<'_, '_>,
-        written: &[Written<'c, '_>],
-        taken: &mut Vec<Taken>,
+        written: &WrittenRules<'c, '_>,
+        taken: &mut Taken,
         rules: &mut Rules,
     ) {
         self.override_keys(over);
@@ -107,7 +107,7 @@ impl<'c> Compiler<'c> {
             self.problems.push(problem.help("leave `customer` out, or move the override to the other file"));
             return None;
         }
-        if self.customers.is_closed && !self.customers.ids.contains(&owner) {
+        if self.customers.is_closed && !self.customers.ids.contains(owner) {
             // Of a file beside that of a customer, who has none.
             let problem = over.problem("E038", format!("unknown customer `{owner}`"), over.span.clone());
             self.problems.push(problem.help(format!("a customer has a file: customers/{owner}.toml")));
@@ -137,14 +137,15 @@ impl<'c> Compiler<'c> {
         self.problems.len() == before
     }
 
-    fn is_first(&mut self, rule: &Written<'_, '_>, customer: &str, place: Place, taken: &mut Vec<Taken>) -> bool {
-        if let Some(first) = taken.iter().find(|t| t.rule == rule.id() && t.customer == customer) {
+    fn is_first(&mut self, rule: &Written<'_, '_>, customer: &str, place: Place, taken: &mut Taken) -> bool {
+        let of = (rule.id().to_owned(), customer.to_owned());
+        if let Some(first) = taken.get(&of) {
             let message = format!("{} is overridden twice for `{customer}`", rule.id());
             let problem = super::Problem::error("E007", message).at(&place.path, place.span);
-            self.problems.push(problem.context(&first.place.path, first.place.span.clone(), "first here"));
+            self.problems.push(problem.context(&first.path, first.span.clone(), "first here"));
             return false;
         }
-        taken.push(Taken { rule: rule.id().to_owned(), customer: customer.to_owned(), place });
+        taken.insert(of, place);
         true
     }
 

@@ -1,5 +1,6 @@
 //! `[[firewall]]` and `[[threshold]]`: from tables of a rule file to compiled rules.
 
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use super::declared::{Declared, Names};
@@ -51,7 +52,7 @@ pub(crate) struct Sources<'s, 't> {
 
 /// The customers that rules may name.
 pub(crate) struct KnownCustomers<'s> {
-    pub(crate) ids: Vec<&'s str>,
+    pub(crate) ids: BTreeSet<&'s str>,
     /// There are no others.
     pub(crate) is_closed: bool,
 }
@@ -79,6 +80,19 @@ pub(crate) struct Written<'d, 't> {
     pub(crate) position: u32,
 }
 
+/// All rules, in evaluation order.
+pub(crate) struct WrittenRules<'d, 't> {
+    pub(crate) all: Vec<Written<'d, 't>>,
+    /// The first of each id.
+    by_id: HashMap<&'d str, usize>,
+}
+
+impl<'d, 't> WrittenRules<'d, 't> {
+    pub(crate) fn find(&self, id: &str) -> Option<&Written<'d, 't>> {
+        self.all.get(*self.by_id.get(id)?)
+    }
+}
+
 impl<'d> Written<'d, '_> {
     /// Empty where it has none.
     pub(crate) fn id(&self) -> &'d str {
@@ -104,7 +118,7 @@ pub(crate) fn compile(
     let of_customers = exceptions::of_customers(&files, &written, &mut compiler);
     compiler.exceptions = &of_customers;
     let mut places = Vec::new();
-    for rule in &written {
+    for rule in &written.all {
         compiler.owner = rule.owner;
         if rule.is_firewall {
             rules.n_firewall += 1;
@@ -140,7 +154,7 @@ pub(crate) fn compile(
 
 /// All rules in evaluation order: those of customers that stand before the others, the others, and the rest of the
 /// customers'.
-fn written<'d, 't>(sources: &Sources<'d, 't>, problems: &mut Vec<Problem>) -> Vec<Written<'d, 't>> {
+fn written<'d, 't>(sources: &Sources<'d, 't>, problems: &mut Vec<Problem>) -> WrittenRules<'d, 't> {
     let mut names = Names::default();
     let (mut before, mut all, mut behind) = (Vec::new(), Vec::new(), Vec::new());
     for document in sources.documents {
@@ -161,7 +175,11 @@ fn written<'d, 't>(sources: &Sources<'d, 't>, problems: &mut Vec<Problem>) -> Ve
     before.append(&mut all);
     before.append(&mut behind);
     before.iter_mut().zip(0..).for_each(|(rule, position)| rule.position = position);
-    before
+    let mut by_id = HashMap::new();
+    for (place, rule) in before.iter().enumerate().filter(|(_, rule)| !rule.id().is_empty()) {
+        by_id.entry(rule.id()).or_insert(place);
+    }
+    WrittenRules { all: before, by_id }
 }
 
 fn written_in<'d, 't>(
@@ -253,15 +271,15 @@ const MODES: [(&str, Mode); 3] = [("enforce", Mode::Enforce), ("monitor", Mode::
 
 impl Compiler<'_> {
     /// `renamed_from`: of two rules that are there, neither is the other's past.
-    fn renamed(&mut self, written: &[Written<'_, '_>]) {
+    fn renamed(&mut self, written: &WrittenRules<'_, '_>) {
         let mut taken: Vec<(&str, Place)> = Vec::new();
-        for rule in written.iter().filter(|rule| !rule.is_firewall) {
+        for rule in written.all.iter().filter(|rule| !rule.is_firewall) {
             let section = &rule.section;
             let Some(value) = section.value(tables::RENAMED_FROM.name) else { continue };
             let Some(old) = value.get_ref().as_str() else { continue };
             let place = Place::new(section.document.path, value.span());
             let problem = |message: String| section.problem("E007", message, value.span());
-            if let Some(there) = written.iter().find(|other| other.id() == old) {
+            if let Some(there) = written.find(old) {
                 let problem = problem(format!("`{}` is still there: nothing was renamed", short(old)));
                 let at = (there.section.document.path, there.section.span.clone());
                 self.problems.push(problem.context(at.0, at.1, "it stands here").help("take `renamed_from` out"));
@@ -279,9 +297,10 @@ impl Compiler<'_> {
         let mut text = |key: &Key| section.text(key, self.problems).map(|t| t.value.to_owned());
         let (description, message) = (text(&tables::DESCRIPTION), text(&tables::MESSAGE));
         let (owner, ticket) = (text(&tables::OWNER), text(&tables::TICKET));
+        let renamed_from = text(&tables::RENAMED_FROM);
         let references = section.texts(&tables::REFERENCES, self.problems).unwrap_or_default();
         let references = references.iter().map(|t| t.value.to_owned()).collect();
-        RuleTexts { description, message, owner, ticket, references }
+        RuleTexts { description, message, owner, ticket, references, renamed_from }
     }
 
     pub(crate) fn mode(&mut self, section: &Section<'_, '_>) -> Mode {
@@ -502,4 +521,6 @@ pub(crate) struct RuleTexts {
     pub(crate) owner: Option<String>,
     pub(crate) ticket: Option<String>,
     pub(crate) references: Vec<String>,
+    /// Of thresholds.
+    pub(crate) renamed_from: Option<String>,
 }

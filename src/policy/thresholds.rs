@@ -67,7 +67,6 @@ pub(crate) fn compile(
     let min_count = compiler.min_count(of(&tables::MIN_COUNT), measure.as_ref(), &also);
     let mode = compiler.mode(of(&tables::MODE));
     let concern = compiler.concern(section, on);
-    let renamed_from = section.text(&tables::RENAMED_FROM, compiler.problems).map(|text| text.value.to_owned());
     let texts = compiler.texts_of(section);
     let max_keys = section.integer(&tables::MAX_KEYS, 1..1 << 32, compiler.problems);
     let max_bytes = section.integer(&tables::MAX_BYTES, MAX_BYTES_LEAST..1 << 44, compiler.problems);
@@ -80,9 +79,8 @@ pub(crate) fn compile(
     let on_critical = reaction(&tables::ON_CRITICAL, &tables::CRITICAL);
 
     let id = section.value(tables::ID.name)?.get_ref().as_str()?.to_owned();
-    let (on, condition, measure) = (on?, condition.ok()?, measure?);
+    let (on, condition, measure, levels, key) = (on?, condition.ok()?, measure?, levels?, key?);
     let (window_ms, window_text) = window?;
-    let (levels, key) = (levels?, key?);
     let default_cooldown = if measure.is_of_calls() { CALLS_COOLDOWN_MS } else { window_ms };
     Some(ThresholdRule {
         group: group.unwrap_or_else(|| id.clone()),
@@ -92,7 +90,7 @@ pub(crate) fn compile(
         on,
         mode,
         concern,
-        renamed_from,
+        renamed_from: texts.renamed_from,
         condition,
         measure,
         also,

@@ -16,10 +16,13 @@ mod tests;
 pub use found::PUT_BY_A_THRESHOLD;
 pub use step::{Shape, Step};
 
+use jiff::tz::TimeZone;
+
 use self::step::Tracer;
 use super::field::{FIELDS, Spec};
 use super::predicate::write_value;
-use super::{FirewallRule, KeySpec, Operand, Policy, Predicate, ThresholdRule, View, WrittenRule};
+use super::{Concern, Exception, FirewallRule, KeySpec, Operand, Policy, Predicate, ThresholdRule, View, WrittenRule};
+use crate::clock::Timestamp;
 use crate::event::{CallEvent, Field, Flags, Kind, NumberKind, Which};
 use crate::policy::On;
 
@@ -52,10 +55,56 @@ impl<'p> Rule<'p> {
         }
     }
 
-    /// Does the compiled condition hold?
-    pub fn holds(self, view: &View<'_>) -> bool {
-        self.condition().is_none_or(|condition| condition.eval(view))
+    fn concern(self) -> &'p Concern {
+        match self {
+            Rule::Firewall(rule) => &rule.concern,
+            Rule::Threshold(rule) => &rule.concern,
+        }
     }
+
+    /// Does its condition hold, and does the rule make no exception?
+    pub fn holds(self, view: &View<'_>) -> bool {
+        self.condition().is_none_or(|condition| condition.eval(view)) && self.concern().except.find(view).is_none()
+    }
+
+    /// Is it for the customer of the event, at that time?
+    pub fn concerns(self, view: &View<'_>) -> bool {
+        self.concern().is_of(view.names.customer_text(view.event.customer), view.event.time)
+    }
+
+    /// Why nobody is told of what the event raises: an entry of `mute`.
+    pub fn muted(self, view: &View<'_>) -> Option<String> {
+        self.concern().mute.find(view).map(|mute| excused(mute, &view.policy.time_zone))
+    }
+
+    /// Why it has other levels, or another mode, for this customer: an override.
+    pub fn overridden(self, zone: &TimeZone) -> Option<String> {
+        let (concern, variant) = (self.concern(), self.concern().variant.as_ref()?);
+        let until = variant.until.map(|until| ended(until, zone));
+        let said: Vec<String> =
+            [Some(variant.reason.clone()), variant.ticket.clone(), until].into_iter().flatten().collect();
+        Some(format!("override for {}: {}", concern.variant_of().unwrap_or_default(), said.join("; ")))
+    }
+}
+
+/// The last day of something, or the instant at which it ends.
+fn ended(until: Timestamp, zone: &TimeZone) -> String {
+    let local = jiff::Timestamp::from_millisecond(until.0).map(|at| at.to_zoned(zone.clone()));
+    match local {
+        Ok(at) if at.time() == jiff::civil::Time::midnight() => match at.date().yesterday() {
+            Ok(last) => format!("through {last}"),
+            Err(_) => format!("until {at}"),
+        },
+        Ok(at) => format!("until {}", at.strftime("%Y-%m-%d %H:%M")),
+        Err(_) => format!("until {until}"),
+    }
+}
+
+/// Why an exception is made, and by whom.
+fn excused(exception: &Exception, zone: &TimeZone) -> String {
+    let until = exception.until.map(|until| ended(until, zone));
+    let said = [Some(exception.reason.clone()), exception.owner.clone(), exception.ticket.clone(), until];
+    said.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// What a rule makes of one event.
@@ -66,6 +115,8 @@ pub struct Explained {
     pub holds: bool,
     /// Why it does not run on the event at all.
     pub does_not_run: Option<String>,
+    /// Why it makes an exception of the event: the reason somebody gave, and who.
+    pub excepted: Option<String>,
     /// Its condition, and the calendar of `active`; every test is asked, whether or not it decides.
     pub condition: Option<Step>,
     /// Of a threshold: `per` entry and value, or why there is none.
@@ -93,10 +144,11 @@ impl Explained {
         if let Some(condition) = self.condition.as_ref().filter(|c| !c.holds) {
             return Some(condition.told());
         }
-        match &self.key {
-            Some(Err(reason)) => Some(reason.clone()),
-            // What no condition says: written beside it, and compiled with it.
-            _ => Some("the rule makes an exception of it".to_owned()),
+        match (&self.excepted, &self.key) {
+            (Some(reason), _) => Some(format!("excepted: {reason}")),
+            (None, Some(Err(reason))) => Some(reason.clone()),
+            // No words of it are kept.
+            (None, _) => Some("its condition does not hold".to_owned()),
         }
     }
 }
@@ -109,12 +161,13 @@ pub fn explain_rule(policy: &Policy, rule: Rule<'_>, view: &View<'_>) -> Explain
         Rule::Firewall(_) => None,
         Rule::Threshold(rule) => policy.keys.get(rule.key).map(|spec| key_of(spec, view)),
     };
-    let does_not_run = does_not_run(rule.on(), view.event);
+    let does_not_run = does_not_run(rule.on(), view.event).or_else(|| for_others(rule, view));
     let has_key = !matches!(key, Some(Err(_)));
     Explained {
         rule: rule.id().to_owned(),
         holds: does_not_run.is_none() && has_key && rule.holds(view),
         does_not_run,
+        excepted: rule.concern().except.find(view).map(|except| excused(except, &policy.time_zone)),
         condition,
         key,
     }
@@ -135,9 +188,26 @@ fn condition(policy: &Policy, written: &WrittenRule, view: &View<'_>) -> Option<
     }
 }
 
-/// Is the rule asked about such an event?
+/// Is the rule asked about such an event, whoever its customer is?
 pub fn runs(rule: Rule<'_>, event: &CallEvent) -> bool {
     does_not_run(rule.on(), event).is_none()
+}
+
+/// Why a rule is not asked about events of this customer.
+fn for_others(rule: Rule<'_>, view: &View<'_>) -> Option<String> {
+    if rule.concerns(view) {
+        return None;
+    }
+    let customer = view.names.customer_text(view.event.customer);
+    let concern = rule.concern();
+    if concern.spared.contains_key(customer) {
+        return Some(format!("an override for {customer} stands in its place"));
+    }
+    match (&concern.variant, &concern.customers) {
+        (Some(_), _) => rule.overridden(&view.policy.time_zone),
+        (None, Some(customers)) => Some(format!("it is for customer {}, this is {customer}", customers.join(", "))),
+        (None, None) => None,
+    }
 }
 
 /// A field of the event as people write it; `None` where it does not say.

@@ -333,8 +333,10 @@ impl Comparison {
     /// Both sets have it, and the other had it first.
     fn meet(&mut self, set: usize, line: usize, violation: &Violation, open: Open) {
         let row = &mut self.rows[line][Part::of(violation.level) as usize];
-        // The first set is what was; the second comes later where the first was there before it.
-        let change = if set == 1 { Change::Later } else { Change::Earlier };
+        // The first set is what was. At one instant, what was met first was first.
+        let (before, after) = if set == 1 { (open.time, violation.time) } else { (violation.time, open.time) };
+        let is_later = after > before || after == before && set == 1;
+        let change = if is_later { Change::Later } else { Change::Earlier };
         match change {
             Change::Later => row.later += 1,
             _ => row.earlier += 1,

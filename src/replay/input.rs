@@ -121,6 +121,7 @@ impl Reader<'_> {
             context: Arc::new(context),
             lanes: engines.iter().map(|engine| engine.lane(lane_options)).collect(),
             from: options.from,
+            column: labels.as_ref().map(|labels| labels.field().to_owned()),
             spare: None,
             file: None,
             n_opened: 0,
@@ -156,6 +157,8 @@ struct Input {
     lanes: Vec<Lane>,
     /// Where the time begins that is reported.
     from: Option<Timestamp>,
+    /// Of labels, where they are asked for.
+    column: Option<String>,
     spare: Option<Vec<u8>>,
     file: Option<OpenFile>,
     n_opened: usize,
@@ -250,7 +253,13 @@ impl Input {
                 decoder.begin_file();
                 decoder
             }
-            None => Decoder::new(format, Arc::clone(&self.context)),
+            None => {
+                let mut decoder = Decoder::new(format, Arc::clone(&self.context));
+                if let Some(column) = &self.column {
+                    decoder.note(column);
+                }
+                decoder
+            }
         }
     }
 
@@ -417,9 +426,17 @@ impl Desk {
     }
 
     fn decode(&self, decoder: &mut Decoder, bytes: Vec<u8>, batch: &mut Batch) -> Vec<Label> {
-        let lines = self.labels.as_ref().map(|labels| labels.of_lines(&bytes));
+        let Some(labels) = &self.labels else {
+            decoder.decode(bytes, None, batch);
+            return Vec::new();
+        };
+        if decoder.notes() {
+            decoder.decode(bytes, None, batch);
+            return labels.of_cells(&decoder.take_noted());
+        }
+        let lines = labels.of_lines(&bytes);
         decoder.decode(bytes, None, batch);
-        lines.map_or_else(Vec::new, |lines| Labels::of_events(&lines, batch))
+        Labels::of_events(&lines, batch)
     }
 
     /// Hands a block to the engines: what comes before the time that is reported, then the rest. Where both are in one

@@ -56,8 +56,8 @@ impl Labels {
     pub(super) fn check(&self, format: &Format, is_stateful: bool, path: &Path) -> anyhow::Result<()> {
         let path = path.display();
         ensure!(
-            matches!(format, Format::Ndjson) && !is_stateful,
-            "`{path}`: labels are read from ndjson, where a record is an event"
+            matches!(format, Format::Ndjson | Format::Csv(_)) && !is_stateful,
+            "`{path}`: labels are read from ndjson and csv, where a record is an event"
         );
         Ok(())
     }
@@ -86,6 +86,17 @@ impl Labels {
             last = Some((value, label));
         }
         labels
+    }
+
+    /// The labels that stand in cells, one an event.
+    pub(super) fn of_cells(&self, cells: &[String]) -> Vec<Label> {
+        let is_clean = |cell: &str| cell.is_empty() || cell == CLEAN;
+        cells.iter().map(|cell| if is_clean(cell.trim()) { Label::CLEAN } else { self.label(cell.trim()) }).collect()
+    }
+
+    /// What the labels stand in.
+    pub(super) fn field(&self) -> &str {
+        &self.field
     }
 
     /// The labels of a block's events, given those of its lines: a line is an event or a reject.

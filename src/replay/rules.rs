@@ -31,6 +31,10 @@ impl Rules {
             thresholds: vec![Vec::new(); sets.len()],
         };
         let mut known: HashMap<String, usize> = HashMap::new();
+        // A rule that has another name now is the same rule.
+        let last = sets.last().map(|policy| policy.thresholds.as_slice()).unwrap_or_default();
+        let renamed: HashMap<&str, &str> =
+            last.iter().filter_map(|rule| Some((rule.renamed_from.as_deref()?, rule.id.as_str()))).collect();
         for (set, policy) in sets.iter().enumerate().rev() {
             let mut ordered: Vec<(u32, &str, RuleRef)> = Vec::new();
             let firewall = policy.firewall.iter().enumerate();
@@ -41,12 +45,15 @@ impl Rules {
             rules.firewall[set] = vec![0; policy.firewall.len()];
             rules.thresholds[set] = vec![0; policy.thresholds.len()];
             for (_, id, place) in ordered {
+                let is_last = set + 1 == sets.len();
+                let id = if is_last { id } else { renamed.get(id).copied().unwrap_or(id) };
                 let lines = &mut rules.lines;
                 let line = *known.entry(id.to_owned()).or_insert_with(|| {
                     lines.push(Line { id: id.to_owned(), places: vec![None; sets.len()] });
                     lines.len() - 1
                 });
-                lines[line].places[set] = Some(place);
+                // Variants for customers stand on the line of their rule.
+                lines[line].places[set].get_or_insert(place);
                 match place {
                     RuleRef::Firewall(i) => rules.firewall[set][usize::from(i)] = line,
                     RuleRef::Threshold(i) => rules.thresholds[set][usize::from(i)] = line,

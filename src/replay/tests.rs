@@ -347,8 +347,69 @@ fn labels_are_refused_where_records_cannot_tell_them() {
     std::fs::write(&path, "").unwrap();
     std::fs::write(&path, "OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 0\r\n\r\n").unwrap();
     let error = detect(policy(BEFORE), recording(&path), &options(1), "label").unwrap_err().to_string();
-    assert!(error.contains("labels are read from ndjson"), "{error}");
+    assert!(error.contains("labels are read from ndjson and csv"), "{error}");
     let missing = recording(&folder.path().join("none.ndjson"));
     let error = detect(policy(BEFORE), missing, &options(1), "label").unwrap_err().to_string();
     assert!(error.contains("cannot open"), "{error}");
+}
+
+#[test]
+fn what_time_brings_belongs_to_the_attack_its_key_was_counted_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = "[[threshold]]\nid = 'r'\non = 'attempt'\nmeasure = 'count'\nper = ['caller']\nwindow = '5m'\nwarning = '>= 3'\nfor = '1m'\nremind = '2m'\n";
+    let (bad, good, other) = ("+46700000001", "+46700000002", "+46700000003");
+    let mut lines: Vec<Value> = (0..3).map(|n| call(n * 10, &format!("a{n}"), bad, Some("loud"))).collect();
+    lines.extend((0..3).map(|n| call(200 + n * 10, &format!("b{n}"), good, None)));
+    // Another's call lets the time pass that both of them have held their level for.
+    lines.push(call(299, "c", other, None));
+    let path = file_of(&folder, &lines);
+    let told = replayed(rules, &path, Output::Violations, None);
+    let n_reminders = told.iter().filter(|line| line["reminder"] == true).count();
+    let found = detect(policy(rules), recording(&path), &options(2), "belongs").unwrap();
+    let rule = &found.rules[0];
+    assert_eq!(rule.found, ["loud"], "{told:?}");
+    assert_eq!((rule.alarms as usize, rule.false_alarms), (told.len() - n_reminders, 1), "{told:?}");
+    // Against a set that waits half as long, the same alarms are earlier.
+    let sooner = rules.replace("'1m'", "'30s'");
+    let sets = [(policy(rules), "a".to_owned()), (policy(&sooner), "b".to_owned())];
+    let found = compare(sets, recording(&path), &options(2), None).unwrap();
+    let changed = &found.changed[0];
+    assert_eq!((changed.earlier, changed.only_before, changed.only_after), (2, 0, 0), "{found:?}");
+    assert_eq!(changed.before.episodes, Some(2));
+}
+
+#[test]
+fn labels_of_csv_stand_in_a_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, settings) = (folder.path().join("calls.csv"), folder.path().join("settings.toml"));
+    let columns = "time = 'end'\ncaller = 'from'\ncallee = 'to'\n";
+    std::fs::write(&settings, format!("[columns]\n{columns}")).unwrap();
+    let row = |n: i64, label: &str| format!("{},+46700000001,+4684000001,\"{label}\"\n", START_MS / 1000 + n);
+    let rows =
+        [row(0, "one, loud"), "not,a,row\n".to_owned(), row(1, ""), row(2, "one, loud"), row(3, "clean")].concat();
+    std::fs::write(&path, format!("end,from,to,What\n{rows}")).unwrap();
+    let rules = "[[threshold]]\nid = 'r'\non = 'attempt'\nmeasure = 'count'\nper = ['caller']\nwindow = '1m'\nwarning = '>= 3'\n";
+    let of = |field: &str| {
+        let format = Some(format!("csv:{}", settings.display()));
+        detect(policy(rules), Recording { format, ..recording(&path) }, &options(2), field)
+    };
+    for field in ["what", "4"] {
+        let found = of(field).unwrap();
+        let by = FoundBy { rule: "r".to_owned(), calls: 2, lead_seconds: 2.0 };
+        let attack = AttackFound { attack: "one, loud".to_owned(), calls: 2, found_by: vec![by] };
+        assert_eq!((found.attacks, found.clean_calls), (vec![attack], 2));
+    }
+    let error = format!("{:#}", of("label").unwrap_err());
+    assert!(error.contains("the header has no column `label`"), "{error}");
+}
+
+#[test]
+fn a_rule_that_was_renamed_is_compared_with_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file_of(&folder, &calls(2, 500));
+    let after = BEFORE.replace("\"ips-rate\"", "\"ips-pace\"\nrenamed_from = \"ips-rate\"");
+    let sets = [(policy(BEFORE), "a".to_owned()), (policy(&after), "b".to_owned())];
+    let found = compare(sets, recording(&path), &options(2), None).unwrap();
+    assert!(found.is_empty() && found.unchanged.contains(&"ips-pace".to_owned()), "{found:?}");
+    assert!(found.only_before.is_empty() && found.only_after.is_empty(), "{found:?}");
 }

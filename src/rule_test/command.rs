@@ -112,7 +112,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     if let Some(filter) = args.filter.as_ref().filter(|_| outcomes.tests.is_empty()) {
-        return Err(anyhow!("no test has `{filter}` in its name ({} tests)", outcomes.n_left_out));
+        return Err(anyhow!("no test has `{filter}` in its name; left out: {}", outcomes.n_left_out));
     }
     if let Some(path) = &args.junit {
         let document = junit::document(&outcomes);
@@ -226,7 +226,8 @@ fn play_set(root: &Path, paths: &[PathBuf], args: &Args) -> anyhow::Result<Optio
             Printed::Text => say(&loaded.problems, &loaded.texts, colour),
             Printed::Json => print(&problems_json(&loaded.problems, &loaded.texts))?,
         }
-        eprintln!("ringfence: the rules of `{}` cannot be used: {n_errors} errors", root.display());
+        let s = if n_errors == 1 { "" } else { "s" };
+        eprintln!("ringfence: the rules of `{}` cannot be used: {n_errors} error{s}", root.display());
         return Ok(None);
     };
     let mut texts = Texts::default();
@@ -263,7 +264,7 @@ fn say(problems: &[Problem], texts: &Texts, colour: bool) {
 }
 
 fn problems_json(problems: &[Problem], texts: &Texts) -> Value {
-    json!({ "problems": problems.iter().map(|problem| render::to_json(problem, texts)).collect::<Vec<_>>() })
+    json!({ "problems": problems.iter().map(|problem| render::told(problem, texts)).collect::<Vec<_>>() })
 }
 
 fn print(value: &Value) -> anyhow::Result<()> {

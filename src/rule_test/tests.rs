@@ -251,7 +251,8 @@ fn a_wrong_a_missing_and_an_unexpected_violation_each_fail() {
         expect![[r#"
             FAIL  t  a.test.toml:1
                   missing     ips-wangiri warning, prefix(caller, 7)=+2235550*, +1m22s  (line 9)
-                    it raised warning at +1m22s already: an episode is told once, and ends when it was clear for `cooldown`"#]],
+                    it raised warning at +1m22s already: an episode is told once, and ends when it was clear for `cooldown`
+                    counted 16: calls 1 to 16 (+2s to +5m02s)"#]],
     );
 }
 
@@ -275,12 +276,13 @@ fn what_did_not_count_is_told_with_its_reason() {
     check(
         &text.replace("2026-03-02T10:00:00+01:00", "2026-12-23T17:45:00+01:00"),
         expect![[r#"
-        FAIL  t  a.test.toml:1
-              missing     ips-irsf-after-hours critical, account=pbx-22, +26m00s (value reached 6, needs >= 8)  (line 14)
-                call 15 (+21m00s) counted for account=pbx-23
-                calls 1 to 8 (+0s to +14m00s) not counted, the first because outside(business) is false: 2026-12-23 is not in closed_dates of "business"; Wed 17:45 Europe/Stockholm
-                call 16 (+22m00s) not counted: account is absent: no key
-                calls 17 to 19 (+22m00s to +22m02s) not counted, the first because callee +46701000001 is not in $irsf_ranges"#]],
+            FAIL  t  a.test.toml:1
+                  missing     ips-irsf-after-hours critical, account=pbx-22, +26m00s (value reached 6, needs >= 8)  (line 14)
+                    counted 6: calls 9 to 14 (+16m00s to +26m00s)
+                    call 15 (+21m00s) counted for account=pbx-23
+                    calls 1 to 8 (+0s to +14m00s) not counted, the first because outside(business) is false: 2026-12-23 is not in closed_dates of "business"; Wed 17:45 Europe/Stockholm
+                    call 16 (+22m00s) not counted: account is absent: no key
+                    calls 17 to 19 (+22m00s to +22m02s) not counted, the first because callee +46701000001 is not in $irsf_ranges"#]],
     );
 }
 
@@ -300,8 +302,10 @@ fn how_far_a_rule_got_is_told_for_every_measure() {
         expect![[r#"
             FAIL  t  a.test.toml:1
                   missing     ips-pumping warning, prefix(callee, 7)=+4684000*, +1m00s (value reached 4h30m00s at +2h10m00s, needs >= 300m)  (line 12)
+                    counted 5: calls 1 to 5 (+1h30m00s to +2h50m00s)
                     calls 6 to 17 (+9s to +5m10s) not counted: direction is inbound
                   missing     ips-robocall warning, trunk=a, +1m00s (value reached 60% at +2m09s, needs >= 70%)  (line 13)
+                    counted 12: calls 6 to 17 (+9s to +5m10s)
                     calls 1 to 5 (+1h30m00s to +2h50m00s) not counted: direction is outbound
                   missing     ips-brute-force warning, source_ip=198.51.100.7, +1m00s  (line 14)
                     nothing was counted for source_ip=198.51.100.7
@@ -709,6 +713,7 @@ expires = "2027-01-01"
     expect![[r#"
         FAIL  t  a.test.toml:1
               missing     ips-irsf-after-hours warning, account=a, +2m00s (value reached 4 at +3m00s, needs >= 5)  (line 10)
+                counted 4: calls 1 to 4 (+0s to +3m00s)
                 call 5 (+10m00s) not counted: it is excepted: our ship
         ok    t  5 calls"#]].assert_eq(&lines[..lines.len() - 1].join("\n"));
 }

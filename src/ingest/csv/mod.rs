@@ -45,6 +45,18 @@ pub(crate) struct Reader {
     cells: Vec<Text>,
     /// Calls of which a part was read, in dialects that tell a call in several rows.
     pairs: Option<Pairs>,
+    noted: Option<Noted>,
+}
+
+/// A column that is read beside the events, for who asks: see [`Reader::note`].
+#[derive(Clone, Debug)]
+struct Noted {
+    column: String,
+    at: Option<usize>,
+    /// Why there is none, once the first row has been seen.
+    problem: Option<String>,
+    /// Of each event of the last block.
+    texts: Vec<String>,
 }
 
 /// Which column stands where.
@@ -82,15 +94,41 @@ impl Reader {
     pub(crate) fn new(dialect: Arc<Dialect>) -> Reader {
         let (delimiter, pairs) = (dialect.delimiter(), dialect.own.pairs.then(|| Pairs::new(dialect.times.clone())));
         let (layout, encoding) = (Layout::Unknown, Encoding::default());
-        Reader { dialect, layout, header: None, delimiter, encoding, lacks_zone: false, cells: Vec::new(), pairs }
+        Reader {
+            dialect,
+            layout,
+            header: None,
+            delimiter,
+            encoding,
+            lacks_zone: false,
+            cells: Vec::new(),
+            pairs,
+            noted: None,
+        }
     }
 
     pub(crate) fn problem(&self) -> Option<&str> {
         match &self.layout {
             Layout::Broken(problem) => Some(problem),
+            _ if let Some(problem) = self.noted.as_ref().and_then(|noted| noted.problem.as_deref()) => Some(problem),
             _ if self.lacks_zone => Some("csv: times are local and of no zone: set `time_zone`"),
             _ => None,
         }
+    }
+
+    /// Reads one more column, by its name in the header row or its number, from 1, into no field: see [`Reader::take_noted`].
+    /// Before the first block; of readers that are not stateful.
+    pub(crate) fn note(&mut self, column: &str) {
+        self.noted = Some(Noted { column: column.to_owned(), at: None, problem: None, texts: Vec::new() });
+    }
+
+    pub(crate) fn notes(&self) -> bool {
+        self.noted.is_some()
+    }
+
+    /// What stood in that column, for each event of the last block.
+    pub(crate) fn take_noted(&mut self) -> Vec<String> {
+        self.noted.as_mut().map(|noted| std::mem::take(&mut noted.texts)).unwrap_or_default()
     }
 
     /// Rows mean what rows before them said: one reader must see all blocks, in order.
@@ -129,6 +167,13 @@ impl Reader {
         cells::split(block, at, len, self.delimiter, &mut side, &mut self.cells);
         let row: Vec<&[u8]> = self.cells.iter().map(|cell| bytes(block, &side, *cell)).collect();
         let (layout, is_header) = layout(&self.dialect, &row);
+        if let Some(noted) = &mut self.noted {
+            let named = || row.iter().position(|cell| cell.eq_ignore_ascii_case(noted.column.as_bytes()));
+            let at = noted.column.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+            noted.at = at.or_else(|| if is_header { named() } else { None });
+            let missing = || format!("csv: the header has no column `{}`", noted.column);
+            noted.problem = noted.at.is_none().then(missing);
+        }
         self.layout = layout;
         if is_header {
             self.header = block.get(at..at + len).map(<[u8]>::to_vec);
@@ -171,7 +216,14 @@ impl Reader {
                 }
             };
             match decoded {
-                Ok(Some(found)) => complete(found, out, counts),
+                Ok(Some(found)) => {
+                    let n_before = out.events.len();
+                    complete(found, out, counts);
+                    if let Some(noted) = self.noted.as_mut().filter(|_| out.events.len() > n_before) {
+                        let cell = noted.at.and_then(|at| self.cells.get(at)).copied().unwrap_or(Text::ABSENT);
+                        noted.texts.push(String::from_utf8_lossy(bytes(block, &out.side, cell)).into_owned());
+                    }
+                }
                 Ok(None) => {}
                 Err((reason, seq)) => reject(out, reason, seq),
             }

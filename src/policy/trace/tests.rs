@@ -181,6 +181,31 @@ fn a_listed_caller_and_an_own_number_from_outside_are_told() {
 }
 
 #[test]
+fn an_exception_is_told_with_its_reason() {
+    check(
+        r#"{"time":"2026-03-02T10:00:00Z","kind":"attempt","direction":"inbound","trunk":"pstn-1","caller":"+4684001234","callee":"+4684000007","diverting":"+4684000008"}"#,
+        expect![[r#"
+            - fw-harassers: caller +4684001234 is not in $harassers
+            - fw-scanner-ua: user_agent is absent
+            - fw-spoofed-own: excepted: forwarded back by carrier; noc; through 2027-03-31
+            - fw-attest-c: attestation is unknown
+            - fw-auto-block: caller +4684001234 is not in $auto_block, source_ip is absent
+            - ips-wangiri: it runs on end, this is an attempt
+            - ips-irsf-after-hours: direction is inbound
+            + ips-tdos-callee
+                direction is inbound
+            + ips-war-dialing
+                direction is inbound
+            - ips-robocall-short: it runs on end, this is an attempt
+            - ips-reg-bruteforce: it runs on register, this is an attempt
+            - ips-traffic-pumping: it runs on end, this is an attempt
+            + ips-trunk-concurrent
+            - ips-asr-drop: it runs on end, this is an attempt
+        "#]],
+    );
+}
+
+#[test]
 fn a_caller_that_withholds_the_number_has_no_key_and_a_record_is_told_as_one() {
     check(
         r#"{"time":"2026-03-02T10:00:00Z","kind":"cdr","direction":"inbound","caller":"anonymous","callee":"+4684000007","duration":90,"ring":7.5,"status":"answered"}"#,

@@ -38,7 +38,7 @@ fn explain(call: &Call<'_>) -> Result<Reply, Problem> {
         policy: known.policy.get(),
         names: Arc::clone(&known.names),
         options: LaneOptions::default(),
-        is_indexed: true,
+        newest: Some(call.now),
     };
     let history =
         History { archive: &known.archive, journal: Some((&known.disk, &known.journal)), names: &known.names };
