@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """What the rule pack finds: every simulated attack at three intensities among clean calls, and how often it is wrong.
 
-    RINGFENCE=target/release/ringfence python3 tests/e2e/pack.py                     ten million clean calls, minutes
-    RINGFENCE=target/release/ringfence python3 tests/e2e/pack.py --calls 1000000     less, for a quick look
-    RINGFENCE=... python3 tests/e2e/pack.py --attacks mine.toml --rules my-rules     your attacks, your rules
+    export RINGFENCE=target/release/ringfence
+    python3 tests/e2e/pack.py --calls 10000000 --times 2               the table of rules/README.md, in minutes
+    python3 tests/e2e/pack.py                                          a million clean calls, each attack once
+    python3 tests/e2e/pack.py --attacks mine.toml --rules my-rules     your attacks, your rules
 
 The rules are those of `rules/`, with the lists that only an operator can fill (own numbers, known dialers, ...) taken from
 `rules/simulate/lists`, the lists of the carrier that `ringfence simulate` plays. An alarm belongs to an attack where the
@@ -160,9 +161,9 @@ def attacks_table(truth, found, patterns):
         name, _, rest = label.partition(":")
         by_name[name][rest.partition("#")[0]].append(label)
     missed = []
-    print(f"{'pattern':<8}{'attack':<20}" + "".join(f"{i + ': found, lead':<24}" for i in INTENSITIES) + "rules that found it")
+    print(f"{'':<4}{'attack':<20}" + "".join(f"{intensity:<14}" for intensity in INTENSITIES) + "found by")
     for name in sorted(by_name, key=lambda name: (patterns.get(name, 99), name)):
-        row = f"{patterns.get(name, ''):<8}{name:<20}"
+        row = f"{patterns.get(name, ''):<4}{name:<20}"
         rules = collections.Counter()
         for intensity in INTENSITIES:
             labels = by_name[name][intensity]
@@ -172,8 +173,8 @@ def attacks_table(truth, found, patterns):
                 if intensity != "weak" and not found.get(label):
                     missed.append(label)
             lead = lead_text(statistics.median(leads) if leads else None)
-            row += f"{f'{len(leads)} of {len(labels)}, {lead}':<24}"
-        print(row + ", ".join(rule for rule, _ in rules.most_common(3)))
+            row += f"{f'{len(leads)} of {len(labels)}, {lead}':<14}"
+        print(row + ", ".join(rule for rule, _ in rules.most_common(2)))
     return missed
 
 
@@ -188,8 +189,8 @@ def rules_table(ids, found, false, clean_calls):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=int, default=10_000_000, help="clean calls")
-    parser.add_argument("--times", type=int, default=2, help="how often each attack comes at each intensity")
+    parser.add_argument("--calls", type=int, default=1_000_000, help="clean calls")
+    parser.add_argument("--times", type=int, default=1, help="how often each attack comes at each intensity")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--start", default="2026-03-02T00:00:00Z")
     parser.add_argument("--duration", default="7d")

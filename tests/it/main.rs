@@ -21,6 +21,7 @@ mod mail;
 mod mirrored;
 mod objectives;
 mod oracle;
+mod pack;
 mod posts;
 mod records;
 mod rule_tests;
