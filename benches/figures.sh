@@ -10,6 +10,7 @@
 #     compare  W1 twice over through `replay --compare`, its rules against a variant
 #     tcp      W1 over loopback into `serve`, the sender included
 #     verdict  how long a gateway waits for a verdict
+#     reload   how long a gateway waits for a verdict while 1,000 rules change again and again
 #     hep      INVITE, 200 and BYE in HEP over loopback into `serve`, by TCP and by UDP; bytes a call that is up
 #     journal  what journaling costs: the service's CPU on W1 with and without, five pairs of each
 #     restart  how long a restart takes with twice EVENTS keys and a journal of EVENTS behind the snapshot
@@ -32,8 +33,8 @@ readonly n_events=${1:-5000000}
 readonly parts=" ${*:2} "
 for part in $parts; do
     case $part in
-        file | compare | tcp | verdict | hep | journal | restart | list | keys | new | hours | storm) ;;
-        *) echo "figures.sh: unknown part \`$part\`; known are file, compare, tcp, verdict, hep, journal, restart, list, keys, new, hours, storm" >&2 && exit 2 ;;
+        file | compare | tcp | verdict | reload | hep | journal | restart | list | keys | new | hours | storm) ;;
+        *) echo "figures.sh: unknown part \`$part\`; known are file, compare, tcp, verdict, reload, hep, journal, restart, list, keys, new, hours, storm" >&2 && exit 2 ;;
     esac
 done
 [[ $n_events =~ ^[1-9][0-9]*$ ]] || { echo "figures.sh: \`$n_events\` is no number of events" >&2 && exit 2; }
@@ -268,6 +269,44 @@ verdicts() {
         tell "head -n $count w1.ndjson | ringfence send --to HOST:PORT --reply verdict $how -" \
             "$(for q in p50 p99 p99.9 max; do printf '%s %s us  ' $q "$(calc "$(field latency_us/$q)")"; done)" \
             "at $(calc "$(field events_per_second)")/s"
+        stop_service
+    done
+}
+
+# A thousand rules, of which an event reaches twenty at the most; $1 stands in a text that people read.
+thousand_rules() {
+    mkdir -p "$work/thousand-rules"
+    python3 - "$1" > "$work/thousand-rules/.next" << 'PYTHON'
+import sys
+print('ringfence = 1\ndefault_action = "allow"')
+for n in range(1000):
+    where = "" if n < 4 else f"where = 'trunk == \"bench-{n % 125}\"'\n"
+    print(f'[[threshold]]\nid = "r{n}"\non = "attempt"\n{where}measure = "count"\nper = ["{("caller", "callee")[n % 2]}"]\n'
+          f'window = "{n % 7 + 1}m"\nwarning = ">= 5000"\nmessage = "as of {sys.argv[1]}"')
+PYTHON
+    mv "$work/thousand-rules/.next" "$work/thousand-rules/ruleset.toml"
+}
+
+# The same requests at a steady rate, without and with a reload every second.
+reloading() {
+    need_w1
+    local how="--rate 200000 --connections 2" turn reloader count=$((n_events * 2 / 5))
+    head -n "$count" "$work/w1.ndjson" > "$work/requests.ndjson"
+    for turn in none reloads; do
+        thousand_rules 0
+        start_service thousand-rules
+        reloader=
+        if [[ $turn == reloads ]]; then
+            (for n in {1..1000}; do sleep 1; thousand_rules "$n"; kill -HUP "$service"; done) &
+            reloader=$!
+        fi
+        # shellcheck disable=SC2086
+        measure "$program" send --to "$address" --reply verdict $how --format json "$work/requests.ndjson"
+        [[ -z $reloader ]] || { kill "$reloader" && wait "$reloader" || true; }
+        tell "# 1,000 rules, $([[ $turn == none ]] && echo unchanged || echo "changed and SIGHUP every second")" \
+            "$(for q in p50 p99 p99.9 max; do printf '%s %s us  ' $q "$(calc "$(field latency_us/$q)")"; done)" \
+            "at $(calc "$(field events_per_second)")/s; $(curl -s "http://$metrics/metrics" \
+                | sed -n 's/^ringfence_reloads_total{outcome="done"} /reloads: /p; s/^ringfence_reload_pause_seconds /the last pause, s: /p' | paste -sd' ')"
         stop_service
     done
 }
@@ -544,6 +583,7 @@ if is_wanted file "W1 from a file"; then from_file; fi
 if is_wanted compare "What a variant of W1's rules would have done differently"; then compared; fi
 if is_wanted tcp "W1 over loopback TCP into \`ringfence serve\`, sender included"; then over_tcp; fi
 if is_wanted verdict "Verdicts: from the instant a request was meant to be sent"; then verdicts; fi
+if is_wanted reload "Verdicts while rules change"; then reloading; fi
 if is_wanted hep "Signalling: calls in HEP into \`ringfence serve\`, sender included"; then signalling; fi
 if is_wanted journal "What the journal costs"; then journaling; fi
 if is_wanted restart "A restart after a crash"; then restarting; fi

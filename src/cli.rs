@@ -17,9 +17,9 @@ use crate::policy::check::{ReportFormat, check_report};
 use crate::policy::load::{LoadOptions, Loaded, load};
 use crate::policy::{Policy, RuleSource, Severity};
 use crate::{
-    acd_command, archive_command, backup, baseline, calendar_command, config, delivery_command, demo, doctor,
-    explain_command, incident_command, kit_command, oncall_command, portal, replay, rule_test, send, service, simulate,
-    user_command,
+    acd_command, archive_command, backup, baseline, calendar_command, check_command, config, delivery_command, demo,
+    doctor, explain_command, format_command, incident_command, keys_command, kit_command, oncall_command, portal,
+    reload_command, replay, rule_test, schema_command, send, service, simulate, user_command,
 };
 
 /// Voice firewall and voice intrusion prevention: call events in, verdicts and violations out.
@@ -40,8 +40,10 @@ struct Cli {
 enum Command {
     Serve(ServeArgs),
     Demo(demo::Args),
-    Check(CheckArgs),
+    Check(check_command::Args),
     Test(rule_test::Args),
+    Fmt(format_command::Args),
+    Schema(schema_command::Args),
     Replay(ReplayArgs),
     Explain(explain_command::Args),
     Baseline(baseline::Args),
@@ -55,6 +57,8 @@ enum Command {
     Delivery(delivery_command::Args),
     Oncall(oncall_command::Args),
     Acd(acd_command::Args),
+    Reload(reload_command::Args),
+    Keys(keys_command::Args),
     User(user_command::Args),
     Kit(kit_command::Args),
     Calendar(calendar_command::Args),
@@ -77,8 +81,10 @@ pub fn run() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(args) => serve(&args),
         Command::Demo(args) => demo::run(&args),
-        Command::Check(args) => check(&args),
+        Command::Check(args) => check_command::run(&args),
         Command::Test(args) => rule_test::run(&args),
+        Command::Fmt(args) => format_command::run(&args),
+        Command::Schema(args) => schema_command::run(&args),
         Command::Replay(args) => run_replay(args),
         Command::Explain(args) => explain_command::run(&args),
         Command::Baseline(args) => baseline::run(args),
@@ -92,6 +98,8 @@ pub fn run() -> ExitCode {
         Command::Delivery(args) => delivery_command::run(&args),
         Command::Oncall(args) => oncall_command::run(&args),
         Command::Acd(args) => acd_command::run(&args),
+        Command::Reload(args) => reload_command::run(&args),
+        Command::Keys(args) => keys_command::run(&args),
         Command::User(args) => user_command::run(&args),
         Command::Api => print_api(),
         Command::Kit(args) => kit_command::run(&args),
@@ -151,104 +159,10 @@ fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         None => use_policy(load(&RuleSource::shipped(), LoadOptions::default()), "the rules that ship")?,
     };
     let mismatches = config::cross_check(&config, &policy);
-    mismatches.iter().for_each(|m| eprintln!("{}", m.message));
+    mismatches.iter().for_each(|mismatch| eprintln!("{mismatch}"));
     anyhow::ensure!(!mismatches.iter().any(|m| m.is_error), "the rules do not fit the settings");
     service::run(config, Arc::new(policy))?;
     Ok(ExitCode::SUCCESS)
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
-
-/// Check rules, lists, settings and kits: every mistake at once, with its place and advice
-#[derive(Debug, clap::Args)]
-#[command(after_long_help = "\
-Examples:
-  ringfence check rules/
-  ringfence check rules/ips/wangiri.toml     one file, read as part of the set around it
-  ringfence check --format json rules/       for editors and pipelines
-  ringfence check ringfence.toml             settings, the rules they name, and whether the two fit
-  ringfence check kits/                      the texts of messages, as `ringfence kit lint` does
-
-Exit codes: 0 no errors (warnings may be there), 1 errors, 2 nothing could be read.")]
-struct CheckArgs {
-    /// Rule folders, their ruleset.toml, single rule files, settings, or kits
-    #[arg(default_value = "rules", value_name = "PATH")]
-    paths: Vec<PathBuf>,
-    /// How to print the report
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-}
-
-fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let format = match args.format {
-        Format::Json => ReportFormat::Json,
-        Format::Text => ReportFormat::Text { colour: wants_colour(io::stdout().is_terminal()) },
-    };
-    let mut has_errors = false;
-    for path in &args.paths {
-        anyhow::ensure!(path.exists(), "cannot read `{}`: there is no such file or folder", path.display());
-        let settings = std::fs::read_to_string(path).ok().filter(|text| config::is_settings(text));
-        has_errors |= match settings {
-            None if kit_command::is_kits(path) => kit_command::check(path, format == ReportFormat::Json)?,
-            Some(text) => check_settings(path, &text, format)?,
-            None => check_rules(path, format)?.0,
-        };
-    }
-    Ok(if has_errors { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
-}
-
-/// Whether there are errors, and the policy where there are none.
-fn check_rules(path: &Path, format: ReportFormat) -> anyhow::Result<(bool, Option<Policy>)> {
-    let loaded = load(&RuleSource::at(path), LoadOptions { now: Some(Clock.now()) });
-    io::stdout().write_all(check_report(&loaded, format).as_bytes()).context("cannot print the report")?;
-    Ok((loaded.n_errors() > 0, loaded.policy))
-}
-
-/// Settings, the rules they name, and what the two say of each other; true where there are errors.
-fn check_settings(path: &Path, text: &str, format: ReportFormat) -> anyhow::Result<bool> {
-    let (config, problems) = config::parse(text, path);
-    let mut lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    let mut has_errors = !problems.is_empty();
-    if let Some(config) = config {
-        let policy = match &config.rules {
-            Some(rules) if !rules.exists() => {
-                has_errors = true;
-                lines.push(format!("{}: rules: there is no `{}`", path.display(), rules.display()));
-                None
-            }
-            Some(rules) => {
-                let (broken, policy) = check_rules(rules, format)?;
-                has_errors |= broken;
-                policy
-            }
-            None => load(&RuleSource::shipped(), LoadOptions::default()).policy,
-        };
-        let own = policy.iter().flat_map(|policy| policy.customers.iter()).filter_map(|c| c.kits.as_ref());
-        let rules = config.rules.clone().unwrap_or_default();
-        for folder in config.kits.iter().cloned().chain(own.map(|folder| rules.join(folder))) {
-            if folder.exists() {
-                has_errors |= kit_command::check(&folder, format == ReportFormat::Json)?;
-            } else {
-                has_errors = true;
-                lines.push(format!("{}: kits: there is no `{}`", path.display(), folder.display()));
-            }
-        }
-        for mismatch in policy.iter().flat_map(|policy| config::cross_check(&config, policy)) {
-            has_errors |= mismatch.is_error;
-            lines.push(format!("{}: {}", path.display(), mismatch.message));
-        }
-    }
-    let report = match format {
-        ReportFormat::Json => format!("{}\n", serde_json::json!({ "path": path, "problems": lines })),
-        ReportFormat::Text { .. } if lines.is_empty() => format!("{}: no problems\n", path.display()),
-        ReportFormat::Text { .. } => lines.iter().map(|line| format!("{line}\n")).collect(),
-    };
-    io::stdout().write_all(report.as_bytes()).context("cannot print the report")?;
-    Ok(has_errors)
 }
 
 /// <https://no-color.org>
@@ -394,6 +308,13 @@ fn run_replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         None => false,
     };
     Ok(if fails { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
+}
+
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
 }
 
 fn print_report(

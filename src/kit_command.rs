@@ -13,6 +13,7 @@ use crate::cli::wants_colour;
 use crate::kit::sms::SmsLength;
 use crate::kit::{Fact, Facts, Form, Forms, Kind, Kit, Kits, Lint, Type, Variable, speech};
 use crate::limits::KIT_FILES_MAX;
+use crate::policy::check::{Checked, Report};
 use crate::policy::source::RULESET;
 use crate::policy::{RuleSource, render};
 
@@ -139,28 +140,34 @@ fn show(word: &str) -> anyhow::Result<&'static str> {
 
 /// The report, and whether there is no error.
 fn lint(path: Option<&Path>, format: Printed) -> anyhow::Result<(String, bool)> {
+    let (report, text) = look(path, wants_colour(io::stdout().is_terminal()))?;
+    if format == Printed::Text {
+        return Ok((text, report.errors == 0));
+    }
+    let told = json!({
+        "problems": report.problems, "kits": report.checked.kits, "errors": report.errors, "warnings": report.warnings,
+    });
+    Ok((format!("{told}\n"), report.errors == 0))
+}
+
+/// What is wrong with the kits, for programs and for people.
+fn look(path: Option<&Path>, colour: bool) -> anyhow::Result<(Report, String)> {
     let source = match path {
         Some(path) => source(path)?,
         None => RuleSource::memory(Kits::shipped_files()),
     };
-    let (kits, problems, texts) = Kits::read(&source);
+    let (_, problems, texts) = Kits::read(&source);
     let n_kits = texts.n_files();
     ensure!(n_kits > 0 || !problems.is_empty(), "there is no kit in `{}`", path.unwrap_or(Path::new("")).display());
-    let n_errors = problems.iter().filter(|p| p.is_error).count();
-    let n_warnings = problems.len() - n_errors;
-    if format == Printed::Json {
-        let problems: Vec<_> = problems.iter().map(|p| render::to_json(p, &texts)).collect();
-        let report = json!({ "problems": problems, "kits": n_kits, "errors": n_errors, "warnings": n_warnings });
-        return Ok((format!("{report}\n"), kits.is_some()));
-    }
-    let colour = wants_colour(io::stdout().is_terminal());
+    let mut report = Report { checked: Checked { kits: n_kits, ..Checked::default() }, ..Report::default() };
+    problems.iter().for_each(|problem| report.push(render::told(problem, &texts)));
     let mut out: String = problems.iter().map(|p| render::drawing(p, &texts, colour) + "\n").collect();
     out += &format!("checked {}: ", plural(n_kits, "kit"));
-    out += &match (n_errors, n_warnings) {
+    out += &match (report.errors, report.warnings) {
         (0, 0) => "no problems\n".to_owned(),
         (e, w) => format!("{}, {}\n", plural(e, "error"), plural(w, "warning")),
     };
-    Ok((out, kits.is_some()))
+    Ok((report, out))
 }
 
 /// Does the path hold kits, and no rules: a file that says `kit = ` at its top, or a folder of such?
@@ -181,11 +188,9 @@ pub(crate) fn is_kits(path: &Path) -> bool {
     !path.join(RULESET).is_file() && entries.take(KIT_FILES_MAX).any(|entry| says_kit(&entry.path()))
 }
 
-/// `ringfence check` of kits; true where there are errors.
-pub(crate) fn check(path: &Path, is_json: bool) -> anyhow::Result<bool> {
-    let (out, is_fine) = lint(Some(path), if is_json { Printed::Json } else { Printed::Text })?;
-    io::stdout().write_all(out.as_bytes()).context("cannot print the report")?;
-    Ok(!is_fine)
+/// What `ringfence check` says of kits.
+pub(crate) fn report(path: &Path, colour: bool) -> anyhow::Result<(Report, String)> {
+    look(Some(path), colour)
 }
 
 fn plural(n: usize, what: &str) -> String {
@@ -322,6 +327,6 @@ mod tests {
         assert_eq!(lint(None, Printed::Text).unwrap(), ("checked 16 kits: no problems\n".to_owned(), true));
         assert!(lint(Some(Path::new("/nowhere")), Printed::Text).is_err());
         assert!(is_kits(folder.path()) && is_kits(&folder.path().join("h.toml")));
-        assert!(!is_kits(Path::new("rules")) && !is_kits(Path::new("rules/ips/10-inbound.toml")));
+        assert!(!is_kits(Path::new("rules")) && !is_kits(Path::new("rules/ips/10-floods.toml")));
     }
 }

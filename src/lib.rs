@@ -38,6 +38,7 @@
 
 pub mod clock;
 mod codec;
+pub mod current;
 pub mod limits;
 pub mod metrics;
 pub mod storage;
@@ -76,6 +77,7 @@ pub mod gateway;
 pub mod notify;
 pub mod outbound;
 pub mod portal;
+pub mod reload;
 
 pub mod snapshot;
 
@@ -89,13 +91,18 @@ pub mod archive_command;
 pub mod backup;
 pub mod baseline;
 pub mod calendar_command;
+pub mod check_command;
 pub mod delivery_command;
 pub mod doctor;
 pub mod explain_command;
+pub mod format_command;
 pub mod incident_command;
+pub mod keys_command;
 pub mod kit_command;
 pub mod oncall_command;
+pub mod reload_command;
 pub mod rule_test;
+pub mod schema_command;
 pub mod user_command;
 
 pub mod demo;

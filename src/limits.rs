@@ -850,3 +850,24 @@ pub const COMPARE_SAMPLES: usize = 3;
 /// Hours of keys that a baseline is made of, 16 bytes each: a month of 30,000 busy numbers. What is more is refused, since
 /// what is left out would change what is suggested.
 pub const BASELINE_KEY_HOURS_MAX: usize = 20_000_000;
+
+/// Reloads that are asked for and wait: the last of them sees what all of them meant.
+pub const RELOADS_MAX: usize = 8;
+
+/// How long somebody waits who asked for one: a list of ten million numbers is read in five seconds.
+pub const RELOAD_WAIT_MS: u64 = 120_000;
+
+/// How often the files of rules are looked at; a change counts when it has stood still for as long.
+pub const RELOAD_LOOK_MS: u64 = 1_000;
+
+/// Files that are looked at. More is not a folder of rules.
+pub const RELOAD_FILES_MAX: usize = 200_000;
+
+/// Slots of a table that are looked at in one go: copies of their windows take about a millisecond, and calls wait.
+pub const KEYS_LOOKED_AT_ONCE: usize = 1_024;
+
+/// Keys of a rule that are listed at once.
+pub const KEYS_LISTED_MAX: usize = 10_000;
+
+/// Keys that are named in one request.
+pub const KEYS_NAMED_MAX: usize = 1_000;

@@ -8,7 +8,9 @@ mod deliveries;
 mod incidents;
 mod journal;
 mod latency;
+mod policy;
 mod process;
+mod rules;
 mod upstream;
 
 use std::sync::Arc;
@@ -21,7 +23,11 @@ pub use deliveries::DeliveryMetrics;
 pub use incidents::IncidentMetrics;
 pub use journal::{JournalFigures, JournalMetrics};
 pub use latency::Latency;
+pub use policy::PolicyMetrics;
+pub use rules::{RuleMetrics, RulesMetrics};
 pub use upstream::UpstreamMetrics;
+
+use crate::current::Current;
 
 /// The values of the labels, in the order of the enums they come from: a handle is found by `value as usize`.
 #[derive(Clone, Debug, Default)]
@@ -50,8 +56,11 @@ pub struct Metrics {
     handle: PrometheusHandle,
     pub latency: Latency,
     feeds: Vec<Arc<FeedMetrics>>,
-    rules: Vec<RuleMetrics>,
-    n_firewall_rules: usize,
+    rules: Current<RulesMetrics>,
+    /// For rules that come later.
+    recorder: Arc<PrometheusRecorder>,
+    levels: Vec<&'static str>,
+    pub policy: PolicyMetrics,
     channels: Vec<(String, Arc<ChannelMetrics>)>,
     /// By action, then cause.
     verdicts: Vec<Vec<Counter>>,
@@ -91,20 +100,6 @@ pub struct FeedMetrics {
     pub lag_s: Gauge,
 }
 
-#[derive(Debug)]
-pub struct RuleMetrics {
-    pub matches: Counter,
-    /// By level.
-    violations: Vec<Counter>,
-    pub keys: Gauge,
-    pub evictions: Counter,
-    pub late: Counter,
-    pub too_late: Counter,
-    /// Blocks that a full or forbidden list did not take.
-    pub refused: Counter,
-    pub bytes: Gauge,
-}
-
 /// What became of what was handed to one sink.
 #[derive(Debug)]
 pub struct ChannelMetrics {
@@ -133,12 +128,6 @@ impl FeedMetrics {
     }
 }
 
-impl RuleMetrics {
-    pub fn violation(&self, level: usize) {
-        add(self.violations.get(level), 1);
-    }
-}
-
 fn add(counter: Option<&Counter>, n: u64) {
     if let (Some(counter), 1..) = (counter, n) {
         counter.increment(n);
@@ -147,13 +136,12 @@ fn add(counter: Option<&Counter>, n: u64) {
 
 impl Metrics {
     pub fn new(labels: &Labels) -> Metrics {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        metrics::with_local_recorder(&recorder, || Metrics::register(labels, &recorder))
+        let recorder = Arc::new(PrometheusBuilder::new().build_recorder());
+        metrics::with_local_recorder(&*recorder, || Metrics::register(labels, &recorder))
     }
 
-    fn register(labels: &Labels, recorder: &PrometheusRecorder) -> Metrics {
+    fn register(labels: &Labels, recorder: &Arc<PrometheusRecorder>) -> Metrics {
         describe();
-        gauge!("ringfence_policy_info", "version" => labels.policy_version.clone()).set(1.0);
         gauge!("ringfence_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         let verdict = |action: &&'static str| {
             let one =
@@ -167,8 +155,14 @@ impl Metrics {
                 "From the read that brought an event to its verdict; quantiles of the last 60 s, 1 is the longest.",
             ),
             feeds: labels.feeds.iter().map(|name| Arc::new(feed(name, labels))).collect(),
-            rules: labels.rules.iter().map(|id| rule(id, labels)).collect(),
-            n_firewall_rules: labels.n_firewall_rules,
+            rules: Current::from(Arc::new(RulesMetrics::register(
+                labels.rules.iter().take(labels.n_firewall_rules).map(String::as_str),
+                labels.rules.iter().skip(labels.n_firewall_rules).map(String::as_str),
+                &labels.levels,
+            ))),
+            recorder: Arc::clone(recorder),
+            levels: labels.levels.clone(),
+            policy: PolicyMetrics::register(&labels.policy_version),
             channels: labels.channels.iter().map(|name| (name.clone(), Arc::new(channel(name)))).collect(),
             verdicts: labels.actions.iter().map(verdict).collect(),
             duplicates: counter!("ringfence_duplicates_total"),
@@ -189,12 +183,23 @@ impl Metrics {
         self.feeds.get(index)
     }
 
-    pub fn firewall_rule(&self, index: usize) -> Option<&RuleMetrics> {
-        self.rules.get(..self.n_firewall_rules)?.get(index)
+    /// Those of the rules in force.
+    pub fn rules(&self) -> Arc<RulesMetrics> {
+        self.rules.get()
     }
 
-    pub fn threshold(&self, index: usize) -> Option<&RuleMetrics> {
-        self.rules.get(self.n_firewall_rules..)?.get(index)
+    /// Other rules are in force. Those that are new stand at zero from now on; what those that are gone counted stays until
+    /// the service ends, and they hold nothing. `begins_anew`: what these held is let go of.
+    pub fn set_rules<'a>(
+        &self,
+        firewall: impl Iterator<Item = &'a str>,
+        thresholds: impl Iterator<Item = &'a str>,
+        begins_anew: &[&str],
+    ) {
+        let register = || RulesMetrics::register(firewall, thresholds, &self.levels);
+        let rules = metrics::with_local_recorder(&*self.recorder, register);
+        let before = self.rules.set(Arc::new(rules));
+        before.hold_nothing(&self.rules.get(), begins_anew);
     }
 
     /// The handles of a sink; sinks are named in [`Labels::channels`].
@@ -212,6 +217,7 @@ impl Metrics {
         let mut text = self.handle.render();
         self.latency.render(&mut text);
         self.journal.syncs.render(&mut text);
+        self.policy.render(&mut text);
         self.started.render(&mut text);
         text
     }
@@ -249,21 +255,6 @@ fn feed(name: &str, labels: &Labels) -> FeedMetrics {
         late_verdicts: counter!("ringfence_verdicts_late_total", "feed" => name.clone()),
         lag_s: gauge!("ringfence_event_lag_seconds", "feed" => name.clone()),
         name,
-    }
-}
-
-fn rule(id: &str, labels: &Labels) -> RuleMetrics {
-    let violations =
-        |level: &&'static str| counter!("ringfence_violations_total", "rule" => id.to_owned(), "level" => *level);
-    RuleMetrics {
-        matches: counter!("ringfence_rule_matches_total", "rule" => id.to_owned()),
-        violations: labels.levels.iter().map(violations).collect(),
-        keys: gauge!("ringfence_rule_keys", "rule" => id.to_owned()),
-        evictions: counter!("ringfence_rule_evictions_total", "rule" => id.to_owned()),
-        late: counter!("ringfence_rule_late_total", "rule" => id.to_owned()),
-        too_late: counter!("ringfence_rule_too_late_total", "rule" => id.to_owned()),
-        refused: counter!("ringfence_rule_blocks_refused_total", "rule" => id.to_owned()),
-        bytes: gauge!("ringfence_rule_bytes", "rule" => id.to_owned()),
     }
 }
 
@@ -320,7 +311,7 @@ fn describe() {
         ("ringfence_rule_blocks_refused_total", Unit::Count, "Blocks that a full or forbidden list refused, by rule."),
         ("ringfence_deliveries_total", Unit::Count, "What became of messages handed to a sink, by outcome."),
     ];
-    let counters = counters.into_iter().chain(journal::COUNTERS).chain(incidents::COUNTERS);
+    let counters = counters.into_iter().chain(journal::COUNTERS).chain(incidents::COUNTERS).chain(policy::COUNTERS);
     for (name, unit, help) in counters.chain(upstream::COUNTERS) {
         describe_counter!(name, unit, help);
     }
@@ -337,11 +328,14 @@ fn describe() {
         ("ringfence_queue_depth", Unit::Count, "What waits in a bounded queue, in the unit of its capacity."),
         ("ringfence_queue_capacity", Unit::Count, "Bound of a queue."),
         ("ringfence_delivery_oldest_seconds", Unit::Seconds, "Age of the oldest message not delivered yet."),
-        ("ringfence_policy_info", Unit::Count, "1, labelled with the version of the rules in force."),
         ("ringfence_build_info", Unit::Count, "1, labelled with the version of this program."),
     ];
-    for (name, unit, help) in
-        gauges.into_iter().chain(journal::GAUGES).chain(incidents::GAUGES).chain(deliveries::GAUGES)
+    for (name, unit, help) in gauges
+        .into_iter()
+        .chain(journal::GAUGES)
+        .chain(incidents::GAUGES)
+        .chain(deliveries::GAUGES)
+        .chain(policy::GAUGES)
     {
         describe_gauge!(name, unit, help);
     }
@@ -398,9 +392,24 @@ mod tests {
     #[test]
     fn rules_are_found_by_kind_and_index() {
         let metrics = Metrics::new(&labels());
-        metrics.threshold(0).expect("one threshold").violation(0);
-        assert!(metrics.firewall_rule(1).is_none());
+        let rules = metrics.rules();
+        rules.threshold(0).expect("one threshold").violation(0);
+        assert!(rules.firewall(1).is_none());
         assert!(metrics.render().contains("ringfence_violations_total{rule=\"ips\",level=\"warning\"} 1"));
+        // Another set: what is gone stays as it was, what is new begins at zero, what stays goes on.
+        rules.firewall(0).expect("one firewall rule").keys.set(3.0);
+        metrics.set_rules(["new"].into_iter(), ["ips"].into_iter(), &[]);
+        metrics.policy.set_version("def5678");
+        let text = metrics.render();
+        for line in [
+            "ringfence_violations_total{rule=\"ips\",level=\"warning\"} 1",
+            "ringfence_rule_matches_total{rule=\"new\"} 0",
+            "ringfence_rule_keys{rule=\"fw\"} 0",
+            "ringfence_policy_info{version=\"def5678\"} 1",
+        ] {
+            assert!(text.lines().any(|l| l == line), "no line {line:?} in\n{text}");
+        }
+        assert!(!text.contains("abc1234"), "one version is in force");
     }
 
     #[test]

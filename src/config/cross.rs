@@ -1,19 +1,38 @@
 //! What settings and rules say of each other: mistakes that neither shows alone.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use super::{Config, CustomerSource, FeedSettings};
 use crate::acd::QueueSettings;
 use crate::customer::{self, Channel, Customer};
 use crate::ingest::Format;
-use crate::policy::{Policy, ThresholdRule};
+use crate::policy::{On, Policy, ThresholdRule};
 
-/// A mismatch, in the one-line form of the log.
+/// A mismatch; shown in the one-line form of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
+    pub code: &'static str,
     /// Rules that name what is not there cannot be obeyed; the rest are warnings.
     pub is_error: bool,
     pub message: String,
+}
+
+impl Mismatch {
+    fn error(code: &'static str, message: String) -> Mismatch {
+        Mismatch { code, is_error: true, message }
+    }
+
+    fn warning(code: &'static str, message: String) -> Mismatch {
+        Mismatch { code, is_error: false, message }
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = if self.is_error { "error" } else { "warning" };
+        write!(f, "{severity}[{}]: {}", self.code, self.message)
+    }
 }
 
 /// All of them, errors first.
@@ -42,7 +61,7 @@ fn unknown_webhooks(config: &Config, policy: &Policy) -> Vec<Mismatch> {
             if !config.notify.webhooks.contains_key(&name) && told.insert((&rule.id, name.clone())) {
                 let message =
                     format!("rule `{}` tells `webhook:{name}`, but the settings have no [webhook.{name}]", rule.id);
-                found.push(Mismatch { is_error: true, message });
+                found.push(Mismatch::error("E311", message));
             }
         }
     }
@@ -52,14 +71,14 @@ fn unknown_webhooks(config: &Config, policy: &Policy) -> Vec<Mismatch> {
 /// Where customers have files, alerts of anybody else would fold into incidents of nobody.
 fn receivers_without_customer(config: &Config, policy: &Policy) -> Vec<Mismatch> {
     let strangers = config.receivers.iter().filter(|receiver| policy.customers.get(&receiver.customer).is_none());
-    let told = strangers.map(|receiver| Mismatch {
-        is_error: true,
-        message: format!(
+    let told = strangers.map(|receiver| {
+        let message = format!(
             "receiver `{}` names customer `{1}`, but the rules have no {2}/{1}.toml",
             receiver.name,
             receiver.customer,
             customer::FOLDER
-        ),
+        );
+        Mismatch::error("E312", message)
     });
     told.collect()
 }
@@ -79,7 +98,7 @@ fn customers_without_file(config: &Config, policy: &Policy) -> Vec<Mismatch> {
                 feed.name,
                 customer::FOLDER
             );
-            found.push(Mismatch { is_error: true, message });
+            found.push(Mismatch::error("E312", message));
         }
     }
     found
@@ -97,7 +116,7 @@ fn queues_of_nobody(config: &Config, policy: &Policy) -> Vec<Mismatch> {
                 queue.name,
                 customer::FOLDER
             );
-            found.push(Mismatch { is_error: true, message });
+            found.push(Mismatch::error("E312", message));
         }
     }
     found
@@ -119,14 +138,14 @@ fn ways_that_lead_nowhere(config: &Config, policy: &Policy) -> Vec<Mismatch> {
                 Channel::Sms if config.sms.is_empty() => (false, "[[sms]]".to_owned()),
                 _ => continue,
             };
-            let (warning, instead) = match is_error {
-                true => ("", ""),
-                false => ("warning[W129]: ", ": standard output stands in"),
-            };
+            let instead = if is_error { "" } else { ": standard output stands in" };
             let (id, channel) = (&customer.id, channel.text());
             let message =
-                format!("{warning}customer `{id}` is told by `{channel}`, but the settings have no {missing}{instead}");
-            found.push(Mismatch { is_error, message });
+                format!("customer `{id}` is told by `{channel}`, but the settings have no {missing}{instead}");
+            found.push(match is_error {
+                true => Mismatch::error("E313", message),
+                false => Mismatch::warning("W129", message),
+            });
         }
     }
     found
@@ -148,12 +167,12 @@ fn announced_nowhere(config: &Config, policy: &Policy) -> Vec<Mismatch> {
     };
     let customers = policy.customers.iter().map(AsRef::as_ref);
     let unheard = customers.filter(is_announced).filter(|customer| !is_heard(customer));
-    let told = unheard.map(|customer| Mismatch {
-        is_error: false,
-        message: format!(
-            "warning[W130]: customer `{}` is told by `acd`, but no [acd.queue.NAME] is for it: its callers hear nothing",
+    let told = unheard.map(|customer| {
+        let message = format!(
+            "customer `{}` is told by `acd`, but no [acd.queue.NAME] is for it: its callers hear nothing",
             customer.id
-        ),
+        );
+        Mismatch::warning("W130", message)
     });
     told.collect()
 }
@@ -161,16 +180,16 @@ fn announced_nowhere(config: &Config, policy: &Policy) -> Vec<Mismatch> {
 /// W105: a CDR comes when its call is over, so a rule on calls that are up never sees one.
 fn no_calls_to_follow(config: &Config, policy: &Policy) -> Vec<Mismatch> {
     let only_records = config.feeds.iter().all(|feed| matches!(feed.format, Format::Csv(_) | Format::JsonCdr));
-    let follows = |rule: &&ThresholdRule| rule.measure.is_of_calls() && rule.concern.variant.is_none();
+    let follows = |rule: &&ThresholdRule| rule.on == On::Call && rule.concern.variant.is_none();
     if !only_records || config.feeds.is_empty() {
         return Vec::new();
     }
-    let warn = |rule: &ThresholdRule| Mismatch {
-        is_error: false,
-        message: format!(
-            "warning[W105]: rule `{}` counts calls that are up, but every feed brings records of calls that are over",
+    let warn = |rule: &ThresholdRule| {
+        let message = format!(
+            "rule `{}` watches calls that are up, but every feed brings records of calls that are over",
             rule.id
-        ),
+        );
+        Mismatch::warning("W105", message)
     };
     policy.thresholds.iter().filter(follows).map(warn).collect()
 }
@@ -186,11 +205,11 @@ fn counted_twice(config: &Config) -> Vec<Mismatch> {
             if merges(a) != merges(b) && (same_customer || a.gateway == b.gateway) {
                 let whose = if same_customer { "customer" } else { "gateway" };
                 let message = format!(
-                    "warning[W106]: feeds `{}` and `{}` have the same {whose}, but only one has `merge = true`: a call \
+                    "feeds `{}` and `{}` have the same {whose}, but only one has `merge = true`: a call \
                      that both tell of counts twice",
                     a.name, b.name
                 );
-                found.push(Mismatch { is_error: false, message });
+                found.push(Mismatch::warning("W106", message));
             }
         }
     }
@@ -209,7 +228,10 @@ mod tests {
         assert!(problems.is_empty(), "{problems:?}");
         let files = [("ruleset.toml", format!("ringfence = 1\ndefault_action = 'allow'\n{rules}"))];
         let loaded = load(&RuleSource::memory(files), LoadOptions::default());
-        cross_check(&config.unwrap(), &loaded.policy.expect("the rules load")).into_iter().map(|m| m.message).collect()
+        cross_check(&config.unwrap(), &loaded.policy.expect("the rules load"))
+            .into_iter()
+            .map(|m| m.to_string())
+            .collect()
     }
 
     #[test]
@@ -291,12 +313,7 @@ mod tests {
             [[distribution]]\nseverities = [1]\naudience = 'staff'\nto = ['a']\nchannels = ['mail', 'call-sheet']\n";
         let of = |way: &str, missing: &str| {
             let text = "but the settings have no";
-            (
-                false,
-                format!(
-                    "warning[W129]: customer `acme` is told by `{way}`, {text} {missing}: standard output stands in"
-                ),
-            )
+            (false, format!("customer `acme` is told by `{way}`, {text} {missing}: standard output stands in"))
         };
         assert_eq!(told_of_acme("", acme), [of("mail", "[mail]")]);
         let chain = format!("{acme}[[oncall]]\nseverities = [1]\nsteps = [{{ to = ['a'] }}]\n");
@@ -309,7 +326,7 @@ mod tests {
         assert_eq!(told_of_acme("", acme), [], "the queue that is there by itself is for all");
         assert_eq!(told_of_acme("[acd.queue.vip]\ncustomers = ['acme']\n", acme), []);
         let found = told_of_acme("[acd.queue.vip]\ncustomers = ['beta']\n", acme);
-        assert!(found.len() == 1 && !found[0].0 && found[0].1.starts_with("warning[W130]"), "{found:?}");
+        assert!(found.len() == 1 && !found[0].0 && found[0].1.contains("its callers hear nothing"), "{found:?}");
     }
 
     const UP: &str =
@@ -325,7 +342,10 @@ mod tests {
     #[test]
     fn a_webhook_that_a_rule_tells_must_be_there() {
         let rules = format!("{UP}on_warning = {{ do = ['webhook:noc'] }}\n");
-        assert_eq!(told("", &rules), ["rule `up` tells `webhook:noc`, but the settings have no [webhook.noc]"]);
+        assert_eq!(
+            told("", &rules),
+            ["error[E311]: rule `up` tells `webhook:noc`, but the settings have no [webhook.noc]"]
+        );
         assert!(told("[webhook.noc]\nurl = 'http://127.0.0.1:1/'\n", &rules).is_empty());
     }
 

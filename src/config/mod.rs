@@ -4,6 +4,7 @@
 //! `ringfence.toml:LINE:COL: message`. Secrets come from files or the environment and are never printed.
 
 mod acd;
+pub mod codes;
 mod cross;
 mod data;
 mod feed;
@@ -38,6 +39,8 @@ use crate::upstream;
 /// The whole file, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Where it was read; `None`: the usual settings.
+    pub file: Option<PathBuf>,
     /// Folder or file of rules; `None`: those that ship.
     pub rules: Option<PathBuf>,
     /// Worker threads; `None`: one a core.
@@ -83,6 +86,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Config {
         Config {
+            file: None,
             rules: None,
             threads: None,
             feeds: vec![FeedSettings::default(), FeedSettings::hep()],
@@ -151,7 +155,10 @@ pub fn is_settings(text: &str) -> bool {
 /// Reads a settings file. `None` where it cannot be used; the problems say why.
 pub fn load(path: &Path) -> (Option<Config>, Vec<Problem>) {
     match std::fs::read_to_string(path) {
-        Ok(text) => parse(&text, path),
+        Ok(text) => {
+            let (config, problems) = parse(&text, path);
+            (config.map(|config| Config { file: Some(path.to_owned()), ..config }), problems)
+        }
         Err(e) => (None, vec![Problem::of_file(path, format!("cannot read it: {e}"))]),
     }
 }

@@ -17,6 +17,11 @@ use toml::de::{DeTable, DeValue};
 
 use crate::notify::Secret;
 
+/// Not TOML, or not there.
+const SYNTAX: &str = "E301";
+const UNKNOWN: &str = "E302";
+const VALUE: &str = "E303";
+
 /// A mistake in the settings, with its place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
@@ -24,11 +29,30 @@ pub struct Problem {
     /// Line and column, from 1.
     place: Option<(usize, usize)>,
     message: String,
+    code: &'static str,
 }
 
 impl Problem {
     pub(super) fn of_file(path: &Path, message: String) -> Problem {
-        Problem { path: path.display().to_string(), place: None, message }
+        Problem { path: path.display().to_string(), place: None, message, code: SYNTAX }
+    }
+
+    /// As [`super::codes`] explains it.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Line and column, from 1, where the mistake has a place in its file.
+    pub fn place(&self) -> Option<(usize, usize)> {
+        self.place
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
     }
 }
 
@@ -54,7 +78,7 @@ impl<'t> Document<'t> {
         let (table, errors) = DeTable::parse_recoverable(text);
         let document = Document { text, path, table, problems: RefCell::default() };
         for error in errors {
-            document.problem(error.span().unwrap_or_default(), error.message().to_owned());
+            document.problem(SYNTAX, error.span().unwrap_or_default(), error.message().trim_end().to_owned());
         }
         document
     }
@@ -77,12 +101,12 @@ impl<'t> Document<'t> {
         problems
     }
 
-    fn problem(&self, span: Range<usize>, message: String) {
+    fn problem(&self, code: &'static str, span: Range<usize>, message: String) {
         let before = self.text.get(..span.start).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         let path = self.path.display().to_string();
-        self.problems.borrow_mut().push(Problem { path, place: Some((line, column)), message });
+        self.problems.borrow_mut().push(Problem { path, place: Some((line, column)), message, code });
     }
 }
 
@@ -109,11 +133,11 @@ impl<'d, 't> Section<'d, 't> {
     /// A mistake at the value of `key`, or at the section where it has none.
     pub(super) fn problem(&self, key: &str, message: String) {
         let span = self.table.get(key).map_or_else(|| self.span.clone(), Spanned::span);
-        self.document.problem(span, format!("`{}`: {message}", self.full(key)));
+        self.document.problem(VALUE, span, format!("`{}`: {message}", self.full(key)));
     }
 
     pub(super) fn problem_here(&self, message: String) {
-        self.document.problem(self.span.clone(), message);
+        self.document.problem(VALUE, self.span.clone(), message);
     }
 
     fn full(&self, key: &str) -> String {
@@ -344,7 +368,7 @@ impl<'d, 't> Section<'d, 't> {
             let name: &str = key.get_ref();
             if !asked.contains(name) {
                 let message = format!("unknown key `{}`{}", self.full(name), suggestion(name, &known));
-                self.document.problem(key.span(), message);
+                self.document.problem(UNKNOWN, key.span(), message);
             }
         }
     }

@@ -13,6 +13,7 @@ mod hours;
 mod keys;
 mod oncall;
 mod people;
+pub mod schema;
 mod severity;
 
 use std::sync::Arc;

@@ -42,6 +42,7 @@ use tokio::runtime::Handle;
 
 use crate::acd::Board;
 use crate::clock::Timestamp;
+use crate::current::Current;
 use crate::customer::Customers;
 use crate::desk::Desk;
 use crate::incident::STDOUT;
@@ -82,7 +83,7 @@ pub struct Settings {
 pub struct Charge {
     pub store: Arc<Store>,
     pub desk: Desk,
-    pub customers: Arc<Customers>,
+    pub customers: Current<Customers>,
     /// How people say by link that they look after something.
     pub links: Links,
     /// What callers hear.

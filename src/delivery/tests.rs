@@ -138,7 +138,8 @@ impl Site {
         let links = Links::open(folder, Some("https://ringfence.example".into())).unwrap();
         let board = Board::start(crate::acd::Settings::default(), None).unwrap();
         let board = Arc::new(board);
-        let charge = Charge { store: Arc::clone(&store), desk: desk.clone(), customers, links, board };
+        let charge =
+            Charge { store: Arc::clone(&store), desk: desk.clone(), customers: customers.into(), links, board };
         let outbox = Outbox::run(
             with_providers(routes),
             mail_groups.iter().map(|group| (*group).to_owned()).collect(),

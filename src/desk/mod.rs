@@ -70,7 +70,18 @@ enum Input {
     Order(Box<Order>),
     /// A message was taken for the customer at this time, by whom.
     Accepted(i64, Timestamp, String),
+    /// Other rules, customers' files or kits.
+    Renew(Box<Renewal>),
     Stop,
+}
+
+/// What the desk goes by, as the files are now.
+pub struct Renewal {
+    pub terms: Terms,
+    pub rules: Vec<String>,
+    /// Rules that go on under another id, by the old one.
+    pub renamed: BTreeMap<String, Renamed>,
+    pub whats: BTreeMap<String, String>,
 }
 
 struct Order {
@@ -103,6 +114,11 @@ impl Desk {
     /// hear it now, it reads it at its next start.
     pub fn accepted(&self, message: i64, at: Timestamp, by: String) {
         drop(self.inputs.send(Input::Accepted(message, at, by)));
+    }
+
+    /// Goes by other rules, customers' files and kits from now on.
+    pub fn renew(&self, renewal: Renewal) {
+        drop(self.inputs.send(Input::Renew(Box::new(renewal))));
     }
 
     pub fn counts(&self) -> BookCounts {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 
 use super::steady::Steady;
-use super::{Charge, Input, Order, OrderError, Shared, restore};
+use super::{Charge, Input, Order, OrderError, Renewal, Shared, restore};
 use crate::clock::Clock;
 use crate::incident::{Actor, Answer, Book, Entries, Renamed, Terms};
 use crate::limits::{DESK_BATCH_MAX, DESK_RETRY_MS};
@@ -93,8 +93,18 @@ impl Work {
         match input {
             Input::Order(order) => self.order(*order),
             Input::Accepted(id, at, by) => self.book.accepted(id, &by, at),
+            Input::Renew(renewal) => self.renew(*renewal),
             Input::Stop => {}
         }
+    }
+
+    fn renew(&mut self, renewal: Renewal) {
+        let Renewal { terms, rules, renamed, whats } = renewal;
+        self.book.set_terms(terms.clone());
+        (self.terms, self.rules, self.renamed, self.whats) = (terms, rules, renamed, whats);
+        let now = self.clock.now();
+        self.book.rename_rules(&self.renamed, now);
+        self.book.keep_rules(|rule| self.rules.iter().any(|id| id == rule), now);
     }
 
     fn order(&mut self, order: Order) {

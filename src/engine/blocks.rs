@@ -14,6 +14,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use super::kept::Kept;
+use super::numbers::Numbers;
 use super::table::EpisodeId;
 use crate::clock::Timestamp;
 use crate::policy::DynamicLists;
@@ -69,8 +70,10 @@ struct Made {
 }
 
 impl Blocks {
-    pub(crate) fn new(n_lists: usize) -> Blocks {
-        Blocks { lists: DynamicLists::new(n_lists), ..Blocks::default() }
+    pub(crate) fn new(lists: &Numbers) -> Blocks {
+        let mut blocks = Blocks::default();
+        blocks.lists.set_numbers(lists.all().to_vec());
+        blocks
     }
 
     /// Puts a value on a list, by its place in the policy, for as long as `origin` is open and `ttl_ms` more. False where the list is full.

@@ -33,6 +33,14 @@ pub(crate) struct Terms {
     pub(crate) is_quiet: bool,
 }
 
+/// Do the two hold for the same values?
+fn is_same(a: &Option<Level>, b: &Option<Level>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => (a.operator, a.limit) == (b.operator, b.limit),
+        (a, b) => a.is_none() && b.is_none(),
+    }
+}
+
 /// One of `also`.
 #[derive(Clone, Debug)]
 pub(crate) struct AlsoTerms {
@@ -69,14 +77,27 @@ impl Terms {
 
     /// Does an episode close under these as it does under the others?
     pub(crate) fn closes_like(&self, other: &Terms) -> bool {
-        let same = |a: &Option<Level>, b: &Option<Level>| match (a, b) {
-            (Some(a), Some(b)) => (a.operator, a.limit) == (b.operator, b.limit),
-            (a, b) => a.is_none() && b.is_none(),
-        };
         let lowest = |terms: &Terms| terms.clear.clone().or(terms.warning.clone()).or(terms.critical.clone());
-        same(&lowest(self), &lowest(other))
+        is_same(&lowest(self), &lowest(other))
+            && self.has_also_of(other)
             && self.clear.is_some() == other.clear.is_some()
             && (self.cooldown_ms, self.min_count, self.lowest) == (other.cooldown_ms, other.min_count, other.lowest)
+    }
+
+    /// Does what held under these since an instant hold under the others since then?
+    pub(crate) fn holds_like(&self, other: &Terms) -> bool {
+        is_same(&self.warning, &other.warning)
+            && is_same(&self.critical, &other.critical)
+            && self.has_also_of(other)
+            && (self.min_count, self.is_downward) == (other.min_count, other.is_downward)
+            && (self.hold_ms > 0) == (other.hold_ms > 0)
+    }
+
+    fn has_also_of(&self, other: &Terms) -> bool {
+        let same = |(a, b): (&AlsoTerms, &AlsoTerms)| {
+            (a.level.operator, a.level.limit, a.min_count) == (b.level.operator, b.level.limit, b.min_count)
+        };
+        self.also.len() == other.also.len() && self.also.iter().zip(&other.also).all(same)
     }
 
     fn meets(&self, level: &Level, reading: &Reading) -> bool {

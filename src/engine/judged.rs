@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::LaneOptions;
 use super::warming::Quiet;
+use super::{LaneOptions, Restored};
 use crate::clock::Timestamp;
 use crate::event::{Batch, CallEvent, CustomerId, Flags};
 use crate::policy::{Action, Cause, Policy, Severity};
@@ -54,7 +54,15 @@ pub struct Judged {
     pub policy: Arc<Policy>,
     /// The rules that judge what comes behind it. Nothing else came with it, but that episodes closed whose rules are
     /// there no more or begin anew.
-    pub swapped: Option<Arc<Policy>>,
+    pub swapped: Option<Box<Successor>>,
+}
+
+/// The policy that comes into force behind a place in the engine's order.
+#[derive(Debug)]
+pub struct Successor {
+    pub policy: Arc<Policy>,
+    /// What became of the rules, by their numbers in it.
+    pub rules: Restored,
 }
 
 /// What an engine tells besides what it found. Costs memory by the event: for those who replay and measure.

@@ -26,6 +26,7 @@ mod gate;
 pub mod judged;
 mod kept;
 mod key;
+mod keys;
 mod numbers;
 pub mod output;
 mod pending;
@@ -50,10 +51,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 pub use judged::{
-    Closed, Counts, Judged, Observation, OpenEpisode, Put, Recorded, RuleCounts, RuleRef, Verdict, Violation, Watch,
+    Closed, Counts, Judged, Observation, OpenEpisode, Put, Recorded, RuleCounts, RuleRef, Successor, Verdict,
+    Violation, Watch,
 };
+pub use keys::{KeyQuery, RunningKey, RunningKeys, joined};
 pub use saved::{RestoreError, Restored, Save, SaveProgress, saved_frames};
-pub use swap::{Prepared, Swapped};
+pub use swap::{Leftover, Prepared, Swapped};
 pub use warming::{Lack, Lacking, Past, Quiet};
 
 use self::answers::Answers;

@@ -74,17 +74,29 @@ fn told(policy: &Policy, rule: RuleRef, level: Severity) -> Option<Told<'_>> {
 /// Value and threshold of a violation as people read them: counts, seconds, money, percent.
 pub fn shown(policy: &Policy, violation: &Violation) -> Option<(f64, f64)> {
     let told = told(policy, violation.rule, violation.level)?;
-    let scale = match told.unit {
+    Some((value_in(told.unit, violation.value), told.limit as f64 / scale(told.unit)))
+}
+
+/// What a rule measures, as people read it.
+pub fn in_units(policy: &Policy, rule: RuleRef, value: f64) -> f64 {
+    let unit = match rule {
+        RuleRef::Threshold(i) => policy.thresholds.get(usize::from(i)).map_or(Unit::Count, |rule| rule.measure.unit()),
+        _ => Unit::Count,
+    };
+    value_in(unit, value)
+}
+
+fn value_in(unit: Unit, value: f64) -> f64 {
+    if matches!(unit, Unit::Percent) { value * 100.0 } else { value / scale(unit) }
+}
+
+fn scale(unit: Unit) -> f64 {
+    match unit {
         Unit::Count => 1.0,
         Unit::Milliseconds => 1000.0,
         Unit::Money => 10_000.0,
         Unit::Percent => Level::SHARE_SCALE as f64 / 100.0,
-    };
-    let value = match told.unit {
-        Unit::Percent => violation.value * 100.0,
-        _ => violation.value / scale,
-    };
-    Some((value, told.limit as f64 / scale))
+    }
 }
 
 /// One line of `--output violations`, without the line's end. `id` is what a sink tells repeats by.

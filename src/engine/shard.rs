@@ -80,6 +80,7 @@ macro_rules! each_table {
     };
 }
 
+mod keys;
 mod saved;
 mod swap;
 
@@ -107,7 +108,7 @@ impl Shard {
         Shard {
             tables: plan.counters.iter().map(|c| AnyTable::new(c, &plan, n_partitions)).collect(),
             open: plan.counters.iter().map(|_| Kept::default()).collect(),
-            blocks: Blocks::new(plan.policy.lists.len()),
+            blocks: Blocks::new(&plan.list_numbers),
             told: vec![(0, 0); plan.counters.len()],
             found: Yield { watch: plan.watch, ..Yield::default() },
             pending: Vec::new(),
@@ -125,6 +126,8 @@ impl Shard {
             self.mark(marker);
         } else if let Some(at) = work.tick {
             self.tick(at, work, &mut out);
+        } else if let Some(reset) = &work.reset {
+            self.reset(reset, work, &mut out);
         } else if self.plan.is_coupled && work.past.is_none() {
             self.judge_and_count(work, &mut out);
         } else {
@@ -258,11 +261,13 @@ impl Shard {
         if let RuleRef::Firewall(rule) = verdict.rule {
             decided.matched[rule as usize] += 1;
         }
-        pending.retain(|(c, _)| plan.counters[*c as usize].rule == verdict.rule);
+        // One that decides still was counted already.
+        let is_new = |rule: RuleRef| rule == verdict.rule && rule != first.rule;
+        pending.retain(|(c, _)| is_new(plan.counters[*c as usize].rule));
         let mut at = 0;
         decided.tracked.retain(|(_, rule)| {
             at += 1;
-            at <= n_tracked || verdict.rule == RuleRef::Firewall(*rule)
+            at <= n_tracked || is_new(RuleRef::Firewall(*rule))
         });
         if verdict.action == Action::Block {
             decided.own_blocks.push(index);

@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex};
 
-use super::judged::{Closed, Judged};
+use super::judged::{Closed, Judged, Successor};
 use super::plan::{MeterKind, Plan};
 use super::saved::Restored;
 use super::saved::shape::{self, Mapping};
@@ -36,6 +36,12 @@ pub struct Prepared {
 
 /// What became of the rules, by their numbers of now.
 pub type Swapped = Restored;
+
+/// What was in force, to be let go of where no calls wait: the tables of millions of keys may be among it.
+#[derive(Debug)]
+pub struct Leftover {
+    _rest: [Option<Arc<Generation>>; 2],
+}
 
 /// A swap under way, as its work and the one who waits for it know it.
 pub(crate) struct Swap {
@@ -95,7 +101,7 @@ impl Engine {
     /// Puts a policy in force, at its place in the engine's order; waits until it is. `at`: the event time that idle keys
     /// have reached, at which episodes close whose rules do not go on. Given back where a save is under way, or where what
     /// it was prepared for is no longer in force: to be tried again, or prepared anew.
-    pub fn swap(&self, prepared: Prepared, at: Timestamp) -> Result<Swapped, Box<Prepared>> {
+    pub fn swap(&self, prepared: Prepared, at: Timestamp) -> Result<(Swapped, Leftover), Box<Prepared>> {
         let core = &self.0;
         if core.is_saving.swap(true, Ordering::SeqCst) {
             return Err(Box::new(prepared));
@@ -120,9 +126,8 @@ impl Engine {
         core.run_shards(&generation);
         let State { rest, swapped, .. } = swap.wait();
         core.is_saving.store(false, Ordering::SeqCst);
-        // Here, and not where calls wait: the tables of millions of keys may be among it.
-        drop((generation, rest));
-        Ok(swapped.unwrap_or_default())
+        let leftover = Leftover { _rest: [Some(generation), rest] };
+        Ok((swapped.unwrap_or_default(), leftover))
     }
 }
 
@@ -179,7 +184,7 @@ impl Core {
         judged.closed.sort_by(|a: &Closed, b: &Closed| (a.time, a.rule, &a.key).cmp(&(b.time, b.rule, &b.key)));
         turnstile.gate.swap(was, plan, &mapping, &emission.answers);
         turnstile.warming = Warming::new(mapping.lacks, plan);
-        judged.swapped = Some(Arc::clone(&plan.policy));
+        judged.swapped = Some(Box::new(Successor { policy: Arc::clone(&plan.policy), rules: rules.clone() }));
         turnstile.generation = Arc::new(generation);
         let mut state = enter(&swap.state);
         (state.rest, state.swapped) = (Some(before), Some(rules));

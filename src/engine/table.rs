@@ -4,12 +4,14 @@
 //! whatever the number of shards. A look-up is one probe of an index of 8-byte entries (32 bits of hash, slot) and
 //! one access to the slot, which holds the key and the window of quiet keys.
 
+mod keys;
 mod saved;
 mod swap;
 mod timed;
 
 use hashbrown::HashMap;
 
+pub(crate) use self::keys::Look;
 use self::saved::Coming;
 use self::timed::{Found, Timers};
 use super::episode::{Clearing, Terms};

@@ -21,6 +21,7 @@ mod dynamic;
 mod firewall;
 mod joint;
 mod keys;
+mod running;
 mod saved;
 mod scope;
 mod swap;

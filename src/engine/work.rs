@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::judged::{Closed, Observation, Put, Recorded, Verdict, Violation};
 use super::key::KeyBytes;
+use super::keys::Reset;
 use super::saved::Marker;
 use super::swap::Swap;
 use super::table::Hit;
@@ -22,6 +23,8 @@ pub(crate) struct Work {
     pub(crate) tick: Option<i64>,
     /// The place of a save; such work has no events.
     pub(crate) marker: Option<Arc<Marker>>,
+    /// Keys that somebody takes back; such work has no events.
+    pub(crate) reset: Option<Arc<Reset>>,
     /// The place at which another policy comes into force; such work has no events.
     pub(crate) swap: Option<Arc<Swap>>,
     pub(crate) has_emergency: bool,
@@ -107,6 +110,7 @@ impl Work {
             done: Mutex::new(done),
             tick: None,
             marker: None,
+            reset: None,
             swap: None,
             has_emergency: false,
             recorded: None,

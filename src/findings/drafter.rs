@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Draft, FindingsError, Sources, draft};
 use crate::clock::Timestamp;
+use crate::current::Current;
 use crate::event::Names;
 use crate::incident::{Alert, Incident};
 use crate::limits::FINDINGS_ALERTS_MAX;
@@ -18,7 +19,7 @@ pub struct Drafter {
     pub archive: PathBuf,
     pub journal: PathBuf,
     pub store: Arc<Store>,
-    pub policy: Arc<Policy>,
+    pub policy: Current<Policy>,
     pub names: Arc<Names>,
     pub rules: RuleSource,
 }
@@ -37,7 +38,7 @@ impl Drafter {
             archive: &self.archive,
             journal: &self.journal,
             store: &self.store,
-            policy: &self.policy,
+            policy: &self.policy.get(),
             names: &self.names,
             rules: &self.rules,
             now,

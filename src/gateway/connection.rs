@@ -282,7 +282,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             let last_seq = feed.ledger.account(gateway).last_kept();
             reply::welcome(&mut door.out, &greeting.gateway, last_seq, feed.durable.promises());
         }
-        let mut decoder = Decoder::new(&feed.format, Arc::clone(&feed.context));
+        let mut decoder = Decoder::new(&feed.format, feed.context.get());
         decoder.greet(gateway, mode == Mode::Ack);
         let now = Clock.monotonic();
         tracing::debug!(feed = feed.counters.name, %peer, gateway = greeting.gateway, ?mode, "gateway connected");
@@ -590,7 +590,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                         reply::reject(out, r.seq, r.reason.as_str());
                     }
                     let verdict = judged.verdicts.get(index).copied().unwrap_or_default();
-                    output::verdict_line(out, judged, index, verdict, &self.feed.policy, false, false);
+                    output::verdict_line(out, judged, index, verdict, &judged.policy, false, false);
                     out.push(b'\n');
                 }
             }
@@ -610,7 +610,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             let decoded = waiting.overdue.as_ref().and_then(|o| o.get());
             match decoded {
                 Some(overdue) if now >= waiting.read_at + self.feed.verdict_deadline => {
-                    overdue.lines(&mut self.door.out, self.feed.policy.default_action);
+                    overdue.lines(&mut self.door.out, self.feed.engine.policy().default_action);
                     self.feed.counters.late_verdicts.increment(overdue.n_events());
                     waiting.answered = true;
                 }

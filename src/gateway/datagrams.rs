@@ -109,7 +109,7 @@ impl Datagrams {
 
 impl Intake {
     fn new(feed: Arc<Feed>) -> Intake {
-        let decoder = Decoder::of_datagrams(&feed.format, Arc::clone(&feed.context));
+        let decoder = Decoder::of_datagrams(&feed.format, feed.context.get());
         Intake {
             clock: Arc::new(feed.clocks.open(feed.delay_ms)),
             decoders: Arc::new(Decoders::new(decoder)),
@@ -219,7 +219,7 @@ impl Intake {
 /// that go on do it themselves; this is for when nothing comes.
 pub async fn settle(feed: Arc<Feed>, mut stop: watch::Receiver<bool>) {
     let mut lane = feed.engine.lane(feed.lane_options(Mode::None));
-    let decoders = Arc::new(Decoders::new(Decoder::new(&feed.format, Arc::clone(&feed.context))));
+    let decoders = Arc::new(Decoders::new(Decoder::new(&feed.format, feed.context.get())));
     let mut upkeep = interval(UPKEEP_EVERY);
     upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -15,17 +15,17 @@ use super::listener::Close;
 use super::reply::{Mode, Overdue};
 use super::sequence::{self, Account, Ledger};
 use crate::clock::{Clock, Timestamp};
+use crate::current::Current;
 use crate::engine::{Engine, Judged, LaneOptions, Ticket};
 use crate::event::{Batch, GatewayId, Kind, Names, Reject, Rejected, Source};
 use crate::ingest::{Counts, Decoder, FeedContext, Format};
 use crate::metrics::{FeedMetrics, Metrics};
-use crate::policy::Policy;
 
 /// One feed, as its connections see it.
 #[derive(Debug)]
 pub struct Feed {
     pub format: Format,
-    pub context: Arc<FeedContext>,
+    pub context: Current<FeedContext>,
     /// Its gateway's name where no hello gives one.
     pub gateway: String,
     /// Not empty: a hello with one of these is required.
@@ -38,7 +38,6 @@ pub struct Feed {
     pub verdict_deadline: Duration,
     pub engine: Engine,
     pub judges: Arc<Judges>,
-    pub policy: Arc<Policy>,
     pub names: Arc<Names>,
     pub metrics: Arc<Metrics>,
     pub counters: Arc<FeedMetrics>,
@@ -235,6 +234,7 @@ impl Job {
     pub(super) fn decode(&mut self) {
         let (block, mut batch) = (self.block.take(), std::mem::take(&mut self.batch));
         let mut decoder = self.decoders.take();
+        decoder.go_by(&self.feed.context.get());
         let arrival = Some(self.arrival);
         let decoded = catch_unwind(AssertUnwindSafe(|| {
             match block {

@@ -150,7 +150,7 @@ impl Door {
         let clock = Arc::clone(self.clock.get_or_init(|| Arc::new(self.feed.clocks.open(self.feed.delay_ms))));
         let arrival = Clock.now();
         clock.received(arrival);
-        let mut decoder = Decoder::new(&self.feed.format, Arc::clone(&self.feed.context));
+        let mut decoder = Decoder::new(&self.feed.format, self.feed.context.get());
         decoder.greet(guest.gateway, false);
         let (done, finished) = oneshot::channel();
         let mut job = Box::new(Job {

@@ -101,6 +101,11 @@ impl Book {
         }
     }
 
+    /// The files have changed: what comes from now on goes by these.
+    pub fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms;
+    }
+
     /// Takes in a subject as it was written; false where it cannot be read.
     pub fn adopt(&mut self, kind: SubjectKind, id: i64, body: &serde_json::Value) -> bool {
         fn read<T: DeserializeOwned>(body: &serde_json::Value) -> Option<T> {

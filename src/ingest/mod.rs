@@ -175,6 +175,11 @@ impl Decoder {
         self.attribution.greet(gateway, seq_required);
     }
 
+    /// What the feed knows may change between two blocks; what the hello said stays.
+    pub fn go_by(&mut self, context: &Arc<FeedContext>) {
+        self.attribution.go_by(context);
+    }
+
     /// Decodes a block of whole records into `out`, which is emptied first and takes the block.
     /// `arrival` is when the block came, `None` for files.
     pub fn decode(&mut self, block: Vec<u8>, arrival: Option<Timestamp>, out: &mut Batch) {

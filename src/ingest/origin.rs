@@ -46,6 +46,12 @@ impl Attribution {
         self.seq_required = seq_required;
     }
 
+    pub(crate) fn go_by(&mut self, context: &Arc<FeedContext>) {
+        if !Arc::ptr_eq(&self.context, context) {
+            self.context = Arc::clone(context);
+        }
+    }
+
     pub(crate) fn context(&self) -> &FeedContext {
         &self.context
     }

@@ -1,11 +1,12 @@
 //! What was found and waits for the journal before it is told.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::engine::{Closed, Violation};
+use crate::policy::Policy;
 use crate::store::Change;
 
 /// Longest wait for the journal. A disk that is full or slow must not keep an attack secret: told too early, the worst
@@ -15,6 +16,8 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 /// What one batch brought, as the sinks want it.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
+    /// What numbers of rules stand for here.
+    pub(super) policy: Arc<Policy>,
     /// Violations, one JSON line each, and where each line ends.
     pub(super) lines: Vec<u8>,
     pub(super) line_ends: Vec<usize>,

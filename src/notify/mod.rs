@@ -29,9 +29,10 @@ use record::Recorder;
 use webhook::Webhook;
 
 use crate::clock::{Clock, Timestamp};
+use crate::current::Current;
 use crate::engine::{Judged, OpenEpisode, RuleRef, Violation, output};
 use crate::event::{CallEvent, CustomerId, Flags, Names};
-use crate::metrics::{Metrics, RuleMetrics};
+use crate::metrics::{Metrics, RuleMetrics, RulesMetrics};
 pub use crate::outbound::{Endpoint, Secret, reach};
 use crate::policy::{Action, Cause, Mode, Policy, Reaction, Severity};
 use crate::store::{Change, Store};
@@ -69,7 +70,8 @@ pub type Observer = Box<dyn Fn(&Judged, &Names) + Send + Sync>;
 
 /// Hands what the engine says to whoever listens. See the module.
 pub struct Notifier {
-    policy: Arc<Policy>,
+    /// The rules in force. What was found before goes by those that found it.
+    policy: Current<Policy>,
     names: Arc<Names>,
     metrics: Arc<Metrics>,
     lines: Option<Lines>,
@@ -145,7 +147,7 @@ impl Notifier {
         let (run, tally) = (Clock.now().0, Mutex::default());
         Ok((
             Notifier {
-                policy,
+                policy: Current::from(policy),
                 names,
                 metrics,
                 lines,
@@ -165,7 +167,7 @@ impl Notifier {
     /// Violations and blocks are written down there from now on.
     pub fn record_in(&self, store: Arc<Store>) {
         self.take_over(&store);
-        let recorder = Recorder { store, policy: Arc::clone(&self.policy), names: Arc::clone(&self.names) };
+        let recorder = Recorder { store, names: Arc::clone(&self.names) };
         self.recorder.set(recorder).unwrap_or_default();
     }
 
@@ -198,6 +200,16 @@ impl Notifier {
         self.alertmanagers.iter().for_each(|alertmanager| alertmanager.settle());
     }
 
+    /// Other rules judge from here on: to be called between two batches, in the engine's order. `begins_anew`: ids of the
+    /// rules whose keys were let go of.
+    pub fn swap(&self, policy: &Arc<Policy>, begins_anew: &[&str]) {
+        drop(self.policy.set(Arc::clone(policy)));
+        let firewall = policy.firewall.iter().map(|rule| rule.id.as_str());
+        let thresholds = policy.thresholds.iter().map(|rule| rule.id.as_str());
+        self.metrics.set_rules(firewall, thresholds, begins_anew);
+        self.metrics.policy.set_version(&policy.version);
+    }
+
     /// Takes note of a judged batch. The engine calls it for one batch at a time.
     pub fn take(&self, judged: &Judged) {
         if !judged.is_recovered {
@@ -224,6 +236,7 @@ impl Notifier {
 
     /// These went on across a restart: whoever keeps alerts alive is told of them anew. No line is written.
     pub fn open(&self, episodes: Vec<OpenEpisode>) {
+        let policy = self.policy.get();
         for OpenEpisode { rule, level, since, is_muted, customer, key } in episodes {
             let violation = Violation {
                 event: 0,
@@ -238,8 +251,8 @@ impl Notifier {
                 customer,
                 key,
             };
-            if self.wants_alert(&violation).is_some_and(|reaction| reaction.is_none_or(|r| r.alert)) {
-                self.alert(&violation);
+            if wants_alert(&policy, &violation).is_some_and(|reaction| reaction.is_none_or(|r| r.alert)) {
+                self.alert(&policy, &violation);
             }
         }
     }
@@ -287,13 +300,14 @@ impl Notifier {
         if judged.duplicates > 0 {
             self.metrics.duplicates.increment(u64::from(judged.duplicates));
         }
+        let rules = self.metrics.rules();
         for (rule, n) in judged.counts.firewall.iter().enumerate().filter(|(_, n)| **n > 0) {
-            if let Some(metrics) = self.metrics.firewall_rule(rule) {
+            if let Some(metrics) = rules.firewall(rule) {
                 metrics.matches.increment(u64::from(*n));
             }
         }
         for counts in &judged.counts.rules {
-            if let Some(metrics) = self.rule_metrics(counts.rule) {
+            if let Some(metrics) = rule_metrics(&rules, counts.rule) {
                 metrics.matches.increment(counts.counted);
                 metrics.late.increment(counts.late);
                 metrics.too_late.increment(counts.too_late);
@@ -305,23 +319,16 @@ impl Notifier {
         }
     }
 
-    fn rule_metrics(&self, rule: RuleRef) -> Option<&RuleMetrics> {
-        match rule {
-            RuleRef::Firewall(rule) => self.metrics.firewall_rule(usize::from(rule)),
-            RuleRef::Threshold(rule) => self.metrics.threshold(usize::from(rule)),
-            RuleRef::Default | RuleRef::Emergency => None,
-        }
-    }
-
     fn find(&self, judged: &Judged) -> Findings {
-        let mut findings = Findings::default();
+        let (policy, rules) = (&judged.policy, self.metrics.rules());
+        let mut findings = Findings { policy: Arc::clone(policy), ..Findings::default() };
         let positions = (judged.position > 0).then(|| Positions::new(judged));
         for violation in &judged.violations {
-            if let Some(metrics) = self.rule_metrics(violation.rule) {
+            if let Some(metrics) = rule_metrics(&rules, violation.rule) {
                 metrics.violation(violation.level as usize);
             }
             let (sequence, event) = (judged.sequence, violation.event);
-            let (rule, level) = (output::rule_id(&self.policy, violation.rule), violation.level.as_str());
+            let (rule, level) = (output::rule_id(policy, violation.rule), violation.level.as_str());
             let id = match &positions {
                 // Many keys may have their time at once.
                 _ if violation.is_timed => {
@@ -332,7 +339,7 @@ impl Notifier {
                 None => format!("{:x}-{sequence}.{event}/{rule}/{level}", self.run),
             };
             let lines = &mut findings.lines;
-            output::violation_line(lines, judged, violation, &self.policy, &self.names, Some(&id));
+            output::violation_line(lines, judged, violation, policy, &self.names, Some(&id));
             lines.push(b'\n');
             findings.line_ends.push(lines.len());
             let position = match &positions {
@@ -349,8 +356,8 @@ impl Notifier {
         }
         if let Some(recorder) = self.recorder.get() {
             let position = self.position.load(Ordering::Relaxed);
-            findings.changes.extend(judged.closed.iter().flat_map(|closed| recorder.ends(closed, position)));
-            findings.changes.extend(judged.closed.iter().map(|closed| recorder.closing(closed, position)));
+            findings.changes.extend(judged.closed.iter().flat_map(|closed| recorder.ends(policy, closed, position)));
+            findings.changes.extend(judged.closed.iter().map(|closed| recorder.closing(policy, closed, position)));
         }
         findings.violations = judged.violations.clone();
         findings.closed = judged.closed.clone();
@@ -363,11 +370,11 @@ impl Notifier {
         }
         let mut from = 0;
         for (violation, end) in findings.violations.iter().zip(&findings.line_ends) {
-            self.tell_one(violation, findings.lines.get(from..*end).unwrap_or_default());
+            self.tell_one(&findings.policy, violation, findings.lines.get(from..*end).unwrap_or_default());
             from = *end;
         }
         for closed in &findings.closed {
-            let id = self.alert_id(closed.rule, closed.customer, &closed.key);
+            let id = self.alert_id(&findings.policy, closed.rule, closed.customer, &closed.key);
             self.alertmanagers.iter().for_each(|a| a.resolve(&id));
         }
         if let (Some(lines), false) = (&self.lines, findings.lines.is_empty()) {
@@ -375,32 +382,10 @@ impl Notifier {
         }
     }
 
-    /// What the rule says is to be done; `None` where it is only watched, or muted. A firewall rule says nothing of it.
-    fn wants_alert(&self, violation: &Violation) -> Option<Option<&Reaction>> {
-        if violation.is_muted {
-            return None;
-        }
-        match violation.rule {
-            RuleRef::Threshold(rule) => {
-                let rule = self.policy.thresholds.get(usize::from(rule))?;
-                let reaction = match violation.level {
-                    Severity::Warning => &rule.on_warning,
-                    Severity::Critical => &rule.on_critical,
-                };
-                (rule.mode == Mode::Enforce).then_some(Some(reaction))
-            }
-            RuleRef::Firewall(rule) => {
-                let rule = self.policy.firewall.get(usize::from(rule))?;
-                (rule.mode == Mode::Enforce).then_some(None)
-            }
-            RuleRef::Default | RuleRef::Emergency => None,
-        }
-    }
-
-    fn tell_one(&self, violation: &Violation, line: &[u8]) {
-        let Some(reaction) = self.wants_alert(violation) else { return };
+    fn tell_one(&self, policy: &Policy, violation: &Violation, line: &[u8]) {
+        let Some(reaction) = wants_alert(policy, violation) else { return };
         if reaction.is_none_or(|r| r.alert) && !self.alertmanagers.is_empty() {
-            self.alert(violation);
+            self.alert(policy, violation);
         }
         for name in reaction.map_or(&[][..], |r| &r.webhooks) {
             if let Some(webhook) = self.webhooks.get(name) {
@@ -409,51 +394,17 @@ impl Notifier {
         }
     }
 
-    fn alert(&self, violation: &Violation) {
-        let id = self.alert_id(violation.rule, violation.customer, &violation.key);
-        let facts = self.facts(violation, &id);
+    fn alert(&self, policy: &Policy, violation: &Violation) {
+        let id = self.alert_id(policy, violation.rule, violation.customer, &violation.key);
+        let facts = facts(policy, violation, &id);
         for alertmanager in &self.alertmanagers {
             alertmanager.fire(id.clone(), violation.level, facts.clone());
         }
     }
 
-    fn alert_id(&self, rule: RuleRef, customer: CustomerId, key: &[(String, String)]) -> Id {
-        let rule = output::rule_id(&self.policy, rule).to_owned();
+    fn alert_id(&self, policy: &Policy, rule: RuleRef, customer: CustomerId, key: &[(String, String)]) -> Id {
+        let rule = output::rule_id(policy, rule).to_owned();
         Id { rule, customer: self.names.customer_name(customer), key: flat(key) }
-    }
-
-    fn facts(&self, violation: &Violation, id: &Id) -> Facts {
-        let mut facts = Facts { starts: violation.time, ..Facts::default() };
-        let value = output::shown(&self.policy, violation).unwrap_or_default().0;
-        facts.annotations.push(("value", value.to_string()));
-        let firewall = |rule: u16| self.policy.firewall.get(usize::from(rule));
-        let RuleRef::Threshold(rule) = violation.rule else {
-            facts.summary = format!("{}: {} matched", id.rule, id.key);
-            if let RuleRef::Firewall(rule) = violation.rule
-                && let Some(message) = firewall(rule).and_then(|r| r.message.clone())
-            {
-                facts.annotations.push(("message", message));
-            }
-            return facts;
-        };
-        let Some(rule) = self.policy.thresholds.get(usize::from(rule)) else { return facts };
-        let level = match violation.level {
-            Severity::Warning => &rule.levels.warning,
-            Severity::Critical => &rule.levels.critical,
-        };
-        let level = level.as_ref().map(|l| l.text.as_str()).unwrap_or_default();
-        let (measure, window) = (rule.measure.as_str(), &rule.window_text);
-        facts.summary = format!("{}: {}: {measure} {value} ({level}) in {window}", id.rule, id.key);
-        let texts = [
-            ("threshold", Some(level.to_owned())),
-            ("window", Some(window.clone())),
-            ("message", rule.message.clone()),
-            ("description", rule.description.clone()),
-            ("owner", rule.owner.clone()),
-            ("ticket", rule.ticket.clone()),
-        ];
-        facts.annotations.extend(texts.into_iter().filter_map(|(name, text)| Some((name, text?))));
-        facts
     }
 
     /// Tells what has waited for the journal for too long, and sets the age of the oldest undelivered message; called now
@@ -495,6 +446,70 @@ impl Workers {
         }
         all
     }
+}
+
+fn rule_metrics(rules: &RulesMetrics, rule: RuleRef) -> Option<&RuleMetrics> {
+    match rule {
+        RuleRef::Firewall(rule) => rules.firewall(usize::from(rule)),
+        RuleRef::Threshold(rule) => rules.threshold(usize::from(rule)),
+        RuleRef::Default | RuleRef::Emergency => None,
+    }
+}
+
+/// What the rule says is to be done; `None` where it is only watched, or muted. A firewall rule says nothing of it.
+fn wants_alert<'p>(policy: &'p Policy, violation: &Violation) -> Option<Option<&'p Reaction>> {
+    if violation.is_muted {
+        return None;
+    }
+    match violation.rule {
+        RuleRef::Threshold(rule) => {
+            let rule = policy.thresholds.get(usize::from(rule))?;
+            let reaction = match violation.level {
+                Severity::Warning => &rule.on_warning,
+                Severity::Critical => &rule.on_critical,
+            };
+            (rule.mode == Mode::Enforce).then_some(Some(reaction))
+        }
+        RuleRef::Firewall(rule) => {
+            let rule = policy.firewall.get(usize::from(rule))?;
+            (rule.mode == Mode::Enforce).then_some(None)
+        }
+        RuleRef::Default | RuleRef::Emergency => None,
+    }
+}
+
+fn facts(policy: &Policy, violation: &Violation, id: &Id) -> Facts {
+    let mut facts = Facts { starts: violation.time, ..Facts::default() };
+    let value = output::shown(policy, violation).unwrap_or_default().0;
+    facts.annotations.push(("value", value.to_string()));
+    let firewall = |rule: u16| policy.firewall.get(usize::from(rule));
+    let RuleRef::Threshold(rule) = violation.rule else {
+        facts.summary = format!("{}: {} matched", id.rule, id.key);
+        if let RuleRef::Firewall(rule) = violation.rule
+            && let Some(message) = firewall(rule).and_then(|r| r.message.clone())
+        {
+            facts.annotations.push(("message", message));
+        }
+        return facts;
+    };
+    let Some(rule) = policy.thresholds.get(usize::from(rule)) else { return facts };
+    let level = match violation.level {
+        Severity::Warning => &rule.levels.warning,
+        Severity::Critical => &rule.levels.critical,
+    };
+    let level = level.as_ref().map(|l| l.text.as_str()).unwrap_or_default();
+    let (measure, window) = (rule.measure.as_str(), &rule.window_text);
+    facts.summary = format!("{}: {}: {measure} {value} ({level}) in {window}", id.rule, id.key);
+    let texts = [
+        ("threshold", Some(level.to_owned())),
+        ("window", Some(window.clone())),
+        ("message", rule.message.clone()),
+        ("description", rule.description.clone()),
+        ("owner", rule.owner.clone()),
+        ("ticket", rule.ticket.clone()),
+    ];
+    facts.annotations.extend(texts.into_iter().filter_map(|(name, text)| Some((name, text?))));
+    facts
 }
 
 /// The positions of a batch's events in the journal, which counts no duplicates.
@@ -539,10 +554,7 @@ mod tests {
         let rules =
             format!("ringfence = 1\ndefault_action = 'allow'\n{}{}", rule("a", "enforce"), rule("b", "monitor"));
         let loaded = load(&RuleSource::memory([("ruleset.toml", rules)]), LoadOptions::default());
-        let settings = Settings { output: Output::Off, ..Settings::default() };
-        let metrics = Arc::new(Metrics::new(&Labels::default()));
-        let policy = Arc::new(loaded.policy.expect("the rules are good"));
-        let (notifier, _) = Notifier::start(&settings, policy, Arc::default(), metrics, None).expect("starts");
+        let policy = loaded.policy.expect("the rules are good");
         let is_told = |rule: u16, is_muted: bool| {
             let (rule, level, time, key) = (RuleRef::Threshold(rule), Severity::Warning, Timestamp(0), Arc::default());
             let customer = CustomerId::default();
@@ -559,7 +571,7 @@ mod tests {
                 customer,
                 key,
             };
-            notifier.wants_alert(&violation).is_some()
+            wants_alert(&policy, &violation).is_some()
         };
         assert_eq!([is_told(0, false), is_told(0, true), is_told(1, false)], [true, false, false]);
     }

@@ -14,22 +14,22 @@ use crate::store::{Block, Change, Closing, Key, MUTED, Store, Violation as Row};
 #[derive(Debug)]
 pub(super) struct Recorder {
     pub(super) store: Arc<Store>,
-    pub(super) policy: Arc<Policy>,
     pub(super) names: Arc<Names>,
 }
 
 impl Recorder {
     pub(super) fn violation(&self, judged: &Judged, violation: &Violation, id: &str, position: u64) -> Option<Change> {
-        let (value, threshold) = output::shown(&self.policy, violation)?;
+        let policy = &*judged.policy;
+        let (value, threshold) = output::shown(policy, violation)?;
         let call_id = judged.event_of(violation).map_or(&b""[..], |event| judged.batch.text(event.call_id));
-        let rule = self.threshold(violation.rule);
-        let (group, target) = self.fold_terms(violation);
+        let rule = threshold_rule(policy, violation.rule);
+        let (group, target) = fold_terms(policy, violation);
         Some(Change::Violation(Row {
             id: id.to_owned(),
             position,
             time: violation.time,
             customer: self.names.customer_name(violation.customer),
-            rule: output::rule_id(&self.policy, violation.rule).to_owned(),
+            rule: output::rule_id(policy, violation.rule).to_owned(),
             level: violation.level.as_str().to_owned(),
             key: Key(violation.key.to_vec()),
             group,
@@ -39,7 +39,7 @@ impl Recorder {
             threshold,
             window: rule.map_or("0s", |rule| &rule.window_text).to_owned(),
             call_id: String::from_utf8_lossy(call_id).into_owned(),
-            mode: mode(output::rule_mode(&self.policy, violation.rule), violation.is_muted).to_owned(),
+            mode: mode(output::rule_mode(policy, violation.rule), violation.is_muted).to_owned(),
             late: violation.late,
             told_at: None,
             alert: None,
@@ -47,23 +47,9 @@ impl Recorder {
         }))
     }
 
-    /// The group that a violation folds with, and what tells the incidents of the group apart.
-    fn fold_terms(&self, violation: &Violation) -> (String, Key) {
-        match self.threshold(violation.rule) {
-            Some(rule) => {
-                let entries = rule.target.iter().filter_map(|entry| violation.key.get(*entry).cloned());
-                let mut target: Vec<_> = entries.collect();
-                // Rules of one group may write them in different orders.
-                target.sort();
-                (rule.group.clone(), Key(target))
-            }
-            None => (output::rule_id(&self.policy, violation.rule).to_owned(), Key::default()),
-        }
-    }
-
     /// The end of an episode, under a name that recovery gives it again. `position`: of the last event so far.
-    pub(super) fn closing(&self, closed: &Closed, position: u64) -> Change {
-        let rule = output::rule_id(&self.policy, closed.rule).to_owned();
+    pub(super) fn closing(&self, policy: &Policy, closed: &Closed, position: u64) -> Change {
+        let rule = output::rule_id(policy, closed.rule).to_owned();
         let customer = self.names.customer_name(closed.customer);
         let id = format!("{}/{rule}/closed/{}", closed.time.0, digest(&customer, &closed.key));
         let key = Key(closed.key.to_vec());
@@ -72,13 +58,14 @@ impl Recorder {
 
     /// What thresholds put on lists.
     pub(super) fn blocks(&self, judged: &Judged, position: impl Fn(u32) -> u64) -> Vec<Change> {
+        let policy = &*judged.policy;
         let block = |put: &crate::engine::Put| {
             let event = judged.batch.events.get(put.event as usize)?;
             Some(Change::Block(Block {
-                list: self.policy.lists.get(put.list)?.name.clone(),
+                list: policy.lists.get(put.list)?.name.clone(),
                 value: put.value.clone(),
                 customer: self.names.customer_name(put.customer),
-                rule: output::rule_id(&self.policy, put.rule).to_owned(),
+                rule: output::rule_id(policy, put.rule).to_owned(),
                 position: position(put.event),
                 added: event.time,
                 until: None,
@@ -90,14 +77,14 @@ impl Recorder {
 
     /// The end of what an episode put on lists: the field of a `block` is an entry of its key. `position`: of the last
     /// event so far.
-    pub(super) fn ends(&self, closed: &Closed, position: u64) -> Vec<Change> {
-        let Some(rule) = self.threshold(closed.rule) else { return Vec::new() };
+    pub(super) fn ends(&self, policy: &Policy, closed: &Closed, position: u64) -> Vec<Change> {
+        let Some(rule) = threshold_rule(policy, closed.rule) else { return Vec::new() };
         let reactions = [&rule.on_warning, &rule.on_critical];
         let blocks = reactions.into_iter().filter_map(|reaction| reaction.block.as_ref());
         let end = |block: &crate::policy::Block| {
-            let entry = self.policy.keys.get(rule.key)?.parts.iter().position(|part| part.operand == block.field)?;
+            let entry = policy.keys.get(rule.key)?.parts.iter().position(|part| part.operand == block.field)?;
             Some(Change::BlockEnds {
-                list: self.policy.lists.get(block.list)?.name.clone(),
+                list: policy.lists.get(block.list)?.name.clone(),
                 value: closed.key.get(entry)?.1.clone(),
                 customer: self.names.customer_name(closed.customer),
                 rule: rule.id.clone(),
@@ -118,12 +105,26 @@ impl Recorder {
             tracing::error!(why = %refused.why, n = refused.changes.len(), "violations and blocks are not on record");
         }
     }
+}
 
-    fn threshold(&self, rule: RuleRef) -> Option<&ThresholdRule> {
-        match rule {
-            RuleRef::Threshold(rule) => self.policy.thresholds.get(usize::from(rule)),
-            _ => None,
+fn threshold_rule(policy: &Policy, rule: RuleRef) -> Option<&ThresholdRule> {
+    match rule {
+        RuleRef::Threshold(rule) => policy.thresholds.get(usize::from(rule)),
+        _ => None,
+    }
+}
+
+/// The group that a violation folds with, and what tells the incidents of the group apart.
+fn fold_terms(policy: &Policy, violation: &Violation) -> (String, Key) {
+    match threshold_rule(policy, violation.rule) {
+        Some(rule) => {
+            let entries = rule.target.iter().filter_map(|entry| violation.key.get(*entry).cloned());
+            let mut target: Vec<_> = entries.collect();
+            // Rules of one group may write them in different orders.
+            target.sort();
+            (rule.group.clone(), Key(target))
         }
+        None => (output::rule_id(policy, violation.rule).to_owned(), Key::default()),
     }
 }
 
@@ -166,9 +167,13 @@ warning = ">= 5"
 "#;
 
     fn recorder(folder: &std::path::Path) -> Recorder {
-        let loaded = load(&RuleSource::memory([("ruleset.toml", RULES.to_owned())]), LoadOptions::default());
         let (store, _) = Store::open(folder).unwrap();
-        Recorder { store: Arc::new(store), policy: Arc::new(loaded.policy.unwrap()), names: Arc::new(Names::new()) }
+        Recorder { store: Arc::new(store), names: Arc::new(Names::new()) }
+    }
+
+    fn policy() -> Policy {
+        let loaded = load(&RuleSource::memory([("ruleset.toml", RULES.to_owned())]), LoadOptions::default());
+        loaded.policy.unwrap()
     }
 
     fn key() -> Arc<[(String, String)]> {
@@ -179,13 +184,13 @@ warning = ">= 5"
     #[test]
     fn an_end_is_put_into_the_inbox_once_however_often_recovery_tells_it() {
         let folder = tempfile::tempdir().unwrap();
-        let recorder = recorder(folder.path());
+        let (recorder, policy) = (recorder(folder.path()), policy());
         let customer = recorder.names.customer("acme").unwrap();
         let closed = Closed { rule: RuleRef::Threshold(0), customer, key: key(), time: Timestamp(9_000) };
         // Recovery may notice it behind another event.
-        recorder.write(vec![recorder.closing(&closed, 5)]);
-        recorder.write(vec![recorder.closing(&closed, 6)]);
-        recorder.write(vec![recorder.closing(&Closed { time: Timestamp(9_001), ..closed }, 7)]);
+        recorder.write(vec![recorder.closing(&policy, &closed, 5)]);
+        recorder.write(vec![recorder.closing(&policy, &closed, 6)]);
+        recorder.write(vec![recorder.closing(&policy, &Closed { time: Timestamp(9_001), ..closed }, 7)]);
         recorder.store.flush().unwrap();
         let waiting = recorder.store.inbox(0, 0).unwrap().rows;
         let told = waiting.iter().map(|(_, inbox)| match inbox {
@@ -198,7 +203,7 @@ warning = ">= 5"
     #[test]
     fn a_violation_folds_by_the_group_of_its_rule_and_the_values_of_its_target_by_name() {
         let folder = tempfile::tempdir().unwrap();
-        let recorder = recorder(folder.path());
+        let (recorder, policy) = (recorder(folder.path()), policy());
         let customer = recorder.names.customer("acme").unwrap();
         let (rule, level, time) = (RuleRef::Threshold(0), Severity::Warning, Timestamp(1));
         let violation = Violation {
@@ -214,7 +219,7 @@ warning = ">= 5"
             customer,
             key: key(),
         };
-        let (group, target) = recorder.fold_terms(&violation);
+        let (group, target) = fold_terms(&policy, &violation);
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!((group.as_str(), target.0), ("robocalls", vec![pair("caller", "+46700001"), pair("trunk", "t1")]));
     }

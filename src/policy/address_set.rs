@@ -109,6 +109,14 @@ impl AddressSet {
         holding.map(|(range, ..)| *range).min_by_key(|range| (range.high - range.low, range.low))
     }
 
+    /// First and last address of each range; `None` where some expire.
+    pub(super) fn lasting_spans(&self) -> Option<Vec<(u128, u128)>> {
+        let span = |(range, _, until): &(AddressRange, u128, Timestamp)| {
+            (*until == Timestamp::MAX).then_some((range.low, range.high))
+        };
+        self.ranges.iter().map(span).collect()
+    }
+
     pub fn contains(&self, ip: IpAddr, at: Timestamp) -> bool {
         let ip = place(ip);
         let after = self.ranges.partition_point(|(range, ..)| range.low <= ip);

@@ -35,6 +35,34 @@ impl CountrySet {
         self.len() == 0
     }
 
+    /// None of them expires.
+    pub(super) fn is_lasting(&self) -> bool {
+        self.expiring.is_empty()
+    }
+
+    /// Of sets that last: a part of the other.
+    pub(super) fn is_within(&self, other: &CountrySet) -> bool {
+        self.bits.iter().zip(&other.bits).all(|(a, b)| a & !b == 0)
+    }
+
+    /// Of sets that last.
+    pub(super) fn union(&self, other: &CountrySet) -> CountrySet {
+        self.joined(other, |a, b| a | b)
+    }
+
+    /// Of sets that last.
+    pub(super) fn intersection(&self, other: &CountrySet) -> CountrySet {
+        self.joined(other, |a, b| a & b)
+    }
+
+    fn joined(&self, other: &CountrySet, join: impl Fn(u64, u64) -> u64) -> CountrySet {
+        let mut set = CountrySet::new();
+        for (bits, (a, b)) in set.bits.iter_mut().zip(self.bits.iter().zip(&other.bits)) {
+            *bits = join(*a, *b);
+        }
+        set
+    }
+
     pub fn contains(&self, country: Country, at: Timestamp) -> bool {
         let (word, bit) = place(country);
         self.bits.get(word).is_some_and(|bits| bits & bit != 0)

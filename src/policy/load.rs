@@ -152,7 +152,7 @@ pub fn load(source: &RuleSource, options: LoadOptions) -> Loaded {
     let is_usable = !problems.iter().any(|p| p.is_error) && !files.is_empty();
     let policy = is_usable.then(|| {
         let written = Written::gather(&documents, &customer_documents, &declared);
-        Policy { written, ..policy(settings, declared, rules, numbering, customers, &hash) }
+        Policy { written, files: source.opened(), ..policy(settings, declared, rules, numbering, customers, &hash) }
     });
     drop((documents, customer_documents));
     for file in files.into_iter().chain(customer_files) {
@@ -184,6 +184,7 @@ fn policy(
         calendars: declared.calendars,
         numbering,
         own_numbers,
+        files: Vec::new(),
         customers: Arc::new(customers),
         written: Written::default(),
     }

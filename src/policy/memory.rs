@@ -41,10 +41,16 @@ impl ThresholdRule {
 }
 
 impl Policy {
-    /// [`ThresholdRule::memory_bytes_max`] of all rules together, and the rule that may hold most.
-    pub fn memory_bytes_max(&self) -> (u64, Option<&ThresholdRule>) {
-        let total = self.thresholds.iter().fold(0u64, |sum, rule| sum.saturating_add(rule.memory_bytes_max()));
-        (total, self.thresholds.iter().max_by_key(|rule| rule.memory_bytes_max()))
+    /// [`ThresholdRule::memory_bytes_max`] of all rules together.
+    pub fn memory_bytes_max(&self) -> u64 {
+        self.thresholds.iter().fold(0u64, |sum, rule| sum.saturating_add(rule.memory_bytes_max()))
+    }
+
+    /// Thresholds, the one that may hold most first.
+    pub fn largest(&self) -> Vec<&ThresholdRule> {
+        let mut rules: Vec<_> = self.thresholds.iter().collect();
+        rules.sort_by_key(|rule| std::cmp::Reverse(rule.memory_bytes_max()));
+        rules
     }
 }
 
@@ -71,7 +77,7 @@ mod tests {
              per = [\"caller\"]\nwindow = \"1h\"\n{rest}\n"
         );
         let loaded = load(&RuleSource::memory([("ruleset.toml", rules)]), LoadOptions::default());
-        loaded.policy.unwrap().memory_bytes_max().0
+        loaded.policy.unwrap().memory_bytes_max()
     }
 
     #[test]

@@ -10,12 +10,14 @@ pub mod check;
 pub mod codes;
 pub mod concern;
 mod country_set;
+pub mod coverage;
 pub(crate) mod declared;
 pub(crate) mod document;
 pub mod dynamic;
 mod exceptions;
 pub mod expression;
 pub mod field;
+pub mod format;
 pub mod level;
 mod lists;
 pub(crate) mod literal;
@@ -33,6 +35,7 @@ pub mod problem;
 mod reach;
 pub mod render;
 pub(crate) mod rules;
+pub mod schema;
 mod shipped;
 pub mod source;
 mod syntax;
@@ -44,6 +47,7 @@ pub mod trace;
 mod typing;
 mod written;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use chains::{After, Chain};
@@ -153,6 +157,19 @@ pub enum On {
     Request,
 }
 
+impl On {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            On::Attempt => "attempt",
+            On::Answer => "answer",
+            On::End => "end",
+            On::Call => "call",
+            On::Register => "register",
+            On::Request => "request",
+        }
+    }
+}
+
 /// How loud a violation is. `Warning < Critical`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -193,6 +210,8 @@ pub struct Policy {
     /// Index into `lists` of `own_numbers`, where there is one: nothing puts these on a dynamic list. A customer whose
     /// file has its own numbers has those in its place.
     pub own_numbers: Option<usize>,
+    /// What it was read from, wherever that lies; none of texts in memory.
+    pub files: Vec<PathBuf>,
     /// Shared with whoever asks what a customer's file says.
     pub customers: Arc<Customers>,
     /// In the words of the files, for [`trace`].
@@ -216,6 +235,7 @@ impl Policy {
             numbering: Numbering::builtin(),
             own_numbers: None,
             written: Written::default(),
+            files: Vec::new(),
         }
     }
 }

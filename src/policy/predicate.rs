@@ -208,7 +208,7 @@ impl Predicate {
     }
 }
 
-fn affix_matches(text: &[u8], affix: Affix, wanted: &[u8]) -> bool {
+pub(super) fn affix_matches(text: &[u8], affix: Affix, wanted: &[u8]) -> bool {
     let part = match affix {
         Affix::Starts => text.get(..wanted.len()),
         Affix::Ends => text.len().checked_sub(wanted.len()).and_then(|at| text.get(at..)),

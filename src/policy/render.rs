@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use annotate_snippets::{Annotation, AnnotationKind, Element, Level, Origin, Renderer, Snippet};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::problem::{Place, Problem};
 
@@ -145,29 +145,63 @@ fn floor(text: &str, at: usize) -> usize {
     at
 }
 
-/// For programs: everything a drawing shows.
-pub fn to_json(problem: &Problem, texts: &Texts) -> Value {
-    let place = |place: &Place| {
-        let (start, end) =
-            (texts.line_column(&place.path, place.span.start), texts.line_column(&place.path, place.span.end));
-        json!({
-            "path": texts.shown(&place.path),
-            "line": start.map(|s| s.line),
-            "column": start.map(|s| s.column),
-            "end_line": end.map(|s| s.line),
-            "end_column": end.map(|s| s.column),
-        })
-    };
-    json!({
-        "code": problem.code,
-        "severity": if problem.is_error { "error" } else { "warning" },
-        "message": problem.message,
-        "place": problem.place.as_ref().map(place),
-        "label": problem.label,
-        "context": problem.context.as_ref().map(|(p, label)| json!({ "place": place(p), "label": label })),
-        "notes": problem.notes,
-        "help": problem.help,
-    })
+/// A problem for programs: everything a drawing shows. What `check --format json` prints, so its shape is a promise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Told {
+    pub code: &'static str,
+    pub severity: &'static str,
+    pub message: String,
+    #[serde(flatten)]
+    pub place: Spot,
+    /// What the caret says.
+    pub label: String,
+    pub help: Option<String>,
+    pub notes: Vec<String>,
+    /// Other places that explain it.
+    pub context: Vec<ToldContext>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ToldContext {
+    #[serde(flatten)]
+    pub place: Spot,
+    pub label: String,
+}
+
+/// Lines and columns count from 1, columns in characters; the end is the first character that is no longer meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Spot {
+    pub path: Option<String>,
+    pub line: Option<usize>,
+    pub column: Option<usize>,
+    pub end_line: Option<usize>,
+    pub end_column: Option<usize>,
+}
+
+pub fn told(problem: &Problem, texts: &Texts) -> Told {
+    let context = |(place, label): &(Place, String)| ToldContext { place: spot(place, texts), label: label.clone() };
+    Told {
+        code: problem.code,
+        severity: if problem.is_error { "error" } else { "warning" },
+        message: problem.message.clone(),
+        place: problem.place.as_ref().map_or_else(Spot::default, |place| spot(place, texts)),
+        label: problem.label.clone(),
+        help: problem.help.clone(),
+        notes: problem.notes.clone(),
+        context: problem.context.iter().map(context).collect(),
+    }
+}
+
+fn spot(place: &Place, texts: &Texts) -> Spot {
+    let start = texts.line_column(&place.path, place.span.start);
+    let end = texts.line_column(&place.path, place.span.end);
+    Spot {
+        path: Some(texts.shown(&place.path)),
+        line: start.map(|at| at.line),
+        column: start.map(|at| at.column),
+        end_line: end.map(|at| at.line),
+        end_column: end.map(|at| at.column),
+    }
 }
 
 #[cfg(test)]
@@ -221,7 +255,7 @@ mod tests {
             let odd = Problem::error("E001", "x").at("ips/a.toml", span.clone()).context("ips/a.toml", span, "y");
             assert!(drawing(&odd, &texts(), false).contains("x"));
             assert!(line(&odd, &texts()).contains("x"));
-            assert!(to_json(&odd, &texts()).is_object());
+            assert_eq!(told(&odd, &texts()).message, "x");
         }
         let elsewhere = Problem::error("E010", "cannot be read").at("gone.csv", 0..0);
         assert!(drawing(&elsewhere, &texts(), false).contains("--> rules/gone.csv"));
@@ -229,10 +263,12 @@ mod tests {
 
     #[test]
     fn json_says_what_the_drawing_says() {
-        let value = to_json(&problem(), &texts());
-        assert_eq!(value["place"]["line"], 4);
-        assert_eq!(value["place"]["column"], 10);
-        assert_eq!(value["context"]["label"], "runs at call start");
-        assert_eq!(value["severity"], "error");
+        let value = serde_json::to_value(told(&problem(), &texts())).unwrap();
+        assert_eq!((&value["line"], &value["column"]), (&4.into(), &10.into()));
+        assert_eq!((&value["end_line"], &value["end_column"]), (&4.into(), &18.into()));
+        assert_eq!(value["context"][0]["label"], "runs at call start");
+        assert_eq!((&value["severity"], &value["path"]), (&"error".into(), &"rules/ips/a.toml".into()));
+        let nowhere = serde_json::to_value(told(&Problem::warning("W104", "x"), &texts())).unwrap();
+        assert!(nowhere["path"].is_null() && nowhere["line"].is_null());
     }
 }

@@ -119,11 +119,12 @@ pub(crate) fn compile(
             rules.thresholds.extend(made.filter(|made| made.mode != Mode::Off));
         }
     }
-    reach::check(&rules.firewall, &places, compiler.problems);
     compiler.renamed(&written);
     let global = sources.documents.iter().map(|document| (None, document));
     let files = files.into_iter().map(|(owner, document)| (Some(owner), document));
     overrides::compile(&global.chain(files).collect::<Vec<_>>(), &written, &mut compiler, &mut rules);
+    // Variants stand behind all rules still, and each rule knows for whom it has one.
+    reach::check(rules.firewall.get(..places.len()).unwrap_or_default(), &places, compiler.problems);
     // The first of those that stand at one place is the rule itself.
     rules.firewall.sort_by_key(|rule| rule.position);
     rules.thresholds.sort_by_key(|rule| rule.position);

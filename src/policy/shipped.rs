@@ -8,15 +8,24 @@ macro_rules! files {
 }
 
 /// Every file of the folder but the numbering tables, which [`crate::event::numbering`] holds itself.
-const FILES: [(&str, &str); 8] = files![
+const FILES: [(&str, &str); 17] = files![
     "ruleset.toml",
     "firewall/10-lists.toml",
     "firewall/20-identity.toml",
-    "ips/10-inbound.toml",
-    "ips/20-toll-fraud.toml",
-    "ips/30-attacks.toml",
+    "firewall/30-destinations.toml",
+    "ips/10-floods.toml",
+    "ips/20-callers.toml",
+    "ips/30-toll-fraud.toml",
+    "ips/40-routes.toml",
+    "ips/50-registration.toml",
     "lists/blocked-callers.csv",
+    "lists/do-not-originate.csv",
+    "lists/expected-destinations.csv",
     "lists/high-risk-numbers.csv",
+    "lists/known-dialers.csv",
+    "lists/neighbours.csv",
+    "lists/own-numbers.csv",
+    "lists/service-numbers.csv",
 ];
 
 impl RuleSource {
@@ -40,7 +49,7 @@ mod tests {
             let policy = loaded.policy.unwrap();
             assert!(policy.firewall.iter().all(|rule| rule.mode == Mode::Monitor));
             assert!(policy.thresholds.iter().all(|rule| rule.mode == Mode::Monitor));
-            assert!(policy.firewall.len() >= 5 && policy.thresholds.len() >= 12, "{report}");
+            assert!(policy.firewall.len() >= 9 && policy.thresholds.len() >= 28, "{report}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
 
 use crate::clock::Timestamp;
@@ -24,6 +25,8 @@ pub struct RuleSource {
     files: Files,
     /// The one file that was asked for, relative; problems of others are not its own.
     only: Option<String>,
+    /// Files that were read.
+    opened: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -45,31 +48,36 @@ impl RuleSource {
     pub fn at(path: impl AsRef<Path>) -> RuleSource {
         let path = path.as_ref();
         if path.is_dir() {
-            return RuleSource { files: Files::Folder(path.to_owned()), only: None };
+            return RuleSource { files: Files::Folder(path.to_owned()), only: None, opened: Arc::default() };
         }
         let parent = |p: &Path| p.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
         let folder = parent(path);
         if path.file_name().is_some_and(|n| n == RULESET) {
-            return RuleSource { files: Files::Folder(folder), only: None };
+            return RuleSource { files: Files::Folder(folder), only: None, opened: Arc::default() };
         }
         let mut root = folder.clone();
         for _ in 0..PARENTS_MAX {
             if root.join(RULESET).is_file()
                 && let Ok(inside) = path.strip_prefix(&root)
             {
-                return RuleSource { only: Some(slashes(inside)), files: Files::Folder(root) };
+                return RuleSource { only: Some(slashes(inside)), files: Files::Folder(root), opened: Arc::default() };
             }
             let Some(up) = root.parent().filter(|p| !p.as_os_str().is_empty()) else { break };
             root = up.to_owned();
         }
         let name = path.file_name().map(|n| slashes(Path::new(n)));
-        RuleSource { files: Files::Folder(folder), only: name }
+        RuleSource { files: Files::Folder(folder), only: name, opened: Arc::default() }
     }
 
     /// Texts by path.
     pub fn memory<P: Into<String>, T: Into<String>>(files: impl IntoIterator<Item = (P, T)>) -> RuleSource {
         let files = files.into_iter().map(|(path, text)| (path.into(), text.into())).collect();
-        RuleSource { files: Files::Memory(files), only: None }
+        RuleSource { files: Files::Memory(files), only: None, opened: Arc::default() }
+    }
+
+    /// Every file that was read so far, or was to be, wherever it lies: what is loaded hangs on these.
+    pub fn opened(&self) -> Vec<PathBuf> {
+        self.opened.lock().unwrap_or_else(|e| e.into_inner()).iter().cloned().collect()
     }
 
     /// What to put before a relative path so that the operator's shell finds the file.
@@ -110,7 +118,10 @@ impl RuleSource {
         let too_long = || io::Error::other(format!("longer than {bytes_max} bytes"));
         match &self.files {
             Files::Folder(root) => {
-                let file = fs::File::open(root.join(path))?;
+                let place = root.join(path);
+                let file = fs::File::open(&place);
+                self.opened.lock().unwrap_or_else(|e| e.into_inner()).insert(place);
+                let file = file?;
                 let meta = file.metadata()?;
                 if meta.is_dir() {
                     return Err(io::Error::other("is a folder"));

@@ -99,7 +99,8 @@ fn page(office: &Office, token: &str, is_pressed: bool) -> (StatusCode, String) 
     // What it was folded into is what somebody looks after.
     let whole = incident.merged_into.map(read).transpose().ok().flatten().flatten();
     let incident = whole.unwrap_or(incident);
-    let customer = office.terms.customers.of(&incident.customer);
+    let terms = office.terms.get();
+    let customer = terms.customers.of(&incident.customer);
     let status = if is_pressed && !incident.state.is_open() { StatusCode::CONFLICT } else { StatusCode::OK };
     (status, shown(&incident, &customer.name, &customer.time_zone, &grant.person, is_mine))
 }

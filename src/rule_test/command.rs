@@ -263,7 +263,7 @@ fn say(problems: &[Problem], texts: &Texts, colour: bool) {
 }
 
 fn problems_json(problems: &[Problem], texts: &Texts) -> Value {
-    json!({ "problems": problems.iter().map(|problem| render::to_json(problem, texts)).collect::<Vec<_>>() })
+    json!({ "problems": problems.iter().map(|problem| render::told(problem, texts)).collect::<Vec<_>>() })
 }
 
 fn print(value: &Value) -> anyhow::Result<()> {

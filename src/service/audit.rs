@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::recovery::Recovered;
 use crate::clock::Clock;
 use crate::policy::Policy;
+use crate::reload::{Asker, Report};
 use crate::store::{Audit, Change, Store};
 
 /// Who did it, where it was no person.
@@ -35,11 +36,25 @@ pub(super) fn warmed(store: &Store, rules: &[&str], events: u64) {
     note(store, "backfill", json!({ "rules": rules, "events": events }));
 }
 
+/// Rules were read again, and what came of it.
+pub(super) fn reloaded(store: &Store, by: &Asker, report: &Report) {
+    let who = match by {
+        Asker::Person { name, from } => (name.as_str(), from.as_str()),
+        Asker::Files | Asker::Signal => (SERVICE, "local"),
+    };
+    let details = serde_json::to_value(report).unwrap_or_default();
+    note_by(store, who, "reload", details);
+}
+
 fn note(store: &Store, action: &str, details: Value) {
+    note_by(store, (SERVICE, "local"), action, details);
+}
+
+fn note_by(store: &Store, (who, from): (&str, &str), action: &str, details: Value) {
     let audit = Audit {
         time: Clock.now(),
-        who: SERVICE.to_owned(),
-        from: "local".to_owned(),
+        who: who.to_owned(),
+        from: from.to_owned(),
         action: action.to_owned(),
         subject: "service".to_owned(),
         before: Value::Null,

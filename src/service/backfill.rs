@@ -7,9 +7,10 @@
 //! start begins again.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::engine::output::rule_name;
 use crate::engine::{Engine, Lack, Lacking, Lane, LaneOptions, Past, RuleRef, Verdict};
 use crate::event::Batch;
-use crate::journal::{Context, Entry, Reader};
+use crate::journal::{Context, Entry, Mark, Reader};
 use crate::limits::BACKFILL_BATCHES_MAX;
 use crate::storage::Disk;
 use crate::store::Store;
@@ -44,6 +45,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Where other rules came into force: what comes behind it they count as it comes.
+    pub(super) fn at(mark: &Mark) -> Place {
+        Place { record: mark.last_record, position: mark.next_position }
+    }
+
     /// To be asked before the journal's tail is read. Where no snapshot could be read and the journal does not go back to
     /// its beginning, every rule lacks the past.
     pub(super) fn of(disk: &Disk, journal: &Path, engine: &Engine, recovered: &Recovered) -> anyhow::Result<Place> {
@@ -61,15 +67,24 @@ impl Place {
     }
 }
 
-/// The thread.
-#[derive(Debug)]
-pub(super) struct Backfill {
-    thread: Option<JoinHandle<()>>,
-    stop: Sender<()>,
+/// A handle to the thread, where there is one; clones are the same.
+#[derive(Clone)]
+pub(super) struct Backfill(Arc<Handle>);
+
+struct Handle {
+    task: Mutex<Task>,
+    thread: Mutex<Option<(JoinHandle<()>, Sender<()>)>>,
     n_warming: Arc<AtomicUsize>,
 }
 
+impl fmt::Debug for Backfill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Backfill({} rules)", self.0.n_warming.load(Ordering::Relaxed))
+    }
+}
+
 /// What it works with.
+#[derive(Clone)]
 pub(super) struct Task {
     pub(super) disk: Disk,
     pub(super) archive: PathBuf,
@@ -85,26 +100,38 @@ pub(super) struct Task {
 
 impl Backfill {
     pub(super) fn start(task: Task) -> std::io::Result<Backfill> {
+        let (task, thread) = (Mutex::new(task), Mutex::default());
+        let backfill = Backfill(Arc::new(Handle { task, thread, n_warming: Arc::default() }));
+        backfill.go_on(None)?;
+        Ok(backfill)
+    }
+
+    /// Begins with the rules that are warming now. `place`: where the state begins that those of them have which were told
+    /// nothing yet, where that is another one.
+    pub(super) fn go_on(&self, place: Option<Place>) -> std::io::Result<()> {
+        let mut task = self.0.task.lock().unwrap_or_else(|e| e.into_inner());
+        task.place = place.unwrap_or(task.place);
         let (stop, stopping) = bounded(1);
-        let n_warming = Arc::new(AtomicUsize::new(0));
-        let mut work = Work { task, stopping, n_warming: Arc::clone(&n_warming) };
+        let mut work = Work { task: task.clone(), stopping, n_warming: Arc::clone(&self.0.n_warming) };
         let tellable = work.settle();
-        let is_idle = work.count() == 0;
-        let run = move || work.run(&tellable);
-        let spawn = || thread::Builder::new().name("backfill".into()).spawn(run);
-        let thread = if is_idle { None } else { Some(spawn()?) };
-        Ok(Backfill { thread, stop, n_warming })
+        if work.count() == 0 {
+            return Ok(());
+        }
+        let thread = thread::Builder::new().name("backfill".into()).spawn(move || work.run(&tellable))?;
+        *self.0.thread.lock().unwrap_or_else(|e| e.into_inner()) = Some((thread, stop));
+        Ok(())
     }
 
     /// Rules that are warming.
     pub(super) fn warming(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.n_warming)
+        Arc::clone(&self.0.n_warming)
     }
 
-    /// Ends the thread; what it has not told is told after the next start.
-    pub(super) fn stop(self) {
-        self.stop.try_send(()).unwrap_or_default();
-        if let Some(thread) = self.thread {
+    /// Ends the thread; what it has not told is told when it goes on, or after the next start.
+    pub(super) fn pause(&self) {
+        let thread = self.0.thread.lock().unwrap_or_else(|e| e.into_inner()).take();
+        if let Some((thread, stop)) = thread {
+            stop.try_send(()).unwrap_or_default();
             // A panic was printed where it happened.
             drop(thread.join());
         }

@@ -13,7 +13,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::calls::Calls;
 use crate::clock::Clock;
 use crate::config::SnapshotSettings;
-use crate::engine::{Engine, SaveProgress};
+use crate::engine::{Engine, Save, SaveProgress};
 use crate::journal::{Journal, Mark};
 use crate::limits::SNAPSHOTS_KEPT;
 use crate::metrics::Metrics;
@@ -138,7 +138,7 @@ impl Work {
     /// Writes the state at a place in the engine's order, piece by piece.
     fn write(&self, disk: &Disk, folder: &Path) -> anyhow::Result<(Mark, u64)> {
         let Charge { engine, calls, .. } = &self.charge;
-        let mut save = engine.mark().ok_or_else(|| anyhow!("another one is under way"))?;
+        let mut save = self.begin()?;
         let mark = self.mark(save.number())?;
         let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
         let (customers, gateways) = engine.names().all();
@@ -180,6 +180,18 @@ impl Work {
         }
         let bytes = writer.finish().context("cannot finish a snapshot")?;
         Ok((mark, bytes))
+    }
+
+    /// Other rules may be coming into force: that takes milliseconds.
+    fn begin(&self) -> anyhow::Result<Save> {
+        let until = Clock.monotonic() + MARK_TIMEOUT;
+        loop {
+            if let Some(save) = self.charge.engine.mark() {
+                return Ok(save);
+            }
+            anyhow::ensure!(Clock.monotonic() < until, "another one is under way");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn mark(&self, number: u64) -> anyhow::Result<Mark> {

@@ -1,9 +1,8 @@
 //! What outlives the process, from its restoration at the start to its last snapshot at the stop.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,24 +14,28 @@ use super::archiver::{self, Archiver};
 use super::backfill::{self, Backfill};
 use super::calls::Calls;
 use super::data::{self, DataFolder};
+use super::files;
 use super::keeper::{Charge, Keeper};
 use super::outgoing::Outgoing;
 use super::recovery::{self, Recovered};
+use super::reload::Readers;
 use super::watchdog::Watchdog;
 use crate::archive::{Archive, KEY_FILE};
 use crate::clock::Clock;
 use crate::config::{Config, Durability};
+use crate::current::Current;
+use crate::customer::Customers;
 use crate::delivery::Outbox;
-use crate::desk::{self, Desk};
-use crate::engine::{self, Engine, Judged};
+use crate::desk::{self, Desk, Renewal};
+use crate::engine::output::rule_id;
+use crate::engine::{self, Engine, Judged, Successor};
 use crate::event::Names;
 use crate::findings::Drafter;
 use crate::gateway::durable::Durable;
 use crate::gateway::sequence::Ledger;
-use crate::incident::{Renamed, Terms};
+use crate::incident::Terms;
 use crate::ingest::CallTable;
 use crate::journal::{self, Appended, Journal, Mark, Stuck};
-use crate::kit::Kits;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::policy::{Policy, RuleSource};
@@ -49,6 +52,7 @@ const ROOM_EVERY: Duration = Duration::from_millis(50);
 /// An engine as it was left, and what goes on around it.
 pub(super) struct Begun {
     pub(super) engine: Engine,
+    pub(super) outlet: Arc<Outlet>,
     pub(super) calls: Calls,
     pub(super) ledger: Arc<Ledger>,
     pub(super) durable: Durable,
@@ -63,10 +67,13 @@ pub(super) struct Lasting {
     keeper: Keeper,
     archiver: Option<Archiver>,
     backfill: Backfill,
+    wants_snapshot: Arc<AtomicBool>,
     pub(super) desk: Desk,
     pub(super) outgoing: Outgoing,
     pub(super) drafter: Arc<Drafter>,
-    pub(super) terms: Terms,
+    pub(super) terms: Current<Terms>,
+    customers: Current<Customers>,
+    policy: Current<Policy>,
     pub(super) journal: Journal,
     pub(super) store: Arc<Store>,
     room: Arc<watch::Sender<bool>>,
@@ -77,15 +84,23 @@ pub(super) struct Lasting {
 pub(super) type Measured = (Journal, Arc<AtomicUsize>, Desk, Outbox);
 
 /// Where the engine's results go, in its order.
-struct Outlet {
+pub(super) struct Outlet {
     notifier: Arc<Notifier>,
+    /// Names of the feeds, for the journal.
+    feeds: Vec<String>,
     /// Not before recovery has ended: what it reads is in the journal.
     journal: OnceLock<Journal>,
     marks: Sender<(u64, Mark)>,
+    /// Where the journal was when other rules came into force.
+    renewed_at: Mutex<Option<Mark>>,
 }
 
 impl Outlet {
     fn take(&self, judged: &mut Judged) {
+        if let Some(successor) = judged.swapped.take() {
+            self.swap(judged, &successor);
+            return;
+        }
         if judged.is_warm {
             self.take_warm(judged);
             return;
@@ -105,12 +120,30 @@ impl Outlet {
         self.notifier.take(judged);
     }
 
+    /// What ends is told by the rules that were in force, whatever comes behind by those that are.
+    fn swap(&self, judged: &mut Judged, successor: &Successor) {
+        let Successor { policy, rules } = successor;
+        self.notifier.take(judged);
+        let begins_anew = rules.changed.iter().chain(&rules.new).map(|rule| rule_id(policy, *rule));
+        self.notifier.swap(policy, &begins_anew.collect::<Vec<&str>>());
+        if let Some(journal) = self.journal.get() {
+            journal.set_context(Arc::new(context(policy, &self.feeds)));
+            *self.renewed_at.lock().unwrap_or_else(|e| e.into_inner()) = Some(journal.mark());
+        }
+    }
+
+    /// Where the journal was when the rules in force came into force; `None`: they were from the start.
+    pub(super) fn renewed_at(&self) -> Option<Mark> {
+        self.renewed_at.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
     /// Of events of the past only the episodes are news that they ended, by making room or by being newer than their
     /// key. Nothing is counted again.
     fn take_warm(&self, judged: &mut Judged) {
         if !judged.closed.is_empty() {
             let closed = std::mem::take(&mut judged.closed);
-            self.notifier.take(&Judged { closed, is_recovered: true, ..Judged::default() });
+            let policy = Arc::clone(&judged.policy);
+            self.notifier.take(&Judged { closed, policy, is_recovered: true, ..Judged::default() });
         }
     }
 }
@@ -131,7 +164,23 @@ pub(super) struct Parts<'a> {
     pub(super) n_threads: usize,
 }
 
+/// What numbers in the journal stand for.
+fn context(policy: &Policy, feeds: &[String]) -> journal::Context {
+    journal::Context {
+        policy_version: policy.version.clone(),
+        feeds: feeds.to_vec(),
+        firewall: policy.firewall.iter().map(|rule| rule.id.clone()).collect(),
+        thresholds: policy.thresholds.iter().map(|rule| rule.id.clone()).collect(),
+    }
+}
+
 impl Parts<'_> {
+    fn outlet(&self, marks: Sender<(u64, Mark)>) -> Arc<Outlet> {
+        let feeds = self.config.feeds.iter().map(|feed| feed.name.clone()).collect();
+        let (notifier, journal, renewed_at) = (Arc::clone(self.notifier), OnceLock::new(), Mutex::default());
+        Arc::new(Outlet { notifier, feeds, journal, marks, renewed_at })
+    }
+
     fn engine(&self, hash_seed: u64, outlet: &Arc<Outlet>) -> Engine {
         let outlet = Arc::clone(outlet);
         let settings = engine::Settings {
@@ -147,11 +196,11 @@ impl Parts<'_> {
     /// stored.
     pub(super) fn begin_anew(&self, seed: u64) -> Begun {
         let (marks, _) = bounded(MARKS_MAX);
-        let notifier = Arc::clone(self.notifier);
-        notifier.committed(u64::MAX);
-        let outlet = Arc::new(Outlet { notifier, journal: OnceLock::new(), marks });
+        self.notifier.committed(u64::MAX);
+        let outlet = self.outlet(marks);
         Begun {
             engine: self.engine(seed, &outlet),
+            outlet,
             calls: Calls::new(&self.config.feeds, || CallTable::new(seed)),
             ledger: Arc::default(),
             durable: Durable::off(),
@@ -166,7 +215,7 @@ impl Parts<'_> {
         let begun = Clock.monotonic();
         let seed = data.identity.hash_seed;
         let (marks, taken) = bounded(MARKS_MAX);
-        let outlet = Arc::new(Outlet { notifier: Arc::clone(self.notifier), journal: OnceLock::new(), marks });
+        let outlet = self.outlet(marks);
         let fresh = || {
             let calls = Calls::new(&self.config.feeds, || CallTable::new(seed).with_annex());
             (self.engine(seed, &outlet), calls)
@@ -202,7 +251,7 @@ impl Parts<'_> {
             settings: self.config.journal,
             identity,
             names: names_file,
-            context: Arc::new(self.context()),
+            context: Arc::new(context(self.policy, &outlet.feeds)),
             start: recovered.into_start(),
             listener: self.listener(committed, &ledger),
         })
@@ -233,20 +282,23 @@ impl Parts<'_> {
             calls: calls.clone(),
             settings: self.config.snapshot.clone(),
             metrics: Arc::clone(self.metrics),
-            is_wanted: wants_snapshot,
+            is_wanted: Arc::clone(&wants_snapshot),
             marks: taken,
         })
         .context("cannot start a thread")?;
-        let terms = self.terms()?;
-        let desk = self.desk(&store, &terms)?;
-        let customers = &self.policy.customers;
-        let outgoing = Outgoing::start(self.config, &home_folder, &store, &desk, customers)?;
+        let terms = files::terms(self.config, self.policy)?;
+        let Renewal { terms, rules, renamed, whats } = files::renewal(self.config, self.policy, &terms);
+        let (policy, customers) =
+            (Current::from(Arc::clone(self.policy)), Current::from(Arc::clone(&self.policy.customers)));
+        let charge = desk::Charge { store: Arc::clone(&store), terms: terms.clone(), rules, renamed, whats };
+        let desk = Desk::start(charge)?;
+        let outgoing = Outgoing::start(self.config, &home_folder, &store, &desk, &customers)?;
         let drafter = Arc::new(Drafter {
             disk: home_disk,
             archive: home_folder.join("archive"),
             journal: data::journal_of(&home_folder),
             store: Arc::clone(&store),
-            policy: Arc::clone(self.policy),
+            policy: policy.clone(),
             names: Arc::clone(self.names),
             rules: self.config.rules.as_deref().map_or_else(RuleSource::shipped, RuleSource::at),
         });
@@ -259,54 +311,16 @@ impl Parts<'_> {
             desk,
             outgoing,
             drafter,
-            terms,
+            terms: Current::from(Arc::new(terms)),
+            customers,
+            policy,
+            wants_snapshot,
             journal,
             store,
             room: Arc::new(room),
             _lock: lock,
         };
-        Ok(Begun { engine, calls, ledger, durable, is_resumed, lasting: Some(lasting) })
-    }
-
-    /// The customers' files and the kits.
-    fn terms(&self) -> anyhow::Result<Terms> {
-        let kits = self.config.kits.as_deref().map_or_else(|| Ok(Kits::shipped()), load_kits).map(Arc::new)?;
-        let rules = self.config.rules.as_deref().unwrap_or(Path::new(""));
-        let rules = if rules.is_file() { rules.parent().unwrap_or(Path::new("")) } else { rules };
-        let mut own_kits = BTreeMap::new();
-        for customer in self.policy.customers.iter() {
-            if let Some(folder) = &customer.kits {
-                own_kits.insert(customer.id.clone(), Arc::new(load_kits(&rules.join(folder))?));
-            }
-        }
-        Ok(Terms { customers: Arc::clone(&self.policy.customers), kits, own_kits })
-    }
-
-    /// Who makes incidents of what is found.
-    fn desk(&self, store: &Arc<Store>, terms: &Terms) -> anyhow::Result<Desk> {
-        let said = |text: [&Option<String>; 2], id: &str| {
-            let text = text.into_iter().flatten().next().cloned();
-            (id.to_owned(), text.unwrap_or_else(|| id.to_owned()))
-        };
-        let firewall = self.policy.firewall.iter().map(|rule| said([&rule.message, &None], &rule.id));
-        let thresholds = self.policy.thresholds.iter().map(|rule| said([&rule.message, &rule.description], &rule.id));
-        let whats: BTreeMap<String, String> = firewall.chain(thresholds).collect();
-        Ok(Desk::start(desk::Charge {
-            store: Arc::clone(store),
-            terms: terms.clone(),
-            rules: whats.keys().cloned().chain(self.config.receivers.iter().map(|r| r.rule())).collect(),
-            renamed: self.renamed(),
-            whats,
-        })?)
-    }
-
-    /// What rules are called now, by the ids they had.
-    fn renamed(&self) -> BTreeMap<String, Renamed> {
-        let named = self.policy.thresholds.iter().filter_map(|rule| {
-            let (rule_id, group) = (rule.id.clone(), rule.group.clone());
-            Some((rule.renamed_from.clone()?, Renamed { rule: rule_id, group }))
-        });
-        named.collect()
+        Ok(Begun { engine, outlet, calls, ledger, durable, is_resumed, lasting: Some(lasting) })
     }
 
     /// An archive that cannot be opened is no reason to let calls go unwatched: the journal keeps what is missing there.
@@ -356,15 +370,6 @@ impl Parts<'_> {
         })
     }
 
-    fn context(&self) -> journal::Context {
-        journal::Context {
-            policy_version: self.policy.version.clone(),
-            feeds: self.config.feeds.iter().map(|feed| feed.name.clone()).collect(),
-            firewall: self.policy.firewall.iter().map(|rule| rule.id.clone()).collect(),
-            thresholds: self.policy.thresholds.iter().map(|rule| rule.id.clone()).collect(),
-        }
-    }
-
     fn tell(&self, recovered: &Recovered, store: &Store, took: Duration) {
         for problem in &recovered.problems {
             tracing::error!(problem, "found at the start");
@@ -374,12 +379,6 @@ impl Parts<'_> {
         tracing::info!(record, n_events, snapshot, ?took, "state restored");
         super::audit::started(store, self.policy, recovered);
     }
-}
-
-fn load_kits(folder: &Path) -> anyhow::Result<Kits> {
-    let (kits, problems) = Kits::load(folder);
-    let (n, folder) = (problems.iter().filter(|p| p.is_error).count(), folder.display());
-    kits.with_context(|| format!("kits of `{folder}`: {n} errors; `ringfence kit lint {folder}` shows them"))
 }
 
 impl Lasting {
@@ -412,6 +411,24 @@ impl Lasting {
         beat.into_iter().chain([tokio::spawn(watchdog.watch(stopping.clone()))]).collect()
     }
 
+    /// Those who go by the files, for when these are read again.
+    pub(super) fn readers(&self) -> Readers {
+        Readers {
+            backfill: self.backfill.clone(),
+            store: Arc::clone(&self.store),
+            desk: self.desk.clone(),
+            terms: self.terms.clone(),
+            customers: self.customers.clone(),
+            policy: self.policy.clone(),
+            wants_snapshot: Arc::clone(&self.wants_snapshot),
+        }
+    }
+
+    /// Has a snapshot taken soon.
+    pub(super) fn wants_snapshot(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.wants_snapshot)
+    }
+
     /// What is looked at for the metrics.
     pub(super) fn measured(&self) -> Measured {
         (self.journal.clone(), self.warming(), self.desk.clone(), self.outgoing.outbox.clone())
@@ -424,7 +441,7 @@ impl Lasting {
 
     /// A last snapshot, and everything on the disk. Nothing may come any more.
     pub(super) fn end(self) {
-        self.backfill.stop();
+        self.backfill.pause();
         self.keeper.stop();
         if let Some(archiver) = self.archiver {
             archiver.stop();

@@ -9,13 +9,15 @@ mod audit;
 mod backfill;
 mod calls;
 mod data;
+mod feeds;
+mod files;
 mod keeper;
 mod lasting;
 mod outgoing;
 mod recovery;
+mod reload;
 mod watchdog;
 
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
@@ -32,14 +34,16 @@ use tokio::task::JoinHandle;
 pub use self::admission::admission;
 use self::calls::Calls;
 use self::data::DataFolder;
+use self::feeds::Feeds;
 use self::lasting::{Begun, Lasting, Parts};
+use self::reload::Reloader;
 pub use self::watchdog::Settings as HeartbeatSettings;
 use crate::clock::Clock;
-use crate::config::{Config, CustomerSource, FeedSettings};
+use crate::config::{Config, FeedSettings};
+use crate::current::Current;
 use crate::delivery::{self, Figures};
 use crate::desk::Desk;
 use crate::engine::Engine;
-use crate::event::dialplan::DialPlan;
 use crate::event::{Kind, Names, Reject};
 use crate::findings::Drafter;
 use crate::gateway::clocks::Clocks;
@@ -51,7 +55,7 @@ use crate::gateway::post::Door;
 use crate::gateway::sequence::Ledger;
 use crate::gateway::{Feed, Sample};
 use crate::incident::{self, IncidentState};
-use crate::ingest::{Admission, CallTable, FeedContext};
+use crate::ingest::FeedContext;
 use crate::journal::Journal;
 use crate::metrics::{JournalFigures, Labels, Metrics, UPKEEP_EVERY};
 use crate::notify::{Notifier, Observer, Totals, Workers};
@@ -59,6 +63,7 @@ use crate::people::People;
 use crate::policy::{Action, Cause, Policy, Severity};
 use crate::portal::api::Office;
 use crate::portal::{Pages, Portal, Status};
+use crate::reload::{Asker, Reloads};
 use crate::store::Store;
 use crate::upstream::Receivers;
 
@@ -92,7 +97,8 @@ pub struct Running {
     workers: Workers,
     engine: Engine,
     clocks: Arc<Clocks>,
-    lateness_ms: i64,
+    reloads: Reloads,
+    reloader: Reloader,
     lasting: Option<Lasting>,
     stop_timeout: Duration,
 }
@@ -111,11 +117,11 @@ pub fn run(config: Config, policy: Arc<Policy>) -> anyhow::Result<()> {
         let mut signals = Signals::new().context("cannot listen for signals")?;
         let running = start(Setup { config, policy, observer: None }).await?;
         running.admin_token().as_deref().into_iter().for_each(ask_for_admin);
-        signals.stop().await;
+        signals.stop(Some(&running.reloads)).await;
         tracing::info!("stopping: no new connections, finishing what was read");
         tokio::select! {
             () = async { running.stop().await; } => Ok(()),
-            () = signals.stop() => Err(anyhow!("told twice to stop: what was under way is lost")),
+            () = signals.stop(None) => Err(anyhow!("told twice to stop: what was under way is lost")),
         }
     });
     // A write to a stuck terminal or disk must not keep a stopped process alive.
@@ -145,23 +151,25 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         Some(data) => parts.begin_again(data)?,
         None => parts.begin_anew(RandomState::new().hash_one("ringfence")),
     };
-    let Begun { engine, calls, ledger, durable, is_resumed, lasting } = begun;
+    let Begun { engine, outlet, calls, ledger, durable, is_resumed, lasting } = begun;
+    let (reloads, asked) = Reloads::new(&policy.version);
 
     // Feeds.
     let ready = Arc::new(AtomicBool::new(false));
     let status = Status { metrics: Arc::clone(&metrics), ready: Arc::clone(&ready) };
     let clocks = Arc::new(Clocks::new(Clock.now(), is_resumed));
     let judges = Arc::new(Judges::start(n_threads).context("cannot start threads")?);
-    let shared =
-        Shared { engine: engine.clone(), judges, policy: Arc::clone(&policy), names, metrics, ledger, durable, calls };
-    let entrances = shared.open(&config, &clocks)?;
+    let feeds = Feeds { config: config.clone(), names: Arc::clone(&names), calls: calls.clone(), places: Vec::new() };
+    let mut shared = Shared { engine: engine.clone(), judges, feeds, names, metrics, ledger, durable, calls };
+    let entrances = shared.open(&config, &policy, &clocks)?;
 
     // HTTP.
+    let counting = Counting { engine: engine.clone(), clocks: Arc::clone(&clocks), reloads: reloads.clone() };
     let (http, metrics_address, mut background, office) =
-        start_http(&config, &status, &entrances.doors, lasting.as_ref(), &stopping).await?;
+        start_http(&config, &status, &entrances.doors, (lasting.as_ref(), &counting), &stopping).await?;
     let (feeds, listeners) = entrances.run(&stopping)?;
 
-    background.push(tokio::spawn(tick(engine.clone(), Arc::clone(&clocks), policy.lateness_ms, stopping.clone())));
+    background.push(tokio::spawn(tick(engine.clone(), Arc::clone(&clocks), stopping.clone())));
     background.extend(lasting.iter().flat_map(|l| l.guard(&config, &notifier, &stopping)));
     background.extend(lasting.iter().map(|l| tokio::spawn(l.watch(Arc::clone(&notifier), stopping.clone()))));
     background.push(tokio::spawn(upkeep(
@@ -172,6 +180,18 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         office.as_ref().and_then(|office| office.receivers.clone()),
         stopping,
     )));
+    let reloader = Reloader::start(reload::Charge {
+        config: config.clone(),
+        engine: engine.clone(),
+        outlet,
+        feeds: shared.feeds,
+        clocks: Arc::clone(&clocks),
+        metrics: Arc::clone(&shared.metrics),
+        reloads: reloads.clone(),
+        asked,
+        lasting: lasting.as_ref().map(Lasting::readers),
+    });
+    let reloader = reloader.context("cannot start a thread")?;
     ready.store(true, Ordering::Relaxed);
     tracing::info!(?feeds, ?http, metrics = ?metrics_address, rules = policy.version, "ringfence is ready");
     Ok(Running {
@@ -188,7 +208,8 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         workers,
         engine,
         clocks,
-        lateness_ms: policy.lateness_ms,
+        reloads,
+        reloader,
         lasting,
         stop_timeout: config.stop_timeout,
     })
@@ -229,6 +250,10 @@ impl Running {
     pub async fn stop(self) -> Totals {
         self.ready.store(false, Ordering::Relaxed);
         self.stop.send_replace(true);
+        let (engine, reloader) = (self.engine.clone(), self.reloader);
+        if tokio::task::spawn_blocking(move || reloader.stop()).await.is_err() {
+            tracing::error!("a reload that was under way failed");
+        }
         let deadline = tokio::time::Instant::from_std(Clock.monotonic() + self.stop_timeout);
         for mut task in self.listeners.into_iter().chain(self.background) {
             if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
@@ -237,7 +262,7 @@ impl Running {
             }
         }
         // As a replay does at the end of its input: what is over by now is told.
-        self.engine.tick(self.clocks.reached(Clock.now(), self.lateness_ms));
+        engine.tick(self.clocks.reached(Clock.now(), engine.policy().lateness_ms));
         if let Some(lasting) = self.lasting {
             let Totals { judged, violations } = self.notifier.totals();
             audit::stopped(&lasting.store, judged, violations);
@@ -292,7 +317,7 @@ struct Shared {
     engine: Engine,
     judges: Arc<Judges>,
     calls: Calls,
-    policy: Arc<Policy>,
+    feeds: Feeds,
     names: Arc<Names>,
     metrics: Arc<Metrics>,
     ledger: Arc<Ledger>,
@@ -300,12 +325,12 @@ struct Shared {
 }
 
 impl Shared {
-    fn open(&self, config: &Config, clocks: &Arc<Clocks>) -> anyhow::Result<Entrances> {
+    fn open(&mut self, config: &Config, policy: &Policy, clocks: &Arc<Clocks>) -> anyhow::Result<Entrances> {
         let mut entrances = Entrances::default();
-        let admission = admission(&self.policy, &config.emergency_numbers, &self.names)?;
-        for (index, settings) in config.feeds.iter().enumerate() {
-            let context = Arc::new(self.context(settings, config, &admission)?);
-            let feed = Arc::new(self.feed(index, settings, context, config, clocks)?);
+        self.feeds.places = self.feeds.contexts(policy)?.into_iter().map(Current::from).collect();
+        for ((index, settings), context) in config.feeds.iter().enumerate().zip(&self.feeds.places) {
+            let delay_ms = settings.delay_ms(policy.lateness_ms);
+            let feed = Arc::new(self.feed((index, settings), (context.clone(), delay_ms), config, clocks)?);
             let name = || settings.name.clone();
             if settings.over_http {
                 entrances.doors.push(Arc::new(Door::new(Arc::clone(&feed), settings.listener.slow_timeout)));
@@ -330,9 +355,8 @@ impl Shared {
 
     fn feed(
         &self,
-        index: usize,
-        settings: &FeedSettings,
-        context: Arc<FeedContext>,
+        (index, settings): (usize, &FeedSettings),
+        (context, delay_ms): (Current<FeedContext>, i64),
         config: &Config,
         clocks: &Arc<Clocks>,
     ) -> anyhow::Result<Feed> {
@@ -345,11 +369,10 @@ impl Shared {
             merge: settings.merge,
             dedup: settings.dedup,
             both_legs: settings.both_legs,
-            delay_ms: settings.delay_ms(self.policy.lateness_ms),
+            delay_ms,
             verdict_deadline: config.verdict_deadline,
             engine: self.engine.clone(),
             judges: Arc::clone(&self.judges),
-            policy: Arc::clone(&self.policy),
             names: Arc::clone(&self.names),
             metrics: Arc::clone(&self.metrics),
             counters: Arc::clone(counters),
@@ -361,46 +384,19 @@ impl Shared {
             problems: Sample::default(),
         })
     }
-
-    fn context(
-        &self,
-        settings: &FeedSettings,
-        config: &Config,
-        admission: &Option<Arc<Admission>>,
-    ) -> anyhow::Result<FeedContext> {
-        let mut dial_plan = settings.dial_plan.clone();
-        dial_plan.emergency.extend(config.emergency_numbers.iter().cloned());
-        let dial_plan = DialPlan::new(&dial_plan, &self.policy.numbering);
-        let dial_plan = dial_plan.map_err(|e| anyhow!("feed `{}`: {}", settings.name, e.join("; ")))?;
-        let calls = self.calls.of(&settings.name).map_or_else(|| Arc::new(CallTable::new(0)), Arc::clone);
-        let customer = |name: &str| self.names.customer(name).context("too many customers in the settings");
-        let mut trunks = HashMap::new();
-        for (trunk, name) in &settings.trunks {
-            trunks.insert(trunk.as_bytes().into(), customer(name)?);
-        }
-        Ok(FeedContext {
-            names: Arc::clone(&self.names),
-            dial_plan,
-            customer_from_event: settings.customer == CustomerSource::Event,
-            customer: match &settings.customer {
-                CustomerSource::One(name) => Some(customer(name)?),
-                CustomerSource::Event | CustomerSource::Trunk => None,
-            },
-            trunks,
-            admission: admission.clone(),
-            gateway_from_event: false,
-            gateway: self.names.gateway(&settings.gateway).context("too many gateways in the settings")?,
-            seq_required: false,
-            calls,
-            capture_key: settings.capture_key.clone(),
-        })
-    }
 }
 
 type Http = (Option<SocketAddr>, Option<SocketAddr>, Vec<JoinHandle<()>>, Option<Arc<Office>>);
 
+/// What counts, and who changes the rules it counts by.
+struct Counting {
+    engine: Engine,
+    clocks: Arc<Clocks>,
+    reloads: Reloads,
+}
+
 /// What the API works with.
-fn office(lasting: &Lasting, config: &Config) -> anyhow::Result<Arc<Office>> {
+fn office(lasting: &Lasting, config: &Config, counting: &Counting) -> anyhow::Result<Arc<Office>> {
     let folder = config.data.as_deref().context("what lasts has a folder")?;
     let people =
         People::open(Arc::clone(&lasting.store), folder, Clock.now()).context("cannot open the list of users")?;
@@ -408,6 +404,10 @@ fn office(lasting: &Lasting, config: &Config) -> anyhow::Result<Arc<Office>> {
         store: Arc::clone(&lasting.store),
         desk: lasting.desk.clone(),
         terms: lasting.terms.clone(),
+        engine: counting.engine.clone(),
+        clocks: Arc::clone(&counting.clocks),
+        wants_snapshot: lasting.wants_snapshot(),
+        reloads: counting.reloads.clone(),
         people,
         drafter: Arc::clone(&lasting.drafter),
         receivers: (!config.receivers.is_empty()).then(|| Arc::new(Receivers::new(&config.receivers, &lasting.store))),
@@ -435,10 +435,10 @@ async fn start_http(
     config: &Config,
     status: &Status,
     doors: &[Arc<Door>],
-    lasting: Option<&Lasting>,
+    (lasting, counting): (Option<&Lasting>, &Counting),
     stopping: &watch::Receiver<bool>,
 ) -> anyhow::Result<Http> {
-    let office = lasting.map(|lasting| office(lasting, config)).transpose()?;
+    let office = lasting.map(|lasting| office(lasting, config, counting)).transpose()?;
     let mut tasks = Vec::new();
     let mut serve = async |address: Option<SocketAddr>, pages: Pages| -> anyhow::Result<Option<SocketAddr>> {
         let Some(address) = address else { return Ok(None) };
@@ -481,12 +481,12 @@ fn n_threads(config: &Config) -> usize {
     config.threads.unwrap_or_else(cores)
 }
 
-async fn tick(engine: Engine, clocks: Arc<Clocks>, lateness_ms: i64, mut stopping: watch::Receiver<bool>) {
+async fn tick(engine: Engine, clocks: Arc<Clocks>, mut stopping: watch::Receiver<bool>) {
     let mut every = tokio::time::interval(TICK_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = every.tick() => engine.tick(clocks.reached(Clock.now(), lateness_ms)),
+            _ = every.tick() => engine.tick(clocks.reached(Clock.now(), engine.policy().lateness_ms)),
             _ = stopping.wait_for(|stop| *stop) => return,
         }
     }
@@ -584,13 +584,13 @@ impl Signals {
         })
     }
 
-    /// Waits until told to stop.
-    async fn stop(&mut self) {
+    /// Waits until told to stop; meanwhile has rules read again when told so.
+    async fn stop(&mut self, reloads: Option<&Reloads>) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => tracing::warn!("rules and settings are read at the start only; restart to change them"),
+                _ = self.hangup.recv() => reloads.into_iter().for_each(|reloads| reloads.ask(Asker::Signal)),
             }
         }
     }

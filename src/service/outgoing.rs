@@ -11,6 +11,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::acd::{Board, push, read_back};
 use crate::config::Config;
+use crate::current::Current;
 use crate::customer::Customers;
 use crate::delivery::link::Links;
 use crate::delivery::mail::{Canary, CanarySettings, Mail, MailHealth};
@@ -42,7 +43,7 @@ impl Outgoing {
         folder: &Path,
         store: &Arc<Store>,
         desk: &Desk,
-        customers: &Arc<Customers>,
+        customers: &Current<Customers>,
     ) -> anyhow::Result<Outgoing> {
         let links = Links::open(folder, config.public_url.clone()).context("cannot read or make the key of links")?;
         let site = links.proof("site", "");
@@ -56,7 +57,7 @@ impl Outgoing {
         let charge = delivery::Charge {
             store: Arc::clone(store),
             desk: desk.clone(),
-            customers: Arc::clone(customers),
+            customers: customers.clone(),
             links: links.clone(),
             board: Arc::clone(&board),
         };

@@ -23,6 +23,9 @@ pub(crate) struct Attack {
     pub name: String,
     pub what: String,
     pub source: String,
+    /// Its number in the catalogue of patterns; for people.
+    #[serde(default)]
+    pub pattern: u8,
     #[serde(default)]
     kind: Kind,
     #[serde(default)]
@@ -31,6 +34,7 @@ pub(crate) struct Attack {
     after_hours: bool,
     caller: Who,
     callee: Who,
+    diverting: Option<Who>,
     #[serde(default)]
     answered: f64,
     #[serde(default)]
@@ -82,6 +86,7 @@ enum Own {
     Main,
     One,
     Sequence,
+    Neighbour,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -128,6 +133,14 @@ enum Signed {
     Unknown,
 }
 
+/// Whom of a call the file speaks of.
+#[derive(Clone, Copy, Debug)]
+enum Role {
+    Caller,
+    Callee,
+    Diverting,
+}
+
 /// How strong an attack is; the file says what that means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Intensity {
@@ -135,6 +148,16 @@ pub enum Intensity {
     #[default]
     Medium,
     Strong,
+}
+
+impl Intensity {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Intensity::Weak => "weak",
+            Intensity::Medium => "medium",
+            Intensity::Strong => "strong",
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -175,6 +198,7 @@ impl Attack {
         }
         self.caller.check().context("caller")?;
         self.callee.check().context("callee")?;
+        self.diverting.as_ref().map_or(Ok(()), Who::check).context("diverting")?;
         for strength in [&self.weak, &self.medium, &self.strong] {
             if !(1..=ATTACK_CALLS_MAX).contains(&strength.calls) {
                 bail!("calls: from 1 to {ATTACK_CALLS_MAX}");
@@ -228,6 +252,8 @@ pub(crate) struct AttackCalls {
     /// The company it is about, and one desk there.
     company: u64,
     desk: u64,
+    /// Where all of it comes in.
+    trunk: Option<u16>,
     begin_ms: i64,
     /// Calls starting from here on are cut off.
     end_ms: i64,
@@ -250,12 +276,16 @@ pub(crate) struct Stage {
 }
 
 impl AttackCalls {
-    pub(crate) fn new(attack: &Attack, index: u16, stage: Stage) -> Result<AttackCalls> {
-        let mut chance = Chance::new(stage.seed, &attack.name);
+    /// `label` is the name of this one attack in the run, and the seed of its chance.
+    pub(crate) fn new(attack: &Attack, index: u16, label: &str, stage: Stage) -> Result<AttackCalls> {
+        let mut chance = Chance::new(stage.seed, label);
         let strength = attack.strength(stage.intensity);
+        let (company, desk) = (chance.below(stage.people.companies), 1 + chance.below(COMPANY_NUMBERS - 1));
+        let kind = attack.trunk.as_ref().and_then(|name| TRUNKS.iter().position(|t| t == name));
         Ok(AttackCalls {
-            company: chance.below(stage.people.companies),
-            desk: 1 + chance.below(COMPANY_NUMBERS - 1),
+            company,
+            desk,
+            trunk: kind.map(|kind| stage.people.trunk(kind as u16, &mut chance)),
             chance,
             index,
             people: stage.people,
@@ -272,9 +302,13 @@ impl AttackCalls {
     }
 
     /// One of the parties the file means, the desk it belongs to, and its company.
-    fn party(&mut self, caller: bool) -> (Party, Option<(u64, u64)>) {
-        let (who, numbers) =
-            if caller { (&self.attack.caller, self.callers) } else { (&self.attack.callee, self.callees) };
+    fn party(&mut self, role: Role) -> (Party, Option<(u64, u64)>) {
+        let nobody = Who { anonymous: true, ..Who::default() };
+        let (who, numbers) = match role {
+            Role::Caller => (&self.attack.caller, self.callers),
+            Role::Callee => (&self.attack.callee, self.callees),
+            Role::Diverting => (self.attack.diverting.as_ref().unwrap_or(&nobody), 1),
+        };
         let people = self.people;
         let Some(own) = who.own else {
             if who.anonymous || who.prefixes.is_empty() {
@@ -294,6 +328,7 @@ impl AttackCalls {
             Own::One => (self.company, self.desk),
             // Out of order within eight: dialers shuffle a little.
             Own::Sequence => (self.company, self.made ^ 5),
+            Own::Neighbour => return (Party::Number(People::neighbour(self.chance.below(numbers))), None),
         };
         (Party::Number(people.own(company, place)), Some((company, place % COMPANY_NUMBERS)))
     }
@@ -307,15 +342,17 @@ impl AttackCalls {
             attestation: self.attack.attestation.into(),
             ..Call::BLANK
         };
-        let (caller, from) = self.party(true);
-        let (callee, to) = self.party(false);
+        let (caller, from) = self.party(Role::Caller);
+        let (callee, to) = self.party(Role::Callee);
+        let (diverting, by) = self.party(Role::Diverting);
         (call.caller, call.callee) = (caller, callee);
-        let ours = if call.direction == Direction::Inbound { to.or(from) } else { from.or(to) };
+        call.diverting = if let Party::Number(number) = diverting { Some(number) } else { None };
+        let ours = if call.direction == Direction::Inbound { to.or(from) } else { by.or(from).or(to) };
         let (company, place) = ours.unwrap_or((self.company, 0));
         self.people.sign(&mut call, company, Some(place));
         call.source_ip = ATTACKER_ADDRESS;
-        if let Some(at) = self.attack.trunk.as_ref().and_then(|name| TRUNKS.iter().position(|t| t == name)) {
-            from_trunk(&mut call, at as u8);
+        if let Some(trunk) = self.trunk {
+            from_trunk(&mut call, trunk);
         }
         if !self.attack.source_ips.is_empty() {
             let at = self.chance.below(self.attack.source_ips.len() as u64) as usize;
@@ -416,7 +453,7 @@ mod tests {
         let attack = attacks.iter().find(|a| a.name == name).expect("it ships");
         let people = People::for_rate(10_000.0, 1);
         let stage = Stage { seed: 5, people, begin_ms: 0, end_ms: 24 * 3_600_000, intensity };
-        AttackCalls::new(attack, 0, stage).expect("it is right").collect()
+        AttackCalls::new(attack, 0, name, stage).expect("it is right").collect()
     }
 
     #[test]

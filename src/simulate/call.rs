@@ -36,8 +36,10 @@ pub(crate) struct Call {
     pub direction: Direction,
     pub caller: Party,
     pub callee: Party,
-    /// Names of [`TRUNKS`]; `None` inside the house.
-    pub trunk: Option<u8>,
+    /// One of [`TRUNKS`], or of the further ones like it that a large run has; `None` inside the house.
+    pub trunk: Option<u16>,
+    /// Who forwarded the call.
+    pub diverting: Option<u64>,
     /// IPv4.
     pub source_ip: u32,
     /// The customer's PBX behind it, and the extension there; 0: none.
@@ -55,8 +57,21 @@ pub(crate) struct Call {
     pub user_agent: &'static str,
 }
 
-/// Trunks to the public network.
+/// Trunks to the public network. A run that needs more has further ones of each: the number of a trunk is its place
+/// here and six for each trunk of its kind before it.
 pub(crate) const TRUNKS: [&str; 6] = ["pstn-1", "pstn-2", "pstn-3", "pstn-4", "mobile-1", "intl-1"];
+
+/// What a trunk is called: `mobile-3` is the third of its kind, `pstn-9` the third beside `pstn-1`.
+fn push_trunk(out: &mut Vec<u8>, trunk: u16) {
+    let (kind, before) = (trunk % TRUNKS.len() as u16, u64::from(trunk) / TRUNKS.len() as u64);
+    let (name, place) = match kind {
+        0..4 => ("pstn-", u64::from(kind) + 4 * before),
+        4 => ("mobile-", before),
+        _ => ("intl-", before),
+    };
+    out.extend_from_slice(name.as_bytes());
+    push_int(out, place + 1);
+}
 
 impl Call {
     pub(crate) const BLANK: Call = Call {
@@ -69,6 +84,7 @@ impl Call {
         caller: Party::Anonymous,
         callee: Party::Anonymous,
         trunk: None,
+        diverting: None,
         source_ip: 0,
         account: 0,
         extension: 0,
@@ -192,8 +208,13 @@ fn push_parties(out: &mut Vec<u8>, call: &Call) {
     if call.caller == Party::Anonymous {
         out.extend_from_slice(b",\"anonymous\":true");
     }
-    if let Some(trunk) = call.trunk.and_then(|t| TRUNKS.get(usize::from(t))) {
-        push_word(out, "trunk", trunk);
+    if let Some(trunk) = call.trunk {
+        out.extend_from_slice(b",\"trunk\":\"");
+        push_trunk(out, trunk);
+        out.push(b'"');
+    }
+    if let Some(number) = call.diverting {
+        push_party(out, "diverting", Party::Number(number));
     }
     out.extend_from_slice(b",\"source_ip\":\"");
     for (i, byte) in call.source_ip.to_be_bytes().into_iter().enumerate() {
@@ -343,6 +364,15 @@ mod tests {
             assert!(line.get(later).is_none(), "{later}");
         }
         assert_eq!(line["label"], "wangiri");
+    }
+
+    #[test]
+    fn every_trunk_has_a_name_of_its_own() {
+        let name = |trunk| line(&Call { trunk: Some(trunk), ..call() }, Kind::Attempt)["trunk"].to_string();
+        assert!((0..6).all(|t| name(t) == format!("\"{}\"", TRUNKS[usize::from(t)])));
+        let names: std::collections::HashSet<String> = (0..600).map(name).collect();
+        assert_eq!(names.len(), 600);
+        assert!(names.contains("\"pstn-9\"") && names.contains("\"mobile-100\""));
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! `ringfence simulate`: labelled synthetic traffic, for trying rules, for tests and for benches.
 //!
 //! Clean calls and attacks come from streams of chance of their own, merged by time. The same arguments give the
-//! same bytes. Every event says in `label` what it belongs to: `clean` or the attack's name; the engine ignores
-//! that field as it ignores every field it does not know.
+//! same bytes. Every event says in `label` what it belongs to: `clean` or the attack's name, with its intensity and a
+//! running number (`wangiri:weak#2`) where the run has that attack more than once; the engine ignores that field as it
+//! ignores every field it does not know.
 
 mod attack;
 pub(crate) mod call;
 pub(crate) mod chance;
 mod clean;
 mod people;
+mod profile;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -24,12 +26,15 @@ use crate::clock::Clock;
 use crate::event::Kind;
 use attack::{Attack, AttackCalls, Stage};
 use call::{About, Call, Names};
-use clean::{Clean, Profile};
+use clean::Clean;
 use people::People;
+use profile::Profile;
 
 /// Longest run: a year, by the minute, is half a million steps of the profile.
 const DURATION_MS_MAX: i64 = 366 * 86_400_000;
 const CUSTOMERS_MAX: usize = 10_000;
+/// Their numbers take 16 bits.
+const ATTACKS_MAX: usize = 10_000;
 
 /// Make labelled synthetic traffic: ordinary calls, and attacks among them
 #[derive(Debug, clap::Args)]
@@ -40,17 +45,24 @@ Examples:
   ringfence simulate --list-attacks
 
 The label of each event says what it belongs to, so what a rule finds can be compared with what was there:
-  ringfence simulate --attack irsf | jq -r .label | sort | uniq -c")]
+  ringfence simulate --attack irsf | jq -r .label | sort | uniq -c
+
+Every attack at three intensities, twice each, among a week of ten million clean calls; labels are then like
+wangiri:weak#2:
+  ringfence simulate --calls 10000000 --duration 7d --kind events --attack all --intensity weak,medium,strong --times 2")]
 pub struct Args {
     /// Clean calls to make; the calls of the attacks come on top, at their own rates
     #[arg(long, default_value_t = 10_000)]
     pub calls: u64,
-    /// Attacks among them: NAME, NAME:weak|medium|strong, NAME@OFFSET (when it begins), separated by commas
+    /// Attacks among them: NAME, NAME:weak|medium|strong, NAME@OFFSET (when it begins), or all; separated by commas
     #[arg(long, value_delimiter = ',', value_name = "NAME[:INTENSITY][@OFFSET]")]
     pub attack: Vec<String>,
-    /// Strength of the attacks that do not say their own
-    #[arg(long, value_enum, default_value_t = Intensity::Medium)]
-    pub intensity: Intensity,
+    /// Strength of the attacks that do not say their own; of several, each attack comes at each
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "medium")]
+    pub intensity: Vec<Intensity>,
+    /// How often each attack comes, at other places each time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub times: u16,
     /// The same seed and arguments give the same bytes
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -102,7 +114,8 @@ fn write_traffic(args: &Args, out: &mut dyn Write) -> Result<()> {
     let known = attack::load(text.as_deref())?;
     if args.list_attacks {
         for attack in &known {
-            writeln!(out, "{:<20} {}\n{:<20}   source: {}", attack.name, attack.what, "", attack.source)?;
+            let pattern = if attack.pattern > 0 { format!("pattern {}; ", attack.pattern) } else { String::new() };
+            writeln!(out, "{:<20} {}\n{:<20}   {pattern}source: {}", attack.name, attack.what, "", attack.source)?;
         }
         return Ok(());
     }
@@ -160,8 +173,7 @@ impl Plan {
         if let Some(bad) = args.customer.iter().find(|c| c.is_empty() || c.len() > 255 || !c.bytes().all(plain)) {
             bail!("--customer `{bad}`: use letters, digits, `-`, `_` and `.`");
         }
-        let attacks =
-            args.attack.iter().map(|text| Planned::parse(text, args.intensity, known)).collect::<Result<_>>()?;
+        let attacks = planned(args, known)?;
         Ok(Plan {
             calls: args.calls,
             seed: args.seed,
@@ -174,6 +186,44 @@ impl Plan {
             attacks,
         })
     }
+}
+
+/// The attacks of a run, all of one intensity before those of the next, so that the same attack comes again only long
+/// after its last call.
+fn planned(args: &Args, known: &[Attack]) -> Result<Vec<Planned>> {
+    let texts: Vec<&str> = match args.attack.iter().any(|text| text == "all") {
+        true => known.iter().map(|attack| attack.name.as_str()).collect(),
+        false => args.attack.iter().map(String::as_str).collect(),
+    };
+    let mut attacks = Vec::new();
+    for _ in 0..args.times {
+        for (i, intensity) in args.intensity.iter().enumerate() {
+            // What names its own intensity does not come at each of the others too.
+            for text in texts.iter().filter(|text| i == 0 || !text.contains(':')) {
+                attacks.push(Planned::parse(text, *intensity, known)?);
+            }
+        }
+    }
+    if attacks.len() > ATTACKS_MAX {
+        bail!("{} attacks, limit is {ATTACKS_MAX}", attacks.len());
+    }
+    Ok(attacks)
+}
+
+/// What each attack of a run is called: its name, and where that is not enough its intensity and a running number.
+fn labels(attacks: &[Planned]) -> Vec<String> {
+    let same = |a: &Planned, b: &Planned| a.attack.name == b.attack.name;
+    let alike = |a: &Planned, b: &Planned| same(a, b) && a.intensity == b.intensity;
+    let label = |(i, one): (usize, &Planned)| {
+        let name = &one.attack.name;
+        let strength = one.intensity.as_str();
+        match attacks.iter().filter(|other| alike(one, other)).count() {
+            _ if attacks.iter().filter(|other| same(one, other)).count() == 1 => name.clone(),
+            1 => format!("{name}:{strength}"),
+            _ => format!("{name}:{strength}#{}", attacks[..=i].iter().filter(|other| alike(one, other)).count()),
+        }
+    };
+    attacks.iter().enumerate().map(label).collect()
 }
 
 impl Planned {
@@ -249,6 +299,8 @@ pub(crate) fn parse_span_ms(text: &str) -> Result<i64> {
 pub(crate) struct Traffic {
     pub(crate) names: Names,
     sources: Vec<Source>,
+    /// Start of each source's next call, and its place.
+    due: BinaryHeap<Reverse<(i64, usize)>>,
 }
 
 #[derive(Debug)]
@@ -271,6 +323,7 @@ impl Traffic {
         let busy_hours = (profile.busy_minutes() / 60.0).max(1.0 / 60.0);
         let people = People::for_rate(plan.calls as f64 / busy_hours, plan.customers.len().max(1));
         let end_ms = plan.start_ms + plan.duration_ms;
+        let labels = labels(&plan.attacks);
         let mut sources = Vec::new();
         for (i, planned) in plan.attacks.iter().enumerate() {
             let slot = plan.duration_ms * (i as i64 + 1) / (plan.attacks.len() as i64 + 1);
@@ -279,18 +332,20 @@ impl Traffic {
             let begin_ms = if waits { profile.after_hours(begin_ms) } else { begin_ms };
             let end_ms = planned.length_ms.map_or(end_ms, |length| end_ms.min(begin_ms + length));
             let stage = Stage { seed: plan.seed, people, begin_ms, end_ms, intensity: planned.intensity };
-            let calls = AttackCalls::new(&planned.attack, i as u16, stage)?;
+            let calls = AttackCalls::new(&planned.attack, i as u16, &labels[i], stage)?;
             // Leaked once an attack and run, so that a call stays plain old data.
             let user_agent: &'static str = Box::leak(calls.user_agent().to_owned().into_boxed_str());
             sources.push(Source { calls: Calls::Attack(Box::new(calls)), next: None, user_agent: Some(user_agent) });
         }
         let clean = Clean::new(plan.calls, plan.seed, profile, people, plan.registers);
         sources.push(Source { calls: Calls::Clean(Box::new(clean)), next: None, user_agent: None });
-        for source in &mut sources {
+        let mut due = BinaryHeap::new();
+        for (place, source) in sources.iter_mut().enumerate() {
             source.advance();
+            due.extend(source.next.map(|call| Reverse((call.start_ms, place))));
         }
-        let attacks = plan.attacks.iter().map(|p| p.attack.name.clone()).collect();
-        Ok(Traffic { names: Names { customers: plan.customers.clone(), attacks, seed: plan.seed }, sources })
+        let names = Names { customers: plan.customers.clone(), attacks: labels, seed: plan.seed };
+        Ok(Traffic { names, sources, due })
     }
 }
 
@@ -310,9 +365,11 @@ impl Iterator for Traffic {
     type Item = Call;
 
     fn next(&mut self) -> Option<Call> {
-        let first = self.sources.iter_mut().filter(|s| s.next.is_some()).min_by_key(|s| s.next.map(|c| c.start_ms))?;
-        let call = first.next;
-        first.advance();
+        let Reverse((_, place)) = self.due.pop()?;
+        let source = &mut self.sources[place];
+        let call = source.next;
+        source.advance();
+        self.due.extend(source.next.map(|call| Reverse((call.start_ms, place))));
         call
     }
 }

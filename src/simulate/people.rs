@@ -13,6 +13,8 @@ pub(crate) const COMPANY_NUMBERS: u64 = 100;
 /// First own number: Stockholm, +46 8 400 00 00. A million and a half follow.
 const OWN_FIRST: u64 = 4_684_000_000;
 const OWN_NUMBERS_MAX: u64 = 1_500_000;
+/// Subscribers of other carriers in the ten thousand numbers after the largest block of ours.
+const NEIGHBOURS: u64 = 10_000;
 
 /// The parties of a run.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +22,21 @@ pub(crate) struct People {
     pub companies: u64,
     pub outsiders: u64,
     pub customers: u64,
+    /// Trunks of each kind of [`TRUNKS`](crate::simulate::call::TRUNKS).
+    trunks: [u16; 6],
 }
+
+/// Calls that are up at once on one trunk in the busiest hour, on average. Trunks carry a hundred and come in pairs of
+/// which either can take the other's calls, so each is less than half full.
+const TRUNK_CALLS: f64 = 40.0;
+/// Seconds that the average call, answered or not, keeps its trunk.
+const TRUNK_SECONDS: f64 = 130.0;
+/// Share of the calls that goes over each kind of trunk.
+const TRUNK_SHARES: [f64; 6] = [0.09, 0.06, 0.06, 0.06, 0.54, 0.20];
+/// One company in so many is a call centre.
+const CENTRE_EVERY: u64 = 40;
+/// One company in so many works day and night.
+const NIGHT_EVERY: u64 = 25;
 
 impl People {
     /// For so many calls an hour of an average working hour.
@@ -30,7 +46,38 @@ impl People {
             companies: (numbers / COMPANY_NUMBERS).max(customers as u64),
             outsiders: (calls_per_hour * 2.0).clamp(1_000.0, 20_000_000.0) as u64,
             customers: (customers as u64).max(1),
+            trunks: TRUNK_SHARES.map(|share| {
+                let at_once = calls_per_hour * share * TRUNK_SECONDS / 3_600.0;
+                (at_once / TRUNK_CALLS).ceil().clamp(1.0, 10_000.0) as u16
+            }),
         }
+    }
+
+    /// One of the trunks of a kind, whichever carries fewer calls just now.
+    pub(crate) fn trunk(&self, kind: u16, chance: &mut Chance) -> u16 {
+        let kind = kind % 6;
+        let of_kind = u64::from(self.trunks[usize::from(kind)]);
+        kind + 6 * if of_kind > 1 { chance.below(of_kind) as u16 } else { 0 }
+    }
+
+    /// A call centre: the largest have sixty seats.
+    pub(crate) fn centre(&self, chance: &mut Chance) -> u64 {
+        let centres = (self.companies / CENTRE_EVERY).max(1);
+        (chance.popular(centres, 1.3) * CENTRE_EVERY + 7) % self.companies
+    }
+
+    /// A company where people work at this hour: at night a hospital or a haulier far more often than an office.
+    pub(crate) fn awake(&self, office_hours: bool, chance: &mut Chance) -> u64 {
+        if office_hours || chance.happens(0.4) {
+            return self.company(chance);
+        }
+        let all_night = (self.companies / NIGHT_EVERY).max(1);
+        (chance.below(all_night) * NIGHT_EVERY + 3) % self.companies
+    }
+
+    /// Somebody who lives next to our own numbers.
+    pub(crate) fn neighbour(which: u64) -> u64 {
+        OWN_FIRST + OWN_NUMBERS_MAX + which % NEIGHBOURS
     }
 
     /// A company by size: some have ten times the calls of others.
@@ -81,7 +128,7 @@ const HOMES: [(u32, (u64, u32)); 22] = [
     (4, (4631, 6)),
     (3, (4640, 6)),
     (2, (4618, 6)),
-    (2, (4690, 6)),
+    (2, (469_014, 4)),
     (2, (4791, 6)),
     (2, (4520, 6)),
     (2, (35840, 7)),
@@ -97,6 +144,10 @@ const HOMES: [(u32, (u64, u32)); 22] = [
 ];
 
 impl Outsider {
+    pub(crate) fn any(rank: u64) -> Outsider {
+        Outsider(rank)
+    }
+
     pub(crate) fn party(self) -> Party {
         Party::Number(self.number())
     }
@@ -115,11 +166,11 @@ impl Outsider {
     }
 
     /// The trunk on which the outsider's carrier hands over: mobile, abroad, or one of the fixed ones.
-    pub(crate) fn trunk(self) -> u8 {
+    pub(crate) fn trunk(self) -> u16 {
         let number = self.number().to_string();
         match number.get(..3) {
             Some("467") => 4,
-            Some(home) if home.starts_with("46") => (mix(self.0 ^ 1) % 4) as u8,
+            Some(home) if home.starts_with("46") => (mix(self.0 ^ 1) % 4) as u16,
             _ => 5,
         }
     }
@@ -162,6 +213,23 @@ mod tests {
         let people = People::for_rate(1_000.0, 1);
         assert_eq!(people.own(0, 0), OWN_FIRST);
         assert!(people.own(people.companies - 1, 250) < OWN_FIRST + people.companies * COMPANY_NUMBERS);
+    }
+
+    #[test]
+    fn trunks_grow_with_the_traffic_and_a_small_run_has_one_of_each_kind() {
+        let mut chance = Chance::new(1, "test");
+        let of = |people: People, chance: &mut Chance| {
+            (0..20_000).map(|_| people.trunk(4, chance)).collect::<std::collections::HashSet<u16>>()
+        };
+        assert_eq!(of(People::for_rate(1_000.0, 1), &mut chance), [4].into());
+        let many = of(People::for_rate(200_000.0, 1), &mut chance);
+        assert!((60..200).contains(&many.len()) && many.iter().all(|trunk| trunk % 6 == 4), "{}", many.len());
+    }
+
+    #[test]
+    fn neighbours_are_not_our_own() {
+        let people = People::for_rate(1_000.0, 1);
+        assert!((0..NEIGHBOURS).all(|n| People::neighbour(n) > people.own(people.companies - 1, 99)));
     }
 
     #[test]

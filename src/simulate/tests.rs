@@ -61,6 +61,26 @@ fn every_call_of_events_begins_once_and_ends_once() {
 }
 
 #[test]
+fn an_attack_that_comes_several_times_has_a_label_each_time() {
+    let labels = |arguments: &str| {
+        let mut labels: Vec<String> =
+            lines(arguments).iter().filter_map(|l| l["label"].as_str()).map(str::to_owned).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        labels.retain(|label| label != "clean");
+        labels
+    };
+    let day = "--calls 10 --duration 24h --attack wangiri,tdos:weak --intensity weak,medium";
+    assert_eq!(labels(day), ["tdos", "wangiri:medium", "wangiri:weak"]);
+    assert_eq!(
+        labels(&format!("{day} --times 2")),
+        ["tdos:weak#1", "tdos:weak#2", "wangiri:medium#1", "wangiri:medium#2", "wangiri:weak#1", "wangiri:weak#2"]
+    );
+    let all = labels("--calls 10 --duration 7d --attack all --intensity weak --kind events");
+    assert_eq!(all.len(), attack::load(None).expect("they are right").len());
+}
+
+#[test]
 fn an_attack_begins_where_its_offset_says_and_ends_with_the_run() {
     let start = 1_772_438_400_000i64;
     let times: Vec<i64> = lines("--calls 1 --attack tdos:strong@50m")

@@ -15,6 +15,7 @@ mod edges;
 mod explain;
 mod expression;
 mod findings;
+mod forty;
 mod golden;
 mod mail;
 mod mirrored;

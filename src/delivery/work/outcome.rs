@@ -203,7 +203,8 @@ impl Work {
 
     /// Another way for somebody who must know now.
     pub(super) fn fall_back(&mut self, row: &DeliveryRow, why: &str, now: Timestamp, steps: &mut Steps) {
-        let Some(new) = self.insist(|| fallback::instead(row, why, &self.charge.customers, &self.store, now)) else {
+        let Some(new) = self.insist(|| fallback::instead(row, why, &self.charge.customers.get(), &self.store, now))
+        else {
             return;
         };
         steps.queue.extend(new);

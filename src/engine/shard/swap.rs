@@ -104,8 +104,19 @@ impl AnyTable {
             (AnyTable::Ratio(from), AnyTable::Ratio(to)) => from.swap_partition(to, partition),
             (AnyTable::Run(from), AnyTable::Run(to)) => from.swap_partition(to, partition),
             (AnyTable::Concurrent(from), AnyTable::Concurrent(to)) => from.swap_partition(to, partition),
-            // Rules of two measures are not the same.
-            _ => {}
+            (AnyTable::Joint(from), AnyTable::Joint(to)) => from.swap_partition(to, partition),
+            // Rules of two measures are not the same. Each kind of table stands above: with one left out, its keys would be
+            // lost where the number of shards changes.
+            (
+                AnyTable::Count(_)
+                | AnyTable::Distinct(_)
+                | AnyTable::Sum(_)
+                | AnyTable::Ratio(_)
+                | AnyTable::Run(_)
+                | AnyTable::Concurrent(_)
+                | AnyTable::Joint(_),
+                _,
+            ) => {}
         }
     }
 }

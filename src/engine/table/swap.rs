@@ -5,17 +5,20 @@ use crate::engine::episode::{Clearing, Terms};
 use crate::window::Meter;
 
 impl<M: Meter> Table<M> {
-    /// What is open is held against the new terms from now on. Where these differ in when an episode closes, what it was
-    /// clear for by the old ones does not count.
+    /// What is open is held against the new terms from now on. Where these differ in when an episode closes or a level
+    /// holds, how long it was so by the old ones does not count.
     pub(crate) fn set_terms(&mut self, terms: &Terms) {
-        if self.terms.closes_like(terms) {
-            self.terms = terms.clone();
+        let (closes_like, holds_like) = (self.terms.closes_like(terms), self.terms.holds_like(terms));
+        self.terms = terms.clone();
+        if closes_like && holds_like {
             return;
         }
-        self.terms = terms.clone();
         for part in &mut self.partitions {
-            for episode in part.episodes.values_mut() {
+            for episode in part.episodes.values_mut().filter(|_| !closes_like) {
                 (episode.clearing, episode.closes_at) = (Clearing::default(), None);
+            }
+            for timers in part.timers.values_mut().filter(|_| !holds_like) {
+                timers.since = [None; 2];
             }
         }
     }

@@ -39,7 +39,8 @@ pub(super) fn operations() -> Vec<Operation> {
 }
 
 fn kits(call: &Call<'_>) -> Result<Reply, Problem> {
-    let kit = |kind: &Kind| kit_view(call.office.terms.kit(call.query("customer").unwrap_or_default(), *kind));
+    let terms = call.office.terms.get();
+    let kit = |kind: &Kind| kit_view(terms.kit(call.query("customer").unwrap_or_default(), *kind));
     Ok(Reply::json(&KitList { kits: Kind::ALL.iter().map(kit).collect() }))
 }
 
@@ -49,7 +50,7 @@ fn kit(call: &Call<'_>) -> Result<Reply, Problem> {
         let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
         Problem::NotFound(format!("there is no kit `{}`; there are {}", short(word), names.join(", ")))
     })?;
-    Ok(Reply::json(&kit_view(call.office.terms.kit(call.query("customer").unwrap_or_default(), kind))))
+    Ok(Reply::json(&kit_view(call.office.terms.get().kit(call.query("customer").unwrap_or_default(), kind))))
 }
 
 fn kit_view(kit: &Kit) -> KitView {
@@ -90,7 +91,8 @@ fn objectives(call: &Call<'_>) -> Result<Reply, Problem> {
 
 fn explain(call: &Call<'_>) -> Result<Reply, Problem> {
     let id = call.query("customer").unwrap_or("default");
-    let customers = &call.office.terms.customers;
+    let terms = call.office.terms.get();
+    let customers = &terms.customers;
     if customers.is_closed() && customers.get(id).is_none() {
         return Err(Problem::NotFound(format!("there is no customer `{}`", short(id))));
     }

@@ -223,7 +223,7 @@ fn on_sheet(call: &Call<'_>, row: &DeliveryRow, about: &About, later: &mut Later
         person: about.person.clone(),
         number: number(row).map(str::to_owned),
         customer: row.customer.clone(),
-        customer_name: call.office.terms.customers.of(&row.customer).name.clone(),
+        customer_name: call.office.terms.get().customers.of(&row.customer).name.clone(),
         incident: row.incident.map(incident_name),
         message: row.message.map(message_name),
         kit: about.kit.clone(),

@@ -35,7 +35,7 @@ fn explain(call: &Call<'_>) -> Result<Reply, Problem> {
     let question = question(call)?;
     let known = &call.office.drafter;
     let ground = Ground {
-        policy: Arc::clone(&known.policy),
+        policy: known.policy.get(),
         names: Arc::clone(&known.names),
         options: LaneOptions::default(),
         is_indexed: true,

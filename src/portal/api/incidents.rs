@@ -232,7 +232,8 @@ fn incident_view(
     clock: Option<&NotifyClock>,
     messages: &[Message],
 ) -> IncidentView {
-    let command = &call.office.terms.customers.of(&incident.customer).command;
+    let terms = call.office.terms.get();
+    let command = &terms.customers.of(&incident.customer).command;
     let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
     IncidentView {
         id: incident_name(incident.id),
@@ -271,7 +272,8 @@ fn incident_view(
 pub(super) fn clock_view(call: &Call<'_>, clock: &NotifyClock) -> ClockView {
     let left = clock.state.is_open().then(|| clock.left_ms(call.now));
     let business = left.map(|left| {
-        let calendar = &call.office.terms.customers.of(&clock.customer).response;
+        let terms = call.office.terms.get();
+        let calendar = &terms.customers.of(&clock.customer).response;
         // Past it, how much business time is gone since.
         if left >= 0 { calendar.between(call.now, clock.commit) } else { -calendar.between(clock.commit, call.now) }
     });

@@ -48,7 +48,8 @@ pub(super) fn known(call: &Call<'_>) -> Result<Message, Problem> {
 /// A name that the kit does not have says nothing to anybody: it was mistyped.
 fn fits(call: &Call<'_>, customer: &str, kit: &str, texts: &BTreeMap<String, String>) -> Result<(), Problem> {
     let Some(kind) = Kind::parse(kit) else { return Ok(()) };
-    let variables = call.office.terms.kit(customer, kind).variables();
+    let terms = call.office.terms.get();
+    let variables = terms.kit(customer, kind).variables();
     let find = |name: &str| variables.iter().find(|v| v.name == name);
     let free =
         || variables.iter().filter(|v| v.fixed.is_none()).map(|v| v.name.as_str()).collect::<Vec<_>>().join(", ");

@@ -12,6 +12,7 @@ mod description;
 mod explain;
 mod guest;
 mod incidents;
+mod keys;
 mod messages;
 mod next_step;
 mod oncall;
@@ -19,12 +20,14 @@ mod operation;
 mod orders;
 mod persons;
 mod problem;
+mod reloads;
 mod told;
 pub mod wire;
 
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -45,14 +48,18 @@ use self::operation::{Access, Operation};
 use self::problem::Problem;
 use crate::acd::Board;
 use crate::clock::Clock;
+use crate::current::Current;
 use crate::delivery::Outbox;
 use crate::delivery::link::Links;
 use crate::delivery::sms::Receipts;
 use crate::desk::Desk;
+use crate::engine::Engine;
 use crate::findings::Drafter;
+use crate::gateway::clocks::Clocks;
 use crate::incident::Terms;
 use crate::limits::{API_BODY_MS, API_BYTES_MAX, API_CALLS_MAX, API_LOGINS_MAX, API_TURN_MS, LOGIN_BYTES_MAX};
 use crate::people::People;
+use crate::reload::Reloads;
 use crate::store::Store;
 use crate::upstream::Receivers;
 
@@ -65,7 +72,14 @@ pub struct Office {
     pub store: Arc<Store>,
     pub desk: Desk,
     /// The customers' files and the kits.
-    pub terms: Terms,
+    pub terms: Current<Terms>,
+    /// What rules count, and how far event time has come.
+    pub engine: Engine,
+    pub clocks: Arc<Clocks>,
+    /// Has a snapshot taken soon.
+    pub wants_snapshot: Arc<AtomicBool>,
+    /// Who reads rules and settings again.
+    pub reloads: Reloads,
     pub people: People,
     pub drafter: Arc<Drafter>,
     /// Those who take alerts of other programs, where there are any.
@@ -93,6 +107,8 @@ static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
     all.extend(explain::operations());
     all.extend(persons::operations());
     all.extend(announcements::operations());
+    all.extend(reloads::operations());
+    all.extend(keys::operations());
     all
 });
 

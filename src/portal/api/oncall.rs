@@ -26,7 +26,8 @@ pub(super) fn operations() -> Vec<Operation> {
 fn show(call: &Call<'_>) -> Result<Reply, Problem> {
     let severity = severity_asked(call)?.map(|severity| severity.number());
     let severities: Vec<u8> = severity.map_or_else(|| (1..=4).collect(), |one| vec![one]);
-    let customers = &call.office.terms.customers;
+    let terms = call.office.terms.get();
+    let customers = &terms.customers;
     let chains: Vec<ChainView> = match call.query("customer") {
         Some(id) => {
             let customer = customers.get(id).ok_or_else(|| wrong("customer", id, "is no customer: it has no file"))?;

@@ -72,7 +72,8 @@ fn told(
         let who = steps.last().map(|(_, step)| step.who.clone()).unwrap_or_default();
         sent.push(Sent { row, about, why, who });
     }
-    let customer = call.office.terms.customers.of(&incident.customer);
+    let terms = call.office.terms.get();
+    let customer = terms.customers.of(&incident.customer);
     let people = people(&Subject { customer, severity, is_released, sent, page });
     Ok(Reply::json(&ToldPage {
         of,

@@ -4,6 +4,7 @@
 //! that is not known is a mistake.
 
 pub mod deliveries;
+pub mod keys;
 
 use std::collections::BTreeMap;
 
