@@ -540,7 +540,6 @@ fn flat(key: &[(String, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Labels;
     use crate::policy::{LoadOptions, RuleSource, load};
 
     #[test]
