@@ -415,20 +415,6 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_and_its_variants_for_customers_are_one_label_and_add_up() {
-        let rules = vec!["fw".into(), "ips".into(), "ips".into()];
-        let metrics = Metrics::new(&Labels { rules, ..labels() });
-        for index in 0..2 {
-            let rule = metrics.threshold(index).expect("a rule and its variant");
-            rule.violation(0);
-            rule.keys.increment(3.0);
-        }
-        let text = metrics.render();
-        assert!(text.contains("ringfence_violations_total{rule=\"ips\",level=\"warning\"} 2"), "{text}");
-        assert!(text.contains("ringfence_rule_keys{rule=\"ips\"} 6"), "{text}");
-    }
-
-    #[test]
     fn every_metric_has_help_and_a_type() {
         let text = Metrics::new(&labels()).render();
         for line in text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {

@@ -142,7 +142,7 @@ pub(crate) fn compile(
     // The first of those that stand at one place is the rule itself.
     rules.firewall.sort_by_key(|rule| rule.position);
     rules.thresholds.sort_by_key(|rule| rule.position);
-    let ids: Vec<&str> = written.iter().map(Written::id).collect();
+    let ids: Vec<&str> = written.all.iter().map(Written::id).collect();
     chains::tie(&mut rules, &ids, declared.lists.len(), problems);
     for (n, what) in [(rules.firewall.len(), "firewall rules"), (rules.thresholds.len(), "thresholds")] {
         if n > RULES_MAX {

@@ -36,6 +36,7 @@ pub(crate) const PHASES: [(&str, On); 6] = [
 
 /// Compiles one rule, noting everything that is wrong with it; `None` where it cannot run. With `over`, the variant of it
 /// in which the keys of that table stand in place of its own.
+// long: a line or two for each key of the table
 pub(crate) fn compile(
     compiler: &mut Compiler<'_>,
     section: &Section<'_, '_>,
