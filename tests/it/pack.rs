@@ -48,9 +48,8 @@ fn every_medium_attack_among_clean_calls_of_a_week_is_found() {
     let out = ringfence(&traffic.split(' ').collect::<Vec<_>>());
     assert!(out.status.success(), "{}", text(&out.stderr));
     std::fs::write(&calls, out.stdout).expect("written");
-    let path = |path: &Path| path.to_str().expect("plain names").to_owned();
-    let args = ["replay", "--rules", &path(&rules), "--labels", "--format", "json", &path(&calls)];
-    let out = ringfence(&args);
+    let (rules, calls) = (rules.to_str().expect("plain names"), calls.to_str().expect("plain names"));
+    let out = ringfence(&["replay", "--rules", rules, "--labels", "--format", "json", calls]);
     assert!(out.status.success(), "{}", text(&out.stderr));
     let found: Value = serde_json::from_slice(&out.stdout).expect("JSON");
     assert_eq!(found["missed"], serde_json::json!([]));
