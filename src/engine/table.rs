@@ -658,6 +658,9 @@ impl<M: Meter> Partition<M> {
         }
         let meter = &mut self.slots[slot as usize].meter;
         meter.remove(&mut self.pool, hit.value);
+        if terms.is_timed() {
+            self.leave(slot, terms);
+        }
         if let Some(episode) = self.episodes.get_mut(&slot) {
             episode.closes_at = None;
         }

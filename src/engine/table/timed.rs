@@ -100,6 +100,13 @@ impl<M: Meter> Partition<M> {
         self.fire(slot, terms, at, found, out);
     }
 
+    /// A call is over: what held with it may hold no longer.
+    pub(super) fn leave(&mut self, slot: u32, terms: &Terms) {
+        let meter = &self.slots[slot as usize].meter;
+        let reading = terms.reading(meter, &self.pool, meter.head().clock());
+        self.break_off(slot, terms, &reading);
+    }
+
     /// Levels that hold no longer begin anew.
     fn break_off(&mut self, slot: u32, terms: &Terms, reading: &Reading) {
         let Some(timers) = self.timers.get_mut(&slot) else { return };

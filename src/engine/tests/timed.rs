@@ -201,3 +201,24 @@ fn what_time_found_blocks_like_what_an_event_found() {
             t=12 block f analytics"#]],
     );
 }
+
+#[test]
+fn calls_that_end_break_off_what_held_with_them() {
+    let rule = "threshold = [{ id = 'r', on = 'call', measure = 'concurrent', per = ['trunk'], warning = '>= 2', \
+                clear = '< 1', for = '10s', cooldown = '5s' }]";
+    let calls = "t=0 +46700001 -> +46810 id=a trunk=t\nt=1 +46700002 -> +46810 id=b trunk=t\n";
+    // One ends before it has held for ten seconds.
+    check(rule, &format!("{calls}t=9 end +46700001 -> +46810 id=a trunk=t\ntick t=60"), expect![""]);
+    // And what held is told once, however the episode ends.
+    check_closed(
+        PLAIN,
+        rule,
+        &format!(
+            "{calls}t=20 end +46700001 -> +46810 id=a trunk=t\nt=30 end +46700002 -> +46810 id=b trunk=t\ntick t=60\n\
+             t=70 +46700003 -> +46810 id=c trunk=t\ntick t=200"
+        ),
+        expect![[r#"
+            t=11 warning r trunk=t 2
+            t=35 closed r trunk=t"#]],
+    );
+}
