@@ -16,6 +16,8 @@ pub(crate) struct Terms {
     pub(crate) remind_ms: Option<i64>,
     /// The value is the age of the oldest item, ms.
     pub(crate) is_age: bool,
+    /// Time alone may bring crossings: any of the four above and below.
+    pub(crate) is_timed: bool,
     /// What must hold beside the level, of the measures behind the first.
     pub(crate) also: Vec<AlsoTerms>,
     /// The levels are values to fall below.
@@ -58,14 +60,12 @@ impl AlsoTerms {
 }
 
 impl Terms {
-    /// Does time alone bring crossings?
-    pub(crate) fn is_timed(&self) -> bool {
-        self.hold_ms > 0 || self.remind_ms.is_some() || self.is_age || self.is_downward
-    }
-
     /// What the window shows at an instant, from which on nothing was counted.
     pub(crate) fn reading<M: Meter>(&self, meter: &M, pool: &M::Pool, instant: i64) -> Reading {
         let mut reading = meter.reading(pool, &self.width);
+        if self.also.is_empty() && !self.is_age {
+            return reading;
+        }
         let holds = |(i, also): (usize, &AlsoTerms)| also.holds(&meter.reading_of(pool, &self.width, i + 1));
         reading.joined = self.also.iter().enumerate().all(holds);
         if !self.is_age {

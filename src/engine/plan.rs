@@ -311,6 +311,10 @@ fn threshold(index: usize, rule: &ThresholdRule) -> Counter {
             hold_ms: rule.hold_ms,
             remind_ms: rule.remind_ms,
             is_age: matches!(rule.measure, Measure::Longest),
+            is_timed: rule.hold_ms > 0
+                || rule.remind_ms.is_some()
+                || is_downward
+                || matches!(rule.measure, Measure::Longest),
             is_downward,
             also: also.collect(),
             min_count: min_count(alone),
@@ -388,6 +392,7 @@ fn tracked_counter(index: usize, policy: &Policy) -> Counter {
             hold_ms: 0,
             remind_ms: None,
             is_age: false,
+            is_timed: false,
             also: Vec::new(),
             is_downward: false,
             min_count: 0,

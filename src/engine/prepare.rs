@@ -2,6 +2,7 @@
 
 use std::iter::Peekable;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::slice;
 
 use super::judged::{Recorded, RuleRef, Verdict, Watch};
@@ -156,11 +157,11 @@ pub(crate) fn judge(
     let stages = [(Phases::ATTEMPT, Stage::Attempt), (Phases::ANSWER, Stage::Answer), (Phases::END, Stage::End)];
     let is_call = stages.iter().any(|(phase, _)| phases.meets(*phase));
     let request = (!is_call && phases.meets(Phases::REQUEST)).then_some(Stage::Request);
-    let met = stages.into_iter().filter(|(phase, _)| phases.meets(*phase)).map(|(_, stage)| stage).chain(request);
-    for number in met.flat_map(|stage| plan.walks.firewall(stage, view)) {
+    let mut met = stages.into_iter().filter(|(phase, _)| phases.meets(*phase)).map(|(_, stage)| stage).chain(request);
+    let mut ask = |number: u16| {
         let rule = &plan.policy.firewall[number as usize];
         if !rule.when.eval(view) || rule.concern.except.find(view).is_some() {
-            continue;
+            return ControlFlow::Continue(());
         }
         decided.matched[number as usize] += 1;
         if let Some(counter) = plan.tracked[number as usize]
@@ -173,15 +174,15 @@ pub(crate) fn judge(
             if plan.watch != Watch::Nothing {
                 decided.would.push((index, number));
             }
-            continue;
+            return ControlFlow::Continue(());
         }
         if rule.action == Action::Flag {
             decided.flags.push((index, number));
-            continue;
+            return ControlFlow::Continue(());
         }
-        return Verdict { action: rule.action, cause: rule.cause, rule: RuleRef::Firewall(number) };
-    }
-    default
+        ControlFlow::Break(Verdict { action: rule.action, cause: rule.cause, rule: RuleRef::Firewall(number) })
+    };
+    met.find_map(|stage| plan.walks.each_firewall(stage, view, &mut ask)).unwrap_or(default)
 }
 
 /// Lists what the thresholds that are `wanted` count of one event, which was told `verdict`.
@@ -205,13 +206,13 @@ pub(crate) fn count(
     let is_blocked = verdict.action == Action::Block || is_repeated;
     // Rules of one `per` list follow each other more often than not.
     let mut last: Option<(KeyChoice, Option<(u64, Key)>)> = None;
-    for number in plan.walks.thresholds(view) {
+    plan.walks.each_threshold(view, |number| {
         let counter = &plan.counters[number as usize];
         if !counter.phases.meets(phases) || !counter.count_blocked && is_blocked || !wanted(number) {
-            continue;
+            return;
         }
         if plan.condition(counter).is_some_and(|condition| !condition.eval(view)) || plan.excepts(counter, view) {
-            continue;
+            return;
         }
         let keyed = match last {
             Some((choice, keyed)) if choice == counter.key => keyed,
@@ -222,7 +223,7 @@ pub(crate) fn count(
             let value = sample(view, plan, counter, key_bytes);
             put(number, Hit { hash, key, value, time: event.time.0, event: index, act: Act::Count });
         }
-    }
+    });
 }
 
 /// The key of a call for one `concurrent` rule, where it meets its condition.

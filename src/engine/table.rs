@@ -246,7 +246,7 @@ impl<M: Meter> Table<M> {
 
     /// Lets event time pass for idle keys: closes the episodes that end by `at`, and fires the timers that are due.
     pub(crate) fn tick(&mut self, shard: u32, at: i64, out: &mut Yield) {
-        let is_timed = self.terms.is_timed();
+        let is_timed = self.terms.is_timed;
         for (i, part) in self.partitions.iter_mut().enumerate() {
             if part.episodes.is_empty() && !is_timed {
                 continue;
@@ -547,7 +547,7 @@ impl<M: Meter> Partition<M> {
             meter.insert_all(&mut self.pool, &terms.width, now, values);
         }
         let head = meter.head();
-        if terms.is_timed() {
+        if terms.is_timed {
             self.judge_timed(slot, terms, found, out);
         } else if let Some(level) = terms.reached(&terms.reading(meter, &self.pool, head.clock()))
             && (!head.is_open() || level == Severity::Critical && !head.is_critical())
@@ -596,7 +596,7 @@ impl<M: Meter> Partition<M> {
     #[inline]
     fn let_pass(&mut self, slot: u32, terms: &Terms, now: i64, found: Found, out: &mut Yield) {
         let meter = &mut self.slots[slot as usize].meter;
-        if terms.is_timed() {
+        if terms.is_timed {
             self.pass(slot, terms, now, found, out);
         } else if meter.head().is_open() {
             self.advance_open(slot, terms, now, out, found.global);
@@ -658,7 +658,7 @@ impl<M: Meter> Partition<M> {
         }
         let meter = &mut self.slots[slot as usize].meter;
         meter.remove(&mut self.pool, hit.value);
-        if terms.is_timed() {
+        if terms.is_timed {
             self.leave(slot, terms);
         }
         if let Some(episode) = self.episodes.get_mut(&slot) {

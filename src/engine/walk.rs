@@ -3,6 +3,7 @@
 //! A rule whose condition begins with a text that must be equal (`trunk == "pstn-1"`) is found by that text, where there
 //! are enough of its kind. What is left out here could only have said no. Rules come in evaluation order.
 
+use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -220,14 +221,42 @@ impl Walks {
     }
 
     /// Counters of the thresholds that count events of this kind.
-    pub(crate) fn thresholds(&self, view: &View<'_>) -> Met<'_> {
+    #[inline]
+    pub(crate) fn each_threshold(&self, view: &View<'_>, mut visit: impl FnMut(u16)) {
         let kind = view.event.kind as usize;
-        self.met(view, |stages| stages.thresholds.get(kind), |own| &own.thresholds)
+        let mut go_on = |rule| {
+            visit(rule);
+            ControlFlow::<()>::Continue(())
+        };
+        self.each(view, |stages| stages.thresholds.get(kind), |own| &own.thresholds, &mut go_on);
     }
 
-    /// Firewall rules that run now.
-    pub(crate) fn firewall(&self, stage: Stage, view: &View<'_>) -> Met<'_> {
-        self.met(view, |stages| stages.firewall.get(stage as usize), |own| &own.firewall)
+    /// Firewall rules that run now, until one has decided.
+    #[inline]
+    pub(crate) fn each_firewall<B>(
+        &self,
+        stage: Stage,
+        view: &View<'_>,
+        mut visit: impl FnMut(u16) -> ControlFlow<B>,
+    ) -> Option<B> {
+        self.each(view, |stages| stages.firewall.get(stage as usize), |own| &own.firewall, &mut visit)
+    }
+
+    #[inline]
+    fn each<'a, B>(
+        &'a self,
+        view: &View<'_>,
+        listing: impl Fn(&'a Stages) -> Option<&'a Listing>,
+        bounds: impl Fn(&'a Own) -> &'a [Bound],
+        visit: &mut impl FnMut(u16) -> ControlFlow<B>,
+    ) -> Option<B> {
+        // Most sets have neither customers' rules nor many of one trunk: nothing is put together for them.
+        let all = listing(&self.everybody)?;
+        if self.own.is_empty() && all.guarded.is_empty() {
+            return all.rules.iter().find_map(|rule| visit(*rule).break_value());
+        }
+        let mut met = self.met(view, listing, bounds);
+        met.find_map(|rule| visit(rule).break_value())
     }
 
     /// Counters of the thresholds that count calls that are up.
@@ -327,7 +356,13 @@ mod tests {
         let dynamic = DynamicLists::default();
         let (policy, names) = (&plan.policy, &plan.names);
         let view = View { event: &event, batch: &batch, policy, names, dynamic: &dynamic };
-        [plan.walks.thresholds(&view).collect(), plan.walks.firewall(Stage::Attempt, &view).collect()]
+        let (mut thresholds, mut firewall) = (Vec::new(), Vec::new());
+        plan.walks.each_threshold(&view, |rule| thresholds.push(rule));
+        plan.walks.each_firewall(Stage::Attempt, &view, |rule| {
+            firewall.push(rule);
+            ControlFlow::<()>::Continue(())
+        });
+        [thresholds, firewall]
     }
 
     fn threshold(n: usize, rest: &str) -> String {

@@ -490,7 +490,8 @@ fn what_is_answered_is_what_is_described() {
             .trim_start_matches("/api/v1")
             .replace("{id}", of)
             .replace("{kind}", "update")
-            .replace("{queue}", "all");
+            .replace("{queue}", "all")
+            .replace("{rule}", "ips-wangiri");
         let answer = anna.sees(&asked);
         let schema = &get["responses"]["2XX"]["content"]["application/json"]["schema"];
         assert_fits(&answer, schema, all, path);
