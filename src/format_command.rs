@@ -155,7 +155,7 @@ mod tests {
         std::fs::write(&path, "a=1 # one\n").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         let all = files(folder.path()).unwrap();
-        assert_eq!(all, [path.clone()]);
+        assert_eq!(all, std::slice::from_ref(&path));
         let told = one(&path, true).unwrap().unwrap();
         assert_eq!(told, format!("{0}:1\n- a=1 # one\n+ a = 1 # one\n", path.display()));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "a=1 # one\n", "nothing is written");

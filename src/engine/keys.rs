@@ -66,11 +66,14 @@ impl Reset {
     }
 }
 
+/// By value, then by name.
+type Rank = (std::cmp::Reverse<Value>, CustomerId, Vec<(String, String)>);
+
 impl KeyQuery<'_> {
     fn wants(&self, customer: CustomerId, key: &[(String, String)]) -> bool {
         let is_named = || {
             let text = joined(key);
-            self.keys.iter().any(|wanted| *wanted == text)
+            self.keys.contains(&text)
         };
         self.customer.is_none_or(|wanted| wanted == customer) && (self.keys.is_empty() || is_named())
     }
@@ -93,8 +96,7 @@ impl Engine {
         let counter = counter_of(&generation, id)?;
         let mut found = RunningKeys::default();
         // By value, then by name: the smallest goes when there are too many.
-        let mut largest: BTreeMap<(std::cmp::Reverse<Value>, CustomerId, Vec<(String, String)>), RunningKey> =
-            BTreeMap::new();
+        let mut largest: BTreeMap<Rank, RunningKey> = BTreeMap::new();
         look(&generation, counter, at, |look, since| {
             let key = shown(&generation, counter, look, since);
             if !query.wants(key.customer, &key.key) {

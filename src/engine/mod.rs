@@ -157,6 +157,7 @@ impl Generation {
 struct Turnstile {
     generation: Arc<Generation>,
     /// While a swap is on its way nothing passes: batches wait in their lanes, ticks here.
+    #[expect(clippy::vec_box, reason = "works are large, and go on as they came")]
     held: Option<Vec<Box<Work>>>,
     gate: Gate,
     lanes: HashMap<u64, LaneState>,

@@ -53,10 +53,11 @@ impl Compiler<'_> {
                 let mut same = Vec::new();
                 for text in texts {
                     // `theirs == ours`, or one that is the same in both.
-                    let (theirs, at) = text.value.find("==").map_or((text.value, 0), |at| (&text.value[..at], at + 2));
+                    let (theirs, ours) = text.value.split_once("==").unwrap_or((text.value, text.value));
+                    let at = text.value.len() - ours.len();
                     let scope = Scope { on, on_place: on_place.as_ref(), ..self.declared.scope() };
                     let place = origin(section, &text).behind(at);
-                    let operand = compile_operand(&text.value[at..], &place, &scope, self.problems)?;
+                    let operand = compile_operand(ours, &place, &scope, self.problems)?;
                     same.push((theirs.trim().to_owned(), operand));
                 }
                 same

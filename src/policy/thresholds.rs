@@ -171,7 +171,7 @@ impl Compiler<'_> {
     fn also_entry(&mut self, section: &Section<'_, '_>, text: &TextValue<'_>, on: On) -> Option<Also> {
         // What stands in parentheses may have signs of its own.
         let behind = text.value.rfind(')').map_or(0, |at| at + 1);
-        let sign = text.value[behind..].find(['<', '>']).map(|at| at + behind);
+        let sign = text.value.get(behind..).and_then(|rest| rest.find(['<', '>'])).map(|at| at + behind);
         let Some(sign) = sign else {
             let message = format!("`{}` has no level", short(text.value));
             let problem = section.problem("E056", message, text.span.clone());

@@ -308,7 +308,7 @@ impl Comparison {
         if met && let Some(open) = self.open[other].remove(&alarm) {
             // Of what time brought, only the time can be the same.
             let is_same = open.event == event && (event.is_some() || open.time == violation.time);
-            if !is_same && !(is_warm && open.is_warm) {
+            if !(is_same || is_warm && open.is_warm) {
                 self.meet(set, line, violation, open);
             }
             return;

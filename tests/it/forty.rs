@@ -40,9 +40,9 @@ fn seeded(folder: &Path, below: &str, found: &mut Vec<(String, u64, u64, String)
 }
 
 fn is_marked(comment: &str) -> bool {
-    comment
-        .get(..5)
-        .is_some_and(|head| head.starts_with(['E', 'W']) && head.ends_with(' ') && head[1..4].parse::<u16>().is_ok())
+    comment.get(..5).is_some_and(|head| {
+        head.starts_with(['E', 'W']) && head.ends_with(' ') && head.get(1..4).is_some_and(|n| n.parse::<u16>().is_ok())
+    })
 }
 
 #[test]

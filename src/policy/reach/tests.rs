@@ -290,7 +290,7 @@ fn events(seed: u64) -> Vec<Batch> {
                 let mut event = CallEvent { kind: Kind::Attempt, ..CallEvent::BLANK };
                 // A Monday morning in UTC, and the Sunday before.
                 event.time = Timestamp(1_772_442_000_000 - 86_400_000 * (mixed & 1) as i64);
-                event.caller = if caller == "" && mixed & 2 != 0 {
+                event.caller = if caller.is_empty() && mixed & 2 != 0 {
                     Party { number: Number::short(b"112").unwrap(), ..Party::default() }
                 } else {
                     party(caller)
