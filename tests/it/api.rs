@@ -491,7 +491,7 @@ fn what_is_answered_is_what_is_described() {
             .replace("{id}", of)
             .replace("{kind}", "update")
             .replace("{queue}", "all")
-            .replace("{rule}", "ips-wangiri");
+            .replace("{rule}", "ips-many");
         let answer = anna.sees(&asked);
         let schema = &get["responses"]["2XX"]["content"]["application/json"]["schema"];
         assert_fits(&answer, schema, all, path);
