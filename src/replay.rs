@@ -1,7 +1,7 @@
 //! Recorded events through the very engine that judges live ones: `ringfence replay`.
 //!
 //! Results come out in the order of the input, whatever the number of threads ([`input`]): the lines of a replay, what
-//! was found of labelled attacks ([`detection`]), or what two rule sets say differently ([`compare`]). Nothing here
+//! was found of labelled attacks ([`detection`]), or what two rule sets say differently ([`compare`](mod@compare)). Nothing here
 //! reads the wall clock but for the speed that is told at the end, and how far it has come.
 
 mod compare;

@@ -59,7 +59,7 @@ pub(crate) struct Gate {
 /// What is known of a call that several feeds may tell of.
 #[derive(Clone, Copy, Debug, Default)]
 struct Call {
-    /// Where its verdict is kept, see [`super::work::Answers`].
+    /// Where its verdict is kept, see [`super::answers::Answers`].
     slot: u32,
     phases: Flags,
     /// The diverting number of its attempt: another one makes a new attempt (302, REFER).
