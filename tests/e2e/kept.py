@@ -240,7 +240,7 @@ def in_order(kind, data):
     while kind in ("subjects", "made", "holders") and at < len(data):
         begun = at
         if kind == "subjects":
-            at += 26
+            at += 27
             for _ in range(2 * data[at - 1]):
                 at += 4 + word(at)
         elif kind == "made":
