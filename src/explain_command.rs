@@ -19,7 +19,7 @@ use crate::clock::Timestamp;
 use crate::engine::LaneOptions;
 use crate::event::Names;
 use crate::explain::history::History;
-use crate::explain::{About, Answer, Failure, Ground, Question, answer, page};
+use crate::explain::{About, Answer, Crossing, Failure, Ground, Question, answer, page};
 use crate::incident_command::query;
 use crate::incident_command::service_args::{Printed, ServiceArgs, Stop, parsed, plain};
 use crate::ingest::FeedContext;
@@ -222,10 +222,13 @@ fn of_service(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(text) = &args.violation {
         match violation(text)? {
             About::Position { .. } => position = Some(text.trim().to_owned()),
-            // Its line says which call it was.
+            // Its line says which call it was; what time brought has none.
+            About::Crossing(Crossing { call_id: Some(id), customer: of, .. }) => {
+                (call, customer) = (Some(id), Some(of))
+            }
             About::Crossing(crossing) => {
-                call = Some(crossing.call_id.context("this violation names no call: give the id the service gave it")?);
-                customer = Some(crossing.customer);
+                let none = "this violation names neither a call nor an id: is it of a running service?";
+                position = Some(crossing.id.context(none)?);
             }
             _ => bail!("--violation: neither a line of a violation nor an id"),
         }

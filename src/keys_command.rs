@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use crate::incident_command::service_args::{Printed, Service, ServiceArgs, Stop, parsed, plain};
+use crate::incident_command::{escaped, query};
 use crate::portal::api::wire::keys::{KeyList, KeyReset, KeyResetDone};
 
 /// What a rule of the running service has counted, key by key
@@ -92,9 +93,10 @@ fn answer(service: &Service, args: &Args) -> Result<(String, bool), Stop> {
         (Some(Command::Show { rule, customer, keys }), _) => show(service, rule, customer.as_deref(), keys),
         (Some(Command::Reset { rule, customer, keys, all }), _) => {
             let order = KeyReset { keys: keys.clone(), all: *all, customer: customer.clone() };
-            let value = service.post(&format!("/rules/{}/keys/reset", encoded(rule)), &order)?;
+            let value = service.post(&format!("/rules/{}/keys/reset", escaped(rule)), &order)?;
             let done: KeyResetDone = parsed(&value)?;
-            let mut text = format!("{}: {} keys reset\n", plain(&done.rule), done.n);
+            let mut text =
+                format!("{}: {} key{} reset\n", plain(&done.rule), done.n, if done.n == 1 { "" } else { "s" });
             done.hints.iter().for_each(|hint| put(&mut text, format_args!("{}\n", plain(hint))));
             Ok((if service.format == Printed::Json { format!("{value:#}\n") } else { text }, done.n > 0))
         }
@@ -135,36 +137,24 @@ fn show(service: &Service, rule: &str, customer: Option<&str>, keys: &[String]) 
 }
 
 fn path(rule: &str, customer: Option<&str>, key: Option<&str>, limit: usize) -> String {
-    let mut path = format!("/rules/{}/keys?limit={limit}", encoded(rule));
-    for (name, value) in [("customer", customer), ("key", key)] {
-        if let Some(value) = value {
-            put(&mut path, format_args!("&{name}={}", encoded(value)));
-        }
-    }
-    path
-}
-
-/// For a path or a query (RFC 3986).
-fn encoded(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            _ => put(&mut out, format_args!("%{byte:02X}")),
-        }
-    }
-    out
+    let asked = [
+        ("limit", Some(limit.to_string())),
+        ("customer", customer.map(str::to_owned)),
+        ("key", key.map(str::to_owned)),
+    ];
+    format!("/rules/{}/keys{}", escaped(rule), query(asked))
 }
 
 fn list_text(list: &KeyList) -> String {
     let levels = [("warning", &list.warning), ("critical", &list.critical)];
     let levels: Vec<String> = levels.iter().filter_map(|(name, at)| Some(format!("{name} {}", at.as_ref()?))).collect();
     let shown = list.keys.len();
+    // A level at an instant has no window.
+    let window = if list.window == "0s" { String::new() } else { format!(" in {}", plain(&list.window)) };
     let mut text = format!(
-        "{}: {} in {}, {}; {shown} of {} keys, the largest first\n",
+        "{}: {}{window}, {}; {shown} of {} keys, the largest first\n",
         plain(&list.rule),
         plain(&list.measure),
-        plain(&list.window),
         levels.join(", "),
         list.n
     );

@@ -60,6 +60,8 @@ pub enum About {
 /// A violation, as a line of `replay` or of a sink tells it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Crossing {
+    /// What the service calls it.
+    pub id: Option<String>,
     pub rule: String,
     pub level: Severity,
     pub time: Timestamp,

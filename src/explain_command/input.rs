@@ -69,6 +69,7 @@ pub(super) fn violation(given: &str) -> anyhow::Result<About> {
     let level = Severity::ALL.iter().find(|severity| severity.as_str() == level);
     let key = value.get("key").and_then(Value::as_object).context("--violation: it has no `key`")?;
     Ok(About::Crossing(Crossing {
+        id: value.get("id").and_then(Value::as_str).map(str::to_owned),
         rule: text("rule")?,
         level: *level.context("--violation: `level` is warning or critical")?,
         time: Timestamp(time.as_millisecond()),

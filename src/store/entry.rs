@@ -35,7 +35,7 @@ pub const MUTED: &str = "muted";
 /// A violation as people look it up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Violation {
-    /// `POSITION/RULE/LEVEL`.
+    /// `POSITION/RULE/LEVEL`, of what time brought `TIME/RULE/LEVEL/KEY` with a digest of customer and key.
     pub id: String,
     pub position: u64,
     pub time: Timestamp,

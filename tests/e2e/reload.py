@@ -302,7 +302,7 @@ def run(stage):
     check("a guest resets nothing", service.command("keys", "reset", "--rule", rule, "--all", token=guest).returncode == 1)
     check("a new rule was told of the past, or counts", len(held) == 7)
     done = service.command("keys", "reset", "--rule", rule, held[0]["name"] if held else "none")
-    check("one key is reset", done.returncode == 0 and "1 keys reset" in done.stdout)
+    check("one key is reset", done.returncode == 0 and "1 key reset" in done.stdout)
     done = service.command("keys", "reset", "--rule", rule, "--all")
     check("then the others", done.returncode == 0 and "6 keys reset" in done.stdout)
     check("nothing is held any more", service.command("keys", "reset", "--rule", rule, "--all").returncode == 1)

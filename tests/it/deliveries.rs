@@ -73,7 +73,7 @@ fn house() -> House {
 }
 
 /// Until it is so; what is waited for is on the disk of another thread.
-fn wait_for<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
     let until = Instant::now() + Duration::from_secs(30);
     loop {
         if let Some(found) = look() {

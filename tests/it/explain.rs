@@ -9,6 +9,7 @@ use ringfence::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::api::{House, assert_fits, out, types};
+use crate::deliveries::wait_for;
 use crate::findings::send;
 use crate::support::{Random, project, replay, ringfence};
 
@@ -329,6 +330,59 @@ fn the_service_tells_of_its_newest_calls_and_the_archive_of_them_later() {
     let said = text(&by_others.stdout);
     assert!(said.contains("block by fw-harasser, SIP 603\n  when it came it was told: allow by default\n"), "{said}");
     assert!(said.contains("4 in 1m: warning since"), "{said}");
+}
+
+const HELD: &str = r#"
+name = "Acme Ltd"
+time_zone = "Europe/Stockholm"
+[[threshold]]
+id = "held"
+on = "attempt"
+measure = "count"
+per = ["caller"]
+window = "1m"
+warning = ">= 3"
+for = "5s"
+"#;
+
+#[test]
+fn what_time_brought_is_told_by_the_id_that_the_service_gave_it() {
+    let house = House::with("", vec![("customers/acme.toml", HELD.to_owned())]);
+    let anna = house.with_anna();
+    let start = Clock.now();
+    // The level holds from the third call on; the fourth comes when it has held for long enough.
+    let call = |i: i64| {
+        let time = start.plus_ms([0, 1, 2, 15][i as usize] * 1000 - 20_000).to_string();
+        let of = json!({ "time": time, "kind": "attempt", "customer": "acme", "call_id": format!("c{i}") });
+        let parties = json!({ "caller": "+46700000001", "callee": "+4684000007" });
+        let mut event = of.as_object().expect("an object").clone();
+        event.extend(parties.as_object().expect("an object").clone());
+        Value::Object(event)
+    };
+    send(house.running(), &(0..4).map(call).collect::<Vec<_>>());
+    let violation = wait_for("the violation", || {
+        let incidents = anna.sees("/incidents");
+        let number = incidents["incidents"].as_array()?.first()?["id"].as_str()?.to_owned();
+        let found = anna.sees(&format!("/incidents/{number}/violations"));
+        Some(found["violations"].as_array()?.first()?.clone())
+    });
+    let id = violation["id"].as_str().expect("an id");
+    let held = start.plus_ms(2_000 - 20_000 + 5_000);
+    assert!(id.starts_with(&format!("{}/held/warning/", held.0)), "{id}");
+    let answer = anna.sees(&format!("/explain?violation={id}"));
+    let count = &answer["events"][0]["thresholds"][0]["count"];
+    let calls: Vec<_> = count["calls"].as_array().expect("calls").iter().map(|c| c["call_id"].as_str()).collect();
+    assert_eq!(calls, [Some("c2"), Some("c1"), Some("c0")], "{answer:#}");
+    // The line that a sink was told names no call, and its id does.
+    let home = tempfile::tempdir().expect("a folder");
+    let token = anna.headers.lines().next().and_then(|line| line.rsplit(' ').next()).expect("a token").to_owned();
+    let line = json!({ "id": id, "time": held.to_string(), "customer": "acme", "rule": "held", "level": "warning",
+        "key": { "caller": "+46700000001" }, "call_id": null });
+    let typed = types(&house, home.path(), Some(&token), &["explain", "--violation", &line.to_string()]);
+    assert!(typed.status.success() && out(&typed).contains("c2"), "{}", out(&typed));
+    for (asked, status) in [(format!("{id}0"), 404), ("x/held/warning/0".to_owned(), 422)] {
+        assert_eq!(anna.get(&format!("/explain?violation={asked}")).0, status, "{asked}");
+    }
 }
 
 fn refused(args: &[&str], code: i32, words: &str) {

@@ -6,10 +6,13 @@ use super::call::{Call, Reply, short, wrong};
 use super::catalogue::instant;
 use super::operation::Operation;
 use super::problem::Problem;
+use crate::clock::Timestamp;
 use crate::engine::LaneOptions;
 use crate::explain::history::History;
-use crate::explain::{About, Answer, Failure, Ground, Question, answer};
+use crate::explain::{About, Answer, Crossing, Failure, Ground, Question, answer};
 use crate::limits::{EXPLAIN_CALLS, EXPLAIN_CALLS_MAX};
+use crate::policy::Severity;
+use crate::store::Query;
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -54,17 +57,53 @@ fn explain(call: &Call<'_>) -> Result<Reply, Problem> {
     }
 }
 
+/// A violation by its id: of an event, where that stands in the journal; of time, when that was, and whose key.
+fn of_violation(call: &Call<'_>, id: &str) -> Result<About, Problem> {
+    let bad = || wrong("violation", id, "is no id of a violation, such as 4711/ips-wangiri/warning");
+    let parts: Vec<&str> = id.split('/').collect();
+    match parts.as_slice() {
+        [position, rule, _] => {
+            let position = position.parse().map_err(|_| bad())?;
+            Ok(About::Position { position, rule: (*rule).to_owned() })
+        }
+        [time, rule, level, _] => {
+            let time = Timestamp(time.parse().map_err(|_| bad())?);
+            let level = Severity::ALL.iter().find(|severity| severity.as_str() == *level).ok_or_else(bad)?;
+            let mut query = Query {
+                from: Some(time),
+                until: Some(time.plus_ms(1)),
+                rule: Some((*rule).to_owned()),
+                level: Some(level.as_str().to_owned()),
+                ..Query::default()
+            };
+            loop {
+                let page = call.office.store.violations(&query)?;
+                if let Some(row) = page.rows.into_iter().find(|row| row.id == id) {
+                    let (rule, level, call_id) = (row.rule, *level, None);
+                    let key = row.key.0.into_iter().collect();
+                    return Ok(About::Crossing(Crossing {
+                        id: Some(row.id),
+                        rule,
+                        level,
+                        time,
+                        customer: row.customer,
+                        key,
+                        call_id,
+                    }));
+                }
+                // Many keys may have had their time at once.
+                query.after =
+                    Some(page.next.ok_or_else(|| Problem::NotFound(format!("there is no violation {}", short(id))))?);
+            }
+        }
+        _ => Err(bad()),
+    }
+}
+
 fn question(call: &Call<'_>) -> Result<Question, Problem> {
     let about = match (call.query("call"), call.query("violation")) {
         (Some(id), None) => About::Call(id.to_owned()),
-        (None, Some(text)) => {
-            let parts = text
-                .split_once('/')
-                .and_then(|(position, rest)| Some((position.parse().ok()?, rest.rsplit_once('/')?.0.to_owned())));
-            let (position, rule) = parts
-                .ok_or_else(|| wrong("violation", text, "is no id of a violation, such as 4711/ips-wangiri/warning"))?;
-            About::Position { position, rule }
-        }
+        (None, Some(text)) => of_violation(call, text)?,
         _ => {
             return Err(Problem::Invalid(vec!["call: say which call, or with `violation` which violation".to_owned()]));
         }
