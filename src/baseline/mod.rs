@@ -232,7 +232,7 @@ impl Baseline {
             sources,
             customer: chosen.customer.map(str::to_owned),
             time_zone: rules.time_zone.iana_name().unwrap_or("UTC").to_owned(),
-            calls: peaks.calls,
+            calls: peaks.calls(&days),
             first_day: day(days.kept.first()),
             last_day: day(days.kept.last()),
             days: days.kept.len(),

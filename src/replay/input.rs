@@ -21,8 +21,6 @@ use crate::engine::{Engine, Judged, Lane, LaneOptions, Ticket};
 use crate::event::{Batch, CustomerId, Flags, Names};
 use crate::ingest::source::{Source, SourceError};
 use crate::ingest::{Decoder, FeedContext, Format};
-use crate::limits::CALL_AGE_MS_MAX;
-use crate::policy::{Measure, Policy, ThresholdRule};
 
 /// Blocks under way at once, per worker: enough that none waits for another's.
 const BLOCKS_PER_WORKER: usize = 6;
@@ -78,21 +76,6 @@ pub(super) struct Reader<'a> {
     pub(super) warm_ms: i64,
     /// Results are printed while it is read.
     pub(super) has_lines: bool,
-}
-
-/// How far back events may count: the longest window there is.
-pub(super) fn longest_window_ms(policy: &Policy) -> i64 {
-    policy.thresholds.iter().map(reach_ms).max().unwrap_or(0)
-}
-
-/// How long after an event a rule may tell of it.
-pub(super) fn reach_ms(rule: &ThresholdRule) -> i64 {
-    let window = match rule.measure {
-        Measure::Concurrent | Measure::Longest => CALL_AGE_MS_MAX,
-        Measure::FirstSeen(_, memory_ms) => rule.window_ms.max(memory_ms),
-        _ => rule.window_ms,
-    };
-    window.saturating_add(rule.hold_ms)
 }
 
 impl Reader<'_> {

@@ -770,6 +770,30 @@ fn time_alone_brings_what_must_hold_for_a_while() {
 }
 
 #[test]
+fn what_a_rule_follows_and_what_stood_on_lists_is_known_of_each_call() {
+    let rules = "lists = { bad = { type = 'number', dynamic = true } }\nthreshold = [\
+        { id = 'lead', on = 'attempt', where = 'trunk == \"a\"', measure = 'count', per = ['caller'], window = '1m', \
+          warning = '>= 2', on_warning = { do = ['alert'], block = { list = 'bad', ttl = '1h' } } }, \
+        { id = 'next', on = 'attempt', measure = 'count', per = ['caller'], window = '5m', warning = '>= 3', \
+          after = { rule = 'lead', within = '2m' } }, \
+        { id = 'listed', on = 'attempt', where = 'caller in $bad', measure = 'count', per = ['caller'], \
+          window = '5m', warning = '>= 9' }]";
+    let policy = load(&RuleSource::memory([("ruleset.toml", RULESET), ("all.toml", rules)]), LoadOptions::default());
+    let policy = policy.policy.unwrap_or_else(|| panic!("{:?}", policy.problems));
+    let calls = r#"{ at = "0s", every = "1s", times = 2, trunk = "a", caller = "+46701", callee = "+4684000001" },
+        { at = "1m", every = "50s", times = 3, trunk = "b", caller = "+46701", callee = "+4684000001" },"#;
+    let expect = r#"{ at = "2m40s", rule = "next", key = ["+46701"], level = "warning" },
+        { at = "2m40s", rule = "listed", key = ["+46701"], level = "warning" },"#;
+    let (file, problems) = read(&policy, &one("\"next\", \"listed\"", calls, expect));
+    assert_eq!(problems, [""; 0]);
+    let played = play(policy, &[file], None).unwrap().text(Style::default());
+    let lines: Vec<&str> = played.lines().collect();
+    expect![[r#"
+        x"#]]
+    .assert_eq(&lines[..lines.len() - 1].join("\n"));
+}
+
+#[test]
 fn tests_of_the_shipped_rules_pass() {
     let policy = load(&RuleSource::at("rules"), LoadOptions::default()).policy.unwrap();
     let mut paths: Vec<PathBuf> = std::fs::read_dir("rules/tests").unwrap().map(|e| e.unwrap().path()).collect();
