@@ -369,3 +369,40 @@ fn a_rule_that_is_saved_before_it_was_told_of_the_past_begins_anew_and_one_that_
     assert!(warm.engine.lacking().is_empty());
     assert_eq!(warm.windows(None), life.windows(None));
 }
+
+const LOOKS: &str = "[[threshold]]; id = 'new-seen'; on = 'attempt'; per = ['caller']; measure = 'first_seen(callee)'; memory = '5m'; window = '1m'; warning = '>= 1'; \
+    [[threshold]]; id = 'new-few'; on = 'attempt'; per = ['caller']; measure = 'count'; window = '5m'; warning = '< 3'; \
+    [[threshold]]; id = 'new-one'; on = 'attempt'; per = ['caller']; measure = 'count'; also = ['distinct(callee) <= 1']; window = '5m'; warning = '>= 2'; ";
+
+/// Somebody called two numbers, three times; then came rules that ask for the unknown, for few calls, and for one number.
+fn began_with_looks() -> (Life, Vec<Recording>) {
+    let names = Arc::default();
+    let mut before = Life::new(OLD, &names, [PLAIN, PLAIN], 1);
+    let calls = "t=0 +46700001 -> +46812\nt=1 +46700001 -> +46813\nt=2 +46700001 -> +46812";
+    before.step(&Step::Lines(0, calls.into()));
+    let saved = pieces(&mut before.engine.mark().unwrap());
+    let life = Life::new(&format!("{OLD}{LOOKS}"), &names, [PLAIN, PLAIN], 2);
+    assert_eq!(life.restored(&saved).new.len(), 3);
+    let journal = std::mem::take(&mut *before.journal.lock().unwrap());
+    (life, journal)
+}
+
+#[test]
+fn what_only_looks_new_or_too_few_without_the_past_waits_for_it() {
+    let (mut life, _) = began_with_looks();
+    assert_eq!(call(&mut life, "t=100 +46700001 -> +46812"), [""; 0], "the number is known, and it is the fourth call");
+    assert_eq!(call(&mut life, "t=101 +46700001 -> +46812"), [""; 0], "to one of two numbers");
+}
+
+#[test]
+fn a_value_that_was_counted_as_new_is_so_no_more_when_the_past_tells_of_it() {
+    let (mut life, journal) = began_with_looks();
+    call(&mut life, "t=100 +46700001 -> +46812");
+    let from: Vec<_> = life.engine.lacking().iter().map(|of| (of.rule, Timestamp(i64::MIN))).collect();
+    let past = life.engine.past(&from);
+    journal.into_iter().for_each(|recording| life.tell(recording, &past));
+    life.engine.lacking().iter().for_each(|of| life.engine.set_lack(of.rule, None));
+    call(&mut life, "t=102 +46700001 -> +46812");
+    let windows = life.windows(Some(START_MS + 102_000));
+    assert!(windows.iter().all(|(id, ..)| id != "new-seen"), "no number is new of late: {windows:?}");
+}
