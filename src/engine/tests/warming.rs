@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::saved::{Draw, Step, options_of, pieces, rules_of, steps_of};
+use super::saved::{Draw, Step, options_of, pieces, rules_of, steps_of, timers_of};
 use super::*;
 use crate::engine::{Lack, Lane, Past, Quiet, Restored};
 use crate::window::Reading;
@@ -146,7 +146,7 @@ fn found_in(judged: &Judged, policy: &Policy) -> Found {
 fn new_rules(draw: &mut Draw) -> String {
     let mut rules = String::new();
     for n in 0..1 + draw.below(5) {
-        let (on, measure) = *[
+        let (on, measure) = draw.measure(&[
             ("attempt", "measure = 'count'; warning = '>= 3'; critical = '>= 9'"),
             ("attempt", "measure = 'count'; warning = '>= 2'; where = 'callee in {+46811*}'"),
             ("attempt", "measure = 'distinct(callee)'; warning = '>= 3'"),
@@ -158,13 +158,21 @@ fn new_rules(draw: &mut Draw) -> String {
             ("answer", "measure = 'count'; count_blocked = false; warning = '>= 2'"),
             ("end", "measure = 'sum(duration)'; count_blocked = false; warning = '>= 20s'"),
             ("attempt", "measure = 'count'; count_blocked = false; warning = '>= 3'"),
-        ]
-        .get(draw.below(11) as usize)
-        .unwrap();
+            ("attempt", "measure = 'count'; warning = '< 2'"),
+            ("attempt", "measure = 'distinct(callee)'; also = ['count >= 3']; warning = '<= 1'"),
+            ("attempt", "measure = 'count'; also = ['distinct(callee) <= 1']; warning = '>= 3'"),
+            ("attempt", "measure = 'first_seen(callee)'; memory = '5m'; warning = '>= 2'"),
+            ("attempt", "measure = 'count'; also = ['first_seen(callee) >= 2']; warning = '>= 2'"),
+            ("end", "measure = 'share(status == answered)'; min_count = 2; warning = '< 50%'"),
+            (
+                "end",
+                "measure = 'sum(duration)'; also = ['share(status == busy) < 30%']; min_count = 2; warning = '>= 20s'",
+            ),
+        ]);
         let per = draw.one(&["'caller'", "'trunk'", "'account'", "'trunk', 'caller'", "'prefix(caller, 8)'"]);
         let (window, cooldown) = (draw.one(&["2s", "10s", "1m", "10m"]), draw.one(&["0s", "1s", "30s", "5m"]));
         rules += &format!("[[threshold]]; id = 'new{n}'; on = '{on}'; per = [{per}]; window = '{window}'; ");
-        rules += &format!("cooldown = '{cooldown}'; {measure}; ");
+        rules += &format!("cooldown = '{cooldown}'; {measure}; {}", timers_of(draw));
     }
     rules
 }
