@@ -3,7 +3,8 @@
 //!
 //! Meanwhile they count what comes. What counts too little is right when it fires; one thing it may fire for that a rule
 //! with a past would not: an event that is too late for the past's windows, whose level did hold when it was. A quotient of
-//! too little may be anything: such rules raise nothing until they are warm.
+//! too little may be anything, a value to fall below is met by nothing at all, and to who remembers nothing all is new:
+//! such rules raise nothing until they are warm.
 //!
 //! Which rules these are changes at a place in the engine's order, like everything else: it is kept at the turnstile,
 //! goes with each batch, and is saved as it was where the marker passed. Nothing here reads an archive or a clock.
@@ -94,7 +95,7 @@ pub(crate) struct Warming {
 impl Warming {
     pub(crate) fn new(lacks: Vec<Option<Lack>>, plan: &Plan) -> Warming {
         let counters = plan.counters.iter().zip(&lacks);
-        let quiet = Quiet::of(counters.map(|(counter, lack)| lack.is_some() && counter.meter == MeterKind::Ratio));
+        let quiet = Quiet::of(counters.map(|(counter, lack)| lack.is_some() && may_be_wrong(counter)));
         Warming { quiet, lacks }
     }
 
@@ -103,14 +104,14 @@ impl Warming {
     }
 }
 
-/// How far back an event still counts, or is remembered.
-fn reach_ms(counter: &Counter) -> i64 {
-    let width = &counter.terms.width;
-    let remembered = width.parts.iter().flat_map(|parts| parts.iter()).map(|part| match part.kind {
-        PartKind::FirstSeen(memory_ms) => memory_ms,
-        _ => 0,
-    });
-    remembered.fold(width.window_ms, i64::max)
+/// May a level seem to hold because something is missing: of a quotient, a value to fall below, or one that was not seen?
+fn may_be_wrong(counter: &Counter) -> bool {
+    let terms = &counter.terms;
+    let mut parts = terms.width.parts.iter().flat_map(|parts| parts.iter());
+    counter.meter == MeterKind::Ratio
+        || parts.any(|part| matches!(part.kind, PartKind::Ratio | PartKind::FirstSeen(_)))
+        || terms.is_downward
+        || terms.also.iter().any(|also| !also.level.is_upward())
 }
 
 /// A rule without a window has no past.
@@ -130,7 +131,7 @@ impl Engine {
             Some(Lacking {
                 rule: counter.rule,
                 lack: warming.lack(i)?,
-                window_ms: reach_ms(counter),
+                window_ms: counter.terms.width.reach_ms(),
                 can_be_told: counter.meter != MeterKind::Concurrent && !plan.reads_dynamic(counter),
             })
         };

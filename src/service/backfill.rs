@@ -122,6 +122,17 @@ impl Backfill {
         Ok(())
     }
 
+    /// Begins again after a pause, where the tables are those of before: what it was at has been told by half and would
+    /// count twice. Those rules are warm when a window has passed.
+    pub(super) fn give_up(&self) -> std::io::Result<()> {
+        {
+            let engine = &self.0.task.lock().unwrap_or_else(|e| e.into_inner()).engine;
+            let begun = engine.lacking().into_iter().filter(|of| of.lack == Lack::Past && of.can_be_told);
+            begun.for_each(|of| engine.set_lack(of.rule, Some(Lack::Until(Timestamp::MAX))));
+        }
+        self.go_on(None)
+    }
+
     /// Rules that are warming.
     pub(super) fn warming(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.0.n_warming)

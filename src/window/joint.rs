@@ -118,19 +118,26 @@ impl Part {
     }
 
     fn insert(&mut self, of: &PartWidth, at: i64, value: u64) {
-        let (Part::FirstSeen(seen, fresh), PartKind::FirstSeen(memory_ms)) = (&mut *self, of.kind) else {
-            return each_part!(self, alone => alone.insert(&of.width, at, value));
-        };
-        if value == NOTHING {
-            return;
+        if !matches!(self, Part::FirstSeen(..)) {
+            each_part!(self, alone => alone.insert(&of.width, at, value));
+        } else if self.remember(of, at, value)
+            && let Part::FirstSeen(_, fresh) = self
+        {
+            fresh.insert(&of.width, at, 0);
         }
+    }
+
+    /// Notes a value where values are remembered; true where it was not.
+    fn remember(&mut self, of: &PartWidth, at: i64, value: u64) -> bool {
+        let (Part::FirstSeen(seen, _), PartKind::FirstSeen(memory_ms)) = (self, of.kind) else { return false };
         let clock = seen.read(|meter, _| meter.head().clock()).unwrap_or(at).max(at);
+        if value == NOTHING || at <= clock - memory_ms {
+            return false;
+        }
         seen.change(|meter, pool| meter.expire(pool, clock - memory_ms));
         let is_new = !seen.read(|meter, pool| meter.holds(pool, value)).unwrap_or(false);
         seen.insert(&Width { window_ms: memory_ms, ..of.width.clone() }, at, value);
-        if is_new {
-            fresh.insert(&of.width, at, 0);
-        }
+        is_new
     }
 
     fn copy(&self) -> Part {
@@ -241,6 +248,16 @@ impl Meter for Joint {
         self.change(pool, |parts| {
             for ((part, of), word) in parts.iter_mut().zip(kinds.iter()).zip(words) {
                 part.insert(of, at, u64::from_le_bytes(*word));
+            }
+        });
+    }
+
+    fn remember(&mut self, pool: &mut Self::Pool, width: &Width, at: i64, values: &[u8]) {
+        let Some(kinds) = &width.parts else { return };
+        let (words, _) = values.as_chunks::<8>();
+        self.change(pool, |parts| {
+            for ((part, of), word) in parts.iter_mut().zip(kinds.iter()).zip(words) {
+                part.remember(of, at, u64::from_le_bytes(*word));
             }
         });
     }
