@@ -269,6 +269,8 @@ struct Counted {
 struct Key {
     /// By time, ties by arrival.
     events: Vec<Counted>,
+    /// When it was told of which callee, however late.
+    sightings: Vec<(i64, i64)>,
     /// The newest event time.
     clock: i64,
     /// All that happens before this is known, and what its own timers say.
@@ -285,11 +287,23 @@ const NAMES: [&str; 2] = ["warning", "critical"];
 
 impl Key {
     fn new(at: i64) -> Key {
-        Key { events: Vec::new(), clock: at, reached: at, said: None, since: [None; 2], clear_since: None, told: 0 }
+        Key {
+            events: Vec::new(),
+            sightings: Vec::new(),
+            clock: at,
+            reached: at,
+            said: None,
+            since: [None; 2],
+            clear_since: None,
+            told: 0,
+        }
     }
 
     fn count(&mut self, event: &Event, tell: &mut Teller<'_>) {
         let at = event.at_ms;
+        let measures = std::iter::once(&tell.rule.measure).chain(tell.rule.also.iter().map(|(measure, _)| measure));
+        let is_new = measures.map(|measure| self.is_new(measure, event)).collect();
+        self.sightings.extend(event.callee.map(|callee| (at, callee)));
         if at > self.clock {
             self.pass(at, tell);
             self.clock = at;
@@ -297,19 +311,17 @@ impl Key {
             return;
         }
         assert!(self.reached == self.clock, "ticks are never ahead of what comes");
-        let measures = std::iter::once(&tell.rule.measure).chain(tell.rule.also.iter().map(|(measure, _)| measure));
-        let is_new = measures.map(|measure| self.is_new(measure, event)).collect();
         let place = self.events.partition_point(|e| e.of.at_ms <= at);
         self.events.insert(place, Counted { of: event.clone(), is_new, is_over: false });
         self.look(self.clock, tell);
     }
 
-    /// `first_seen`: has the key not seen the value of late?
+    /// `first_seen`: had the key not been told of the value of late? What is remembered goes back from the newest that it
+    /// was told of.
     fn is_new(&self, measure: &Measure, event: &Event) -> bool {
-        // Those of `also` keep to the default, which is longer than any stream here.
-        let Measure::FirstSeen(memory_ms) = measure else { return false };
-        let remembers = |e: &&Counted| e.of.at_ms > self.clock - memory_ms;
-        event.callee.is_some() && !self.events.iter().filter(remembers).any(|e| e.of.callee == event.callee)
+        let (Measure::FirstSeen(memory_ms), Some(callee)) = (measure, event.callee) else { return false };
+        let newest = self.sightings.iter().map(|(at, _)| *at).fold(event.at_ms, i64::max);
+        !self.sightings.iter().any(|(at, of)| *of == callee && *at > newest - memory_ms)
     }
 
     fn end(&mut self, event: &Event, tell: &mut Teller<'_>) {
