@@ -114,10 +114,16 @@ impl Terms {
         reading.bottom == 1 && self.scale == 1 && reading.top < self.lowest
     }
 
-    /// The highest level that holds.
+    /// The highest level that is to be told of.
     #[inline]
     pub(crate) fn reached(&self, reading: &Reading) -> Option<Severity> {
-        if self.is_quiet || self.is_below(reading) || !reading.joined {
+        if self.is_quiet { None } else { self.held(reading) }
+    }
+
+    /// The highest level that holds.
+    #[inline]
+    pub(crate) fn held(&self, reading: &Reading) -> Option<Severity> {
+        if self.is_below(reading) || !reading.joined {
             return None;
         }
         let meets = |level: &Option<Level>| level.as_ref().is_some_and(|l| self.meets(l, reading));
@@ -169,12 +175,15 @@ impl Clearing {
 
     /// Nothing more happens at `instant`: is the key clear there, and has it been for long enough?
     pub(crate) fn settle<M: Meter>(&mut self, terms: &Terms, meter: &M, pool: &M::Pool, instant: i64) {
-        if self.not_before.is_some_and(|from| instant < from) {
-            return;
+        let is_clear = |at| meter.is_empty(pool) || terms.is_clear(&terms.reading(meter, pool, at));
+        match self.not_before.filter(|from| instant <= *from) {
+            // Before then it is clear only where it stays so.
+            Some(from) => self.since = is_clear(from).then_some(from),
+            None => {
+                self.close_if_due(terms, instant);
+                self.since = if is_clear(instant) { self.since.or(Some(instant)) } else { None };
+            }
         }
-        self.close_if_due(terms, instant);
-        let clear = meter.is_empty(pool) || terms.is_clear(&terms.reading(meter, pool, instant));
-        self.since = if clear { self.since.or(Some(instant)) } else { None };
         self.close_if_due(terms, instant);
     }
 

@@ -400,8 +400,8 @@ impl Gate {
                 for counter in prepare::call_counters(event, &work.batch, plan, &self.nothing) {
                     let keyed =
                         prepare::call_key(event, &work.batch, &mut work.key_bytes, plan, counter, &self.nothing);
-                    let Some((hash, key)) = keyed else { continue };
-                    let hit = Hit { hash, key, value: call, time: at, event: index, act: Act::Count };
+                    let Some((hash, key, is_muted)) = keyed else { continue };
+                    let hit = Hit { hash, key, value: call, time: at, event: index, act: Act::Count, is_muted };
                     work.call_hits.push((counter, hit));
                     let long = self.long_keys.share(hash, key.long_bytes(&work.key_bytes));
                     keys.push(UpKey { number: plan.call_numbers.of(usize::from(counter)), hash, key, long });
@@ -424,7 +424,7 @@ impl Gate {
                     let Some(counter) = plan.call_numbers.place(up_key.number) else { continue };
                     let long = up_key.long.as_deref().unwrap_or_default();
                     let key = up_key.key.restore(long, &mut work.key_bytes);
-                    let hit = Hit { hash: up_key.hash, key, value: call, time: at, event: index, act };
+                    let hit = Hit { hash: up_key.hash, key, value: call, time: at, event: index, act, is_muted: false };
                     work.call_hits.push((counter, hit));
                 }
                 if up.ended {

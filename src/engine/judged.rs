@@ -192,8 +192,10 @@ impl Judged {
 /// A value that a threshold put on a dynamic list. It holds until the episode closes, and the rule's `ttl` more.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Put {
-    /// Index of the event into its batch.
+    /// Index of the event into its batch; none of it where a tick brought it.
     pub event: u32,
+    /// When it was put there.
+    pub time: Timestamp,
     pub rule: RuleRef,
     pub customer: CustomerId,
     /// The key whose episode holds it.

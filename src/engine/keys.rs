@@ -87,27 +87,29 @@ pub fn joined(key: &[(String, String)]) -> String {
 impl Engine {
     /// Does a rule of this id count anything?
     pub fn counts(&self, id: &str) -> bool {
-        counter_of(&self.0.generation(), id).is_some()
+        counters_of(&self.0.generation(), id).next().is_some()
     }
 
     /// The largest keys of the rule of this id, as of event time `at`; `None` where no rule of that id counts.
     pub fn keys(&self, id: &str, query: &KeyQuery<'_>, limit: usize, at: Timestamp) -> Option<RunningKeys> {
         let generation = self.0.generation();
-        let counter = counter_of(&generation, id)?;
+        counters_of(&generation, id).next()?;
         let mut found = RunningKeys::default();
         // By value, then by name: the smallest goes when there are too many.
         let mut largest: BTreeMap<Rank, RunningKey> = BTreeMap::new();
-        look(&generation, counter, at, |look, since| {
-            let key = shown(&generation, counter, look, since);
-            if !query.wants(key.customer, &key.key) {
-                return;
-            }
-            found.n += 1;
-            largest.insert((std::cmp::Reverse(Value(key.value)), key.customer, key.key.clone()), key);
-            if largest.len() > limit {
-                drop(largest.pop_last());
-            }
-        });
+        for counter in counters_of(&generation, id) {
+            look(&generation, counter, at, |look, since| {
+                let key = shown(&generation, counter, look, since);
+                if !query.wants(key.customer, &key.key) {
+                    return;
+                }
+                found.n += 1;
+                largest.insert((std::cmp::Reverse(Value(key.value)), key.customer, key.key.clone()), key);
+                if largest.len() > limit {
+                    drop(largest.pop_last());
+                }
+            });
+        }
         found.keys = largest.into_values().collect();
         Some(found)
     }
@@ -117,31 +119,39 @@ impl Engine {
     pub fn reset_keys(&self, id: &str, query: &KeyQuery<'_>, at: Timestamp) -> Option<u64> {
         let core = &self.0;
         let generation = core.generation();
-        let counter = counter_of(&generation, id)?;
-        let mut keys = Vec::new();
-        look(&generation, counter, at, |look, since| {
-            let key = shown(&generation, counter, look, since);
-            if query.wants(key.customer, &key.key) {
-                keys.push((look.place, look.key.clone()));
-            }
-        });
+        counters_of(&generation, id).next()?;
+        let mut resets = Vec::new();
+        for counter in counters_of(&generation, id) {
+            let mut keys = Vec::new();
+            look(&generation, counter, at, |look, since| {
+                let key = shown(&generation, counter, look, since);
+                if query.wants(key.customer, &key.key) {
+                    keys.push((look.place, look.key.clone()));
+                }
+            });
+            resets.push(Reset { counter: counter as u16, at, keys, n: AtomicU64::new(0) });
+        }
         // Places are those of these shards, and what a save has yet to write must not go.
         if core.is_saving.swap(true, Ordering::SeqCst) {
             return None;
         }
-        let reset = Arc::new(Reset { counter: counter as u16, at, keys, n: AtomicU64::new(0) });
-        let (give, taken) = std::sync::mpsc::channel();
         let is_in_force = Arc::ptr_eq(&core.generation(), &generation);
-        if is_in_force {
-            let done = Box::new(move |_| give.send(()).unwrap_or_default());
-            let mut work = Box::new(core.work(LaneOptions::default(), Batch::default(), Some(done)));
-            work.reset = Some(Arc::clone(&reset));
-            core.visit_all(work);
-            // The other end is let go of where a panic hit it.
-            taken.recv().unwrap_or_default();
-        }
+        let n = if is_in_force { resets.into_iter().map(|reset| self.reset(reset)).sum() } else { 0 };
         core.is_saving.store(false, Ordering::SeqCst);
-        is_in_force.then(|| reset.n.load(Ordering::Relaxed))
+        is_in_force.then_some(n)
+    }
+
+    /// Waits until it is done; how many keys went.
+    fn reset(&self, reset: Reset) -> u64 {
+        let (core, reset) = (&self.0, Arc::new(reset));
+        let (give, taken) = std::sync::mpsc::channel();
+        let done = Box::new(move |_| give.send(()).unwrap_or_default());
+        let mut work = Box::new(core.work(LaneOptions::default(), Batch::default(), Some(done)));
+        work.reset = Some(Arc::clone(&reset));
+        core.visit_all(work);
+        // The other end is let go of where a panic hit it.
+        taken.recv().unwrap_or_default();
+        reset.n.load(Ordering::Relaxed)
     }
 }
 
@@ -163,9 +173,10 @@ impl Ord for Value {
     }
 }
 
-fn counter_of(generation: &Generation, id: &str) -> Option<usize> {
+/// The rule itself, and what customers' overrides make of it.
+fn counters_of(generation: &Generation, id: &str) -> impl Iterator<Item = usize> {
     let plan = &generation.plan;
-    plan.counters.iter().position(|counter| rule_id(&plan.policy, counter.rule) == id)
+    plan.counters.iter().zip(0..).filter(move |(counter, _)| rule_id(&plan.policy, counter.rule) == id).map(|(_, i)| i)
 }
 
 fn look(generation: &Generation, counter: usize, at: Timestamp, mut found: impl FnMut(&Look, Option<i64>)) {

@@ -192,6 +192,7 @@ impl Turnstile {
     /// Gives work that is of no lane its place, at every shard.
     fn visit(&mut self, mut work: Box<Work>) -> Box<Work> {
         work.shards = self.generation.all_shards();
+        work.quiet = self.warming.quiet.clone();
         work.sequence = self.next_sequence;
         self.next_sequence += 1;
         if let Some(marker) = &work.marker {

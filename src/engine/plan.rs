@@ -7,7 +7,8 @@ use super::judged::{RuleRef, Watch};
 use super::key::KeyHasher;
 use super::numbers::Numbers;
 use super::walk::{Rule, Walks};
-use crate::event::{CallEvent, Field, Flags, Kind, Names, Which};
+use crate::clock::Timestamp;
+use crate::event::{CallEvent, CustomerId, Field, Flags, Kind, Names, Which};
 use crate::limits::{CALL_AGE_MS_MAX, CALLS_MAX, EXACT_ITEMS_MAX, MAX_BYTES_DEFAULT, MAX_KEYS_DEFAULT, PARTITIONS};
 use crate::policy::{
     Concern, FirewallRule, Level, ListContent, Measure, Mode, On, Operand, Operator, Policy, Predicate, ThresholdRule,
@@ -189,10 +190,23 @@ impl Plan {
         self.policy.thresholds[i as usize].concern.except.find(view).is_some()
     }
 
+    /// Does the rule look at the customer's events at that time?
+    pub(crate) fn concerns(&self, counter: &Counter, customer: CustomerId, at: Timestamp) -> bool {
+        let RuleRef::Threshold(i) = counter.rule else { return true };
+        let concern = &self.policy.thresholds[i as usize].concern;
+        concern.is_everybodys() || concern.is_of(self.names.customer_text(customer), at)
+    }
+
     /// Nobody is to be told of a violation by the event.
     pub(crate) fn mutes(&self, counter: &Counter, view: &View<'_>) -> bool {
         let RuleRef::Threshold(i) = counter.rule else { return false };
         self.policy.thresholds[i as usize].concern.mute.find(view).is_some()
+    }
+
+    /// Is there a `mute` of the rule in force, whatever it is for?
+    pub(crate) fn may_mute(&self, counter: &Counter, at: Timestamp) -> bool {
+        let RuleRef::Threshold(i) = counter.rule else { return false };
+        self.policy.thresholds[i as usize].concern.mute.is_any_in_force(at)
     }
 
     /// Records know a firewall rule by its id: the variant of it that judges the event, or the rule itself.
@@ -351,7 +365,8 @@ fn width(rule: &ThresholdRule, is_joint: bool) -> Width {
             MeterKind::Ratio => PartKind::Ratio,
             MeterKind::Run => PartKind::Run,
             MeterKind::Joint => match measure {
-                Measure::FirstSeen(_, memory_ms) => PartKind::FirstSeen(*memory_ms),
+                // What is in the window is remembered, whatever else.
+                Measure::FirstSeen(_, memory_ms) => PartKind::FirstSeen(rule.window_ms.max(*memory_ms)),
                 _ => PartKind::Count,
             },
         };

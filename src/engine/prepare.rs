@@ -106,7 +106,7 @@ impl<'a> Told<'a> {
             if let Some(counter) = self.plan.tracked.get(usize::from(rule)).copied().flatten()
                 && let Some((hash, key)) = caller_else_address(view, self.plan, key_bytes)
             {
-                put(counter, Hit { hash, key, value: 0, time: event.time.0, event: index, act: Act::Count });
+                put(counter, Hit { hash, key, value: 0, time: event.time.0, event: index, act: Act::Count, is_muted: false });
             }
         }
         let own = self.recorded.own(index as usize, event);
@@ -167,7 +167,7 @@ pub(crate) fn judge(
         if let Some(counter) = plan.tracked[number as usize]
             && let Some((hash, key)) = caller_else_address(view, plan, key_bytes)
         {
-            put(counter, Hit { hash, key, value: 0, time: event.time.0, event: index, act: Act::Count });
+            put(counter, Hit { hash, key, value: 0, time: event.time.0, event: index, act: Act::Count, is_muted: false });
             decided.tracked.push((index, number));
         }
         if rule.mode != Mode::Enforce {
@@ -221,12 +221,13 @@ pub(crate) fn count(
         last = Some((counter.key, keyed));
         if let Some((hash, key)) = keyed {
             let value = sample(view, plan, counter, key_bytes);
-            put(number, Hit { hash, key, value, time: event.time.0, event: index, act: Act::Count });
+            let is_muted = counter.terms.is_timed && plan.mutes(counter, view);
+            put(number, Hit { hash, key, value, time: event.time.0, event: index, act: Act::Count, is_muted });
         }
     });
 }
 
-/// The key of a call for one `concurrent` rule, where it meets its condition.
+/// The key of a call for one `concurrent` rule, where it meets its condition; and whether the rule mutes it.
 pub(crate) fn call_key(
     event: &CallEvent,
     batch: &Batch,
@@ -234,13 +235,14 @@ pub(crate) fn call_key(
     plan: &Plan,
     counter: u16,
     nothing: &DynamicLists,
-) -> Option<(u64, Key)> {
+) -> Option<(u64, Key, bool)> {
     let view = View { event, batch, policy: &plan.policy, names: &plan.names, dynamic: nothing };
     let counter = &plan.counters[counter as usize];
     if plan.condition(counter).is_some_and(|condition| !condition.eval(&view)) || plan.excepts(counter, &view) {
         return None;
     }
-    key_of(&view, plan, counter, key_bytes)
+    let (hash, key) = key_of(&view, plan, counter, key_bytes)?;
+    Some((hash, key, counter.terms.is_timed && plan.mutes(counter, &view)))
 }
 
 /// Counters of the rules that may follow a call.

@@ -157,7 +157,9 @@ impl Shard {
     fn tick(&mut self, at: i64, work: &Work, out: &mut Outcome) {
         for counter in 0..self.tables.len() as u16 {
             let (found, shard) = (&mut self.found, self.number);
-            each_table!(&mut self.tables[counter as usize], t => t.tick(shard, at, found));
+            let table = &mut self.tables[counter as usize];
+            each_table!(table, t => t.set_quiet(work.is_quiet(counter)));
+            each_table!(table, t => t.tick(shard, at, found));
             if !self.found.closed.is_empty() || !self.found.crossings.is_empty() {
                 self.collect(counter, 0, work, out);
             }
@@ -315,12 +317,17 @@ impl Shard {
             ..Tally::default()
         };
         let mut added = false;
+        // Time goes on for keys whose events another rule counts by now.
+        found.crossings.retain(|crossing| {
+            let of = crossing.timed.as_ref().map(|kept| CustomerId(kept.customer()));
+            of.is_none_or(|customer| plan.concerns(rule, customer, Timestamp(crossing.time)))
+        });
         // An episode may open and close within one batch: those that opened first, then those that closed.
         let violations: Vec<Violation> =
             found.crossings.iter().map(|crossing| self.violation(counter, crossing, work)).collect();
-        for (id, closed_at) in found.closed.drain(..) {
+        let number = plan.rule_numbers.of(usize::from(counter));
+        for (id, closed_at) in found.closed.iter().copied() {
             if let Some(subject) = self.open[counter as usize].remove(&id) {
-                let number = plan.rule_numbers.of(usize::from(counter));
                 self.blocks.closed(&Origin { rule: number, episode: id, slot: subject.slot }, closed_at);
                 let Subject { customer, key, .. } = subject;
                 out.closed.push(Closed { rule: rule.rule, customer, key, time: Timestamp(closed_at) });
@@ -335,8 +342,15 @@ impl Shard {
                     Ok(value) => {
                         added = true;
                         let Violation { event, rule, customer, ref key, .. } = violation;
+                        let found_at = work.batch.events.get(event as usize).filter(|_| crossing.timed.is_none());
+                        let time = found_at.map_or(violation.time, |event| event.time);
                         let (key, list, ttl_ms) = (Arc::clone(key), block.list, block.ttl_ms);
-                        out.listed.push(Put { event, rule, customer, key, list, value, ttl_ms });
+                        out.listed.push(Put { event, time, rule, customer, key, list, value, ttl_ms });
+                        // One that time opened may be over already.
+                        if let Some((_, closed_at)) = found.closed.iter().find(|(id, _)| *id == crossing.episode) {
+                            let origin = Origin { rule: number, episode: crossing.episode, slot: crossing.slot };
+                            self.blocks.closed(&origin, *closed_at);
+                        }
                     }
                     Err(Refused) => tally.refused += 1,
                 }
@@ -356,6 +370,7 @@ impl Shard {
             other: seen.other,
         };
         out.observed.extend(found.seen.drain(..).map(|seen| (rule.position, observation(seen))));
+        found.closed.clear();
         self.found = found;
         if tally != Tally::default() {
             out.tallies.push((counter, tally));
@@ -396,7 +411,9 @@ impl Shard {
         let (customer, key, is_muted) = match &crossing.timed {
             Some(kept) => {
                 let key = prepare::kept_key_text(kept, &plan, rule);
-                (CustomerId(kept.customer()), key, prepare::mutes_kept(kept, &plan, rule, crossing.time))
+                let is_muted = crossing.is_muted && plan.may_mute(rule, Timestamp(crossing.time))
+                    || prepare::mutes_kept(kept, &plan, rule, crossing.time);
+                (CustomerId(kept.customer()), key, is_muted)
             }
             None => {
                 let view = self.view(&plan, work, crossing.event);
@@ -408,7 +425,12 @@ impl Shard {
         if !crossing.is_reminder {
             let (slot, since) = (crossing.slot, crossing.time);
             let subject = Subject { customer, key: Arc::clone(&key), slot, since, is_muted };
-            self.open[counter as usize].add(crossing.episode, subject);
+            let open = &mut self.open[counter as usize];
+            match open.get_mut(&crossing.episode) {
+                // Somebody is told of it from now on.
+                Some(subject) => subject.is_muted &= is_muted,
+                None => open.add(crossing.episode, subject),
+            }
         }
         Violation {
             event: crossing.event,

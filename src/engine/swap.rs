@@ -7,7 +7,7 @@
 //! goes on with what has come meanwhile. No thread waits but the one that asked, and it is the one that frees what is left.
 //!
 //! What calls were told, duplicates, calls that are up, entries of lists and open episodes go on. An episode whose rule is
-//! gone, or begins anew, closes.
+//! gone, begins anew, or is another one for the customer by now, closes.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -93,7 +93,7 @@ impl Engine {
         let n = plan.counters.len();
         let calls = was.call_numbers.next(&mapping.counters, n, counts_calls, true);
         plan.rule_numbers = was.rule_numbers.next(&mapping.counters, n, |_| true, false);
-        plan.list_numbers = was.list_numbers.next(&mapping.list_places, plan.policy.lists.len(), |_| true, false);
+        plan.list_numbers = was.list_numbers.next(&mapping.list_places, plan.policy.lists.len(), |_| true, true);
         plan.call_numbers = calls;
         Prepared { generation: Generation::new(plan), before, lacks, mapping, rules }
     }
@@ -174,7 +174,12 @@ impl Core {
             let mut new: Vec<_> = generation.seats.iter().map(|seat| enter(&seat.shard)).collect();
             let mut old: Vec<&mut Shard> = old.iter_mut().map(|shard| &mut **shard).collect();
             let mut new: Vec<&mut Shard> = new.iter_mut().map(|shard| &mut **shard).collect();
-            judged.closed = old.iter_mut().flat_map(|shard| shard.close_gone(&mapping.counters, swap.at)).collect();
+            let ends = |counter: usize, customer| match mapping.counters.get(counter).copied().flatten() {
+                // Where an override stands in the rule's place from now on, it counts the customer's calls.
+                Some(place) => !plan.concerns(&plan.counters[usize::from(place)], customer, swap.at),
+                None => true,
+            };
+            judged.closed = old.iter_mut().flat_map(|shard| shard.close_gone(ends, swap.at)).collect();
             hand_over(&mut old, &mut new, &mapping);
             emission.answers.renumber(&mapping.firewall);
             if plan.is_coupled {

@@ -32,6 +32,8 @@ pub(crate) struct Hit {
     pub(crate) time: i64,
     pub(crate) event: u32,
     pub(crate) act: Act,
+    /// Nobody is to be told of it; known only of rules that time may bring to fire, see [`Crossing::is_muted`].
+    pub(crate) is_muted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,8 @@ pub(crate) struct Crossing {
     pub(crate) timed: Option<Box<KeptKey>>,
     /// The episode goes on, and it is time to say so again.
     pub(crate) is_reminder: bool,
+    /// Time brought it, and nobody was to be told of the key's last event.
+    pub(crate) is_muted: bool,
 }
 
 /// What one visit to a table brought.
@@ -331,7 +335,9 @@ impl<M: Meter> Partition<M> {
     }
 
     fn bytes(&self) -> usize {
-        self.slots.len() * size_of::<Slot<M>>() + self.index.len() * 8 + self.pool.bytes() + self.key_bytes
+        self.slots.len() * size_of::<Slot<M>>() + self.index.len() * 8 + self.pool.bytes()
+            + self.key_bytes
+            + self.timers.len() * size_of::<(u32, Timers)>()
     }
 
     fn find(&self, hit: &Hit, bytes: &KeyBytes) -> Option<u32> {
@@ -471,7 +477,10 @@ impl<M: Meter> Partition<M> {
                 self.close(slot, closes_at, out, global);
             }
             let meter = &self.slots[slot as usize].meter;
-            if head.clock() <= now - terms.width.window_ms || meter.is_empty(&self.pool) {
+            // What remembers values is of use when its window is empty, too.
+            let reach_ms = terms.width.reach_ms();
+            let is_empty = || reach_ms == terms.width.window_ms && meter.is_empty(&self.pool);
+            if head.clock() <= now - reach_ms || is_empty() {
                 goes = Some(slot);
                 break;
             }
@@ -526,6 +535,7 @@ impl<M: Meter> Partition<M> {
         let late = now < clock;
         if late && now <= clock - terms.width.window_ms {
             out.too_late += 1;
+            meter.remember(&mut self.pool, &terms.width, now, values);
             return;
         }
         out.late += u64::from(late);
@@ -548,7 +558,7 @@ impl<M: Meter> Partition<M> {
         }
         let head = meter.head();
         if terms.is_timed {
-            self.judge_timed(slot, terms, found, out);
+            self.judge_timed(slot, terms, hit, found, out);
         } else if let Some(level) = terms.reached(&terms.reading(meter, &self.pool, head.clock()))
             && (!head.is_open() || level == Severity::Critical && !head.is_critical())
         {

@@ -3,7 +3,8 @@
 //!
 //! Meanwhile they count what comes. What counts too little is right when it fires; one thing it may fire for that a rule
 //! with a past would not: an event that is too late for the past's windows, whose level did hold when it was. A quotient of
-//! too little may be anything: such rules raise nothing until they are warm.
+//! too little may be anything, a value to fall below is met by nothing at all, and to who remembers nothing all is new:
+//! such rules raise nothing until they are warm.
 //!
 //! Which rules these are changes at a place in the engine's order, like everything else: it is kept at the turnstile,
 //! goes with each batch, and is saved as it was where the marker passed. Nothing here reads an archive or a clock.
@@ -38,6 +39,9 @@ pub struct Lacking {
     pub window_ms: i64,
     /// Events of the past can warm it: not where it counts the calls that are up, or asks what a list held then.
     pub can_be_told: bool,
+    /// How long it is not warm yet when it has been told, ms: what came before the telling was held against too little, and
+    /// may count as new until it leaves the window.
+    pub settles_ms: i64,
 }
 
 /// Rules whose levels are not tested: they count alone.
@@ -94,7 +98,7 @@ pub(crate) struct Warming {
 impl Warming {
     pub(crate) fn new(lacks: Vec<Option<Lack>>, plan: &Plan) -> Warming {
         let counters = plan.counters.iter().zip(&lacks);
-        let quiet = Quiet::of(counters.map(|(counter, lack)| lack.is_some() && counter.meter == MeterKind::Ratio));
+        let quiet = Quiet::of(counters.map(|(counter, lack)| lack.is_some() && may_be_wrong(counter)));
         Warming { quiet, lacks }
     }
 
@@ -103,14 +107,21 @@ impl Warming {
     }
 }
 
-/// How far back an event still counts, or is remembered.
-fn reach_ms(counter: &Counter) -> i64 {
-    let width = &counter.terms.width;
-    let remembered = width.parts.iter().flat_map(|parts| parts.iter()).map(|part| match part.kind {
-        PartKind::FirstSeen(memory_ms) => memory_ms,
-        _ => 0,
-    });
-    remembered.fold(width.window_ms, i64::max)
+/// Does it tell new values from those it has seen?
+fn remembers(counter: &Counter) -> bool {
+    let mut parts = counter.terms.width.parts.iter().flat_map(|parts| parts.iter());
+    parts.any(|part| matches!(part.kind, PartKind::FirstSeen(_)))
+}
+
+/// May a level seem to hold because something is missing: of a quotient, a value to fall below, or one that was not seen?
+fn may_be_wrong(counter: &Counter) -> bool {
+    let terms = &counter.terms;
+    let mut parts = terms.width.parts.iter().flat_map(|parts| parts.iter());
+    counter.meter == MeterKind::Ratio
+        || parts.any(|part| part.kind == PartKind::Ratio)
+        || remembers(counter)
+        || terms.is_downward
+        || terms.also.iter().any(|also| !also.level.is_upward())
 }
 
 /// A rule without a window has no past.
@@ -130,7 +141,8 @@ impl Engine {
             Some(Lacking {
                 rule: counter.rule,
                 lack: warming.lack(i)?,
-                window_ms: reach_ms(counter),
+                window_ms: counter.terms.width.reach_ms(),
+                settles_ms: if remembers(counter) { counter.terms.width.window_ms } else { 0 },
                 can_be_told: counter.meter != MeterKind::Concurrent && !plan.reads_dynamic(counter),
             })
         };

@@ -382,11 +382,10 @@ impl Notifier {
                 findings.changes.extend(recorder.violation(judged, violation, &id, position));
             }
         }
-        if let (Some(recorder), Some(positions)) = (self.recorder.get(), &positions) {
-            findings.changes.extend(recorder.blocks(judged, |event| positions.of(event)));
-        }
         if let Some(recorder) = self.recorder.get() {
             let position = self.position.load(Ordering::Relaxed);
+            let position_of = |event| positions.as_ref().map_or(position, |positions| positions.of(event));
+            findings.changes.extend(recorder.blocks(judged, position_of));
             findings.changes.extend(judged.closed.iter().flat_map(|closed| recorder.ends(policy, closed, position)));
             findings.changes.extend(judged.closed.iter().map(|closed| recorder.closing(policy, closed, position)));
         }

@@ -60,14 +60,13 @@ impl Recorder {
     pub(super) fn blocks(&self, judged: &Judged, position: impl Fn(u32) -> u64) -> Vec<Change> {
         let policy = &*judged.policy;
         let block = |put: &crate::engine::Put| {
-            let event = judged.batch.events.get(put.event as usize)?;
             Some(Change::Block(Block {
                 list: policy.lists.get(put.list)?.name.clone(),
                 value: put.value.clone(),
                 customer: self.names.customer_name(put.customer),
                 rule: output::rule_id(policy, put.rule).to_owned(),
                 position: position(put.event),
-                added: event.time,
+                added: put.time,
                 until: None,
                 removed: None,
             }))

@@ -28,6 +28,8 @@ pub struct After {
     pub within_ms: i64,
     /// As written: an entry of the other's `per`, and what of an event is the same.
     pub same: Vec<(String, Operand)>,
+    /// `same` is written, not taken from what both have in `per`.
+    is_written: bool,
     place: Place,
 }
 
@@ -41,7 +43,9 @@ impl Compiler<'_> {
         }
         let rule = table.required_text(&tables::AFTER_RULE, self.problems)?;
         let place = Place::new(table.document.path, rule.span.clone());
-        let same = match table.texts(&tables::AFTER_SAME, self.problems) {
+        let texts = table.texts(&tables::AFTER_SAME, self.problems);
+        let is_written = texts.is_some();
+        let same = match texts {
             None => per?.parts.iter().map(|part| (part.name.clone(), part.operand.clone())).collect(),
             Some(texts) if texts.is_empty() || texts.len() > KEY_PARTS_MAX => {
                 let message = format!("`same` has {} entries; it takes 1 to {KEY_PARTS_MAX}", texts.len());
@@ -63,7 +67,7 @@ impl Compiler<'_> {
                 same
             }
         };
-        Some(After { rule: rule.value.to_owned(), within_ms: within_ms?, same, place })
+        Some(After { rule: rule.value.to_owned(), within_ms: within_ms?, same, is_written, place })
     }
 }
 
@@ -87,8 +91,11 @@ pub(super) fn tie(rules: &mut Rules, ids: &[&str], n_lists: usize, problems: &mu
         }
         let mut operands = Vec::new();
         let mut lists = Vec::new();
+        let mut strange = Vec::new();
         for leader in leaders {
             let per = &rules.keys[rules.thresholds[leader].key].parts;
+            let is_theirs = |theirs: &str| per.iter().any(|part| bare(&part.name) == bare(theirs));
+            strange.extend(after.same.iter().find(|(theirs, _)| after.is_written && !is_theirs(theirs)));
             let found = after.same.iter().filter_map(|(theirs, ours)| {
                 let place = per.iter().position(|part| bare(&part.name) == bare(theirs))?;
                 Some((place, ours.clone()))
@@ -97,16 +104,23 @@ pub(super) fn tie(rules: &mut Rules, ids: &[&str], n_lists: usize, problems: &mu
             operands = ours;
             lists.push((leader, parts));
         }
+        let entries: Vec<&str> =
+            rules.keys[rules.thresholds[lists[0].0].key].parts.iter().map(|part| part.name.as_str()).collect();
+        if let Some((theirs, _)) = strange.first() {
+            let message = format!("`{theirs}` of `same` is no entry of `per` of rule `{}`", after.rule);
+            problems.push(fault("E031", message).help(format!("its entries are: {}", entries.join(", "))));
+            continue;
+        }
         if operands.is_empty() {
-            let entries: Vec<&str> =
-                rules.keys[rules.thresholds[lists[0].0].key].parts.iter().map(|part| part.name.as_str()).collect();
             let message = format!("`{id}` and `{}` have no entry of `per` in common", after.rule);
             let help =
                 format!("say what is the same, their entry first: same = [\"{} == callee\"]", entries.join(", "));
             problems.push(fault("E031", message).help(help));
             continue;
         }
-        let name = format!("after {id}");
+        // By what is on it: whoever follows the same way looks there, under whatever name.
+        let theirs: Vec<String> = after.same.iter().map(|(theirs, _)| bare(theirs)).collect();
+        let name = format!("after {} within {} ms by {}", after.rule, after.within_ms, theirs.join(", "));
         let place = rules.hidden_lists.iter().position(|list| list.name == name).unwrap_or_else(|| {
             let content = ListContent::Dynamic(DynamicKind::Texts);
             rules.hidden_lists.push(List { name, content, max_entries: Some(CHAIN_ENTRIES_MAX) });

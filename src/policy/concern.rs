@@ -83,6 +83,11 @@ impl Exceptions {
         own.iter().find(|exception| exception.is_of(view)).map(|exception| &**exception)
     }
 
+    /// Is any of them in force?
+    pub(crate) fn is_any_in_force(&self, at: Timestamp) -> bool {
+        self.iter().any(|(_, exception)| exception.until.is_none_or(|until| at < until))
+    }
+
     /// All of them, with the customer that each is for.
     pub fn iter(&self) -> impl Iterator<Item = (Option<&str>, &Exception)> {
         let everybody = self.everybody.iter().map(|exception| (None, &**exception));
@@ -100,6 +105,11 @@ impl Concern {
         self.names(customer)
             && until.is_none_or(|until| at < until)
             && self.spared.get(customer).is_none_or(|again| again.is_some_and(|again| again <= at))
+    }
+
+    /// At all times, too.
+    pub(crate) fn is_everybodys(&self) -> bool {
+        self.customers.is_none() && self.variant.is_none() && self.spared.is_empty()
     }
 
     /// The customer is one of those that it may concern.

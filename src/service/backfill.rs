@@ -122,6 +122,17 @@ impl Backfill {
         Ok(())
     }
 
+    /// Begins again after a pause, where the tables are those of before: what it was at has been told by half and would
+    /// count twice. Those rules are warm when a window has passed.
+    pub(super) fn give_up(&self) -> std::io::Result<()> {
+        {
+            let engine = &self.0.task.lock().unwrap_or_else(|e| e.into_inner()).engine;
+            let begun = engine.lacking().into_iter().filter(|of| of.lack == Lack::Past && of.can_be_told);
+            begun.for_each(|of| engine.set_lack(of.rule, Some(Lack::Until(Timestamp::MAX))));
+        }
+        self.go_on(None)
+    }
+
     /// Rules that are warming.
     pub(super) fn warming(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.0.n_warming)
@@ -202,17 +213,23 @@ impl Work {
             Err(Ended::Failed(error)) => Some(format!("{error:#}")),
         };
         let (n_events, known_from) = (telling.n_events, telling.known_from());
-        let is_told = |of: &&Lacking| failed.is_none() && telling.horizon(of) >= known_from;
-        let (warm, short): (Vec<&Lacking>, Vec<&Lacking>) = rules.iter().partition(is_told);
+        let is_told = |of: &Lacking| failed.is_none() && telling.horizon(of) >= known_from;
+        let (warm, short): (Vec<Lacking>, Vec<Lacking>) = rules.iter().partition(|of| is_told(of));
         drop(telling);
         if let Some(error) = failed {
             tracing::error!(error, "the past of new rules cannot be read");
         }
         for of in short {
-            let (until, rule) = (self.wait_out(of), rule_name(&self.task.engine.policy(), of.rule));
+            let (until, rule) = (self.wait_out(&of), rule_name(&self.task.engine.policy(), of.rule));
             tracing::warn!(rule, %until, "not all of the rule's past is there: it may count too little until then");
         }
-        let warm: Vec<Lacking> = warm.into_iter().copied().collect();
+        let (warm, settling): (Vec<Lacking>, Vec<Lacking>) = warm.into_iter().partition(|of| of.settles_ms == 0);
+        for of in settling {
+            let until = Clock.now().plus_ms(of.settles_ms).plus_ms(self.task.delay_ms);
+            self.task.engine.set_lack(of.rule, Some(Lack::Until(until)));
+            let rule = rule_name(&self.task.engine.policy(), of.rule);
+            tracing::info!(rule, %until, "the past is told; what came meanwhile may look new until then");
+        }
         if !warm.is_empty() {
             tracing::info!(n_events, took = ?begun.elapsed(), "the past is told");
             self.is_warm(&warm, n_events);

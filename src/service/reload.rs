@@ -273,8 +273,11 @@ impl Work {
         backfill.inspect(|backfill| backfill.pause());
         let swapped = self.swap_in(engine.prepare(Arc::clone(policy)), clocks, policy);
         if let Some(backfill) = backfill {
-            let place = outlet.renewed_at().filter(|_| swapped.is_ok()).map(|mark| backfill::Place::at(&mark));
-            backfill.go_on(place).context("cannot start a thread")?;
+            let began = match &swapped {
+                Ok(_) => backfill.go_on(outlet.renewed_at().map(|mark| backfill::Place::at(&mark))),
+                Err(_) => backfill.give_up(),
+            };
+            began.context("cannot start a thread")?;
         }
         swapped
     }

@@ -86,15 +86,15 @@ pub(crate) enum Part {
     Sum(Alone<Sum>),
     Ratio(Alone<Ratio>),
     Run(Alone<Run>),
-    /// Values with when they were last seen, and when there was a new one.
-    FirstSeen(Alone<Distinct>, Alone<Count>),
+    /// Values with when they were last seen, and those that were new then.
+    FirstSeen(Alone<Distinct>, Alone<Distinct>),
 }
 
 macro_rules! each_part {
     ($part:expr, $alone:ident => $do:expr) => {
         match $part {
-            Part::Count($alone) | Part::FirstSeen(_, $alone) => $do,
-            Part::Distinct($alone) => $do,
+            Part::Count($alone) => $do,
+            Part::Distinct($alone) | Part::FirstSeen(_, $alone) => $do,
             Part::Sum($alone) => $do,
             Part::Ratio($alone) => $do,
             Part::Run($alone) => $do,
@@ -118,18 +118,30 @@ impl Part {
     }
 
     fn insert(&mut self, of: &PartWidth, at: i64, value: u64) {
-        let (Part::FirstSeen(seen, fresh), PartKind::FirstSeen(memory_ms)) = (&mut *self, of.kind) else {
-            return each_part!(self, alone => alone.insert(&of.width, at, value));
-        };
-        if value == NOTHING {
+        match self {
+            Part::FirstSeen(..) => self.meet(of, at, value, true),
+            _ => each_part!(self, alone => alone.insert(&of.width, at, value)),
+        }
+    }
+
+    /// Notes a value where values are remembered, and since when it is new.
+    fn meet(&mut self, of: &PartWidth, at: i64, value: u64, is_in_window: bool) {
+        let (Part::FirstSeen(seen, fresh), PartKind::FirstSeen(memory_ms)) = (self, of.kind) else { return };
+        let clock = seen.read(|meter, _| meter.head().clock()).unwrap_or(at).max(at);
+        if value == NOTHING || at <= clock - memory_ms {
             return;
         }
-        let clock = seen.read(|meter, _| meter.head().clock()).unwrap_or(at).max(at);
         seen.change(|meter, pool| meter.expire(pool, clock - memory_ms));
-        let is_new = !seen.read(|meter, pool| meter.holds(pool, value)).unwrap_or(false);
+        let mut is_new = !seen.read(|meter, pool| meter.holds(pool, value)).unwrap_or(false);
         seen.insert(&Width { window_ms: memory_ms, ..of.width.clone() }, at, value);
-        if is_new {
-            fresh.insert(&of.width, at, 0);
+        let began = fresh.read(|meter, pool| meter.last(pool, value)).flatten();
+        if began.is_some_and(|began| at < began) {
+            // It is older than it looked, by what comes late.
+            fresh.change(|meter, pool| meter.remove(pool, value));
+            is_new = true;
+        }
+        if is_new && is_in_window {
+            fresh.insert(&of.width, at, value);
         }
     }
 
@@ -241,6 +253,16 @@ impl Meter for Joint {
         self.change(pool, |parts| {
             for ((part, of), word) in parts.iter_mut().zip(kinds.iter()).zip(words) {
                 part.insert(of, at, u64::from_le_bytes(*word));
+            }
+        });
+    }
+
+    fn remember(&mut self, pool: &mut Self::Pool, width: &Width, at: i64, values: &[u8]) {
+        let Some(kinds) = &width.parts else { return };
+        let (words, _) = values.as_chunks::<8>();
+        self.change(pool, |parts| {
+            for ((part, of), word) in parts.iter_mut().zip(kinds.iter()).zip(words) {
+                part.meet(of, at, u64::from_le_bytes(*word), false);
             }
         });
     }

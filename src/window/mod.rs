@@ -41,6 +41,17 @@ pub(crate) struct Width {
     pub(crate) parts: Option<Arc<[PartWidth]>>,
 }
 
+impl Width {
+    /// How far back an event still counts, or is remembered, ms.
+    pub(crate) fn reach_ms(&self) -> i64 {
+        let remembered = self.parts.iter().flat_map(|parts| parts.iter()).map(|part| match part.kind {
+            PartKind::FirstSeen(memory_ms) => memory_ms,
+            _ => 0,
+        });
+        remembered.fold(self.window_ms, i64::max)
+    }
+}
+
 /// A value that is not there, for [`Meter::insert`].
 pub(crate) const NOTHING: u64 = u64::MAX;
 
@@ -89,6 +100,8 @@ pub(crate) trait Meter: Sized + std::fmt::Debug {
         let value = values.first_chunk::<8>().map_or(NOTHING, |word| u64::from_le_bytes(*word));
         self.insert(pool, width, at, value);
     }
+    /// An item of every measure that is too old for the window: what tells new values from old ones remembers it.
+    fn remember(&mut self, _pool: &mut Self::Pool, _width: &Width, _at: i64, _values: &[u8]) {}
     /// What the measure of that number shows.
     fn reading_of(&self, pool: &Self::Pool, width: &Width, _part: usize) -> Reading {
         self.reading(pool, width)

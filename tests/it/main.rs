@@ -31,4 +31,6 @@ mod sms;
 mod support;
 mod syslog;
 mod tidy;
+mod timed_cases;
+mod timers;
 mod upstream;

@@ -18,7 +18,7 @@ use crate::engine::warming::{Lack, has_past};
 use crate::policy::{Measure, Policy, Predicate};
 
 /// Of the frames of keys, of the gate, of answers and of lists: raised where what they mean changes.
-const VERSIONS: [u8; 4] = [4, 2, 1, 2];
+const VERSIONS: [u8; 4] = [5, 2, 1, 2];
 
 /// Where the rules and lists that saved state knows by other numbers are now.
 #[derive(Debug, Default)]

@@ -1,26 +1,30 @@
 //! What a shard counted changes hands when another policy comes into force.
 
-use super::{AnyTable, Shard};
+use super::{AnyTable, Shard, Subject};
 use crate::clock::Timestamp;
 use crate::engine::answers::Answers;
 use crate::engine::blocks::Origin;
 use crate::engine::judged::Closed;
 use crate::engine::saved::shape::Mapping;
-use crate::engine::table::Table;
+use crate::engine::table::{EpisodeId, Table};
+use crate::event::CustomerId;
 use crate::limits::PARTITIONS;
 use crate::window::Meter;
 
 impl Shard {
-    /// Ends the episodes of rules that do not go on (`None` in `moved`), no earlier than they began.
-    pub(crate) fn close_gone(&mut self, moved: &[Option<u16>], at: Timestamp) -> Vec<Closed> {
+    /// Ends the episodes that do not go on, no earlier than they began. `ends`: those of a counter of a customer.
+    pub(crate) fn close_gone(&mut self, ends: impl Fn(usize, CustomerId) -> bool, at: Timestamp) -> Vec<Closed> {
         let mut gone = Vec::new();
-        for (counter, rule) in self.plan.counters.iter().enumerate().filter(|(c, _)| moved.get(*c) == Some(&None)) {
+        for (counter, rule) in self.plan.counters.iter().enumerate() {
             let number = self.plan.rule_numbers.of(counter);
-            let Some(open) = self.open.get(counter) else { continue };
-            for (episode, subject) in open.iter() {
-                let time = Timestamp(at.0.max(subject.since));
-                self.blocks.closed(&Origin { rule: number, episode: *episode, slot: subject.slot }, time.0);
-                let (customer, key) = (subject.customer, std::sync::Arc::clone(&subject.key));
+            let (Some(open), Some(table)) = (self.open.get_mut(counter), self.tables.get_mut(counter)) else { continue };
+            let over = open.iter().filter(|(_, subject)| ends(counter, subject.customer));
+            let over: Vec<(EpisodeId, Subject)> = over.map(|(episode, subject)| (*episode, subject.clone())).collect();
+            for (episode, Subject { customer, key, slot, since, .. }) in over {
+                open.remove(&episode);
+                each_table!(table, t => t.abandon(episode, slot));
+                let time = Timestamp(at.0.max(since));
+                self.blocks.closed(&Origin { rule: number, episode, slot }, time.0);
                 gone.push(Closed { rule: rule.rule, customer, key, time });
             }
         }

@@ -67,11 +67,10 @@ impl<M: Meter> Table<M> {
             let (customer, slot) = (from.u32()?, from.u32()?);
             part.other.insert(customer, slot);
         }
-        for _ in 0..from.len(7)? {
+        for _ in 0..from.len(8)? {
             let slot = from.u32()?;
             require((slot as usize) < n)?;
-            let timers = Timers { since: [from.option()?, from.option()?], seen: from.option()? };
-            part.timers.insert(slot, timers);
+            part.timers.insert(slot, Timers::take(from)?);
         }
         let vacant = from.u32s()?;
         from.end()?;
@@ -133,11 +132,9 @@ impl<M: Meter> Partition<M> {
         let mut timers: Vec<(u32, Timers)> = self.timers.iter().map(|(slot, timers)| (*slot, *timers)).collect();
         timers.sort_unstable_by_key(|(slot, _)| *slot);
         put.len(timers.len());
-        for (slot, Timers { since: [warning, critical], seen }) in timers {
+        for (slot, timers) in timers {
             put.u32(slot);
-            put.option(warning);
-            put.option(critical);
-            put.option(seen);
+            timers.put(&mut put);
         }
         put.len(self.vacant.len());
         self.vacant.iter().for_each(|slot| put.u32(*slot));
@@ -288,5 +285,20 @@ impl<M: Meter> Partition<M> {
             self.index_place(u64::from(hash as u32) << 32 | u64::from(place + 1));
         }
         Ok(())
+    }
+}
+
+impl Timers {
+    fn put(&self, out: &mut Put<'_>) {
+        self.since.iter().for_each(|since| out.option(*since));
+        out.option(self.seen);
+        let [warning, critical] = self.breaks.map(u8::from);
+        out.u8(warning | critical << 1 | u8::from(self.is_muted) << 2);
+    }
+
+    fn take(from: &mut Take<'_>) -> Result<Timers, Malformed> {
+        let (since, seen, bits) = ([from.option()?, from.option()?], from.option()?, from.u8()?);
+        require(bits < 8)?;
+        Ok(Timers { since, seen, breaks: [bits & 1 != 0, bits & 2 != 0], is_muted: bits & 4 != 0 })
     }
 }

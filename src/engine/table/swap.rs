@@ -1,6 +1,6 @@
 //! What a table holds goes on under the terms of another policy.
 
-use super::{Partition, Table};
+use super::{EpisodeId, Partition, Table, Yield};
 use crate::engine::episode::{Clearing, Terms};
 use crate::window::Meter;
 
@@ -12,6 +12,15 @@ impl<M: Meter> Table<M> {
         let same = Same::of(&old.terms, &self.terms);
         if !(same.closes && same.holds) {
             self.partitions.iter_mut().for_each(|part| part.go_by(same));
+        }
+    }
+
+    /// An episode is over, whatever the key's window shows, and time brings none of it again.
+    pub(crate) fn abandon(&mut self, id: EpisodeId, slot: u32) {
+        let Some(part) = self.partitions.get_mut((id.partition >> self.shards_log2) as usize) else { return };
+        if part.episodes.get(&slot).is_some_and(|episode| episode.number == id.number) {
+            part.close(slot, 0, &mut Yield::default(), id.partition);
+            part.timers.remove(&slot);
         }
     }
 
@@ -44,12 +53,13 @@ impl<M: Meter> Partition<M> {
     fn go_by(&mut self, same: Same) {
         if !same.closes {
             for episode in self.episodes.values_mut() {
-                (episode.clearing, episode.closes_at) = (Clearing::default(), None);
+                let not_before = episode.clearing.not_before;
+                (episode.clearing, episode.closes_at) = (Clearing { not_before, ..Clearing::default() }, None);
             }
         }
         if !same.holds {
             for timers in self.timers.values_mut() {
-                timers.since = [None; 2];
+                (timers.since, timers.breaks) = ([None; 2], [false; 2]);
             }
         }
     }

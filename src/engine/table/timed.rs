@@ -2,9 +2,11 @@
 //! on (`remind`), and values that fall as a window empties (`< 40%`).
 //!
 //! Timers fire in the order of event time, before the next event of their key, or at a tick. A tick looks ahead on a
-//! copy of the window: it moves no key's clock and drops nothing, so that what comes late still finds its place.
+//! copy of the window: it moves no key's clock and drops nothing, so that what comes late still finds its place. Of what
+//! it saw there it keeps what it told: episodes that opened, rose or ended, and reminders. Everything else is worked out
+//! again when the key's next event comes, or the next tick.
 
-use super::{Clearing, Crossing, Episode, EpisodeId, KeptKey, Partition, Yield};
+use super::{Act, Clearing, Crossing, Episode, EpisodeId, Hit, KeptKey, Partition, Slot, Yield};
 use crate::engine::episode::Terms;
 use crate::engine::key::Key;
 use crate::policy::Severity;
@@ -15,8 +17,12 @@ use crate::window::{Meter, Reading};
 pub(super) struct Timers {
     /// By severity: since when the level holds without a break.
     pub(super) since: [Option<i64>; 2],
-    /// Ticks have looked at what happened up to here.
+    /// By severity: a tick saw that the level breaks off before it has held for long enough, unless another event comes.
+    pub(super) breaks: [bool; 2],
+    /// Ticks have looked at what happened up to here, since the key's last event.
     pub(super) seen: Option<i64>,
+    /// Nobody was to be told of the key's last event.
+    pub(super) is_muted: bool,
 }
 
 /// Where a crossing is found: at an event, late or not, or at a tick.
@@ -47,7 +53,6 @@ impl<M: Meter> Partition<M> {
     /// the timers on the way. Those due at an instant come before what leaves at it, and before its events.
     pub(super) fn pass(&mut self, slot: u32, terms: &Terms, now: i64, found: Found, out: &mut Yield) {
         let window = terms.width.window_ms;
-        let seen = self.timers.get(&slot).and_then(|timers| timers.seen);
         self.settle_at(slot, terms, self.slots[slot as usize].meter.head().clock(), found, out);
         loop {
             let oldest = self.slots[slot as usize].meter.oldest_before(&self.pool, now - window);
@@ -55,12 +60,10 @@ impl<M: Meter> Partition<M> {
             self.fire(slot, terms, instant, found, out);
             let Some(oldest) = oldest else { break };
             self.slots[slot as usize].meter.expire(&mut self.pool, oldest);
-            if seen.is_none_or(|seen| instant > seen) {
-                let meter = &self.slots[slot as usize].meter;
-                let reading = terms.reading(meter, &self.pool, instant);
-                self.break_off(slot, terms, &reading);
-                self.settle_at(slot, terms, instant, found, out);
-            }
+            let meter = &self.slots[slot as usize].meter;
+            let reading = terms.reading(meter, &self.pool, instant);
+            self.break_off(slot, terms, &reading, Some(instant));
+            self.settle_at(slot, terms, instant, found, out);
         }
         if let Some(episode) = self.episodes.get_mut(&slot) {
             episode.clearing.close_if_due(terms, now);
@@ -70,11 +73,26 @@ impl<M: Meter> Partition<M> {
     }
 
     /// An event was counted: levels that hold now are reached, or begin to hold.
-    pub(super) fn judge_timed(&mut self, slot: u32, terms: &Terms, found: Found, out: &mut Yield) {
+    pub(super) fn judge_timed(&mut self, slot: u32, terms: &Terms, hit: &Hit, found: Found, out: &mut Yield) {
         let meter = &self.slots[slot as usize].meter;
         let clock = meter.head().clock();
         let reading = terms.reading(meter, &self.pool, clock);
+        self.begin_anew(slot, (hit.act == Act::Count).then_some(hit.is_muted));
         self.judge_at(slot, terms, &reading, clock, found, out);
+    }
+
+    /// What ticks saw ahead of an event no longer holds. `is_muted`: where the event says so or not.
+    fn begin_anew(&mut self, slot: u32, is_muted: Option<bool>) {
+        if is_muted == Some(true) {
+            self.timers.entry(slot).or_default();
+        }
+        if let Some(timers) = self.timers.get_mut(&slot) {
+            let is_muted = is_muted.unwrap_or(timers.is_muted);
+            *timers = Timers { since: timers.since, is_muted, ..Timers::default() };
+            if *timers == Timers::default() {
+                self.timers.remove(&slot);
+            }
+        }
     }
 
     fn judge_at(&mut self, slot: u32, terms: &Terms, reading: &Reading, at: i64, found: Found, out: &mut Yield) {
@@ -86,7 +104,7 @@ impl<M: Meter> Partition<M> {
             return;
         }
         if !terms.is_age {
-            self.break_off(slot, terms, reading);
+            self.break_off(slot, terms, reading, None);
             for severity in Severity::ALL.iter().filter(|severity| reached >= Some(**severity)) {
                 let has_level = match severity {
                     Severity::Warning => terms.warning.is_some(),
@@ -104,16 +122,19 @@ impl<M: Meter> Partition<M> {
     pub(super) fn leave(&mut self, slot: u32, terms: &Terms) {
         let meter = &self.slots[slot as usize].meter;
         let reading = terms.reading(meter, &self.pool, meter.head().clock());
-        self.break_off(slot, terms, &reading);
+        self.begin_anew(slot, None);
+        self.break_off(slot, terms, &reading, None);
     }
 
-    /// Levels that hold no longer begin anew.
-    fn break_off(&mut self, slot: u32, terms: &Terms, reading: &Reading) {
+    /// Levels that hold no longer begin anew. `left_at`: the instant at which something left the window, which is nothing
+    /// to a level that has held since a tick after it.
+    fn break_off(&mut self, slot: u32, terms: &Terms, reading: &Reading, left_at: Option<i64>) {
         let Some(timers) = self.timers.get_mut(&slot) else { return };
-        let reached = terms.reached(reading);
-        for severity in Severity::ALL {
-            if reached < Some(*severity) {
-                timers.since[*severity as usize] = None;
+        let held = terms.held(reading);
+        for (severity, since) in Severity::ALL.iter().zip(&mut timers.since) {
+            let is_over = |since: &i64| left_at.is_none_or(|left| left > *since);
+            if held < Some(*severity) {
+                *since = since.filter(|since| !is_over(since));
             }
         }
     }
@@ -121,7 +142,9 @@ impl<M: Meter> Partition<M> {
     /// Fires what is due up to `until`, in order of time.
     fn fire(&mut self, slot: u32, terms: &Terms, until: i64, found: Found, out: &mut Yield) {
         let found = Found { is_timed: true, late: false, ..found };
-        while let Some((at, due)) = self.next_due(slot, terms).filter(|(at, _)| *at <= until) {
+        loop {
+            let timers = self.timers.get(&slot).copied().unwrap_or_default();
+            let Some((at, due)) = self.next_due(slot, terms, timers.since).filter(|(at, _)| *at <= until) else { return };
             match due {
                 Due::Level(level) => self.reach(slot, terms, (level, at), found, out),
                 Due::Again => {
@@ -149,20 +172,19 @@ impl<M: Meter> Partition<M> {
         }
     }
 
-    /// What time brings next, if nothing more is counted and nothing leaves.
-    fn next_due(&self, slot: u32, terms: &Terms) -> Option<(i64, Due)> {
+    /// What time brings next, if nothing more is counted and nothing leaves. `held`: since when the levels hold.
+    fn next_due(&self, slot: u32, terms: &Terms, held: [Option<i64>; 2]) -> Option<(i64, Due)> {
         if terms.is_quiet {
             return None;
         }
         let meter = &self.slots[slot as usize].meter;
         let head = meter.head();
         let oldest = if terms.is_age { meter.oldest_before(&self.pool, i64::MAX) } else { None };
-        let timers = self.timers.get(&slot).copied().unwrap_or_default();
         let since = |severity: Severity| match (&terms.warning, &terms.critical, severity) {
             (Some(level), _, Severity::Warning) | (_, Some(level), Severity::Critical) if terms.is_age => {
                 oldest.map(|oldest| oldest.saturating_add(i64::try_from(level.smallest()).unwrap_or(i64::MAX)))
             }
-            _ => timers.since[severity as usize],
+            _ => held[severity as usize],
         };
         let due = |severity: Severity| since(severity).map(|since| since.saturating_add(terms.hold_ms));
         let (warning, critical) = (due(Severity::Warning), due(Severity::Critical));
@@ -224,6 +246,7 @@ impl<M: Meter> Partition<M> {
             slot,
             timed: found.is_timed.then(|| Box::new(KeptKey::new(key, &self.keys, self.other_customer(slot)))),
             is_reminder,
+            is_muted: found.is_timed && self.timers.get(&slot).is_some_and(|timers| timers.is_muted),
         });
     }
 
@@ -255,7 +278,9 @@ impl<M: Meter> Partition<M> {
         slots.dedup();
         let found = Found { event: 0, late: false, global, is_timed: true };
         for slot in slots {
-            if self.slots[slot as usize].key != Key::VACANT && self.may_change(slot, terms, at) {
+            let Slot { key, meter } = &self.slots[slot as usize];
+            let is_over = meter.is_empty(&self.pool) && !meter.head().is_open();
+            if *key != Key::VACANT && !is_over && self.may_change(slot, terms, at) {
                 self.keep(slot);
                 self.look_ahead(slot, terms, at, found, out);
             }
@@ -263,24 +288,34 @@ impl<M: Meter> Partition<M> {
     }
 
     /// May anything have happened to the key by `at`? Decides without a walk over its window.
-    fn may_change(&self, slot: u32, terms: &Terms, at: i64) -> bool {
-        let meter = &self.slots[slot as usize].meter;
-        let clock = meter.head().clock();
+    fn may_change(&mut self, slot: u32, terms: &Terms, at: i64) -> bool {
+        let clock = self.slots[slot as usize].meter.head().clock();
         if at <= clock {
             return false;
         }
-        let is_due = self.next_due(slot, terms).is_some_and(|(due, _)| due <= at);
-        let ends = self.episodes.contains_key(&slot) && self.earliest_end(slot, terms) <= at;
-        let falls = || {
-            let window = terms.width.window_ms;
-            let last = self.timers.get(&slot).and_then(|timers| timers.seen).filter(|seen| *seen >= clock);
-            let is_time = last.is_none_or(|last| at - last >= (window / LOOKS).max(1));
-            is_time && meter.oldest_before(&self.pool, at - window + 1).is_some()
-        };
-        is_due || ends || terms.is_downward && falls()
+        let timers = self.timers.get(&slot).copied().unwrap_or_default();
+        let held = std::array::from_fn(|i| timers.since[i].filter(|_| !timers.breaks[i]));
+        if self.next_due(slot, terms, held).is_some_and(|(due, _)| due <= at) {
+            return true;
+        }
+        // The age of calls falls and grows on its way; where nothing else brings an end, it is worked out once.
+        if self.earliest_end(slot, terms) <= at
+            && self.episodes.contains_key(&slot)
+            && (terms.is_age || self.closes_at(slot, terms) <= at)
+        {
+            return true;
+        }
+        let window = terms.width.window_ms;
+        let (is_time, is_all_gone) = timers.seen.map_or((true, false), |seen| {
+            (at - seen >= (window / LOOKS).max(1), seen >= clock.saturating_add(window))
+        });
+        let meter = &self.slots[slot as usize].meter;
+        terms.is_downward && is_time && !is_all_gone && meter.oldest_before(&self.pool, at - window + 1).is_some()
     }
 
     fn look_ahead(&mut self, slot: u32, terms: &Terms, at: i64, found: Found, out: &mut Yield) {
+        let (timers, episode) = (self.timers.get(&slot).copied().unwrap_or_default(), self.episodes.get(&slot).copied());
+        let n_closed = out.closed.len();
         let mut elsewhere = M::Pool::default();
         let copy = self.slots[slot as usize].meter.copy(&self.pool, &mut elsewhere);
         std::mem::swap(&mut self.pool, &mut elsewhere);
@@ -293,7 +328,28 @@ impl<M: Meter> Partition<M> {
         std::mem::swap(&mut self.pool, &mut elsewhere);
         let ahead = std::mem::replace(&mut self.slots[slot as usize].meter, own).head();
         self.slots[slot as usize].meter.head_mut().set_episode(ahead.is_open(), ahead.is_critical());
-        self.timers.entry(slot).or_default().seen = Some(at);
+        self.come_back(slot, (timers, episode), out.closed.len() > n_closed, at);
+    }
+
+    /// After a look ahead: how far the key was on its way, without what the look told meanwhile.
+    fn come_back(&mut self, slot: u32, (timers, episode): (Timers, Option<Episode>), has_ended: bool, at: i64) {
+        if let Some(open) = self.episodes.get_mut(&slot) {
+            match episode.filter(|episode| episode.number == open.number) {
+                Some(before) => (open.clearing, open.closes_at) = (before.clearing, before.closes_at),
+                None => open.clearing = Clearing { not_before: open.clearing.not_before, ..Clearing::default() },
+            }
+        }
+        let ahead = self.timers.entry(slot).or_default();
+        let mut back = Timers { seen: Some(at), ..timers };
+        for (i, since) in back.since.iter_mut().enumerate() {
+            // What held until an episode ended has been told. What holds since this tick, no event says.
+            let is_new = ahead.since[i].is_some_and(|began| *since != Some(began));
+            if has_ended || is_new {
+                *since = ahead.since[i];
+            }
+            back.breaks[i] = since.is_some() && ahead.since[i].is_none();
+        }
+        *ahead = back;
     }
 
     /// A tick is no event: what it finds is told with the key alone.

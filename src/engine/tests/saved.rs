@@ -21,6 +21,11 @@ impl Draw {
     pub(super) fn is(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
+
+    /// `on`, and the measure with its levels.
+    pub(super) fn measure<'a>(&mut self, of: &[(&'a str, &'a str)]) -> (&'a str, &'a str) {
+        of[self.below(of.len() as u64) as usize]
+    }
 }
 
 pub(super) enum Step {
@@ -28,7 +33,15 @@ pub(super) enum Step {
     Tick(i64),
 }
 
+/// Often nothing: what brings violations without an event.
+pub(super) fn timers_of(draw: &mut Draw) -> String {
+    let hold = draw.one(&["", "", "for = '1ms'; ", "for = '2s'; ", "for = '30s'; "]);
+    let remind = draw.one(&["", "", "", "remind = '1m'; ", "remind = '90s'; "]);
+    format!("{hold}{remind}")
+}
+
 /// A few rules of every kind, with little room.
+// long: the kinds, a line each
 pub(super) fn rules_of(draw: &mut Draw) -> String {
     let mut rules = String::from(
         "[lists]; dyn = { type = 'number', dynamic = true, max_entries = 4 }; own_numbers = { type = 'number', items = ['+46700003'] }; ",
@@ -46,9 +59,9 @@ pub(super) fn rules_of(draw: &mut Draw) -> String {
         rules +=
             "[[firewall]]; id = 'hit'; when = 'trunk == \"b\"'; action = 'allow'; track = ['log', 'alert:warning']; ";
     }
-    let mut overrides = String::new();
+    let (mut overrides, mut first_per) = (String::new(), "");
     for n in 0..1 + draw.below(6) {
-        let (on, measure) = *[
+        let (on, measure) = draw.measure(&[
             ("attempt", "measure = 'count'; warning = '>= 3'; critical = '>= 9'"),
             ("attempt", "measure = 'distinct(callee)'; warning = '>= 3'"),
             ("attempt", "measure = 'distinct(callee)'; warning = '>= 60'"),
@@ -59,9 +72,15 @@ pub(super) fn rules_of(draw: &mut Draw) -> String {
             ("call", "measure = 'concurrent'; warning = '>= 2'; critical = '>= 4'"),
             ("answer", "measure = 'count'; count_blocked = false; warning = '>= 2'"),
             ("attempt", "measure = 'count'; count_blocked = false; warning = '>= 3'"),
-        ]
-        .get(draw.below(10) as usize)
-        .unwrap();
+            ("call", "measure = 'longest'; warning = '>= 4s'; critical = '>= 30s'"),
+            ("call", "measure = 'concurrent'; warning = '< 3'"),
+            ("attempt", "measure = 'count'; warning = '< 4'; critical = '< 2'"),
+            ("end", "measure = 'share(status == answered)'; min_count = 2; warning = '< 50%'; clear = '> 60%'"),
+            ("end", "measure = 'sum(duration)'; warning = '<= 30s'"),
+            ("attempt", "measure = 'first_seen(callee)'; memory = '30s'; warning = '>= 1'; critical = '>= 4'"),
+            ("end", "measure = 'share(status == busy)'; min_count = 2; also = ['distinct(callee) >= 2', 'avg(ring) > 2s']; warning = '>= 20%'"),
+            ("attempt", "measure = 'count'; also = ['first_seen(callee) <= 1', 'run(callee, 9) < 9']; warning = '>= 2'; critical = '>= 5'"),
+        ]);
         let per = draw.one(&["'caller'", "'trunk'", "'account'", "'trunk', 'caller'", "'prefix(caller, 8)'"]);
         rules += &format!("[[threshold]]; id = 'r{n}'; on = '{on}'; per = [{per}]; {measure}; ");
         if on != "call" {
@@ -69,6 +88,12 @@ pub(super) fn rules_of(draw: &mut Draw) -> String {
         }
         if draw.is(60) {
             rules += &format!("cooldown = '{}'; ", draw.one(&["0s", "1s", "30s", "5m"]));
+        }
+        rules += &timers_of(draw);
+        if n == 0 {
+            first_per = per;
+        } else if draw.is(20) && (first_per.contains(per) || per.contains(first_per)) {
+            rules += &format!("after = {{ rule = 'r0', within = '{}' }}; ", draw.one(&["1s", "20s", "5m"]));
         }
         rules += draw.one(&["", "", "", "customers = ['other']; ", "customers = ['default', 'else']; "]);
         rules += draw.one(&["", "", "except = [{ where = 'account == \"account-3\"', reason = 'r' }]; "]);

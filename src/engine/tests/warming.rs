@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::saved::{Draw, Step, options_of, pieces, rules_of, steps_of};
+use super::saved::{Draw, Step, options_of, pieces, rules_of, steps_of, timers_of};
 use super::*;
 use crate::engine::{Lack, Lane, Past, Quiet, Restored};
 use crate::window::Reading;
@@ -146,7 +146,7 @@ fn found_in(judged: &Judged, policy: &Policy) -> Found {
 fn new_rules(draw: &mut Draw) -> String {
     let mut rules = String::new();
     for n in 0..1 + draw.below(5) {
-        let (on, measure) = *[
+        let (on, measure) = draw.measure(&[
             ("attempt", "measure = 'count'; warning = '>= 3'; critical = '>= 9'"),
             ("attempt", "measure = 'count'; warning = '>= 2'; where = 'callee in {+46811*}'"),
             ("attempt", "measure = 'distinct(callee)'; warning = '>= 3'"),
@@ -158,13 +158,21 @@ fn new_rules(draw: &mut Draw) -> String {
             ("answer", "measure = 'count'; count_blocked = false; warning = '>= 2'"),
             ("end", "measure = 'sum(duration)'; count_blocked = false; warning = '>= 20s'"),
             ("attempt", "measure = 'count'; count_blocked = false; warning = '>= 3'"),
-        ]
-        .get(draw.below(11) as usize)
-        .unwrap();
+            ("attempt", "measure = 'count'; warning = '< 2'"),
+            ("attempt", "measure = 'distinct(callee)'; also = ['count >= 3']; warning = '<= 1'"),
+            ("attempt", "measure = 'count'; also = ['distinct(callee) <= 1']; warning = '>= 3'"),
+            ("attempt", "measure = 'first_seen(callee)'; memory = '5m'; warning = '>= 2'"),
+            ("attempt", "measure = 'count'; also = ['first_seen(callee) >= 2']; warning = '>= 2'"),
+            ("end", "measure = 'share(status == answered)'; min_count = 2; warning = '< 50%'"),
+            (
+                "end",
+                "measure = 'sum(duration)'; also = ['share(status == busy) < 30%']; min_count = 2; warning = '>= 20s'",
+            ),
+        ]);
         let per = draw.one(&["'caller'", "'trunk'", "'account'", "'trunk', 'caller'", "'prefix(caller, 8)'"]);
         let (window, cooldown) = (draw.one(&["2s", "10s", "1m", "10m"]), draw.one(&["0s", "1s", "30s", "5m"]));
         rules += &format!("[[threshold]]; id = 'new{n}'; on = '{on}'; per = [{per}]; window = '{window}'; ");
-        rules += &format!("cooldown = '{cooldown}'; {measure}; ");
+        rules += &format!("cooldown = '{cooldown}'; {measure}; {}", timers_of(draw));
     }
     rules
 }
@@ -236,12 +244,18 @@ fn is_told_of_the_past(seed: u64) -> u64 {
             again.tell(recording, &past);
         }
         if !is_warm && journal.len() == 0 {
-            lacking.iter().for_each(|of| again.engine.set_lack(of.rule, None));
+            let told = lacking.iter().filter(|of| of.settles_ms == 0);
+            told.for_each(|of| again.engine.set_lack(of.rule, None));
             is_warm = true;
         }
         if is_warm {
             let now = is_bounded.then(|| newest(&whole.journal.lock().unwrap()).max(since));
-            let (mine, theirs) = (again.windows(now), whole.windows(now));
+            let settles: Vec<String> =
+                lacking.iter().filter(|of| of.settles_ms > 0).map(|of| again.id(of.rule)).collect();
+            let settled = |windows: Vec<Window>| -> Vec<Window> {
+                windows.into_iter().filter(|(id, ..)| !settles.contains(id)).collect()
+            };
+            let (mine, theirs) = (settled(again.windows(now)), settled(whole.windows(now)));
             assert_eq!(mine, theirs, "seed {seed}: windows before step {i} of {place}..{end}\n{both}");
             n_compared += mine.len() as u64;
         }
@@ -360,4 +374,41 @@ fn a_rule_that_is_saved_before_it_was_told_of_the_past_begins_anew_and_one_that_
     assert_eq!(warm.restored(&saved).restored.len(), 4);
     assert!(warm.engine.lacking().is_empty());
     assert_eq!(warm.windows(None), life.windows(None));
+}
+
+const LOOKS: &str = "[[threshold]]; id = 'new-seen'; on = 'attempt'; per = ['caller']; measure = 'first_seen(callee)'; memory = '5m'; window = '1m'; warning = '>= 1'; \
+    [[threshold]]; id = 'new-few'; on = 'attempt'; per = ['caller']; measure = 'count'; window = '5m'; warning = '< 3'; \
+    [[threshold]]; id = 'new-one'; on = 'attempt'; per = ['caller']; measure = 'count'; also = ['distinct(callee) <= 1']; window = '5m'; warning = '>= 2'; ";
+
+/// Somebody called two numbers, three times; then came rules that ask for the unknown, for few calls, and for one number.
+fn began_with_looks() -> (Life, Vec<Recording>) {
+    let names = Arc::default();
+    let mut before = Life::new(OLD, &names, [PLAIN, PLAIN], 1);
+    let calls = "t=0 +46700001 -> +46812\nt=1 +46700001 -> +46813\nt=2 +46700001 -> +46812";
+    before.step(&Step::Lines(0, calls.into()));
+    let saved = pieces(&mut before.engine.mark().unwrap());
+    let life = Life::new(&format!("{OLD}{LOOKS}"), &names, [PLAIN, PLAIN], 2);
+    assert_eq!(life.restored(&saved).new.len(), 3);
+    let journal = std::mem::take(&mut *before.journal.lock().unwrap());
+    (life, journal)
+}
+
+#[test]
+fn what_only_looks_new_or_too_few_without_the_past_waits_for_it() {
+    let (mut life, _) = began_with_looks();
+    assert_eq!(call(&mut life, "t=100 +46700001 -> +46812"), [""; 0], "the number is known, and it is the fourth call");
+    assert_eq!(call(&mut life, "t=101 +46700001 -> +46812"), [""; 0], "to one of two numbers");
+}
+
+#[test]
+fn a_value_that_was_counted_as_new_is_so_no_more_when_the_past_tells_of_it() {
+    let (mut life, journal) = began_with_looks();
+    call(&mut life, "t=100 +46700001 -> +46812");
+    let from: Vec<_> = life.engine.lacking().iter().map(|of| (of.rule, Timestamp(i64::MIN))).collect();
+    let past = life.engine.past(&from);
+    journal.into_iter().for_each(|recording| life.tell(recording, &past));
+    life.engine.lacking().iter().for_each(|of| life.engine.set_lack(of.rule, None));
+    call(&mut life, "t=102 +46700001 -> +46812");
+    let windows = life.windows(Some(START_MS + 102_000));
+    assert!(windows.iter().all(|(id, ..)| id != "new-seen"), "no number is new of late: {windows:?}");
 }

@@ -1,0 +1,500 @@
+//! A judge of what time alone brings (2-rules 2.9 points 8 to 12 and 14): `for`, `remind`, `longest`, levels to fall below,
+//! `also`, `first_seen`. It keeps every event for ever and asks the definition at every instant at which anything
+//! could happen. Slow and plain on purpose; shares nothing with `src/`.
+//!
+//! An instant has an order: a cooldown that ends there has ended; then timers that are due fire; then its events come, each
+//! held against the levels; what leaves the window there has left before the first of them, and makes no gap. When the
+//! instant is over, and only then, it is asked whether the key is clear in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// `max_call_age`.
+const CALL_AGE_MS: i64 = 12 * 3_600_000;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Measure {
+    Count,
+    /// Of `callee`.
+    Distinct,
+    /// Of `callee`, with the largest step.
+    Run(i64),
+    /// Of `callee`, with how long it is remembered.
+    FirstSeen(i64),
+    /// Of `duration`.
+    Sum,
+    Avg,
+    /// Of `answered`.
+    Share,
+    Concurrent,
+    Longest,
+}
+
+impl Measure {
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Measure::Count => "count".to_owned(),
+            Measure::Distinct => "distinct(callee)".to_owned(),
+            Measure::Run(step) => format!("run(callee, {step})"),
+            Measure::FirstSeen(_) => "first_seen(callee)".to_owned(),
+            Measure::Sum => "sum(duration)".to_owned(),
+            Measure::Avg => "avg(duration)".to_owned(),
+            Measure::Share => "share(answered)".to_owned(),
+            Measure::Concurrent => "concurrent".to_owned(),
+            Measure::Longest => "longest".to_owned(),
+        }
+    }
+
+    pub(crate) fn is_of_calls(&self) -> bool {
+        matches!(self, Measure::Concurrent | Measure::Longest)
+    }
+
+    pub(crate) fn is_quotient(&self) -> bool {
+        matches!(self, Measure::Avg | Measure::Share)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sign {
+    AtLeast,
+    Above,
+    AtMost,
+    Below,
+}
+
+/// Items, milliseconds or percent, by its measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Level {
+    pub sign: Sign,
+    pub limit: i64,
+}
+
+impl Level {
+    pub(crate) fn text(self, measure: &Measure) -> String {
+        let sign = match self.sign {
+            Sign::AtLeast => ">=",
+            Sign::Above => ">",
+            Sign::AtMost => "<=",
+            Sign::Below => "<",
+        };
+        let unit = match measure {
+            Measure::Sum | Measure::Avg | Measure::Longest => "ms",
+            Measure::Share => "%",
+            _ => "",
+        };
+        format!("{sign} {}{unit}", self.limit)
+    }
+
+    /// `top / bottom` against the limit.
+    fn holds(self, (top, bottom): (i64, i64)) -> bool {
+        let limit = self.limit * bottom;
+        match self.sign {
+            Sign::AtLeast => top >= limit,
+            Sign::Above => top > limit,
+            Sign::AtMost => top <= limit,
+            Sign::Below => top < limit,
+        }
+    }
+
+    fn is_downward(self) -> bool {
+        matches!(self.sign, Sign::AtMost | Sign::Below)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    pub id: String,
+    pub on: &'static str,
+    pub per: Vec<&'static str>,
+    pub measure: Measure,
+    pub also: Vec<(Measure, Level)>,
+    /// 0 for what is of calls.
+    pub window_ms: i64,
+    pub warning: Option<Level>,
+    pub critical: Option<Level>,
+    pub clear: Option<Level>,
+    pub cooldown_ms: i64,
+    pub hold_ms: i64,
+    pub remind_ms: Option<i64>,
+    pub min_count: usize,
+}
+
+impl Rule {
+    fn span_ms(&self) -> i64 {
+        if self.measure.is_of_calls() { CALL_AGE_MS } else { self.window_ms }
+    }
+
+    fn levels(&self) -> [Option<Level>; 2] {
+        [self.warning, self.critical]
+    }
+
+    fn lowest(&self) -> Option<Level> {
+        self.warning.or(self.critical)
+    }
+
+    pub(crate) fn is_downward(&self) -> bool {
+        self.lowest().is_some_and(Level::is_downward)
+    }
+
+    /// As an analyst would write it.
+    pub(crate) fn toml(&self) -> String {
+        let per: Vec<String> = self.per.iter().map(|part| format!("\"{part}\"")).collect();
+        let mut out =
+            format!("[[threshold]]\nid = \"{}\"\non = \"{}\"\nper = [{}]\n", self.id, self.on, per.join(", "));
+        out += &format!("measure = \"{}\"\ncooldown = \"{}ms\"\n", self.measure.text(), self.cooldown_ms);
+        if self.window_ms > 0 {
+            out += &format!("window = \"{}ms\"\n", self.window_ms);
+        }
+        if let Measure::FirstSeen(memory_ms) = self.measure {
+            out += &format!("memory = \"{memory_ms}ms\"\n");
+        }
+        for (name, level) in [("warning", self.warning), ("critical", self.critical), ("clear", self.clear)] {
+            if let Some(level) = level {
+                out += &format!("{name} = \"{}\"\n", level.text(&self.measure));
+            }
+        }
+        if self.measure.is_quotient() || self.also.iter().any(|(measure, _)| measure.is_quotient()) {
+            out += &format!("min_count = {}\n", self.min_count);
+        }
+        if self.hold_ms > 0 {
+            out += &format!("for = \"{}ms\"\n", self.hold_ms);
+        }
+        if let Some(remind_ms) = self.remind_ms {
+            out += &format!("remind = \"{remind_ms}ms\"\n");
+        }
+        if !self.also.is_empty() {
+            let also: Vec<String> =
+                self.also.iter().map(|(m, level)| format!("\"{} {}\"", m.text(), level.text(m))).collect();
+            out += &format!("also = [{}]\n", also.join(", "));
+        }
+        out
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Event {
+    pub at_ms: i64,
+    /// `attempt` or `end`.
+    pub kind: &'static str,
+    pub call: usize,
+    pub caller: &'static str,
+    pub callee: Option<i64>,
+    pub duration_ms: Option<i64>,
+    pub is_answered: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Input {
+    Event(Event),
+    Tick(i64),
+}
+
+/// What is said: of a key's levels, that they hold still, or that an episode is over.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Said {
+    pub time: i64,
+    pub rule: String,
+    pub key: String,
+    /// `warning`, `critical`, with `again` for a reminder, or `closed`.
+    pub what: String,
+}
+
+/// What is said at each input, in no order.
+pub(crate) fn judge(rules: &[Rule], inputs: &[Input]) -> Vec<Vec<Said>> {
+    let mut keys: Vec<BTreeMap<String, Key>> = rules.iter().map(|_| BTreeMap::new()).collect();
+    let mut said = Vec::new();
+    for input in inputs {
+        let mut now = Vec::new();
+        for (rule, keys) in rules.iter().zip(&mut keys) {
+            match input {
+                Input::Tick(at) => {
+                    keys.iter_mut().for_each(|(name, key)| key.tick(*at, &mut Teller { rule, name, out: &mut now }))
+                }
+                Input::Event(event) => meet(rule, keys, event, &mut now),
+            }
+        }
+        now.sort();
+        said.push(now);
+    }
+    said
+}
+
+fn meet(rule: &Rule, keys: &mut BTreeMap<String, Key>, event: &Event, out: &mut Vec<Said>) {
+    let is_begun = event.kind == "attempt";
+    if rule.measure.is_of_calls() && !is_begun {
+        // Wherever the call is up.
+        for (name, key) in keys {
+            if key.events.iter().any(|e| e.of.call == event.call && !e.is_over) {
+                key.end(event, &mut Teller { rule, name, out });
+            }
+        }
+        return;
+    }
+    if !rule.measure.is_of_calls() && rule.on != event.kind {
+        return;
+    }
+    let part = |part: &&str| match *part {
+        "caller" => Some(format!("caller={}", event.caller)),
+        "callee" => Some(format!("callee=+{}", event.callee?)),
+        _ => Some("customer=default".to_owned()),
+    };
+    let Some(name) = rule.per.iter().map(part).collect::<Option<Vec<_>>>() else { return };
+    let name = name.join(" ");
+    let key = keys.entry(name.clone()).or_insert_with(|| Key::new(event.at_ms));
+    key.count(event, &mut Teller { rule, name: &name, out });
+}
+
+/// Says things of one key.
+struct Teller<'a> {
+    rule: &'a Rule,
+    name: &'a str,
+    out: &'a mut Vec<Said>,
+}
+
+impl Teller<'_> {
+    fn say(&mut self, time: i64, what: String) {
+        self.out.push(Said { time, rule: self.rule.id.clone(), key: self.name.to_owned(), what });
+    }
+}
+
+#[derive(Debug)]
+struct Counted {
+    of: Event,
+    /// Of the rule's measure, then of each in `also`: the key had not seen the value.
+    is_new: Vec<bool>,
+    /// The call has ended.
+    is_over: bool,
+}
+
+#[derive(Debug)]
+struct Key {
+    /// By time, ties by arrival.
+    events: Vec<Counted>,
+    /// When it was told of which callee, however late.
+    sightings: Vec<(i64, i64)>,
+    /// The newest event time.
+    clock: i64,
+    /// All that happens before this is known, and what its own timers say.
+    reached: i64,
+    /// The highest level said of the episode that is open.
+    said: Option<usize>,
+    /// By level: since when it holds.
+    since: [Option<i64>; 2],
+    clear_since: Option<i64>,
+    told: i64,
+}
+
+const NAMES: [&str; 2] = ["warning", "critical"];
+
+impl Key {
+    fn new(at: i64) -> Key {
+        Key {
+            events: Vec::new(),
+            sightings: Vec::new(),
+            clock: at,
+            reached: at,
+            said: None,
+            since: [None; 2],
+            clear_since: None,
+            told: 0,
+        }
+    }
+
+    fn count(&mut self, event: &Event, tell: &mut Teller<'_>) {
+        let at = event.at_ms;
+        let measures = std::iter::once(&tell.rule.measure).chain(tell.rule.also.iter().map(|(measure, _)| measure));
+        let is_new = measures.map(|measure| self.is_new(measure, event)).collect();
+        self.sightings.extend(event.callee.map(|callee| (at, callee)));
+        if at > self.clock {
+            self.pass(at, tell);
+            self.clock = at;
+        } else if at < self.clock && at <= self.clock - tell.rule.span_ms() {
+            return;
+        }
+        assert!(self.reached == self.clock, "ticks are never ahead of what comes");
+        let place = self.events.partition_point(|e| e.of.at_ms <= at);
+        self.events.insert(place, Counted { of: event.clone(), is_new, is_over: false });
+        self.look(self.clock, tell);
+    }
+
+    /// `first_seen`: had the key not been told of the value of late? What is remembered goes back from the newest that it
+    /// was told of.
+    fn is_new(&self, measure: &Measure, event: &Event) -> bool {
+        let (Measure::FirstSeen(memory_ms), Some(callee)) = (measure, event.callee) else { return false };
+        let newest = self.sightings.iter().map(|(at, _)| *at).fold(event.at_ms, i64::max);
+        !self.sightings.iter().any(|(at, of)| *of == callee && *at > newest - memory_ms)
+    }
+
+    fn end(&mut self, event: &Event, tell: &mut Teller<'_>) {
+        self.pass(event.at_ms, tell);
+        self.clock = self.clock.max(event.at_ms);
+        self.events.iter_mut().filter(|e| e.of.call == event.call).for_each(|e| e.is_over = true);
+        self.look(self.clock, tell);
+    }
+
+    fn tick(&mut self, at: i64, tell: &mut Teller<'_>) {
+        if at <= self.reached {
+            return;
+        }
+        self.pass(at, tell);
+        if tell.rule.is_downward() {
+            self.look(at, tell);
+        }
+    }
+
+    /// What counts of `(after, until]`.
+    fn window(&self, after: i64, until: i64) -> Vec<&Counted> {
+        self.events.iter().filter(|e| !e.is_over && e.of.at_ms > after && e.of.at_ms <= until).collect()
+    }
+
+    /// Time passes up to `now`, at which nothing but timers has happened yet.
+    fn pass(&mut self, now: i64, tell: &mut Teller<'_>) {
+        let span_ms = tell.rule.span_ms();
+        if now <= self.reached {
+            return;
+        }
+        self.settle(self.reached, tell);
+        loop {
+            let instant = self.instants(tell.rule).filter(|at| *at > self.reached).fold(now, i64::min);
+            self.reached = instant;
+            self.close_if_due(instant, tell);
+            if tell.rule.measure == Measure::Longest {
+                // What leaves at the instant is there until then.
+                let window = self.window(instant - span_ms - 1, instant);
+                let (holds, is_clear) = (holding(tell.rule, &window, instant), is_clear(tell.rule, &window, instant));
+                self.hold(holds, instant);
+                self.clear_since = self.clear_since.filter(|_| is_clear);
+            }
+            self.fire(instant, tell);
+            if instant == now {
+                return;
+            }
+            self.settle(instant, tell);
+        }
+    }
+
+    /// Everything that anything may hang on.
+    fn instants(&self, rule: &Rule) -> impl Iterator<Item = i64> {
+        let mut instants = BTreeSet::new();
+        for event in self.events.iter().filter(|e| !e.is_over) {
+            instants.insert(event.of.at_ms + rule.span_ms());
+            for level in [rule.warning, rule.critical, rule.clear].into_iter().flatten() {
+                let ages = [event.of.at_ms + level.limit, event.of.at_ms + level.limit + 1];
+                instants.extend(ages.into_iter().filter(|_| rule.measure == Measure::Longest));
+            }
+        }
+        instants.extend(self.since.iter().flatten().map(|since| since + rule.hold_ms));
+        instants.extend(self.clear_since.map(|since| since + rule.cooldown_ms));
+        instants.extend(rule.remind_ms.map(|remind_ms| self.told + remind_ms));
+        instants.into_iter()
+    }
+
+    fn close_if_due(&mut self, instant: i64, tell: &mut Teller<'_>) {
+        if let (Some(_), Some(since)) = (self.said, self.clear_since)
+            && since + tell.rule.cooldown_ms <= instant
+        {
+            (self.said, self.clear_since) = (None, None);
+            tell.say(since + tell.rule.cooldown_ms, "closed".to_owned());
+        }
+    }
+
+    /// Nothing more happens at the instant.
+    fn settle(&mut self, instant: i64, tell: &mut Teller<'_>) {
+        let window = self.window(instant - tell.rule.span_ms(), instant);
+        let (holds, is_clear) = (holding(tell.rule, &window, instant), is_clear(tell.rule, &window, instant));
+        for (since, holds) in self.since.iter_mut().zip(holds) {
+            *since = since.filter(|_| holds);
+        }
+        self.clear_since = self.said.filter(|_| is_clear).map(|_| self.clear_since.unwrap_or(instant));
+        self.close_if_due(instant, tell);
+    }
+
+    /// Holds the window that ends at `at` against the levels.
+    fn look(&mut self, at: i64, tell: &mut Teller<'_>) {
+        let window = self.window(at - tell.rule.span_ms(), at);
+        let holds = holding(tell.rule, &window, at);
+        self.hold(holds, at);
+        self.fire(at, tell);
+    }
+
+    fn hold(&mut self, holds: [bool; 2], at: i64) {
+        for (since, holds) in self.since.iter_mut().zip(holds) {
+            *since = if holds { since.or(Some(at)) } else { None };
+        }
+    }
+
+    /// What has held for long enough is reached; what goes on is told again.
+    fn fire(&mut self, at: i64, tell: &mut Teller<'_>) {
+        let due = |since: &Option<i64>| since.is_some_and(|since| since + tell.rule.hold_ms <= at);
+        // The highest alone.
+        if let Some(level) = self.since.iter().rposition(due)
+            && self.said.is_none_or(|said| said < level)
+        {
+            if self.said.is_none() {
+                (self.told, self.clear_since) = (at, None);
+            }
+            self.said = Some(level);
+            tell.say(at, NAMES[level].to_owned());
+        }
+        if let (Some(said), Some(remind_ms)) = (self.said, tell.rule.remind_ms)
+            && self.told + remind_ms <= at
+        {
+            self.told = at;
+            // What has come to rest is not told again while it cools down.
+            if self.clear_since.is_none() {
+                tell.say(at, format!("{} again", NAMES[said]));
+            }
+        }
+    }
+}
+
+/// Which levels hold. None does of an empty window.
+fn holding(rule: &Rule, window: &[&Counted], at: i64) -> [bool; 2] {
+    let also = is_joined(rule, window, at);
+    let value = value(&rule.measure, 0, rule, window, at);
+    let holds = |level: Level| !window.is_empty() && also && value.is_some_and(|value| level.holds(value));
+    rule.levels().map(|level| level.is_some_and(holds))
+}
+
+fn is_joined(rule: &Rule, window: &[&Counted], at: i64) -> bool {
+    let holds = |(i, (measure, level)): (usize, &(Measure, Level))| {
+        value(measure, i + 1, rule, window, at).is_some_and(|value| level.holds(value))
+    };
+    rule.also.iter().enumerate().all(holds)
+}
+
+fn is_clear(rule: &Rule, window: &[&Counted], at: i64) -> bool {
+    if window.is_empty() {
+        return true;
+    }
+    // Below `min_count` it neither fires nor clears.
+    let Some(value) = value(&rule.measure, 0, rule, window, at) else { return false };
+    match (rule.clear, rule.lowest()) {
+        (Some(clear), _) => clear.holds(value),
+        (None, Some(lowest)) => !(lowest.holds(value) && is_joined(rule, window, at)),
+        (None, None) => true,
+    }
+}
+
+/// What a measure of a rule, by its number, shows of a window; `None` where it says nothing.
+fn value(measure: &Measure, number: usize, rule: &Rule, window: &[&Counted], at: i64) -> Option<(i64, i64)> {
+    let n = window.len() as i64;
+    let callees: BTreeSet<i64> = window.iter().filter_map(|e| e.of.callee).collect();
+    let durations: Vec<i64> = window.iter().filter_map(|e| e.of.duration_ms).collect();
+    let is_enough = window.len() >= rule.min_count;
+    let oldest = window.iter().map(|e| e.of.at_ms).min();
+    let quotient = |top: i64, bottom: i64| (is_enough && bottom > 0).then_some((top, bottom));
+    match measure {
+        Measure::Count | Measure::Concurrent => Some((n, 1)),
+        Measure::Distinct => Some((callees.len() as i64, 1)),
+        Measure::Run(step) => {
+            let callees: Vec<i64> = callees.into_iter().collect();
+            let longest = callees.chunk_by(|a, b| b - a <= *step).map(<[i64]>::len).max().unwrap_or(0);
+            Some((longest as i64, 1))
+        }
+        Measure::FirstSeen(_) => Some((window.iter().filter(|e| e.is_new[number]).count() as i64, 1)),
+        Measure::Sum => Some((durations.iter().sum(), 1)),
+        Measure::Avg => quotient(durations.iter().sum(), durations.len() as i64),
+        Measure::Share => quotient(window.iter().filter(|e| e.of.is_answered).count() as i64 * 100, n),
+        Measure::Longest => Some((oldest.map_or(0, |oldest| at - oldest), 1)),
+    }
+}
