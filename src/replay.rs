@@ -24,10 +24,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::Context;
 
 pub use self::detection::{AttackFound, Detected, FoundBy, RuleFound};
-pub(crate) use self::difference::plural;
 pub use self::difference::{Change, Changed, Difference, Labelled, Sample, Set, Verdicts, Volume};
-
-pub(crate) use self::table::thousands;
 
 use self::compare::Comparison;
 use self::detection::Detection;
@@ -101,18 +98,15 @@ impl Recording {
     }
 }
 
-/// Judges the events of the files in their order and writes the results to `out`. `format` is what `--input-format`
-/// says; without it the name of each file tells.
+/// Judges the events of the files in their order and writes the results to `out`.
 pub fn replay(
     policy: Policy,
-    context: FeedContext,
-    format: Option<&str>,
-    paths: Vec<PathBuf>,
+    recording: Recording,
     options: &Options,
     out: impl Write + Send + 'static,
 ) -> anyhow::Result<Outcome> {
     let started = Clock.monotonic();
-    let names = Arc::clone(&context.names);
+    let names = Arc::clone(&recording.context.names);
     let policy = Arc::new(policy);
     let report = Arc::new(Mutex::new(Report {
         out: Box::new(io::BufWriter::with_capacity(BLOCK_BYTES, out)),
@@ -136,7 +130,7 @@ pub fn replay(
         }
     });
     let engine = engine(&policy, &names, options, emit, Watch::Nothing);
-    let reader = Recording { context, format: format.map(str::to_owned), paths }.reader(options, &[policy]);
+    let reader = recording.reader(options, &[policy]);
     tell_warming(options, reader.warm_ms);
     let has_lines = options.output != Output::Summary;
     Reader { has_lines, ..reader }.judge(&[engine], take)?;

@@ -9,9 +9,8 @@ use csv::StringRecord;
 
 use super::Baseline;
 use super::distribution::{Key, RuleBaseline, Suggestion};
-use super::text::put;
 use crate::clock::Timestamp;
-use crate::replay::{plural, thousands};
+use crate::printed::{plural, put, thousands};
 use crate::storage::Disk;
 
 /// How a file begins that this program wrote, and may write again.

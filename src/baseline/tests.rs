@@ -9,7 +9,9 @@ use super::distribution::quantile;
 use super::peaks::{day_number, day_text, weekday};
 use super::*;
 use crate::clock::Timestamp;
+use crate::event::Names;
 use crate::event::dialplan::DialPlan;
+use crate::ingest::FeedContext;
 use crate::policy::{LoadOptions, RuleSource, load};
 
 /// 2026-03-02T10:00:00Z, a Monday.

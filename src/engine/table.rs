@@ -335,7 +335,9 @@ impl<M: Meter> Partition<M> {
     }
 
     fn bytes(&self) -> usize {
-        self.slots.len() * size_of::<Slot<M>>() + self.index.len() * 8 + self.pool.bytes()
+        self.slots.len() * size_of::<Slot<M>>()
+            + self.index.len() * 8
+            + self.pool.bytes()
             + self.key_bytes
             + self.timers.len() * size_of::<(u32, Timers)>()
     }

@@ -105,8 +105,8 @@ impl Follower {
     /// Takes what was judged, event by event; `see` is shown each event once all it did is known here.
     pub(super) fn take(&mut self, judged: &Judged, mut see: impl FnMut(&Follower, &Judged, Seen<'_>)) {
         for turn in turns(judged) {
+            self.lists.before(&turn);
             for before in &turn.before {
-                self.lists.before(*before);
                 match before {
                     Before::Closed(closed) => self.close(closed),
                     Before::Timed(violation) => {
@@ -116,8 +116,10 @@ impl Follower {
                     Before::Listed(put) => self.place(put, &judged.batch, None),
                 }
             }
-            let Some(event) = turn.event.and_then(|i| judged.batch.events.get(i)) else { continue };
-            let i = turn.event.unwrap_or_default();
+            let Some((i, event)) = turn.event.and_then(|i| Some((i, judged.batch.events.get(i)?))) else {
+                self.lists.after(&turn);
+                continue;
+            };
             self.count(&judged.batch, event, judged.verdicts.get(i).copied().unwrap_or_default());
             turn.raised.iter().for_each(|violation| self.open(violation));
             turn.listed.iter().for_each(|put| self.place(put, &judged.batch, Some(event)));

@@ -45,17 +45,25 @@ impl Lists {
         Lists { policy, dynamic, holding: HashMap::new(), holders: HashMap::new() }
     }
 
-    /// What time brought and closed.
-    pub(crate) fn before(&mut self, before: Before<'_>) {
-        match before {
-            Before::Closed(closed) => self.close(closed),
-            Before::Timed(violation) => self.note(violation),
-            Before::Listed(put) => self.put(put),
+    /// What was over before an event.
+    pub(crate) fn before(&mut self, turn: &Turn<'_>) {
+        for before in &turn.before {
+            if let Before::Closed(closed) = before {
+                self.close(closed);
+            }
         }
     }
 
-    /// What an event did: later ones see it, and it did not itself.
+    /// What an event did, or let be seen: later ones are judged by it, and it was not itself.
     pub(crate) fn after(&mut self, turn: &Turn<'_>) {
+        for before in &turn.before {
+            match before {
+                Before::Timed(violation) => self.note(violation),
+                Before::Listed(put) => self.put(put),
+                // What time put there may be over already.
+                Before::Closed(closed) => self.close(closed),
+            }
+        }
         turn.raised.iter().for_each(|violation| self.note(violation));
         turn.listed.iter().for_each(|put| self.put(put));
     }

@@ -20,7 +20,7 @@ use std::mem::take;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use answer::{Answer, CallAnswer, CountAnswer, EventAnswer, RuleAnswer, TestAnswer};
-pub use text::page;
+pub use text::{Detail, page};
 
 use self::account::Teller;
 use self::follow::{Follower, Seen, Watched};

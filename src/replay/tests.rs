@@ -61,10 +61,9 @@ pub(super) fn file_of(folder: &tempfile::TempDir, lines: &[Value]) -> PathBuf {
 
 /// What `replay` prints of a file, as JSON.
 fn replayed(rules: &str, path: &Path, output: Output, from: Option<Timestamp>) -> Vec<Value> {
-    let Recording { context, format, paths } = recording(path);
     let out = Collected::default();
     let options = Options { output, from, ..options(2) };
-    replay(policy(rules), context, format.as_deref(), paths, &options, out.clone()).unwrap();
+    replay(policy(rules), recording(path), &options, out.clone()).unwrap();
     let bytes = lock(&out.0).clone();
     bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect()
 }

@@ -305,9 +305,9 @@ impl Play {
         let mut events = self.events();
         for judged in &self.batches {
             for turn in turns(judged) {
-                turn.before.iter().for_each(|before| lists.before(*before));
-                let Some(heard) = turn.event.and_then(|_| events.next()) else { continue };
-                if each(heard, &lists.dynamic).is_break() {
+                lists.before(&turn);
+                let heard = turn.event.and_then(|_| events.next());
+                if heard.is_some_and(|heard| each(heard, &lists.dynamic).is_break()) {
                     return;
                 }
                 lists.after(&turn);

@@ -144,7 +144,9 @@ impl<M: Meter> Partition<M> {
         let found = Found { is_timed: true, late: false, ..found };
         loop {
             let timers = self.timers.get(&slot).copied().unwrap_or_default();
-            let Some((at, due)) = self.next_due(slot, terms, timers.since).filter(|(at, _)| *at <= until) else { return };
+            let Some((at, due)) = self.next_due(slot, terms, timers.since).filter(|(at, _)| *at <= until) else {
+                return;
+            };
             match due {
                 Due::Level(level) => self.reach(slot, terms, (level, at), found, out),
                 Due::Again => {
@@ -306,15 +308,16 @@ impl<M: Meter> Partition<M> {
             return true;
         }
         let window = terms.width.window_ms;
-        let (is_time, is_all_gone) = timers.seen.map_or((true, false), |seen| {
-            (at - seen >= (window / LOOKS).max(1), seen >= clock.saturating_add(window))
-        });
+        let (is_time, is_all_gone) = timers
+            .seen
+            .map_or((true, false), |seen| (at - seen >= (window / LOOKS).max(1), seen >= clock.saturating_add(window)));
         let meter = &self.slots[slot as usize].meter;
         terms.is_downward && is_time && !is_all_gone && meter.oldest_before(&self.pool, at - window + 1).is_some()
     }
 
     fn look_ahead(&mut self, slot: u32, terms: &Terms, at: i64, found: Found, out: &mut Yield) {
-        let (timers, episode) = (self.timers.get(&slot).copied().unwrap_or_default(), self.episodes.get(&slot).copied());
+        let (timers, episode) =
+            (self.timers.get(&slot).copied().unwrap_or_default(), self.episodes.get(&slot).copied());
         let n_closed = out.closed.len();
         let mut elsewhere = M::Pool::default();
         let copy = self.slots[slot as usize].meter.copy(&self.pool, &mut elsewhere);
