@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 
-use crate::cli::{dial_plan, load_policy, span};
+use crate::cli::{dial_plan, load_policy, load_rules, rules_of, span, use_policy};
 use crate::event::Names;
 use crate::ingest::FeedContext;
 use crate::policy::{Policy, Severity};
@@ -137,12 +137,12 @@ const FINDINGS: u8 = 1;
 
 /// Does what the arguments say.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let policy = load_policy(&args.rules)?;
+    let (policy, other) = policies(&args.rules, args.compare.as_deref())?;
     let (recording, options) = args.recording.recording(&policy, args.files, args.output)?;
     let field = args.label.as_deref().or(args.labels.then_some(LABEL));
     let named = |path: &Path| path.display().to_string();
-    if let Some(other) = &args.compare {
-        let sets = [(policy, named(&args.rules)), (load_policy(other)?, named(other))];
+    if let Some((path, other)) = args.compare.as_deref().zip(other) {
+        let sets = [(policy, named(&args.rules)), (other, named(path))];
         let difference = replay::compare(sets, recording, &options, field)?;
         return print_report(args.format, &difference, || difference.text()).map(|()| ExitCode::SUCCESS);
     }
@@ -158,4 +158,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         None => false,
     };
     Ok(if fails { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
+}
+
+/// The rules, and those they are compared with: their lists may be long, so both are read at once.
+fn policies(path: &Path, other: Option<&Path>) -> anyhow::Result<(Policy, Option<Policy>)> {
+    let Some(other) = other else { return Ok((load_policy(path)?, None)) };
+    let (loaded, loaded_other) = std::thread::scope(|scope| {
+        let loading = scope.spawn(|| load_rules(other));
+        (load_rules(path), loading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    Ok((use_policy(loaded?, &rules_of(path))?, Some(use_policy(loaded_other?, &rules_of(other))?)))
 }
