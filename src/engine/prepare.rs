@@ -106,7 +106,10 @@ impl<'a> Told<'a> {
             if let Some(counter) = self.plan.tracked.get(usize::from(rule)).copied().flatten()
                 && let Some((hash, key)) = caller_else_address(view, self.plan, key_bytes)
             {
-                put(counter, Hit { hash, key, value: 0, time: event.time.0, event: index, act: Act::Count, is_muted: false });
+                put(
+                    counter,
+                    Hit { hash, key, value: 0, time: event.time.0, event: index, act: Act::Count, is_muted: false },
+                );
             }
         }
         let own = self.recorded.own(index as usize, event);
@@ -167,7 +170,10 @@ pub(crate) fn judge(
         if let Some(counter) = plan.tracked[number as usize]
             && let Some((hash, key)) = caller_else_address(view, plan, key_bytes)
         {
-            put(counter, Hit { hash, key, value: 0, time: event.time.0, event: index, act: Act::Count, is_muted: false });
+            put(
+                counter,
+                Hit { hash, key, value: 0, time: event.time.0, event: index, act: Act::Count, is_muted: false },
+            );
             decided.tracked.push((index, number));
         }
         if rule.mode != Mode::Enforce {

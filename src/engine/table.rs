@@ -65,6 +65,8 @@ pub(crate) struct Crossing {
     pub(crate) is_reminder: bool,
     /// Time brought it, and nobody was to be told of the key's last event.
     pub(crate) is_muted: bool,
+    /// See [`crate::window::Reading::usual`].
+    pub(crate) usual: Option<u64>,
 }
 
 /// What one visit to a table brought.
@@ -335,7 +337,9 @@ impl<M: Meter> Partition<M> {
     }
 
     fn bytes(&self) -> usize {
-        self.slots.len() * size_of::<Slot<M>>() + self.index.len() * 8 + self.pool.bytes()
+        self.slots.len() * size_of::<Slot<M>>()
+            + self.index.len() * 8
+            + self.pool.bytes()
             + self.key_bytes
             + self.timers.len() * size_of::<(u32, Timers)>()
     }
@@ -372,11 +376,14 @@ impl<M: Meter> Partition<M> {
         let held = self.slots.len() - self.vacant.len() - self.other.len();
         let full = held >= terms.keys_max || held > 0 && self.bytes() + size_of::<Slot<M>>() > terms.bytes_max;
         if full && !self.evict(hit.time, None, terms, hasher, out, global) {
-            return self.other(hit.key.customer(bytes), hit.time);
+            return self.other(hit.key.customer(bytes), hit.time, terms);
         }
         let (key, kept) = hit.key.keep(bytes, &mut self.keys);
         self.key_bytes += kept;
-        let slot = Slot { key, meter: M::empty(hit.time) };
+        let mut slot = Slot { key, meter: M::empty(hit.time) };
+        if let Some(weeks) = &terms.usual {
+            slot.meter.set_week(weeks.of(&KeptKey::new(key, &self.keys, 0)));
+        }
         let place = match self.vacant.pop() {
             Some(place) => {
                 self.slots[place as usize] = slot;
@@ -506,10 +513,13 @@ impl<M: Meter> Partition<M> {
         true
     }
 
-    fn other(&mut self, customer: u32, now: i64) -> u32 {
-        let slots = &mut self.slots;
+    fn other(&mut self, customer: u32, now: i64, terms: &Terms) -> u32 {
+        let (slots, keys) = (&mut self.slots, &self.keys);
         *self.other.entry(customer).or_insert_with(|| {
-            slots.push(Slot { key: Key::OTHER, meter: M::empty(now) });
+            let mut meter = M::empty(now);
+            let week = terms.usual.as_ref().and_then(|weeks| weeks.of(&KeptKey::new(Key::OTHER, keys, customer)));
+            meter.set_week(week);
+            slots.push(Slot { key: Key::OTHER, meter });
             (slots.len() - 1) as u32
         })
     }

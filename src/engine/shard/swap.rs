@@ -17,7 +17,9 @@ impl Shard {
         let mut gone = Vec::new();
         for (counter, rule) in self.plan.counters.iter().enumerate() {
             let number = self.plan.rule_numbers.of(counter);
-            let (Some(open), Some(table)) = (self.open.get_mut(counter), self.tables.get_mut(counter)) else { continue };
+            let (Some(open), Some(table)) = (self.open.get_mut(counter), self.tables.get_mut(counter)) else {
+                continue;
+            };
             let over = open.iter().filter(|(_, subject)| ends(counter, subject.customer));
             let over: Vec<(EpisodeId, Subject)> = over.map(|(episode, subject)| (*episode, subject.clone())).collect();
             for (episode, Subject { customer, key, slot, since, .. }) in over {

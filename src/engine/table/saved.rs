@@ -4,11 +4,11 @@
 //! of keys are kept, and the hand that looks for the next one to go, since they decide which key makes room. The index
 //! is built anew, once all keys of a partition are there.
 
-use super::timed::Timers;
+use super::timed::{Timers, other_customer};
 use super::{Episode, INDEX_MIN, Partition, Slot, Table, partition_of};
 use crate::codec::{Malformed, Put, Take, require};
 use crate::engine::episode::{Clearing, Terms};
-use crate::engine::key::{Key, KeyHasher};
+use crate::engine::key::{KeptKey, Key, KeyHasher};
 use crate::engine::pending::{Pending, Saving};
 use crate::engine::saved::frames::{Frames, Kind};
 use crate::limits::SAVED_SLACK_BYTES_MAX;
@@ -233,7 +233,10 @@ impl<M: Meter> Partition<M> {
             let (key, kept) = Key::take(from, &mut self.keys)?;
             self.key_bytes += kept;
             let room = slack.saturating_sub(self.pool.bytes());
-            let meter = M::take(from, &mut self.pool, &terms.width, room)?;
+            let mut meter = M::take(from, &mut self.pool, &terms.width, room)?;
+            if let Some(weeks) = &terms.usual {
+                meter.set_week(weeks.of(&KeptKey::new(key, &self.keys, other_customer(&self.other, place))));
+            }
             if meter.head().is_open() {
                 let number = from.u64()?;
                 let clearing =

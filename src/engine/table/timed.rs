@@ -6,6 +6,8 @@
 //! it saw there it keeps what it told: episodes that opened, rose or ended, and reminders. Everything else is worked out
 //! again when the key's next event comes, or the next tick.
 
+use hashbrown::HashMap;
+
 use super::{Act, Clearing, Crossing, Episode, EpisodeId, Hit, KeptKey, Partition, Slot, Yield};
 use crate::engine::episode::Terms;
 use crate::engine::key::Key;
@@ -144,7 +146,9 @@ impl<M: Meter> Partition<M> {
         let found = Found { is_timed: true, late: false, ..found };
         loop {
             let timers = self.timers.get(&slot).copied().unwrap_or_default();
-            let Some((at, due)) = self.next_due(slot, terms, timers.since).filter(|(at, _)| *at <= until) else { return };
+            let Some((at, due)) = self.next_due(slot, terms, timers.since).filter(|(at, _)| *at <= until) else {
+                return;
+            };
             match due {
                 Due::Level(level) => self.reach(slot, terms, (level, at), found, out),
                 Due::Again => {
@@ -240,11 +244,12 @@ impl<M: Meter> Partition<M> {
             time,
             top: reading.top,
             bottom: reading.bottom,
+            usual: reading.usual,
             late: found.late,
             other: key == Key::OTHER,
             episode: EpisodeId { partition: found.global, number },
             slot,
-            timed: found.is_timed.then(|| Box::new(KeptKey::new(key, &self.keys, self.other_customer(slot)))),
+            timed: found.is_timed.then(|| Box::new(KeptKey::new(key, &self.keys, other_customer(&self.other, slot)))),
             is_reminder,
             is_muted: found.is_timed && self.timers.get(&slot).is_some_and(|timers| timers.is_muted),
         });
@@ -306,15 +311,16 @@ impl<M: Meter> Partition<M> {
             return true;
         }
         let window = terms.width.window_ms;
-        let (is_time, is_all_gone) = timers.seen.map_or((true, false), |seen| {
-            (at - seen >= (window / LOOKS).max(1), seen >= clock.saturating_add(window))
-        });
+        let (is_time, is_all_gone) = timers
+            .seen
+            .map_or((true, false), |seen| (at - seen >= (window / LOOKS).max(1), seen >= clock.saturating_add(window)));
         let meter = &self.slots[slot as usize].meter;
         terms.is_downward && is_time && !is_all_gone && meter.oldest_before(&self.pool, at - window + 1).is_some()
     }
 
     fn look_ahead(&mut self, slot: u32, terms: &Terms, at: i64, found: Found, out: &mut Yield) {
-        let (timers, episode) = (self.timers.get(&slot).copied().unwrap_or_default(), self.episodes.get(&slot).copied());
+        let (timers, episode) =
+            (self.timers.get(&slot).copied().unwrap_or_default(), self.episodes.get(&slot).copied());
         let n_closed = out.closed.len();
         let mut elsewhere = M::Pool::default();
         let copy = self.slots[slot as usize].meter.copy(&self.pool, &mut elsewhere);
@@ -359,8 +365,9 @@ impl<M: Meter> Partition<M> {
             _ => self.judge_at(slot, terms, reading, at, found, out),
         }
     }
+}
 
-    fn other_customer(&self, slot: u32) -> u32 {
-        self.other.iter().find(|(_, place)| **place == slot).map_or(0, |(customer, _)| *customer)
-    }
+/// Whose the slot is, among those that count for want of room.
+pub(super) fn other_customer(others: &HashMap<u32, u32>, slot: u32) -> u32 {
+    others.iter().find(|(_, place)| **place == slot).map_or(0, |(customer, _)| *customer)
 }
