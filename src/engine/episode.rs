@@ -90,6 +90,10 @@ impl Terms {
         if let Some(weeks) = &self.usual {
             reading.usual = meter.week().and_then(|week| weeks.usual.at(week, Timestamp(instant)));
         }
+        // An empty window is clear for every measure.
+        if self.is_downward && meter.is_empty(pool) {
+            reading.known = false;
+        }
         if self.also.is_empty() && !self.is_age {
             return reading;
         }
@@ -224,6 +228,14 @@ impl Clearing {
         }
     }
 
+    /// The same where what happens at `now` is yet to come: of an episode that time has brought to that very instant, what was
+    /// before it says nothing.
+    pub(crate) fn close_before(&mut self, terms: &Terms, now: i64) {
+        if self.not_before.is_none_or(|from| from < now) {
+            self.close_if_due(terms, now);
+        }
+    }
+
     /// Nothing more happens at `instant`: is the key clear there, and has it been for long enough?
     pub(crate) fn settle<M: Meter>(&mut self, terms: &Terms, meter: &M, pool: &M::Pool, instant: i64) {
         let is_clear = |at| meter.is_empty(pool) || terms.is_clear(&terms.reading(meter, pool, at));
@@ -254,7 +266,7 @@ impl Clearing {
             meter.expire(pool, oldest);
             self.settle(terms, meter, pool, oldest + window);
         }
-        self.close_if_due(terms, now);
+        self.close_before(terms, now);
         meter.expire(pool, now - window);
     }
 

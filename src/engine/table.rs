@@ -676,10 +676,12 @@ impl<M: Meter> Partition<M> {
             self.let_pass(slot, terms, hit.time, Found { event: hit.event, late: false, global, is_timed: false }, out);
             self.slots[slot as usize].meter.head_mut().advance(hit.time);
         }
+        let held = if terms.is_timed { self.holding(slot, terms) } else { [None; 2] };
         let meter = &mut self.slots[slot as usize].meter;
         meter.remove(&mut self.pool, hit.value);
         if terms.is_timed {
-            self.leave(slot, terms);
+            let found = Found { event: hit.event, late: false, global, is_timed: false };
+            self.leave(slot, terms, held, found, out);
         }
         if let Some(episode) = self.episodes.get_mut(&slot) {
             episode.closes_at = None;

@@ -63,7 +63,7 @@ impl<M: Meter> Table<M> {
         (part.hand, part.episodes_opened) = (from.u32()?, from.u64()?);
         // Numbers go on from it.
         require(part.episodes_opened < 1 << 63)?;
-        for _ in 0..from.len(8)? {
+        for _ in 0..from.len(9)? {
             let (customer, slot) = (from.u32()?, from.u32()?);
             part.other.insert(customer, slot);
         }
@@ -295,13 +295,15 @@ impl Timers {
     fn put(&self, out: &mut Put<'_>) {
         self.since.iter().for_each(|since| out.option(*since));
         out.option(self.seen);
+        out.option(self.ended);
         let [warning, critical] = self.breaks.map(u8::from);
         out.u8(warning | critical << 1 | u8::from(self.is_muted) << 2);
     }
 
     fn take(from: &mut Take<'_>) -> Result<Timers, Malformed> {
-        let (since, seen, bits) = ([from.option()?, from.option()?], from.option()?, from.u8()?);
+        let (since, seen) = ([from.option()?, from.option()?], from.option()?);
+        let (ended, bits) = (from.option()?, from.u8()?);
         require(bits < 8)?;
-        Ok(Timers { since, seen, breaks: [bits & 1 != 0, bits & 2 != 0], is_muted: bits & 4 != 0 })
+        Ok(Timers { since, seen, ended, breaks: [bits & 1 != 0, bits & 2 != 0], is_muted: bits & 4 != 0 })
     }
 }
