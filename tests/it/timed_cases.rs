@@ -577,3 +577,11 @@ fn what_time_has_blocked_is_let_go_when_the_episode_has_ended() {
     let timeline = "0 attempt a 46850001; 30 attempt b 46850001; 110 attempt c 46850001";
     assert_eq!(rules_say(rules, timeline), blocked);
 }
+
+/// What a tick found at an instant is not over at that very instant, before anything came of it.
+#[test]
+fn an_event_at_the_instant_of_the_tick_that_opened_an_episode_does_not_open_it_again() {
+    let rule = format!("{COUNT}; warning = '< 3'; cooldown = '0s'");
+    let timeline = "0 attempt a 46850001; 0 attempt b 46850001; 1 attempt c 46850001; tick 60; 60 attempt d 46850001";
+    assert_eq!(says(&rule, timeline), "warning at 0, closed at 1, warning at 60");
+}

@@ -337,7 +337,13 @@ impl Key {
         }
         self.pass(at, tell);
         if tell.rule.is_downward() {
-            self.look(at, tell);
+            // What holds, holds from here on. What does not may do so yet: an event of this instant may still come.
+            let window = self.window(at - tell.rule.span_ms(), at);
+            let holds = holding(tell.rule, &window, at);
+            for (since, _) in self.since.iter_mut().zip(holds).filter(|(_, holds)| *holds) {
+                since.get_or_insert(at);
+            }
+            self.fire(at, tell);
         }
     }
 
