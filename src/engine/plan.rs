@@ -365,7 +365,8 @@ fn width(rule: &ThresholdRule, is_joint: bool) -> Width {
             MeterKind::Ratio => PartKind::Ratio,
             MeterKind::Run => PartKind::Run,
             MeterKind::Joint => match measure {
-                Measure::FirstSeen(_, memory_ms) => PartKind::FirstSeen(*memory_ms),
+                // What is in the window is remembered, whatever else.
+                Measure::FirstSeen(_, memory_ms) => PartKind::FirstSeen(rule.window_ms.max(*memory_ms)),
                 _ => PartKind::Count,
             },
         };

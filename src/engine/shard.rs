@@ -325,9 +325,9 @@ impl Shard {
         // An episode may open and close within one batch: those that opened first, then those that closed.
         let violations: Vec<Violation> =
             found.crossings.iter().map(|crossing| self.violation(counter, crossing, work)).collect();
-        for (id, closed_at) in found.closed.drain(..) {
+        let number = plan.rule_numbers.of(usize::from(counter));
+        for (id, closed_at) in found.closed.iter().copied() {
             if let Some(subject) = self.open[counter as usize].remove(&id) {
-                let number = plan.rule_numbers.of(usize::from(counter));
                 self.blocks.closed(&Origin { rule: number, episode: id, slot: subject.slot }, closed_at);
                 let Subject { customer, key, .. } = subject;
                 out.closed.push(Closed { rule: rule.rule, customer, key, time: Timestamp(closed_at) });
@@ -346,6 +346,11 @@ impl Shard {
                         let time = found_at.map_or(violation.time, |event| event.time);
                         let (key, list, ttl_ms) = (Arc::clone(key), block.list, block.ttl_ms);
                         out.listed.push(Put { event, time, rule, customer, key, list, value, ttl_ms });
+                        // One that time opened may be over already.
+                        if let Some((_, closed_at)) = found.closed.iter().find(|(id, _)| *id == crossing.episode) {
+                            let origin = Origin { rule: number, episode: crossing.episode, slot: crossing.slot };
+                            self.blocks.closed(&origin, *closed_at);
+                        }
                     }
                     Err(Refused) => tally.refused += 1,
                 }
@@ -365,6 +370,7 @@ impl Shard {
             other: seen.other,
         };
         out.observed.extend(found.seen.drain(..).map(|seen| (rule.position, observation(seen))));
+        found.closed.clear();
         self.found = found;
         if tally != Tally::default() {
             out.tallies.push((counter, tally));

@@ -39,6 +39,9 @@ pub struct Lacking {
     pub window_ms: i64,
     /// Events of the past can warm it: not where it counts the calls that are up, or asks what a list held then.
     pub can_be_told: bool,
+    /// How long it is not warm yet when it has been told, ms: what came before the telling was held against too little, and
+    /// may count as new until it leaves the window.
+    pub settles_ms: i64,
 }
 
 /// Rules whose levels are not tested: they count alone.
@@ -104,12 +107,19 @@ impl Warming {
     }
 }
 
+/// Does it tell new values from those it has seen?
+fn remembers(counter: &Counter) -> bool {
+    let mut parts = counter.terms.width.parts.iter().flat_map(|parts| parts.iter());
+    parts.any(|part| matches!(part.kind, PartKind::FirstSeen(_)))
+}
+
 /// May a level seem to hold because something is missing: of a quotient, a value to fall below, or one that was not seen?
 fn may_be_wrong(counter: &Counter) -> bool {
     let terms = &counter.terms;
     let mut parts = terms.width.parts.iter().flat_map(|parts| parts.iter());
     counter.meter == MeterKind::Ratio
-        || parts.any(|part| matches!(part.kind, PartKind::Ratio | PartKind::FirstSeen(_)))
+        || parts.any(|part| part.kind == PartKind::Ratio)
+        || remembers(counter)
         || terms.is_downward
         || terms.also.iter().any(|also| !also.level.is_upward())
 }
@@ -132,6 +142,7 @@ impl Engine {
                 rule: counter.rule,
                 lack: warming.lack(i)?,
                 window_ms: counter.terms.width.reach_ms(),
+                settles_ms: if remembers(counter) { counter.terms.width.window_ms } else { 0 },
                 can_be_told: counter.meter != MeterKind::Concurrent && !plan.reads_dynamic(counter),
             })
         };

@@ -213,17 +213,23 @@ impl Work {
             Err(Ended::Failed(error)) => Some(format!("{error:#}")),
         };
         let (n_events, known_from) = (telling.n_events, telling.known_from());
-        let is_told = |of: &&Lacking| failed.is_none() && telling.horizon(of) >= known_from;
-        let (warm, short): (Vec<&Lacking>, Vec<&Lacking>) = rules.iter().partition(is_told);
+        let is_told = |of: &Lacking| failed.is_none() && telling.horizon(of) >= known_from;
+        let (warm, short): (Vec<Lacking>, Vec<Lacking>) = rules.iter().partition(|of| is_told(of));
         drop(telling);
         if let Some(error) = failed {
             tracing::error!(error, "the past of new rules cannot be read");
         }
         for of in short {
-            let (until, rule) = (self.wait_out(of), rule_name(&self.task.engine.policy(), of.rule));
+            let (until, rule) = (self.wait_out(&of), rule_name(&self.task.engine.policy(), of.rule));
             tracing::warn!(rule, %until, "not all of the rule's past is there: it may count too little until then");
         }
-        let warm: Vec<Lacking> = warm.into_iter().copied().collect();
+        let (warm, settling): (Vec<Lacking>, Vec<Lacking>) = warm.into_iter().partition(|of| of.settles_ms == 0);
+        for of in settling {
+            let until = Clock.now().plus_ms(of.settles_ms).plus_ms(self.task.delay_ms);
+            self.task.engine.set_lack(of.rule, Some(Lack::Until(until)));
+            let rule = rule_name(&self.task.engine.policy(), of.rule);
+            tracing::info!(rule, %until, "the past is told; what came meanwhile may look new until then");
+        }
         if !warm.is_empty() {
             tracing::info!(n_events, took = ?begun.elapsed(), "the past is told");
             self.is_warm(&warm, n_events);

@@ -23,6 +23,18 @@ fn seen_bytes(seen: &Seen) -> usize {
 /// The calls that are up. The same store without a cap, since a call may end before older ones do.
 pub(crate) type Concurrent = Distinct;
 
+impl Distinct {
+    /// When the value was last seen.
+    pub(super) fn last(&self, pool: &Slab<Seen>, value: u64) -> Option<i64> {
+        let at = match self.head.own() {
+            ONE => Some(self.at).filter(|_| self.value == value),
+            SPILLED => pool.get(self.at).last(value),
+            _ => None,
+        };
+        at.map(|at| full(self.head.clock(), at))
+    }
+}
+
 impl Meter for Distinct {
     type Pool = Slab<Seen>;
 

@@ -86,15 +86,15 @@ pub(crate) enum Part {
     Sum(Alone<Sum>),
     Ratio(Alone<Ratio>),
     Run(Alone<Run>),
-    /// Values with when they were last seen, and when there was a new one.
-    FirstSeen(Alone<Distinct>, Alone<Count>),
+    /// Values with when they were last seen, and those that were new then.
+    FirstSeen(Alone<Distinct>, Alone<Distinct>),
 }
 
 macro_rules! each_part {
     ($part:expr, $alone:ident => $do:expr) => {
         match $part {
-            Part::Count($alone) | Part::FirstSeen(_, $alone) => $do,
-            Part::Distinct($alone) => $do,
+            Part::Count($alone) => $do,
+            Part::Distinct($alone) | Part::FirstSeen(_, $alone) => $do,
             Part::Sum($alone) => $do,
             Part::Ratio($alone) => $do,
             Part::Run($alone) => $do,
@@ -118,26 +118,31 @@ impl Part {
     }
 
     fn insert(&mut self, of: &PartWidth, at: i64, value: u64) {
-        if !matches!(self, Part::FirstSeen(..)) {
-            each_part!(self, alone => alone.insert(&of.width, at, value));
-        } else if self.remember(of, at, value)
-            && let Part::FirstSeen(_, fresh) = self
-        {
-            fresh.insert(&of.width, at, 0);
+        match self {
+            Part::FirstSeen(..) => self.meet(of, at, value, true),
+            _ => each_part!(self, alone => alone.insert(&of.width, at, value)),
         }
     }
 
-    /// Notes a value where values are remembered; true where it was not.
-    fn remember(&mut self, of: &PartWidth, at: i64, value: u64) -> bool {
-        let (Part::FirstSeen(seen, _), PartKind::FirstSeen(memory_ms)) = (self, of.kind) else { return false };
+    /// Notes a value where values are remembered, and since when it is new.
+    fn meet(&mut self, of: &PartWidth, at: i64, value: u64, is_in_window: bool) {
+        let (Part::FirstSeen(seen, fresh), PartKind::FirstSeen(memory_ms)) = (self, of.kind) else { return };
         let clock = seen.read(|meter, _| meter.head().clock()).unwrap_or(at).max(at);
         if value == NOTHING || at <= clock - memory_ms {
-            return false;
+            return;
         }
         seen.change(|meter, pool| meter.expire(pool, clock - memory_ms));
-        let is_new = !seen.read(|meter, pool| meter.holds(pool, value)).unwrap_or(false);
+        let mut is_new = !seen.read(|meter, pool| meter.holds(pool, value)).unwrap_or(false);
         seen.insert(&Width { window_ms: memory_ms, ..of.width.clone() }, at, value);
-        is_new
+        let began = fresh.read(|meter, pool| meter.last(pool, value)).flatten();
+        if began.is_some_and(|began| at < began) {
+            // It is older than it looked, by what comes late.
+            fresh.change(|meter, pool| meter.remove(pool, value));
+            is_new = true;
+        }
+        if is_new && is_in_window {
+            fresh.insert(&of.width, at, value);
+        }
     }
 
     fn copy(&self) -> Part {
@@ -257,7 +262,7 @@ impl Meter for Joint {
         let (words, _) = values.as_chunks::<8>();
         self.change(pool, |parts| {
             for ((part, of), word) in parts.iter_mut().zip(kinds.iter()).zip(words) {
-                part.remember(of, at, u64::from_le_bytes(*word));
+                part.meet(of, at, u64::from_le_bytes(*word), false);
             }
         });
     }

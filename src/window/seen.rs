@@ -165,6 +165,14 @@ impl Seen {
         }
     }
 
+    /// When the value was last seen.
+    pub(crate) fn last(&self, value: u64) -> Option<u32> {
+        match self {
+            Seen::Few(items, _) => items.iter().find(|e| e.value() == value).map(|e| e.at),
+            Seen::Many(many) => many.last.get(&value).copied(),
+        }
+    }
+
     /// Gives back the room that its values do not need.
     pub(crate) fn shrink(&mut self) {
         match self {
