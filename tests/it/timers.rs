@@ -504,11 +504,14 @@ impl Window<'_> {
         }
     }
 
-    /// Had the key not seen the value for so long before?
+    /// Had the key not seen the value for so long before? What is older than that by the newest that was told of is
+    /// forgotten.
     fn is_new(&self, item: &Counted, memory_ms: i64) -> bool {
         let now = (item.of.at_ms, item.arrival);
+        let newest = |arrival: usize| self.sightings[..=arrival].iter().filter(|s| s.1.is_some()).map(|s| s.0).max();
         let is_before = |(arrival, (at, callee)): (usize, &(i64, Option<i64>))| {
-            *callee == item.of.callee && (*at, arrival) < now && *at > item.of.at_ms - memory_ms
+            let is_known = newest(arrival.max(item.arrival)).is_none_or(|newest| *at > newest - memory_ms);
+            *callee == item.of.callee && (*at, arrival) < now && *at > item.of.at_ms - memory_ms && is_known
         };
         item.of.callee.is_some() && !self.sightings.iter().enumerate().any(is_before)
     }
