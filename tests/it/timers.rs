@@ -135,6 +135,17 @@ impl Rule {
         self.lowest().is_some_and(Level::is_downward)
     }
 
+    /// Whose event it is, as violations name it; `None` where a part is missing.
+    fn key(&self, event: &Event) -> Option<String> {
+        let part = |part: &&str| match *part {
+            "caller" => Some(format!("caller={}", event.caller)),
+            "callee" => Some(format!("callee=+{}", event.callee?)),
+            _ => Some("customer=default".to_owned()),
+        };
+        let parts: Option<Vec<String>> = self.per.iter().map(part).collect();
+        Some(parts?.join(" "))
+    }
+
     /// As an analyst would write it.
     pub(crate) fn toml(&self) -> String {
         let per: Vec<String> = self.per.iter().map(|part| format!("\"{part}\"")).collect();
@@ -232,15 +243,23 @@ fn meet(rule: &Rule, keys: &mut BTreeMap<String, Key>, event: &Event, out: &mut 
     if !rule.measure.is_of_calls() && rule.on != event.kind {
         return;
     }
-    let part = |part: &&str| match *part {
-        "caller" => Some(format!("caller={}", event.caller)),
-        "callee" => Some(format!("callee=+{}", event.callee?)),
-        _ => Some("customer=default".to_owned()),
-    };
-    let Some(name) = rule.per.iter().map(part).collect::<Option<Vec<_>>>() else { return };
-    let name = name.join(" ");
+    let Some(name) = rule.key(event) else { return };
     let key = keys.entry(name.clone()).or_insert_with(|| Key::new(event.at_ms));
     key.count(event, &mut Teller { rule, name: &name, out });
+}
+
+/// Did a level hold for as long as it must, until `at`, by all that was ever told of a key? By its number, 0 for the warning.
+pub(crate) fn held(rule: &Rule, events: &[Event], key: &str, level: usize, at: i64) -> bool {
+    let counts = |event: &&Event| rule.on == event.kind && rule.key(event).as_deref() == Some(key);
+    let mut of = Key::new(i64::MIN);
+    for (arrival, event) in events.iter().filter(counts).enumerate() {
+        of.sightings.push((event.at_ms, event.callee));
+        of.events.push(Counted { of: event.clone(), arrival, is_over: false });
+    }
+    let from = at - rule.hold_ms;
+    let times = of.events.iter().flat_map(|e| [e.of.at_ms, e.of.at_ms + rule.window_ms]);
+    let mut instants = times.filter(|instant| (from..at).contains(instant)).chain([from]);
+    instants.all(|instant| of.window(rule, instant - rule.window_ms, instant).holding()[level])
 }
 
 /// Says things of one key.
