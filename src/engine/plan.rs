@@ -305,7 +305,7 @@ fn meter(measure: &Measure) -> (MeterKind, i128) {
 fn threshold(index: usize, rule: &ThresholdRule, names: &Arc<Names>) -> Counter {
     let (alone, scale) = meter(&rule.measure);
     let usual = rule.usual.as_ref().map(|usual| Weeks { usual: Arc::clone(usual), names: Arc::clone(names) });
-    let is_joint = alone == MeterKind::Joint || !rule.also.is_empty() || rule.levels.has_usual();
+    let is_joint = alone == MeterKind::Joint || !rule.also.is_empty() || rule.levels.has_usual() || asks_presence(rule);
     let is_downward = rule.levels.is_downward();
     let is_ratio = |meter: MeterKind| meter == MeterKind::Ratio;
     let min_count = |meter: MeterKind| if is_ratio(meter) { u64::from(rule.min_count) } else { 0 };
@@ -348,6 +348,14 @@ fn threshold(index: usize, rule: &ThresholdRule, names: &Arc<Names>) -> Counter 
     }
 }
 
+/// A window of events that have no value for the measure is not empty, and a level to fall below may hold of it: a count
+/// tells, where the measure does not.
+fn asks_presence(rule: &ThresholdRule) -> bool {
+    let keeps_values =
+        matches!(rule.measure, Measure::Distinct(_) | Measure::Sum(_) | Measure::Run(..) | Measure::FirstSeen(..));
+    rule.levels.is_downward() && keeps_values
+}
+
 /// What the rule's meters keep.
 fn width(rule: &ThresholdRule, is_joint: bool) -> Width {
     let of = |measure: &Measure, enough: u64| {
@@ -383,7 +391,8 @@ fn width(rule: &ThresholdRule, is_joint: bool) -> Width {
         PartWidth { kind, width: Width { enough, ..width } }
     };
     let also = rule.also.iter().map(|also| part(&also.measure, of(&also.measure, also.level.enough())));
-    let parts = std::iter::once(part(&rule.measure, own.clone())).chain(also).collect();
+    let presence = asks_presence(rule).then(|| part(&Measure::Count, of(&Measure::Count, 1)));
+    let parts = std::iter::once(part(&rule.measure, own.clone())).chain(also).chain(presence).collect();
     Width { parts: Some(parts), ..own }
 }
 

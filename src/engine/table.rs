@@ -267,9 +267,7 @@ impl<M: Meter> Table<M> {
             }
             // Most are too young to be over; only of the others is the end worked out.
             let mut due: Vec<(u64, u32)> = part.episodes.iter().map(|(slot, e)| (e.number, *slot)).collect();
-            due.retain(|(_, slot)| {
-                part.earliest_end(*slot, &self.terms) <= at && part.closes_at(*slot, &self.terms) <= at
-            });
+            due.retain(|(_, slot)| part.earliest_end(*slot, &self.terms) <= at && part.is_over(*slot, &self.terms, at));
             due.sort_unstable();
             for (_, slot) in due {
                 let closed_at = part.closes_at(slot, &self.terms);
@@ -658,6 +656,12 @@ impl<M: Meter> Partition<M> {
         let meter = &self.slots[slot as usize].meter;
         let pool = &self.pool;
         *episode.closes_at.get_or_insert_with(|| episode.clearing.closes_at(terms, meter, pool))
+    }
+
+    /// Is the episode over at an instant, whatever is yet to come of it? Without a cooldown it ends when the instant is over.
+    fn is_over(&mut self, slot: u32, terms: &Terms, at: i64) -> bool {
+        let closes_at = self.closes_at(slot, terms);
+        if terms.cooldown_ms == 0 { closes_at < at } else { closes_at <= at }
     }
 
     fn close(&mut self, slot: u32, closed_at: i64, out: &mut Yield, global: u32) {

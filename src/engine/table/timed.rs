@@ -44,7 +44,7 @@ pub(super) struct Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
     Level(Severity),
-    /// The level holds again, in an episode that it opened.
+    /// The key is clear no longer, though nothing was counted: a call grew old.
     Again,
     Reminder,
 }
@@ -117,9 +117,7 @@ impl<M: Meter> Partition<M> {
                     Severity::Critical => terms.critical.is_some(),
                 };
                 if has_level {
-                    let timers = self.timers.entry(slot).or_default();
-                    let from = timers.ended.map_or(at, |ended| at.max(ended));
-                    timers.since[*severity as usize].get_or_insert(from);
+                    self.timers.entry(slot).or_default().since[*severity as usize].get_or_insert(at);
                 }
             }
         }
@@ -221,7 +219,12 @@ impl<M: Meter> Partition<M> {
             }
             _ => held[severity as usize],
         };
-        let due = |severity: Severity| since(severity).map(|since| since.saturating_add(terms.hold_ms));
+        // What comes late cannot bring again what a tick has told and seen the end of.
+        let ended = self.timers.get(&slot).and_then(|timers| timers.ended);
+        let due = |severity: Severity| {
+            let due = since(severity)?.saturating_add(terms.hold_ms);
+            Some(ended.map_or(due, |ended| due.max(ended + 1)))
+        };
         let (warning, critical) = (due(Severity::Warning), due(Severity::Critical));
         let of_critical = critical.filter(|_| !head.is_critical()).map(|at| (at, Due::Level(Severity::Critical)));
         // What reaches both at once is critical alone.
@@ -231,7 +234,8 @@ impl<M: Meter> Partition<M> {
         let episode = self.episodes.get(&slot).filter(|_| head.is_open());
         let again = episode.and_then(|episode| {
             let clear_since = episode.clearing.since.filter(|_| terms.is_age)?;
-            let at = warning.or(critical)?;
+            let level = terms.clear.as_ref().or(terms.warning.as_ref()).or(terms.critical.as_ref())?;
+            let at = oldest?.saturating_add(i64::try_from(level.smallest()).unwrap_or(i64::MAX));
             (at > clear_since).then_some((at, Due::Again))
         });
         let reminder = episode
@@ -338,7 +342,7 @@ impl<M: Meter> Partition<M> {
         // The age of calls falls and grows on its way; where nothing else brings an end, it is worked out once.
         if self.earliest_end(slot, terms) <= at
             && self.episodes.contains_key(&slot)
-            && (terms.is_age || self.closes_at(slot, terms) <= at)
+            && (terms.is_age || self.is_over(slot, terms, at))
         {
             return true;
         }

@@ -75,19 +75,15 @@ fn a_key_is_clear_when_it_is_as_usual_again_or_too_small_to_matter() {
 
 #[test]
 fn less_than_usual_is_found_as_the_window_empties() {
-    let rules = rules("warning = '< 0.5x'; min_value = '4'", &[("a", 10, "10"), ("b", 10, "3")]);
-    let calls = [calls("a", 0..8), calls("b", 0..2)].concat();
-    let mut lines: Vec<&str> = calls.lines().collect();
-    lines.sort_by_key(|line| line.split_once(' ').unwrap().0.to_owned());
     // The first calls of a window are too few as well: `for` is for that.
-    let rules = rules.replace("min_value", "for = '20s'; min_value");
-    check(&rules, &format!("{}\ntick t=62\ntick t=70\ntick t=90", lines.join("\n")), expect![""]);
-    let more: String = (8..60).map(|at| format!("t={at} +46700001 -> +46810 trunk=a\n")).collect();
-    check(
-        &rules,
-        &format!("{}\n{more}tick t=100\ntick t=114\ntick t=115\ntick t=116\ntick t=136", lines.join("\n")),
-        expect![[""]],
-    );
+    let rules = rules("warning = '< 0.5x'; for = '20s'; min_value = '4'", &[("a", 10, "10"), ("b", 10, "3")]);
+    let few = format!("{}{}", calls("b", 0..2), calls("a", 50..54));
+    check(&rules, &format!("{few}tick t=69\ntick t=70"), expect!["t=70 warning r trunk=a 4"]);
+    // Six left at 100, four at 104; an empty window is clear, and as good as forgotten.
+    let calls = calls("a", 42..50);
+    check(&rules, &format!("{calls}tick t=103\ntick t=106\ntick t=200"), expect![""]);
+    let calls = format!("{calls}t=90 +46700001 -> +46810 trunk=a\n");
+    check(&rules, &format!("{calls}tick t=106\ntick t=125\ntick t=126"), expect!["t=126 warning r trunk=a 1"]);
 }
 
 #[test]
