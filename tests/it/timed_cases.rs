@@ -665,4 +665,7 @@ fn what_a_tick_told_is_not_told_again_when_more_of_the_same_time_comes() {
     let calls = "5 attempt a 46850001; 5 attempt b 46850001; tick 100";
     assert_eq!(says(&rule, &format!("{calls}; 5 attempt c 46850001; tick 200")), once);
     assert_eq!(says(&rule, &format!("{calls}; 0 attempt c 46850001; tick 200")), once);
+    // Nor is what held before the end a reason to begin at the end: the window is empty from 65 on.
+    let rule = format!("{COUNT}; warning = '>= 2'; for = '10s'; cooldown = '1s'");
+    assert_eq!(says(&rule, &format!("{calls}; 0 attempt c 46850001; tick 200")), "warning at 15, closed at 66");
 }
