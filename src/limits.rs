@@ -152,6 +152,9 @@ pub const RULE_FILES_MAX: usize = 10_000;
 pub const CUSTOMERS_MAX: usize = 10_000;
 const _: () = assert!(CUSTOMERS_MAX < NAMES_MAX);
 
+/// Longest file of what is usual of a rule: 1,000 keys with long names in 168 hours are a tenth of it.
+pub const USUAL_FILE_BYTES_MAX: u64 = 128 << 20;
+
 /// Longest list file: tens of millions of entries with comments.
 pub const LIST_FILE_BYTES_MAX: u64 = 4 << 30;
 

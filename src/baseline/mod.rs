@@ -196,7 +196,8 @@ impl Baseline {
 
 /// Whether there is anything to learn from the largest values of a rule.
 fn has_peaks(rule: &ThresholdRule) -> bool {
-    let is_low = |level: &Level| matches!(level.operator, Operator::Below | Operator::AtMost);
+    // What is usual is learnt from them, whichever way its levels go.
+    let is_low = |level: &Level| !level.is_upward() && !level.is_of_usual;
     !matches!(rule.measure, Measure::Longest) && !rule.levels.lowest().is_some_and(is_low)
 }
 
@@ -204,7 +205,7 @@ fn has_peaks(rule: &ThresholdRule) -> bool {
 /// rule as they were.
 fn put_levels_out_of_reach(policy: &mut Policy) -> Vec<Levels> {
     let out_of_reach = |rule: &mut ThresholdRule| {
-        let level = Level { operator: Operator::AtLeast, limit: OUT_OF_REACH, text: String::new() };
+        let level = Level { operator: Operator::AtLeast, limit: OUT_OF_REACH, is_of_usual: false, text: String::new() };
         (rule.on_warning, rule.on_critical) = (Reaction::default(), Reaction::default());
         rule.mode = Mode::Monitor;
         rule.also.clear();

@@ -115,6 +115,9 @@ impl Scale {
     /// `clear` as far below a new warning as it was below the lowest level, where it would hold at that warning.
     pub(crate) fn clear(self, was: &Levels, warning: u64) -> Option<String> {
         let (clear, lowest) = (was.clear.as_ref()?, was.lowest()?);
+        if was.has_usual() {
+            return None;
+        }
         let (is_inclusive, new) = (clear.operator == Operator::AtMost, i128::from(warning));
         if clear.limit < new || clear.limit == new && !is_inclusive {
             return None;
@@ -181,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_level_to_come_down_to_stays_below_the_new_warning() {
-        let level = |operator, limit| Some(Level { operator, limit, text: String::new() });
+        let level = |operator, limit| Some(Level { operator, limit, is_of_usual: false, text: String::new() });
         let was = |operator, clear| Levels {
             warning: level(Operator::AtLeast, 30),
             critical: None,

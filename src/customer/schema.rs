@@ -76,7 +76,7 @@ mod tests {
         let schema = file();
         for key in keys::FILE {
             let is_there = schema["properties"].get(key.name).is_some();
-            assert_eq!(is_there, key.is_supported, "{}", key.name);
+            assert!(is_there, "{}", key.name);
         }
         for inner in INNER {
             assert!(schema["definitions"].get(inner.key).is_some(), "{}", inner.key);

@@ -1,6 +1,11 @@
 //! Episodes: from the first crossing of a level until it has been clear for long enough (2-rules 2.9 point 8).
 
-use crate::policy::{Level, Severity};
+use std::sync::Arc;
+
+use super::key::{KeptKey, KeyValue};
+use crate::clock::Timestamp;
+use crate::event::{CustomerId, Names};
+use crate::policy::{Level, Severity, Usual};
 use crate::window::{Meter, Reading, Width};
 
 /// Everything a table needs to know of its rule.
@@ -28,6 +33,10 @@ pub(crate) struct Terms {
     pub(crate) scale: i128,
     /// Whole readings below it meet no level.
     pub(crate) lowest: u64,
+    /// What levels such as `>= 3x` are held against; without it they never hold.
+    pub(crate) usual: Option<Weeks>,
+    /// Below it, none of them holds.
+    pub(crate) least: i128,
     /// Keys and bytes a partition may hold.
     pub(crate) keys_max: usize,
     pub(crate) bytes_max: usize,
@@ -35,10 +44,25 @@ pub(crate) struct Terms {
     pub(crate) is_quiet: bool,
 }
 
+/// What is usual of the keys of a rule.
+#[derive(Clone, Debug)]
+pub(crate) struct Weeks {
+    pub(crate) usual: Arc<Usual>,
+    pub(crate) names: Arc<Names>,
+}
+
+impl Weeks {
+    /// Where the week of a key stands, for [`Meter::set_week`].
+    pub(crate) fn of(&self, key: &KeptKey) -> Option<u32> {
+        let values: Vec<String> = key.parts().iter().map(KeyValue::shown).collect();
+        self.usual.week(self.names.customer_text(CustomerId(key.customer())), &values.join("|"))
+    }
+}
+
 /// Do the two hold for the same values?
 fn is_same(a: &Option<Level>, b: &Option<Level>) -> bool {
     match (a, b) {
-        (Some(a), Some(b)) => (a.operator, a.limit) == (b.operator, b.limit),
+        (Some(a), Some(b)) => (a.operator, a.limit, a.is_of_usual) == (b.operator, b.limit, b.is_of_usual),
         (a, b) => a.is_none() && b.is_none(),
     }
 }
@@ -63,6 +87,13 @@ impl Terms {
     /// What the window shows at an instant, from which on nothing was counted.
     pub(crate) fn reading<M: Meter>(&self, meter: &M, pool: &M::Pool, instant: i64) -> Reading {
         let mut reading = meter.reading(pool, &self.width);
+        if let Some(weeks) = &self.usual {
+            reading.usual = meter.week().and_then(|week| weeks.usual.at(week, Timestamp(instant)));
+        }
+        // An empty window is clear for every measure.
+        if self.is_downward && meter.is_empty(pool) {
+            reading.known = false;
+        }
         if self.also.is_empty() && !self.is_age {
             return reading;
         }
@@ -79,11 +110,12 @@ impl Terms {
     pub(crate) fn closes_like(&self, other: &Terms) -> bool {
         let lowest = |terms: &Terms| {
             let level = terms.clear.as_ref().or(terms.warning.as_ref()).or(terms.critical.as_ref());
-            level.map(|level| (level.operator, level.limit))
+            level.map(|level| (level.operator, level.limit, level.is_of_usual))
         };
         lowest(self) == lowest(other)
             && self.has_also_of(other)
             && self.clear.is_some() == other.clear.is_some()
+            && self.least == other.least
             && (self.cooldown_ms, self.min_count, self.lowest) == (other.cooldown_ms, other.min_count, other.lowest)
     }
 
@@ -104,9 +136,25 @@ impl Terms {
     }
 
     fn meets(&self, level: &Level, reading: &Reading) -> bool {
+        let value = i128::from(reading.top) * self.scale;
+        let bottom = i128::from(reading.bottom);
         reading.known
             && reading.items >= self.min_count
-            && level.holds(i128::from(reading.top) * self.scale, i128::from(reading.bottom))
+            && if !level.is_of_usual {
+                level.holds(value, bottom)
+            } else {
+                self.is_enough(level, reading)
+                    && reading.usual.is_some_and(|usual| level.holds_of(usual, value, bottom))
+            }
+    }
+
+    /// Is a value, or what is usual where values may be too low, as large as `min_value`?
+    fn is_enough(&self, level: &Level, reading: &Reading) -> bool {
+        if level.is_upward() {
+            i128::from(reading.top) * self.scale >= self.least * i128::from(reading.bottom)
+        } else {
+            reading.usual.is_some_and(|usual| i128::from(usual) >= self.least * Usual::SCALE)
+        }
     }
 
     /// Is it a whole number too small for any level? Decides for nearly every event.
@@ -145,6 +193,13 @@ impl Terms {
             return true;
         }
         match (&self.clear, self.warning.as_ref().or(self.critical.as_ref())) {
+            // Too small to be alarming is clear, whatever is usual.
+            (Some(clear), Some(lowest)) if clear.is_of_usual => {
+                !self.is_enough(lowest, reading)
+                    || reading.usual.is_none_or(|usual| {
+                        clear.holds_of(usual, i128::from(reading.top) * self.scale, i128::from(reading.bottom))
+                    })
+            }
             (Some(clear), _) => self.meets(clear, reading),
             (None, Some(lowest)) => !(reading.joined && self.meets(lowest, reading)),
             (None, None) => true,
@@ -170,6 +225,14 @@ impl Clearing {
             && since.saturating_add(terms.cooldown_ms) <= now
         {
             self.closed_at = Some(since.saturating_add(terms.cooldown_ms));
+        }
+    }
+
+    /// The same where what happens at `now` is yet to come: of an episode that time has brought to that very instant, what was
+    /// before it says nothing.
+    pub(crate) fn close_before(&mut self, terms: &Terms, now: i64) {
+        if self.not_before.is_none_or(|from| from < now) {
+            self.close_if_due(terms, now);
         }
     }
 
@@ -203,7 +266,7 @@ impl Clearing {
             meter.expire(pool, oldest);
             self.settle(terms, meter, pool, oldest + window);
         }
-        self.close_if_due(terms, now);
+        self.close_before(terms, now);
         meter.expire(pool, now - window);
     }
 

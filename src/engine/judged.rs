@@ -173,6 +173,9 @@ pub struct Violation {
     pub level: Severity,
     pub time: Timestamp,
     pub value: f64,
+    /// What is usual of the key in that hour of the week, in thousandths of what levels are in, where they are held
+    /// against it.
+    pub usual: Option<u64>,
     /// Found by an event older than the key's newest.
     pub late: bool,
     /// One of the rule's `mute`: it goes on record, and nobody is told.

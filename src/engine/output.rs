@@ -5,7 +5,7 @@ use std::io::Write;
 use super::judged::{Judged, RuleRef, Verdict, Violation};
 use crate::event::Names;
 use crate::policy::measure::Unit;
-use crate::policy::{Level, Mode, Policy, Severity};
+use crate::policy::{Level, Mode, Policy, Severity, Usual};
 
 /// What a violation says of its rule.
 struct Told<'a> {
@@ -13,6 +13,8 @@ struct Told<'a> {
     measure: &'a str,
     unit: Unit,
     limit: i128,
+    /// Of a level of what is usual: how often that, and the least it comes to.
+    times: Option<(i128, i128)>,
     window: &'a str,
     mode: Mode,
 }
@@ -59,13 +61,25 @@ fn told(policy: &Policy, rule: RuleRef, level: Severity) -> Option<Told<'_>> {
                 measure: rule.measure.as_str(),
                 unit: rule.measure.unit(),
                 limit: level?.limit,
+                times: level.filter(|level| level.is_of_usual).map(|level| {
+                    let least = if level.is_upward() { rule.least } else { 0 };
+                    (level.limit, least)
+                }),
                 window: &rule.window_text,
                 mode: rule.mode,
             })
         }
         RuleRef::Firewall(i) => {
             let rule = policy.firewall.get(i as usize)?;
-            Some(Told { id: &rule.id, measure: "match", unit: Unit::Count, limit: 1, window: "0s", mode: rule.mode })
+            Some(Told {
+                id: &rule.id,
+                measure: "match",
+                unit: Unit::Count,
+                limit: 1,
+                times: None,
+                window: "0s",
+                mode: rule.mode,
+            })
         }
         _ => None,
     }
@@ -74,7 +88,14 @@ fn told(policy: &Policy, rule: RuleRef, level: Severity) -> Option<Told<'_>> {
 /// Value and threshold of a violation as people read them: counts, seconds, money, percent.
 pub fn shown(policy: &Policy, violation: &Violation) -> Option<(f64, f64)> {
     let told = told(policy, violation.rule, violation.level)?;
-    Some((value_in(told.unit, violation.value), told.limit as f64 / scale(told.unit)))
+    let limit = match told.times {
+        None => told.limit as f64,
+        Some((times, least)) => {
+            let usual = violation.usual.unwrap_or_default() as f64 / Usual::SCALE as f64;
+            (usual * times as f64 / Level::TIMES_SCALE as f64).max(least as f64)
+        }
+    };
+    Some((value_in(told.unit, violation.value), limit / scale(told.unit)))
 }
 
 /// What a rule measures, as people read it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::episode::{AlsoTerms, Terms};
+use super::episode::{AlsoTerms, Terms, Weeks};
 use super::judged::{RuleRef, Watch};
 use super::key::KeyHasher;
 use super::numbers::Numbers;
@@ -131,7 +131,8 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(policy: Arc<Policy>, names: Arc<Names>, hasher: KeyHasher, n_threads: usize) -> Plan {
-        let mut counters: Vec<Counter> = policy.thresholds.iter().enumerate().map(|(i, r)| threshold(i, r)).collect();
+        let mut counters: Vec<Counter> =
+            policy.thresholds.iter().enumerate().map(|(i, r)| threshold(i, r, &names)).collect();
         let mut tracked = vec![None; policy.firewall.len()];
         for (i, rule) in policy.firewall.iter().enumerate() {
             if rule.track.is_some() {
@@ -301,9 +302,10 @@ fn meter(measure: &Measure) -> (MeterKind, i128) {
     }
 }
 
-fn threshold(index: usize, rule: &ThresholdRule) -> Counter {
+fn threshold(index: usize, rule: &ThresholdRule, names: &Arc<Names>) -> Counter {
     let (alone, scale) = meter(&rule.measure);
-    let is_joint = alone == MeterKind::Joint || !rule.also.is_empty();
+    let usual = rule.usual.as_ref().map(|usual| Weeks { usual: Arc::clone(usual), names: Arc::clone(names) });
+    let is_joint = alone == MeterKind::Joint || !rule.also.is_empty() || rule.levels.has_usual() || asks_presence(rule);
     let is_downward = rule.levels.is_downward();
     let is_ratio = |meter: MeterKind| meter == MeterKind::Ratio;
     let min_count = |meter: MeterKind| if is_ratio(meter) { u64::from(rule.min_count) } else { 0 };
@@ -333,7 +335,9 @@ fn threshold(index: usize, rule: &ThresholdRule) -> Counter {
             also: also.collect(),
             min_count: min_count(alone),
             scale,
-            lowest: if is_downward { 0 } else { rule.levels.lowest().map_or(0, whole) },
+            lowest: if is_downward { 0 } else { rule.levels.lowest().map_or(0, |level| whole(level, rule.least)) },
+            usual,
+            least: rule.least,
             keys_max: rule.max_keys.div_ceil(PARTITIONS as u64) as usize,
             bytes_max: rule.max_bytes.div_ceil(PARTITIONS as u64) as usize,
             is_quiet: false,
@@ -344,11 +348,24 @@ fn threshold(index: usize, rule: &ThresholdRule) -> Counter {
     }
 }
 
+/// A window of events that have no value for the measure is not empty, and a level to fall below may hold of it: a count
+/// tells, where the measure does not.
+fn asks_presence(rule: &ThresholdRule) -> bool {
+    let keeps_values =
+        matches!(rule.measure, Measure::Distinct(_) | Measure::Sum(_) | Measure::Run(..) | Measure::FirstSeen(..));
+    rule.levels.is_downward() && keeps_values
+}
+
 /// What the rule's meters keep.
 fn width(rule: &ThresholdRule, is_joint: bool) -> Width {
     let of = |measure: &Measure, enough: u64| {
         let step = if let Measure::Run(_, step) = measure { *step } else { 0 };
-        Width { window_ms: rule.window_ms, enough: enough.max(1), step, parts: None }
+        // What is usual tomorrow may be more than today, and more than so many are not kept one by one.
+        let enough = match measure {
+            Measure::Count | Measure::Distinct(_) if enough == u64::MAX => EXACT_ITEMS_MAX as u64,
+            _ => enough.max(1),
+        };
+        Width { window_ms: rule.window_ms, enough, step, parts: None }
     };
     let own = of(&rule.measure, rule.levels.enough());
     if rule.measure.is_of_calls() {
@@ -374,13 +391,15 @@ fn width(rule: &ThresholdRule, is_joint: bool) -> Width {
         PartWidth { kind, width: Width { enough, ..width } }
     };
     let also = rule.also.iter().map(|also| part(&also.measure, of(&also.measure, also.level.enough())));
-    let parts = std::iter::once(part(&rule.measure, own.clone())).chain(also).collect();
+    let presence = asks_presence(rule).then(|| part(&Measure::Count, of(&Measure::Count, 1)));
+    let parts = std::iter::once(part(&rule.measure, own.clone())).chain(also).chain(presence).collect();
     Width { parts: Some(parts), ..own }
 }
 
 /// The smallest whole reading that meets an upward level.
-fn whole(level: &Level) -> u64 {
-    level.smallest().clamp(0, i128::from(u64::MAX)) as u64
+fn whole(level: &Level, least: i128) -> u64 {
+    let smallest = if level.is_of_usual { least } else { level.smallest() };
+    smallest.clamp(0, i128::from(u64::MAX)) as u64
 }
 
 /// How long a tracked firewall rule stays quiet about a caller after it last matched.
@@ -390,7 +409,8 @@ const MATCH_COOLDOWN_MS: i64 = 5 * 60_000;
 /// its going on.
 fn tracked_counter(index: usize, policy: &Policy) -> Counter {
     let rule = &policy.firewall[index];
-    let level = Some(Level { operator: Operator::AtLeast, limit: 1, text: ">= 1".to_owned() });
+    let text = ">= 1".to_owned();
+    let level = Some(Level { operator: Operator::AtLeast, limit: 1, is_of_usual: false, text });
     let is_critical = rule.track == Some(crate::policy::Severity::Critical);
     let (warning, critical) = if is_critical { (None, level) } else { (level, None) };
     Counter {
@@ -413,6 +433,8 @@ fn tracked_counter(index: usize, policy: &Policy) -> Counter {
             min_count: 0,
             scale: 1,
             lowest: 1,
+            usual: None,
+            least: 0,
             keys_max: MAX_KEYS_DEFAULT.div_ceil(PARTITIONS as u64) as usize,
             bytes_max: MAX_BYTES_DEFAULT.div_ceil(PARTITIONS as u64) as usize,
             is_quiet: false,

@@ -267,6 +267,8 @@ fn sample(view: &View<'_>, plan: &Plan, counter: &Counter, key_bytes: &mut KeyBy
     for measure in std::iter::once(&rule.measure).chain(rule.also.iter().map(|also| &also.measure)) {
         key_bytes.0.extend_from_slice(&sample_of(view, plan, measure).to_le_bytes());
     }
+    // There is a part more where the rule asks whether there was anything at all.
+    key_bytes.0.extend_from_slice(&[0; 8]);
     at as u64
 }
 

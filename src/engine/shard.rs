@@ -440,6 +440,7 @@ impl Shard {
             level: crossing.level,
             time: Timestamp(crossing.time),
             value: crossing.top as f64 / crossing.bottom as f64,
+            usual: crossing.usual,
             late: crossing.late,
             is_muted,
             customer,

@@ -65,6 +65,8 @@ pub(crate) struct Crossing {
     pub(crate) is_reminder: bool,
     /// Time brought it, and nobody was to be told of the key's last event.
     pub(crate) is_muted: bool,
+    /// See [`crate::window::Reading::usual`].
+    pub(crate) usual: Option<u64>,
 }
 
 /// What one visit to a table brought.
@@ -265,9 +267,7 @@ impl<M: Meter> Table<M> {
             }
             // Most are too young to be over; only of the others is the end worked out.
             let mut due: Vec<(u64, u32)> = part.episodes.iter().map(|(slot, e)| (e.number, *slot)).collect();
-            due.retain(|(_, slot)| {
-                part.earliest_end(*slot, &self.terms) <= at && part.closes_at(*slot, &self.terms) <= at
-            });
+            due.retain(|(_, slot)| part.earliest_end(*slot, &self.terms) <= at && part.is_over(*slot, &self.terms, at));
             due.sort_unstable();
             for (_, slot) in due {
                 let closed_at = part.closes_at(slot, &self.terms);
@@ -374,11 +374,14 @@ impl<M: Meter> Partition<M> {
         let held = self.slots.len() - self.vacant.len() - self.other.len();
         let full = held >= terms.keys_max || held > 0 && self.bytes() + size_of::<Slot<M>>() > terms.bytes_max;
         if full && !self.evict(hit.time, None, terms, hasher, out, global) {
-            return self.other(hit.key.customer(bytes), hit.time);
+            return self.other(hit.key.customer(bytes), hit.time, terms);
         }
         let (key, kept) = hit.key.keep(bytes, &mut self.keys);
         self.key_bytes += kept;
-        let slot = Slot { key, meter: M::empty(hit.time) };
+        let mut slot = Slot { key, meter: M::empty(hit.time) };
+        if let Some(weeks) = &terms.usual {
+            slot.meter.set_week(weeks.of(&KeptKey::new(key, &self.keys, 0)));
+        }
         let place = match self.vacant.pop() {
             Some(place) => {
                 self.slots[place as usize] = slot;
@@ -508,10 +511,13 @@ impl<M: Meter> Partition<M> {
         true
     }
 
-    fn other(&mut self, customer: u32, now: i64) -> u32 {
-        let slots = &mut self.slots;
+    fn other(&mut self, customer: u32, now: i64, terms: &Terms) -> u32 {
+        let (slots, keys) = (&mut self.slots, &self.keys);
         *self.other.entry(customer).or_insert_with(|| {
-            slots.push(Slot { key: Key::OTHER, meter: M::empty(now) });
+            let mut meter = M::empty(now);
+            let week = terms.usual.as_ref().and_then(|weeks| weeks.of(&KeptKey::new(Key::OTHER, keys, customer)));
+            meter.set_week(week);
+            slots.push(Slot { key: Key::OTHER, meter });
             (slots.len() - 1) as u32
         })
     }
@@ -652,6 +658,12 @@ impl<M: Meter> Partition<M> {
         *episode.closes_at.get_or_insert_with(|| episode.clearing.closes_at(terms, meter, pool))
     }
 
+    /// Is the episode over at an instant, whatever is yet to come of it? Without a cooldown it ends when the instant is over.
+    fn is_over(&mut self, slot: u32, terms: &Terms, at: i64) -> bool {
+        let closes_at = self.closes_at(slot, terms);
+        if terms.cooldown_ms == 0 { closes_at < at } else { closes_at <= at }
+    }
+
     fn close(&mut self, slot: u32, closed_at: i64, out: &mut Yield, global: u32) {
         self.keep(slot);
         self.slots[slot as usize].meter.head_mut().set_episode(false, false);
@@ -668,10 +680,12 @@ impl<M: Meter> Partition<M> {
             self.let_pass(slot, terms, hit.time, Found { event: hit.event, late: false, global, is_timed: false }, out);
             self.slots[slot as usize].meter.head_mut().advance(hit.time);
         }
+        let held = if terms.is_timed { self.holding(slot, terms) } else { [None; 2] };
         let meter = &mut self.slots[slot as usize].meter;
         meter.remove(&mut self.pool, hit.value);
         if terms.is_timed {
-            self.leave(slot, terms);
+            let found = Found { event: hit.event, late: false, global, is_timed: false };
+            self.leave(slot, terms, held, found, out);
         }
         if let Some(episode) = self.episodes.get_mut(&slot) {
             episode.closes_at = None;

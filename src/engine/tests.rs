@@ -26,6 +26,7 @@ mod saved;
 mod scope;
 mod swap;
 mod timed;
+mod usual;
 mod warming;
 
 /// 2026-03-02T10:00:00Z, the `t=0` of timelines.

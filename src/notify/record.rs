@@ -213,6 +213,7 @@ warning = ">= 5"
             level,
             time,
             value: 5.0,
+            usual: None,
             late: false,
             is_muted: false,
             customer,

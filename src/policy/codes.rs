@@ -200,6 +200,11 @@ pub const FILES: &[Code] = &[
         "expired entry",
         "The `expires` of an entry, an exception or an override lies in the past: it has no effect on events of today any more. On those of its time it has, so that a replay of then says what was said then.",
     ),
+    code(
+        "W112",
+        "nothing to be held against",
+        "A level such as `>= 3x` asks what is usual of the key in that hour of the week, which stands in baselines/RULE.csv. Without the file the rule never fires.",
+    ),
     code("W111", "list is never used", "No rule, macro or block names the list."),
     code(
         "W120",

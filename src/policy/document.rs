@@ -29,16 +29,10 @@ pub(crate) struct Key {
     pub(crate) name: &'static str,
     /// What to write, for advice: `window = "10m"`.
     pub(crate) example: &'static str,
-    pub(crate) is_supported: bool,
 }
 
 pub(crate) const fn key(name: &'static str, example: &'static str) -> Key {
-    Key { name, example, is_supported: true }
-}
-
-/// A key of the language that this version refuses.
-pub(crate) const fn later(name: &'static str) -> Key {
-    Key { name, example: "", is_supported: false }
+    Key { name, example }
 }
 
 impl<'t> Document<'t> {
@@ -176,24 +170,14 @@ impl<'d, 't> Section<'d, 't> {
         !self.has(key.name) && !self.table.keys().any(|k| is_slip(k.get_ref()))
     }
 
-    /// Notes every key that the table may not have, or not yet.
+    /// Notes every key that the table may not have.
     pub(crate) fn check_keys(&self, problems: &mut Vec<Problem>) {
-        for (name, span, _) in self.keys() {
-            match self.keys.iter().find(|k| k.name == name) {
-                Some(key) if key.is_supported => {}
-                Some(_) => {
-                    problems.push(self.problem("E090", format!("`{name}` is not supported yet"), span).help(format!(
-                        "take `{name}` out of {} for now; it is refused rather than ignored",
-                        self.named
-                    )))
-                }
-                None => problems.push(self.unknown_key(name, span)),
-            }
-        }
+        let unknown = self.keys().into_iter().filter(|(name, ..)| !self.keys.iter().any(|key| key.name == *name));
+        problems.extend(unknown.map(|(name, span, _)| self.unknown_key(name, span)));
     }
 
     fn unknown_key(&self, name: &str, span: Range<usize>) -> Problem {
-        let names = || self.keys.iter().filter(|k| k.is_supported).map(|k| k.name);
+        let names = || self.keys.iter().map(|k| k.name);
         let message = match suggest(name, names()) {
             Some(near) => format!("unknown key `{}`; did you mean `{near}`?", short(name)),
             None => format!("unknown key `{}`", short(name)),

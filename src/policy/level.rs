@@ -6,7 +6,6 @@ use super::literal;
 use super::measure::{Level, Levels, Measure, Operator, Unit};
 use super::origin::{Origin, Reporter};
 use super::problem::{Place, Problem};
-use super::typing::not_yet;
 
 /// Which key a level stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,14 +48,19 @@ fn read(text: &str, key: LevelKey, measure: &Measure) -> Result<Level, Fault> {
     let value_at = start + rest.len() - value.trim_start().len();
     let (sign_span, value) = (start..start + sign.len(), value.trim());
     let value_span = value_at..value_at + value.len();
-    let limit = limit(value, measure).map_err(|problem| fault(*problem, value_span.clone()))?;
-    let level = Level { operator, limit, text: rest.to_owned() };
+    let times = times(value, measure).map_err(|problem| fault(*problem, value_span.clone()))?;
+    let is_of_usual = times.is_some();
+    let limit = match times {
+        Some(times) => times,
+        None => limit(value, measure).map_err(|problem| fault(*problem, value_span.clone()))?,
+    };
+    let level = Level { operator, limit, is_of_usual, text: rest.to_owned() };
     if key != LevelKey::Clear && !level.is_upward() && matches!(measure, Measure::Longest) {
         let problem =
             Problem::error("E056", "`longest` only rises while a call is up").help(format!("write \">= {value}\""));
         return Err(fault(problem, sign_span));
     }
-    let is_percent = measure.unit() == Unit::Percent;
+    let is_percent = measure.unit() == Unit::Percent && !is_of_usual;
     let always = match operator {
         Operator::AtLeast | Operator::Above => level.smallest() <= 0,
         Operator::AtMost => is_percent && limit >= Level::SHARE_SCALE,
@@ -74,13 +78,19 @@ fn read(text: &str, key: LevelKey, measure: &Measure) -> Result<Level, Fault> {
     Ok(level)
 }
 
-/// A level's value in the unit of its measure.
-fn limit(value: &str, measure: &Measure) -> Result<i128, Box<Problem>> {
-    let unit = measure.unit();
-    let spike = value.strip_suffix('x').is_some_and(|n| literal::decimal(n, 4).is_some());
-    if spike {
-        return Err(Box::new(not_yet("a level against the key's own history (`3x`)")));
+/// `3x`: how often what is usual of the key in that hour of the week.
+fn times(value: &str, measure: &Measure) -> Result<Option<i128>, Box<Problem>> {
+    let Some(times) = value.strip_suffix('x').and_then(|n| literal::decimal(n.trim_end(), 4)) else { return Ok(None) };
+    if measure.is_of_calls() {
+        let message = format!("`{}` has no window, and what is usual is known of windows", measure.as_str());
+        return Err(Box::new(Problem::error("E056", message).help("write a number of calls or a duration")));
     }
+    Ok(Some(i128::from(times)))
+}
+
+/// A level's value in the unit of its measure.
+pub(super) fn limit(value: &str, measure: &Measure) -> Result<i128, Box<Problem>> {
+    let unit = measure.unit();
     let found = match unit {
         Unit::Count => value.bytes().all(|b| b.is_ascii_digit()).then(|| value.parse::<i64>().ok()).flatten(),
         Unit::Milliseconds => literal::duration(value).ok(),
@@ -122,8 +132,11 @@ pub struct LevelPlaces {
 pub fn check_levels(levels: &Levels, measure: &Measure, places: &LevelPlaces, problems: &mut Vec<Problem>) {
     let is_whole = !matches!(measure, Measure::Avg(_) | Measure::Share(_));
     let mut is_weaker = false;
+    // What is usual may be anything: a number and a multiple of it have no order.
+    let are_alike = |a: &Level, b: &Level| a.is_of_usual == b.is_of_usual;
+    let is_whole = is_whole && !levels.has_usual();
     if let (Some(warning), Some(critical)) = (&levels.warning, &levels.critical) {
-        is_weaker = asks(critical, is_whole) < asks(warning, is_whole);
+        is_weaker = are_alike(warning, critical) && asks(critical, is_whole) < asks(warning, is_whole);
         let fault = match (warning.is_upward() == critical.is_upward(), is_weaker) {
             (false, _) => Some(("of another direction than", "both rise or both fall")),
             (true, true) => Some(("weaker than", "swap them, or make `critical` ask for more")),
@@ -143,7 +156,7 @@ pub fn check_levels(levels: &Levels, measure: &Measure, places: &LevelPlaces, pr
         let value = clear.text.trim_start_matches(['<', '>', '=', ' ']);
         let (way, sign) = if lowest.is_upward() { ("come down", "<") } else { ("rise", ">") };
         (format!("`clear` is a level to {way} to"), format!("write \"{sign} {value}\""))
-    } else if overlaps(clear, lowest, is_whole) {
+    } else if are_alike(clear, lowest) && overlaps(clear, lowest, is_whole) {
         let way = if lowest.is_upward() { "below" } else { "above" };
         let advice = format!("an episode ends {way} its lowest level: move `clear` away from it");
         (format!("clear `{}` holds while `{}` does", clear.text, lowest.text), advice)
@@ -207,6 +220,7 @@ mod tests {
         assert_eq!(level(">= 300m", Warning, &Measure::Sum(Field::Duration)), Ok((18_000_000, Operator::AtLeast)));
         assert_eq!(level(">= 12.5", Warning, &Measure::Sum(Field::Cost)), Ok((125_000, Operator::AtLeast)));
         assert_eq!(level(">= 99.95%", Warning, &share()), Ok((99_950_000, Operator::AtLeast)));
+        assert_eq!(level(">= 2.5x", Warning, &share()), Ok((25_000, Operator::AtLeast)));
         assert_eq!(level("< 20", Clear, &Measure::Count), Ok((20, Operator::Below)));
     }
 
@@ -236,9 +250,10 @@ mod tests {
         assert_eq!(wrong("< 0", Warning, &Measure::Count), "E056@2..3 `< 0` never holds");
         assert_eq!(wrong("<= 100%", Warning, &share()), "E056@3..7 `<= 100%` always holds");
         assert_eq!(wrong("< 5m", Warning, &Measure::Longest), "E056@0..1 `longest` only rises while a call is up");
+        assert_eq!(wrong(">= 0x", Warning, &Measure::Count), "E056@3..5 `>= 0x` always holds");
         assert_eq!(
-            wrong(">= 3x", Critical, &Measure::Count),
-            "E090@3..5 a level against the key's own history (`3x`) is not supported yet"
+            wrong(">= 3x", Critical, &Measure::Concurrent),
+            "E056@3..5 `concurrent` has no window, and what is usual is known of windows"
         );
         for text in ["", ">=", ">= ", ">= -1", ">= 1e9", "≥ 3", ">= 99999999999999999999"] {
             assert!(level(text, Warning, &Measure::Count).is_err(), "{text}");

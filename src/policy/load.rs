@@ -20,7 +20,7 @@ use super::problem::{Problem, suggest};
 use super::render::Texts;
 use super::rules::{self, KnownCustomers, Rules, Sources};
 use super::source::{RULESET, RuleSource};
-use super::{Action, Policy, Written, tables};
+use super::{Action, Policy, Written, tables, usual};
 use crate::clock::Timestamp;
 use crate::customer::{self, Customers, Surroundings};
 use crate::event::numbering::{Numbering, NumberingFiles};
@@ -119,7 +119,7 @@ pub fn load(source: &RuleSource, options: LoadOptions) -> Loaded {
     let known = KnownCustomers { ids: customers_own.iter().map(|(id, _)| *id).collect(), is_closed };
     let sources = Sources { documents: &documents, customers: customers_own, baselines };
     sources.baselines.iter().for_each(|(_, document)| check_baseline(document, &mut problems));
-    let rules = rules::compile(&sources, &settings, &declared, &known, options.now, &mut problems);
+    let mut rules = rules::compile(&sources, &settings, &declared, &known, options.now, &mut problems);
     let (ids, groups) = rules::names(documents.iter().chain(&customer_documents));
     let around =
         Surroundings { settings: &settings, numbering: &numbering, calendars: &declared.calendars, rules: ids, groups };
@@ -127,6 +127,7 @@ pub fn load(source: &RuleSource, options: LoadOptions) -> Loaded {
         digest(&mut hash, customer::FOLDER, &[]);
     }
     let mut read = ListReads { source, options, hash: &mut hash, texts: &mut texts };
+    usual::read(&mut rules, &settings.time_zone, &mut read, &mut problems);
     let customers = sources.customers.iter().map(|(_, document)| *document);
     let customers = customer::compile(customers, is_closed, &around, &mut read, &mut problems);
     let n_customers = sources.customers.len();

@@ -1,6 +1,7 @@
 //! What a threshold measures, and the levels it is held against.
 
 use super::predicate::{Operand, Predicate};
+use super::usual::Usual;
 use crate::event::Field;
 
 /// `measure`, compiled.
@@ -75,8 +76,11 @@ pub enum Operator {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Level {
     pub operator: Operator,
-    /// In the unit of its measure: items, ms, 1/10,000, or parts of [`Level::SHARE_SCALE`].
+    /// In the unit of its measure: items, ms, 1/10,000, or parts of [`Level::SHARE_SCALE`]. Of a level such as `>= 3x` how
+    /// often what is usual, in parts of [`Level::TIMES_SCALE`].
     pub limit: i128,
+    /// See [`super::usual`].
+    pub is_of_usual: bool,
     /// As written.
     pub text: String,
 }
@@ -84,10 +88,20 @@ pub struct Level {
 impl Level {
     /// A share is held against its level as `hits * SCALE` to `limit * items`; six decimals of a percent.
     pub const SHARE_SCALE: i128 = 100_000_000;
+    /// Of `3x`: four decimals.
+    pub const TIMES_SCALE: i128 = 10_000;
 
     /// Does `value` meet the level? `value` is a fraction `numerator / denominator`, denominator > 0.
     pub fn holds(&self, numerator: i128, denominator: i128) -> bool {
-        let limit = self.limit * denominator;
+        self.compares(numerator, self.limit * denominator)
+    }
+
+    /// The same of a level of what is usual, in thousandths of the unit.
+    pub fn holds_of(&self, usual: u64, numerator: i128, denominator: i128) -> bool {
+        self.compares(numerator * Level::TIMES_SCALE * Usual::SCALE, self.limit * i128::from(usual) * denominator)
+    }
+
+    fn compares(&self, numerator: i128, limit: i128) -> bool {
         match self.operator {
             Operator::AtLeast => numerator >= limit,
             Operator::Above => numerator > limit,
@@ -96,8 +110,11 @@ impl Level {
         }
     }
 
-    /// Of a whole measure: what decides it, and more decides nothing.
+    /// Of a whole measure: what decides it, and more decides nothing. What is usual may be any number.
     pub fn enough(&self) -> u64 {
+        if self.is_of_usual {
+            return u64::MAX;
+        }
         u64::try_from(self.smallest().max(0)).unwrap_or(u64::MAX)
     }
 
@@ -141,10 +158,18 @@ impl Levels {
         self.warning.as_ref().or(self.critical.as_ref())
     }
 
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Level> {
+        [&self.warning, &self.critical, &self.clear].into_iter().flatten()
+    }
+
+    /// Is any of them held against what is usual?
+    pub fn has_usual(&self) -> bool {
+        self.all().any(|level| level.is_of_usual)
+    }
+
     /// The number of items, or the amount, beyond which nothing can change what any of them says.
     pub fn enough(&self) -> u64 {
-        let levels = [&self.warning, &self.critical, &self.clear].into_iter().flatten();
-        levels.map(Level::enough).max().unwrap_or(0)
+        self.all().map(Level::enough).max().unwrap_or(0)
     }
 
     pub fn strictest(&self) -> Option<&Level> {

@@ -46,6 +46,7 @@ mod thresholds;
 mod token;
 pub mod trace;
 mod typing;
+mod usual;
 mod written;
 
 use std::path::PathBuf;
@@ -57,8 +58,10 @@ pub use dynamic::DynamicLists;
 pub use load::{Counts, LoadOptions, Loaded, load};
 pub use measure::{Also, Level, Levels, Measure, Operator};
 pub use predicate::{Operand, Predicate, View};
+pub(crate) use problem::Place;
 pub use problem::Problem;
 pub use source::RuleSource;
+pub use usual::Usual;
 pub use written::{Written, WrittenRule};
 
 use self::number_set::NumberSet;
@@ -326,6 +329,12 @@ pub struct ThresholdRule {
     /// As written; `0s` for `concurrent` and `longest`.
     pub window_text: String,
     pub levels: Levels,
+    /// Where they stand, for what is found of them later.
+    pub(crate) levels_place: Option<Place>,
+    /// What levels such as `>= 3x` are held against, where there is a file of it.
+    pub usual: Option<Arc<Usual>>,
+    /// `min_value`: no level of what is usual holds where it, or what is usual of one to fall below, is smaller.
+    pub least: i128,
     pub cooldown_ms: i64,
     /// `for`: how long a level must hold without a break; 0: not at all.
     pub hold_ms: i64,

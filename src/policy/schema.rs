@@ -149,9 +149,8 @@ struct Maker<'m> {
 
 impl Maker<'_> {
     fn object(&self, table: &str, keys: &[&Key], required: &[&str]) -> Value {
-        let supported = keys.iter().filter(|key| key.is_supported);
         let properties: Map<String, Value> =
-            supported.map(|key| (key.name.to_owned(), self.property(table, key))).collect();
+            keys.iter().map(|key| (key.name.to_owned(), self.property(table, key))).collect();
         let mut object = json!({ "type": "object", "additionalProperties": false, "properties": properties });
         if !required.is_empty() {
             object["required"] = json!(required);

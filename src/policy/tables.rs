@@ -1,7 +1,7 @@
 //! Every key of every table of a rule file: what works, what is refused as not supported yet, and an example for
 //! the advice.
 
-use super::document::{Key, key, later};
+use super::document::{Key, key};
 
 pub(crate) const RINGFENCE: Key = key("ringfence", "ringfence = 1");
 pub(crate) const DEFAULT_ACTION: Key = key("default_action", "default_action = \"allow\"");
@@ -121,6 +121,7 @@ pub(crate) const REMIND: Key = key("remind", "remind = \"1h\"");
 pub(crate) const GROUP: Key = key("group", "group = \"toll-fraud\"");
 pub(crate) const TARGET: Key = key("target", "target = [\"callee\"]");
 pub(crate) const MIN_COUNT: Key = key("min_count", "min_count = 20");
+pub(crate) const MIN_VALUE: Key = key("min_value", "min_value = \"50\"");
 pub(crate) const MISSING_KEY: Key = key("missing_key", "missing_key = \"skip\"");
 pub(crate) const COUNT_BLOCKED: Key = key("count_blocked", "count_blocked = false");
 pub(crate) const MAX_BYTES: Key = key("max_bytes", "max_bytes = 1073741824");
@@ -163,7 +164,7 @@ pub(crate) const THRESHOLD_KEYS: &[Key] = &[
     EXCEPT,
     MUTE,
     RENAMED_FROM,
-    later("min_value"),
+    MIN_VALUE,
     MEMORY,
 ];
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::document::{Key, Section, TextValue, short};
 use super::expression::{Scope, compile_measure, compile_operand};
 use super::field::Type;
-use super::level::{LevelKey, LevelPlaces, check_levels, compile_level};
+use super::level::{self, LevelKey, LevelPlaces, check_levels, compile_level};
 use super::lists::ListType;
 use super::load::value_span;
 use super::origin::Origin;
@@ -66,6 +66,11 @@ pub(crate) fn compile(
     let hold = compiler.bounded(section, &tables::FOR, 0, SPAN_MS_MAX, "3660d");
     let remind = compiler.bounded(section, &tables::REMIND, REMIND_MS_MIN, SPAN_MS_MAX, "3660d");
     let min_count = compiler.min_count(of(&tables::MIN_COUNT), measure.as_ref(), &also);
+    let least = compiler.min_value(section, measure.as_ref(), levels.as_ref());
+    let levels_place = [&tables::WARNING, &tables::CRITICAL].into_iter().find_map(|key| {
+        let section = of(key);
+        section.has(key.name).then(|| Place::new(section.document.path, value_span(section, key.name)))
+    });
     let mode = compiler.mode(of(&tables::MODE));
     let concern = compiler.concern(section, on);
     let texts = compiler.texts_of(section);
@@ -101,6 +106,9 @@ pub(crate) fn compile(
         window_ms,
         window_text,
         levels,
+        levels_place,
+        usual: None,
+        least: least.unwrap_or(0),
         cooldown_ms: cooldown.unwrap_or(default_cooldown),
         hold_ms: hold.unwrap_or(0),
         remind_ms: remind,
@@ -189,6 +197,12 @@ impl Compiler<'_> {
         }
         let place = origin(section, text).behind(sign);
         let level = compile_level(level, &place, LevelKey::Warning, &measure, self.problems)?;
+        if level.is_of_usual {
+            let message =
+                format!("`{}` is of the rule's own measure alone: what is usual of others is not known", level.text);
+            self.problems.push(section.problem("E056", message, text.span.clone()));
+            return None;
+        }
         Some(Also { measure, level })
     }
 
@@ -323,6 +337,31 @@ impl Compiler<'_> {
             self.problems.push(section.problem("E008", message, section.key_span(tables::MIN_COUNT.name)));
         }
         min_count.map(|n| n as u32)
+    }
+
+    /// `min_value`, written as a level is, without its operator.
+    fn min_value(
+        &mut self,
+        section: &Section<'_, '_>,
+        measure: Option<&Measure>,
+        levels: Option<&Levels>,
+    ) -> Option<i128> {
+        let text = section.text(&tables::MIN_VALUE, self.problems)?;
+        let (measure, levels) = (measure?, levels?);
+        if !levels.has_usual() {
+            let message = "`min_value` belongs to levels of what is usual, such as `>= 3x`";
+            self.problems.push(section.problem("E008", message, section.key_span(tables::MIN_VALUE.name)));
+            return None;
+        }
+        match level::limit(text.value.trim(), measure) {
+            Ok(limit) => Some(limit),
+            Err(_) => {
+                let message = format!("`{}` is no value of `{}`", short(text.value), measure.as_str());
+                let problem = section.problem("E006", message, text.span);
+                self.problems.push(problem.help("written as in a level, without its operator: min_value = \"50\""));
+                None
+            }
+        }
     }
 
     /// `per` and `missing_key`.

@@ -555,10 +555,6 @@ fn unknown(code: &'static str, what: &str, sign: &str, name: &str, near: Option<
     }
 }
 
-pub(super) fn not_yet(what: &str) -> Problem {
-    Problem::error("E090", format!("{what} is not supported yet"))
-}
-
 fn runs(on: On) -> &'static str {
     match on {
         On::Attempt => "runs at call start",

@@ -79,6 +79,9 @@ impl Probe<'_> {
 
     fn look(&mut self) -> Option<Reached> {
         let level = self.level;
+        if level.is_of_usual {
+            return None;
+        }
         let is_upward = matches!(level.operator, Operator::AtLeast | Operator::Above);
         let sign = if is_upward { 1 } else { -1 };
         // As `>= limit` or `<= limit`, whichever way the level goes.
@@ -113,7 +116,7 @@ impl Probe<'_> {
             return None;
         }
         let operator = if is_upward { Operator::AtLeast } else { Operator::AtMost };
-        let warning = Level { operator, limit, text: String::new() };
+        let warning = Level { operator, limit, is_of_usual: false, text: String::new() };
         self.rule()?.levels = Levels { warning: Some(warning), critical: None, clear: None };
         let play = self.stage.play(self.test).ok()?;
         let rule = RuleRef::Threshold(self.index as u16);

@@ -29,6 +29,7 @@ pub(crate) enum PartKind {
 pub(crate) struct Joint {
     head: Head,
     id: Option<u32>,
+    week: Option<u32>,
 }
 
 /// A meter and its storage.
@@ -208,7 +209,7 @@ impl Meter for Joint {
     type Pool = Slab<Vec<Part>>;
 
     fn empty(at: i64) -> Joint {
-        Joint { head: Head::new(at), id: None }
+        Joint { head: Head::new(at), id: None, week: None }
     }
 
     fn head(&self) -> Head {
@@ -276,6 +277,14 @@ impl Meter for Joint {
         Joint::shown(self.parts(pool).get(part).zip(kinds.get(part)))
     }
 
+    fn week(&self) -> Option<u32> {
+        self.week
+    }
+
+    fn set_week(&mut self, week: Option<u32>) {
+        self.week = week;
+    }
+
     fn release(&mut self, pool: &mut Self::Pool) {
         if let Some(id) = self.id.take() {
             let parts = pool.remove(id);
@@ -297,7 +306,7 @@ impl Meter for Joint {
             other.bytes += size_of::<Vec<Part>>() + parts.iter().map(Part::bytes).sum::<usize>();
             other.add(parts)
         };
-        Joint { head: self.head, id: self.id.map(copy) }
+        Joint { head: self.head, id: self.id.map(copy), week: self.week }
     }
 
     fn put(&self, pool: &Self::Pool, out: &mut Put<'_>) {
@@ -309,13 +318,13 @@ impl Meter for Joint {
     fn take(from: &mut Take<'_>, pool: &mut Self::Pool, width: &Width, room: usize) -> Result<Joint, Malformed> {
         let head = Head::take(from, 0)?;
         if !from.bool()? {
-            return Ok(Joint { head, id: None });
+            return Ok(Joint { head, id: None, week: None });
         }
         let kinds = width.parts.as_deref().unwrap_or_default();
         require(!kinds.is_empty())?;
         let parts: Vec<Part> = kinds.iter().map(|of| Part::take(from, of, room)).collect::<Result<_, _>>()?;
         pool.bytes += size_of::<Vec<Part>>() + parts.iter().map(Part::bytes).sum::<usize>();
-        Ok(Joint { head, id: Some(pool.add(parts)) })
+        Ok(Joint { head, id: Some(pool.add(parts)), week: None })
     }
 }
 

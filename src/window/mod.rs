@@ -66,11 +66,13 @@ pub(crate) struct Reading {
     pub(crate) known: bool,
     /// What else the rule asks for holds.
     pub(crate) joined: bool,
+    /// What is usual of the key in that hour of the week, in thousandths, where levels are held against it.
+    pub(crate) usual: Option<u64>,
 }
 
 impl Reading {
     pub(crate) fn whole(value: u64) -> Reading {
-        Reading { top: value, bottom: 1, items: value, known: true, joined: true }
+        Reading { top: value, bottom: 1, items: value, known: true, joined: true, usual: None }
     }
 }
 
@@ -120,6 +122,12 @@ pub(crate) trait Meter: Sized + std::fmt::Debug {
     }
     /// Takes back a value before its time (a call that ended).
     fn remove(&mut self, _pool: &mut Self::Pool, _value: u64) {}
+    /// Where what is usual of the key stands, see [`crate::policy::Usual`]: only meters of rules that ask for it keep it, and
+    /// none writes it.
+    fn week(&self) -> Option<u32> {
+        None
+    }
+    fn set_week(&mut self, _week: Option<u32>) {}
     /// Frees what the pool holds for this key.
     fn release(&mut self, pool: &mut Self::Pool);
     /// Gives back the room that its items do not need.

@@ -126,8 +126,10 @@ impl Meter for Ratio {
 
     fn reading(&self, _pool: &Heap, _width: &Width) -> Reading {
         match &self.state {
-            Some(s) => Reading { top: s.total, bottom: s.known.max(1), items: s.n, known: s.known > 0, joined: true },
-            None => Reading { top: 0, bottom: 1, items: 0, known: false, joined: true },
+            Some(s) => {
+                Reading { top: s.total, bottom: s.known.max(1), items: s.n, known: s.known > 0, ..Reading::whole(0) }
+            }
+            None => Reading { known: false, ..Reading::whole(0) },
         }
     }
 

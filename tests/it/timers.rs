@@ -18,7 +18,7 @@ pub(crate) enum Measure {
     Distinct,
     /// Of `callee`, with the largest step.
     Run(i64),
-    /// Of `callee`, with how long it is remembered.
+    /// Of `callee`, with how long it is remembered: the values that were new.
     FirstSeen(i64),
     /// Of `duration`.
     Sum,
@@ -135,6 +135,17 @@ impl Rule {
         self.lowest().is_some_and(Level::is_downward)
     }
 
+    /// Whose event it is, as violations name it; `None` where a part is missing.
+    fn key(&self, event: &Event) -> Option<String> {
+        let part = |part: &&str| match *part {
+            "caller" => Some(format!("caller={}", event.caller)),
+            "callee" => Some(format!("callee=+{}", event.callee?)),
+            _ => Some("customer=default".to_owned()),
+        };
+        let parts: Option<Vec<String>> = self.per.iter().map(part).collect();
+        Some(parts?.join(" "))
+    }
+
     /// As an analyst would write it.
     pub(crate) fn toml(&self) -> String {
         let per: Vec<String> = self.per.iter().map(|part| format!("\"{part}\"")).collect();
@@ -232,15 +243,23 @@ fn meet(rule: &Rule, keys: &mut BTreeMap<String, Key>, event: &Event, out: &mut 
     if !rule.measure.is_of_calls() && rule.on != event.kind {
         return;
     }
-    let part = |part: &&str| match *part {
-        "caller" => Some(format!("caller={}", event.caller)),
-        "callee" => Some(format!("callee=+{}", event.callee?)),
-        _ => Some("customer=default".to_owned()),
-    };
-    let Some(name) = rule.per.iter().map(part).collect::<Option<Vec<_>>>() else { return };
-    let name = name.join(" ");
+    let Some(name) = rule.key(event) else { return };
     let key = keys.entry(name.clone()).or_insert_with(|| Key::new(event.at_ms));
     key.count(event, &mut Teller { rule, name: &name, out });
+}
+
+/// Did a level hold for as long as it must, until `at`, by all that was ever told of a key? By its number, 0 for the warning.
+pub(crate) fn held(rule: &Rule, events: &[Event], key: &str, level: usize, at: i64) -> bool {
+    let counts = |event: &&Event| rule.on == event.kind && rule.key(event).as_deref() == Some(key);
+    let mut of = Key::new(i64::MIN);
+    for (arrival, event) in events.iter().filter(counts).enumerate() {
+        of.sightings.push((event.at_ms, event.callee));
+        of.events.push(Counted { of: event.clone(), arrival, is_over: false });
+    }
+    let from = at - rule.hold_ms;
+    let times = of.events.iter().flat_map(|e| [e.of.at_ms, e.of.at_ms + rule.window_ms]);
+    let mut instants = times.filter(|instant| (from..at).contains(instant)).chain([from]);
+    instants.all(|instant| of.window(rule, instant - rule.window_ms, instant).holding()[level])
 }
 
 /// Says things of one key.
@@ -259,8 +278,8 @@ impl Teller<'_> {
 #[derive(Debug)]
 struct Counted {
     of: Event,
-    /// Of the rule's measure, then of each in `also`: the key had not seen the value.
-    is_new: Vec<bool>,
+    /// Its place among all that the key was told of.
+    arrival: usize,
     /// The call has ended.
     is_over: bool,
 }
@@ -269,8 +288,8 @@ struct Counted {
 struct Key {
     /// By time, ties by arrival.
     events: Vec<Counted>,
-    /// When it was told of which callee, however late.
-    sightings: Vec<(i64, i64)>,
+    /// When, in the order of arrival, it was told of which callee, however late.
+    sightings: Vec<(i64, Option<i64>)>,
     /// The newest event time.
     clock: i64,
     /// All that happens before this is known, and what its own timers say.
@@ -301,9 +320,8 @@ impl Key {
 
     fn count(&mut self, event: &Event, tell: &mut Teller<'_>) {
         let at = event.at_ms;
-        let measures = std::iter::once(&tell.rule.measure).chain(tell.rule.also.iter().map(|(measure, _)| measure));
-        let is_new = measures.map(|measure| self.is_new(measure, event)).collect();
-        self.sightings.extend(event.callee.map(|callee| (at, callee)));
+        let arrival = self.sightings.len();
+        self.sightings.push((at, event.callee));
         if at > self.clock {
             self.pass(at, tell);
             self.clock = at;
@@ -312,16 +330,8 @@ impl Key {
         }
         assert!(self.reached == self.clock, "ticks are never ahead of what comes");
         let place = self.events.partition_point(|e| e.of.at_ms <= at);
-        self.events.insert(place, Counted { of: event.clone(), is_new, is_over: false });
+        self.events.insert(place, Counted { of: event.clone(), arrival, is_over: false });
         self.look(self.clock, tell);
-    }
-
-    /// `first_seen`: had the key not been told of the value of late? What is remembered goes back from the newest that it
-    /// was told of.
-    fn is_new(&self, measure: &Measure, event: &Event) -> bool {
-        let (Measure::FirstSeen(memory_ms), Some(callee)) = (measure, event.callee) else { return false };
-        let newest = self.sightings.iter().map(|(at, _)| *at).fold(event.at_ms, i64::max);
-        !self.sightings.iter().any(|(at, of)| *of == callee && *at > newest - memory_ms)
     }
 
     fn end(&mut self, event: &Event, tell: &mut Teller<'_>) {
@@ -337,13 +347,19 @@ impl Key {
         }
         self.pass(at, tell);
         if tell.rule.is_downward() {
-            self.look(at, tell);
+            // What holds, holds from here on. What does not may do so yet: an event of this instant may still come.
+            let holds = self.window(tell.rule, at - tell.rule.span_ms(), at).holding();
+            for (since, _) in self.since.iter_mut().zip(holds).filter(|(_, holds)| *holds) {
+                since.get_or_insert(at);
+            }
+            self.fire(at, tell);
         }
     }
 
-    /// What counts of `(after, until]`.
-    fn window(&self, after: i64, until: i64) -> Vec<&Counted> {
-        self.events.iter().filter(|e| !e.is_over && e.of.at_ms > after && e.of.at_ms <= until).collect()
+    /// What counts at an instant, of `(after, at]`.
+    fn window<'a>(&'a self, rule: &'a Rule, after: i64, at: i64) -> Window<'a> {
+        let counts = |e: &&Counted| !e.is_over && e.of.at_ms > after && e.of.at_ms <= at;
+        Window { rule, items: self.events.iter().filter(counts).collect(), sightings: &self.sightings, at }
     }
 
     /// Time passes up to `now`, at which nothing but timers has happened yet.
@@ -359,8 +375,8 @@ impl Key {
             self.close_if_due(instant, tell);
             if tell.rule.measure == Measure::Longest {
                 // What leaves at the instant is there until then.
-                let window = self.window(instant - span_ms - 1, instant);
-                let (holds, is_clear) = (holding(tell.rule, &window, instant), is_clear(tell.rule, &window, instant));
+                let window = self.window(tell.rule, instant - span_ms - 1, instant);
+                let (holds, is_clear) = (window.holding(), window.is_clear());
                 self.hold(holds, instant);
                 self.clear_since = self.clear_since.filter(|_| is_clear);
             }
@@ -399,8 +415,8 @@ impl Key {
 
     /// Nothing more happens at the instant.
     fn settle(&mut self, instant: i64, tell: &mut Teller<'_>) {
-        let window = self.window(instant - tell.rule.span_ms(), instant);
-        let (holds, is_clear) = (holding(tell.rule, &window, instant), is_clear(tell.rule, &window, instant));
+        let window = self.window(tell.rule, instant - tell.rule.span_ms(), instant);
+        let (holds, is_clear) = (window.holding(), window.is_clear());
         for (since, holds) in self.since.iter_mut().zip(holds) {
             *since = since.filter(|_| holds);
         }
@@ -410,8 +426,7 @@ impl Key {
 
     /// Holds the window that ends at `at` against the levels.
     fn look(&mut self, at: i64, tell: &mut Teller<'_>) {
-        let window = self.window(at - tell.rule.span_ms(), at);
-        let holds = holding(tell.rule, &window, at);
+        let holds = self.window(tell.rule, at - tell.rule.span_ms(), at).holding();
         self.hold(holds, at);
         self.fire(at, tell);
     }
@@ -447,54 +462,76 @@ impl Key {
     }
 }
 
-/// Which levels hold. None does of an empty window.
-fn holding(rule: &Rule, window: &[&Counted], at: i64) -> [bool; 2] {
-    let also = is_joined(rule, window, at);
-    let value = value(&rule.measure, 0, rule, window, at);
-    let holds = |level: Level| !window.is_empty() && also && value.is_some_and(|value| level.holds(value));
-    rule.levels().map(|level| level.is_some_and(holds))
+/// What a rule sees of a key at an instant.
+struct Window<'a> {
+    rule: &'a Rule,
+    items: Vec<&'a Counted>,
+    sightings: &'a [(i64, Option<i64>)],
+    at: i64,
 }
 
-fn is_joined(rule: &Rule, window: &[&Counted], at: i64) -> bool {
-    let holds = |(i, (measure, level)): (usize, &(Measure, Level))| {
-        value(measure, i + 1, rule, window, at).is_some_and(|value| level.holds(value))
-    };
-    rule.also.iter().enumerate().all(holds)
-}
-
-fn is_clear(rule: &Rule, window: &[&Counted], at: i64) -> bool {
-    if window.is_empty() {
-        return true;
+impl Window<'_> {
+    /// Which levels hold. None does of an empty window.
+    fn holding(&self) -> [bool; 2] {
+        let value = self.value(&self.rule.measure).filter(|_| !self.items.is_empty() && self.is_joined());
+        self.rule.levels().map(|level| level.zip(value).is_some_and(|(level, value)| level.holds(value)))
     }
-    // Below `min_count` it neither fires nor clears.
-    let Some(value) = value(&rule.measure, 0, rule, window, at) else { return false };
-    match (rule.clear, rule.lowest()) {
-        (Some(clear), _) => clear.holds(value),
-        (None, Some(lowest)) => !(lowest.holds(value) && is_joined(rule, window, at)),
-        (None, None) => true,
-    }
-}
 
-/// What a measure of a rule, by its number, shows of a window; `None` where it says nothing.
-fn value(measure: &Measure, number: usize, rule: &Rule, window: &[&Counted], at: i64) -> Option<(i64, i64)> {
-    let n = window.len() as i64;
-    let callees: BTreeSet<i64> = window.iter().filter_map(|e| e.of.callee).collect();
-    let durations: Vec<i64> = window.iter().filter_map(|e| e.of.duration_ms).collect();
-    let is_enough = window.len() >= rule.min_count;
-    let oldest = window.iter().map(|e| e.of.at_ms).min();
-    let quotient = |top: i64, bottom: i64| (is_enough && bottom > 0).then_some((top, bottom));
-    match measure {
-        Measure::Count | Measure::Concurrent => Some((n, 1)),
-        Measure::Distinct => Some((callees.len() as i64, 1)),
-        Measure::Run(step) => {
-            let callees: Vec<i64> = callees.into_iter().collect();
-            let longest = callees.chunk_by(|a, b| b - a <= *step).map(<[i64]>::len).max().unwrap_or(0);
-            Some((longest as i64, 1))
+    fn is_joined(&self) -> bool {
+        let also = self.rule.also.iter();
+        also.into_iter().all(|(measure, level)| self.value(measure).is_some_and(|value| level.holds(value)))
+    }
+
+    fn is_clear(&self) -> bool {
+        if self.items.is_empty() {
+            return true;
         }
-        Measure::FirstSeen(_) => Some((window.iter().filter(|e| e.is_new[number]).count() as i64, 1)),
-        Measure::Sum => Some((durations.iter().sum(), 1)),
-        Measure::Avg => quotient(durations.iter().sum(), durations.len() as i64),
-        Measure::Share => quotient(window.iter().filter(|e| e.of.is_answered).count() as i64 * 100, n),
-        Measure::Longest => Some((oldest.map_or(0, |oldest| at - oldest), 1)),
+        // Below `min_count` it neither fires nor clears.
+        let Some(value) = self.value(&self.rule.measure) else { return false };
+        match (self.rule.clear, self.rule.lowest()) {
+            (Some(clear), _) => clear.holds(value),
+            (None, Some(lowest)) => !(lowest.holds(value) && self.is_joined()),
+            (None, None) => true,
+        }
+    }
+
+    /// What a measure shows; `None` where it says nothing.
+    fn value(&self, measure: &Measure) -> Option<(i64, i64)> {
+        let items = &self.items;
+        let n = items.len() as i64;
+        let callees: BTreeSet<i64> = items.iter().filter_map(|e| e.of.callee).collect();
+        let durations: Vec<i64> = items.iter().filter_map(|e| e.of.duration_ms).collect();
+        let oldest = items.iter().map(|e| e.of.at_ms).min();
+        let is_enough = items.len() >= self.rule.min_count;
+        let quotient = |top: i64, bottom: i64| (is_enough && bottom > 0).then_some((top, bottom));
+        match measure {
+            Measure::Count | Measure::Concurrent => Some((n, 1)),
+            Measure::Distinct => Some((callees.len() as i64, 1)),
+            Measure::Run(step) => {
+                let callees: Vec<i64> = callees.into_iter().collect();
+                let longest = callees.chunk_by(|a, b| b - a <= *step).map(<[i64]>::len).max().unwrap_or(0);
+                Some((longest as i64, 1))
+            }
+            Measure::FirstSeen(memory_ms) => {
+                let new = items.iter().filter(|item| self.is_new(item, *memory_ms)).map(|item| item.of.callee);
+                Some((new.collect::<BTreeSet<_>>().len() as i64, 1))
+            }
+            Measure::Sum => Some((durations.iter().sum(), 1)),
+            Measure::Avg => quotient(durations.iter().sum(), durations.len() as i64),
+            Measure::Share => quotient(items.iter().filter(|e| e.of.is_answered).count() as i64 * 100, n),
+            Measure::Longest => Some((oldest.map_or(0, |oldest| self.at - oldest), 1)),
+        }
+    }
+
+    /// Had the key not seen the value for so long before? What is older than that by the newest that was told of is
+    /// forgotten.
+    fn is_new(&self, item: &Counted, memory_ms: i64) -> bool {
+        let now = (item.of.at_ms, item.arrival);
+        let newest = |arrival: usize| self.sightings[..=arrival].iter().filter(|s| s.1.is_some()).map(|s| s.0).max();
+        let is_before = |(arrival, (at, callee)): (usize, &(i64, Option<i64>))| {
+            let is_known = newest(arrival.max(item.arrival)).is_none_or(|newest| *at > newest - memory_ms);
+            *callee == item.of.callee && (*at, arrival) < now && *at > item.of.at_ms - memory_ms && is_known
+        };
+        item.of.callee.is_some() && !self.sightings.iter().enumerate().any(is_before)
     }
 }

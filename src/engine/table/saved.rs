@@ -4,11 +4,11 @@
 //! of keys are kept, and the hand that looks for the next one to go, since they decide which key makes room. The index
 //! is built anew, once all keys of a partition are there.
 
-use super::timed::Timers;
+use super::timed::{Timers, other_customer};
 use super::{Episode, INDEX_MIN, Partition, Slot, Table, partition_of};
 use crate::codec::{Malformed, Put, Take, require};
 use crate::engine::episode::{Clearing, Terms};
-use crate::engine::key::{Key, KeyHasher};
+use crate::engine::key::{KeptKey, Key, KeyHasher};
 use crate::engine::pending::{Pending, Saving};
 use crate::engine::saved::frames::{Frames, Kind};
 use crate::limits::SAVED_SLACK_BYTES_MAX;
@@ -63,7 +63,7 @@ impl<M: Meter> Table<M> {
         (part.hand, part.episodes_opened) = (from.u32()?, from.u64()?);
         // Numbers go on from it.
         require(part.episodes_opened < 1 << 63)?;
-        for _ in 0..from.len(8)? {
+        for _ in 0..from.len(9)? {
             let (customer, slot) = (from.u32()?, from.u32()?);
             part.other.insert(customer, slot);
         }
@@ -233,7 +233,10 @@ impl<M: Meter> Partition<M> {
             let (key, kept) = Key::take(from, &mut self.keys)?;
             self.key_bytes += kept;
             let room = slack.saturating_sub(self.pool.bytes());
-            let meter = M::take(from, &mut self.pool, &terms.width, room)?;
+            let mut meter = M::take(from, &mut self.pool, &terms.width, room)?;
+            if let Some(weeks) = &terms.usual {
+                meter.set_week(weeks.of(&KeptKey::new(key, &self.keys, other_customer(&self.other, place))));
+            }
             if meter.head().is_open() {
                 let number = from.u64()?;
                 let clearing =
@@ -292,13 +295,15 @@ impl Timers {
     fn put(&self, out: &mut Put<'_>) {
         self.since.iter().for_each(|since| out.option(*since));
         out.option(self.seen);
+        out.option(self.ended);
         let [warning, critical] = self.breaks.map(u8::from);
         out.u8(warning | critical << 1 | u8::from(self.is_muted) << 2);
     }
 
     fn take(from: &mut Take<'_>) -> Result<Timers, Malformed> {
-        let (since, seen, bits) = ([from.option()?, from.option()?], from.option()?, from.u8()?);
+        let (since, seen) = ([from.option()?, from.option()?], from.option()?);
+        let (ended, bits) = (from.option()?, from.u8()?);
         require(bits < 8)?;
-        Ok(Timers { since, seen, breaks: [bits & 1 != 0, bits & 2 != 0], is_muted: bits & 4 != 0 })
+        Ok(Timers { since, seen, ended, breaks: [bits & 1 != 0, bits & 2 != 0], is_muted: bits & 4 != 0 })
     }
 }

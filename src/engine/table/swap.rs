@@ -1,6 +1,7 @@
 //! What a table holds goes on under the terms of another policy.
 
-use super::{EpisodeId, Partition, Table, Yield};
+use super::timed::other_customer;
+use super::{EpisodeId, KeptKey, Partition, Table, Yield};
 use crate::engine::episode::{Clearing, Terms};
 use crate::window::Meter;
 
@@ -13,6 +14,7 @@ impl<M: Meter> Table<M> {
         if !(same.closes && same.holds) {
             self.partitions.iter_mut().for_each(|part| part.go_by(same));
         }
+        self.partitions.iter_mut().for_each(|part| part.find_weeks(&self.terms));
     }
 
     /// An episode is over, whatever the key's window shows, and time brings none of it again.
@@ -30,6 +32,7 @@ impl<M: Meter> Table<M> {
         if let (Some(own), Some(other)) = (own, old.partitions.get_mut((partition >> old.shards_log2) as usize)) {
             std::mem::swap(own, other);
             own.go_by(Same::of(&old.terms, &self.terms));
+            own.find_weeks(&self.terms);
         }
     }
 }
@@ -48,6 +51,16 @@ impl Same {
 }
 
 impl<M: Meter> Partition<M> {
+    /// What is usual stands in another file by now.
+    fn find_weeks(&mut self, terms: &Terms) {
+        let Some(weeks) = &terms.usual else { return };
+        for place in 0..self.slots.len() {
+            let other = other_customer(&self.other, place as u32);
+            let slot = &mut self.slots[place];
+            slot.meter.set_week(weeks.of(&KeptKey::new(slot.key, &self.keys, other)));
+        }
+    }
+
     /// What is open is held against other terms from now on. Where these differ, how long it was clear, or a level held, by
     /// the old ones does not count.
     fn go_by(&mut self, same: Same) {

@@ -6,6 +6,8 @@
 //! it saw there it keeps what it told: episodes that opened, rose or ended, and reminders. Everything else is worked out
 //! again when the key's next event comes, or the next tick.
 
+use hashbrown::HashMap;
+
 use super::{Act, Clearing, Crossing, Episode, EpisodeId, Hit, KeptKey, Partition, Slot, Yield};
 use crate::engine::episode::Terms;
 use crate::engine::key::Key;
@@ -21,6 +23,8 @@ pub(super) struct Timers {
     pub(super) breaks: [bool; 2],
     /// Ticks have looked at what happened up to here, since the key's last event.
     pub(super) seen: Option<i64>,
+    /// A tick has told that the key's episode was over then: what held before has been told.
+    pub(super) ended: Option<i64>,
     /// Nobody was to be told of the key's last event.
     pub(super) is_muted: bool,
 }
@@ -40,7 +44,7 @@ pub(super) struct Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
     Level(Severity),
-    /// The level holds again, in an episode that it opened.
+    /// The key is clear no longer, though nothing was counted: a call grew old.
     Again,
     Reminder,
 }
@@ -66,7 +70,7 @@ impl<M: Meter> Partition<M> {
             self.settle_at(slot, terms, instant, found, out);
         }
         if let Some(episode) = self.episodes.get_mut(&slot) {
-            episode.clearing.close_if_due(terms, now);
+            episode.clearing.close_before(terms, now);
         }
         self.close_if_over(slot, found, out);
         self.slots[slot as usize].meter.expire(&mut self.pool, now - window);
@@ -83,12 +87,14 @@ impl<M: Meter> Partition<M> {
 
     /// What ticks saw ahead of an event no longer holds. `is_muted`: where the event says so or not.
     fn begin_anew(&mut self, slot: u32, is_muted: Option<bool>) {
+        let clock = self.slots[slot as usize].meter.head().clock();
         if is_muted == Some(true) {
             self.timers.entry(slot).or_default();
         }
         if let Some(timers) = self.timers.get_mut(&slot) {
             let is_muted = is_muted.unwrap_or(timers.is_muted);
-            *timers = Timers { since: timers.since, is_muted, ..Timers::default() };
+            let (since, ended) = (timers.since, timers.ended.filter(|ended| *ended > clock));
+            *timers = Timers { since, ended, is_muted, ..Timers::default() };
             if *timers == Timers::default() {
                 self.timers.remove(&slot);
             }
@@ -118,21 +124,46 @@ impl<M: Meter> Partition<M> {
         self.fire(slot, terms, at, found, out);
     }
 
-    /// A call is over: what held with it may hold no longer.
-    pub(super) fn leave(&mut self, slot: u32, terms: &Terms) {
+    /// A call is over: what held with it may hold no longer, or hold by another one that is up, and there may be too few.
+    /// `held`: since when levels held before, where they are of the age of calls.
+    pub(super) fn leave(&mut self, slot: u32, terms: &Terms, held: [Option<i64>; 2], found: Found, out: &mut Yield) {
         let meter = &self.slots[slot as usize].meter;
-        let reading = terms.reading(meter, &self.pool, meter.head().clock());
+        let clock = meter.head().clock();
+        let reading = terms.reading(meter, &self.pool, clock);
         self.begin_anew(slot, None);
+        if held != [None; 2] {
+            self.timers.entry(slot).or_default().since = held;
+        }
         self.break_off(slot, terms, &reading, None);
+        if terms.is_downward {
+            self.judge_at(slot, terms, &reading, clock, Found { is_timed: true, ..found }, out);
+        }
+    }
+
+    /// Since when levels hold that must hold for a while, where they are of the age of calls.
+    pub(super) fn holding(&self, slot: u32, terms: &Terms) -> [Option<i64>; 2] {
+        let timers = self.timers.get(&slot).copied().unwrap_or_default();
+        if !terms.is_age || terms.hold_ms == 0 {
+            return timers.since;
+        }
+        let meter = &self.slots[slot as usize].meter;
+        let oldest = meter.oldest_before(&self.pool, i64::MAX);
+        [&terms.warning, &terms.critical].map(|level| {
+            let age = i64::try_from(level.as_ref()?.smallest()).unwrap_or(i64::MAX);
+            let since = oldest?.saturating_add(age);
+            // One that is over by now may have held it before.
+            let before = timers.since[usize::from(std::ptr::eq(level, &terms.critical))];
+            Some(before.map_or(since, |before| before.min(since)))
+        })
     }
 
     /// Levels that hold no longer begin anew. `left_at`: the instant at which something left the window, which is nothing
-    /// to a level that has held since a tick after it.
+    /// to a level that has held since a tick behind it.
     fn break_off(&mut self, slot: u32, terms: &Terms, reading: &Reading, left_at: Option<i64>) {
         let Some(timers) = self.timers.get_mut(&slot) else { return };
         let held = terms.held(reading);
         for (severity, since) in Severity::ALL.iter().zip(&mut timers.since) {
-            let is_over = |since: &i64| left_at.is_none_or(|left| left > *since);
+            let is_over = |since: &i64| left_at.is_none_or(|left| left >= *since);
             if held < Some(*severity) {
                 *since = since.filter(|since| !is_over(since));
             }
@@ -143,10 +174,8 @@ impl<M: Meter> Partition<M> {
     fn fire(&mut self, slot: u32, terms: &Terms, until: i64, found: Found, out: &mut Yield) {
         let found = Found { is_timed: true, late: false, ..found };
         loop {
-            let timers = self.timers.get(&slot).copied().unwrap_or_default();
-            let Some((at, due)) = self.next_due(slot, terms, timers.since).filter(|(at, _)| *at <= until) else {
-                return;
-            };
+            let held = self.holding(slot, terms);
+            let Some((at, due)) = self.next_due(slot, terms, held).filter(|(at, _)| *at <= until) else { return };
             match due {
                 Due::Level(level) => self.reach(slot, terms, (level, at), found, out),
                 Due::Again => {
@@ -183,12 +212,19 @@ impl<M: Meter> Partition<M> {
         let head = meter.head();
         let oldest = if terms.is_age { meter.oldest_before(&self.pool, i64::MAX) } else { None };
         let since = |severity: Severity| match (&terms.warning, &terms.critical, severity) {
-            (Some(level), _, Severity::Warning) | (_, Some(level), Severity::Critical) if terms.is_age => {
+            (Some(level), _, Severity::Warning) | (_, Some(level), Severity::Critical)
+                if terms.is_age && terms.hold_ms == 0 =>
+            {
                 oldest.map(|oldest| oldest.saturating_add(i64::try_from(level.smallest()).unwrap_or(i64::MAX)))
             }
             _ => held[severity as usize],
         };
-        let due = |severity: Severity| since(severity).map(|since| since.saturating_add(terms.hold_ms));
+        // What comes late cannot bring again what a tick has told and seen the end of.
+        let ended = self.timers.get(&slot).and_then(|timers| timers.ended);
+        let due = |severity: Severity| {
+            let due = since(severity)?.saturating_add(terms.hold_ms);
+            Some(ended.map_or(due, |ended| due.max(ended + 1)))
+        };
         let (warning, critical) = (due(Severity::Warning), due(Severity::Critical));
         let of_critical = critical.filter(|_| !head.is_critical()).map(|at| (at, Due::Level(Severity::Critical)));
         // What reaches both at once is critical alone.
@@ -198,7 +234,8 @@ impl<M: Meter> Partition<M> {
         let episode = self.episodes.get(&slot).filter(|_| head.is_open());
         let again = episode.and_then(|episode| {
             let clear_since = episode.clearing.since.filter(|_| terms.is_age)?;
-            let at = warning.or(critical)?;
+            let level = terms.clear.as_ref().or(terms.warning.as_ref()).or(terms.critical.as_ref())?;
+            let at = oldest?.saturating_add(i64::try_from(level.smallest()).unwrap_or(i64::MAX));
             (at > clear_since).then_some((at, Due::Again))
         });
         let reminder = episode
@@ -242,11 +279,12 @@ impl<M: Meter> Partition<M> {
             time,
             top: reading.top,
             bottom: reading.bottom,
+            usual: reading.usual,
             late: found.late,
             other: key == Key::OTHER,
             episode: EpisodeId { partition: found.global, number },
             slot,
-            timed: found.is_timed.then(|| Box::new(KeptKey::new(key, &self.keys, self.other_customer(slot)))),
+            timed: found.is_timed.then(|| Box::new(KeptKey::new(key, &self.keys, other_customer(&self.other, slot)))),
             is_reminder,
             is_muted: found.is_timed && self.timers.get(&slot).is_some_and(|timers| timers.is_muted),
         });
@@ -296,14 +334,15 @@ impl<M: Meter> Partition<M> {
             return false;
         }
         let timers = self.timers.get(&slot).copied().unwrap_or_default();
-        let held = std::array::from_fn(|i| timers.since[i].filter(|_| !timers.breaks[i]));
+        let holding = self.holding(slot, terms);
+        let held = std::array::from_fn(|i| holding[i].filter(|_| !timers.breaks[i]));
         if self.next_due(slot, terms, held).is_some_and(|(due, _)| due <= at) {
             return true;
         }
         // The age of calls falls and grows on its way; where nothing else brings an end, it is worked out once.
         if self.earliest_end(slot, terms) <= at
             && self.episodes.contains_key(&slot)
-            && (terms.is_age || self.closes_at(slot, terms) <= at)
+            && (terms.is_age || self.is_over(slot, terms, at))
         {
             return true;
         }
@@ -331,11 +370,12 @@ impl<M: Meter> Partition<M> {
         std::mem::swap(&mut self.pool, &mut elsewhere);
         let ahead = std::mem::replace(&mut self.slots[slot as usize].meter, own).head();
         self.slots[slot as usize].meter.head_mut().set_episode(ahead.is_open(), ahead.is_critical());
-        self.come_back(slot, (timers, episode), out.closed.len() > n_closed, at);
+        let ended = out.closed.get(n_closed..).and_then(|closed| closed.last()).map(|(_, closed_at)| *closed_at);
+        self.come_back(slot, (timers, episode), ended, at);
     }
 
     /// After a look ahead: how far the key was on its way, without what the look told meanwhile.
-    fn come_back(&mut self, slot: u32, (timers, episode): (Timers, Option<Episode>), has_ended: bool, at: i64) {
+    fn come_back(&mut self, slot: u32, (timers, episode): (Timers, Option<Episode>), ended: Option<i64>, at: i64) {
         if let Some(open) = self.episodes.get_mut(&slot) {
             match episode.filter(|episode| episode.number == open.number) {
                 Some(before) => (open.clearing, open.closes_at) = (before.clearing, before.closes_at),
@@ -343,11 +383,11 @@ impl<M: Meter> Partition<M> {
             }
         }
         let ahead = self.timers.entry(slot).or_default();
-        let mut back = Timers { seen: Some(at), ..timers };
+        let mut back = Timers { seen: Some(at), ended: ended.or(timers.ended), ..timers };
         for (i, since) in back.since.iter_mut().enumerate() {
             // What held until an episode ended has been told. What holds since this tick, no event says.
             let is_new = ahead.since[i].is_some_and(|began| *since != Some(began));
-            if has_ended || is_new {
+            if ended.is_some() || is_new {
                 *since = ahead.since[i];
             }
             back.breaks[i] = since.is_some() && ahead.since[i].is_none();
@@ -362,8 +402,9 @@ impl<M: Meter> Partition<M> {
             _ => self.judge_at(slot, terms, reading, at, found, out),
         }
     }
+}
 
-    fn other_customer(&self, slot: u32) -> u32 {
-        self.other.iter().find(|(_, place)| **place == slot).map_or(0, |(customer, _)| *customer)
-    }
+/// Whose the slot is, among those that count for want of room.
+pub(super) fn other_customer(others: &HashMap<u32, u32>, slot: u32) -> u32 {
+    others.iter().find(|(_, place)| **place == slot).map_or(0, |(customer, _)| *customer)
 }

@@ -57,6 +57,11 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("threshold", "after", "Another rule that has to have fired before, for the same value."),
     ("*", "group", "Alerts of rules of one group may fold into one incident; the id where left out."),
     ("threshold", "target", "Entries of `per` by which incidents are told apart."),
+    (
+        "*",
+        "min_value",
+        "Levels of what is usual (`>= 3x`) hold only from this value on; written as a level is, without its operator.",
+    ),
     ("*", "min_count", "Events that share and avg want in the window before they say anything; 20 where left out."),
     ("threshold", "missing_key", "skip (default) or merge events without a value to count by."),
     ("threshold", "count_blocked", "Whether calls that the firewall blocked count; they do where left out."),

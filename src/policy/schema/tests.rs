@@ -53,12 +53,12 @@ fn every_key_that_the_loader_takes_is_in_the_schema_and_no_other() {
     let schema = rules();
     let has = |table: &Value, key: &Key| table["properties"].get(key.name).is_some();
     for key in FILE.iter().flat_map(|keys| keys.iter()) {
-        assert_eq!(has(&schema, key), key.is_supported, "{}", key.name);
+        assert!(has(&schema, key), "{}", key.name);
     }
     for inner in INNER.iter().chain(RULES) {
         let table = &schema["definitions"][inner.key];
         for key in inner.keys {
-            assert_eq!(has(table, key), key.is_supported, "{}.{}", inner.key, key.name);
+            assert!(has(table, key), "{}.{}", inner.key, key.name);
         }
     }
 }
