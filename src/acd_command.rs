@@ -1,14 +1,13 @@
 //! `ringfence acd`: what the callers of each queue hear now, and whether they do, over the service's API.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anyhow::Context;
 use jiff::tz::TimeZone;
 
 use crate::acd::is_queue_name;
-use crate::incident_command::service_args::{Printed, Service, ServiceArgs, Stop, parsed, plain};
+use crate::incident_command::service_args::{Service, ServiceArgs, Stop, parsed, plain};
 use crate::portal::api::wire::{AnnouncementView, QueueList, QueueView};
+use crate::printed::{Printed, print};
 
 /// Announcements: what callers of a queue hear while an incident is known
 #[derive(Debug, clap::Args)]
@@ -42,9 +41,7 @@ enum Command {
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let service = args.service.connect()?;
-    let done = answer(&service, &args.command).and_then(|text| {
-        io::stdout().write_all(text.as_bytes()).context("cannot print the answer").map_err(Stop::Could)
-    });
+    let done = answer(&service, &args.command).and_then(|text| print(&text).map_err(Stop::Could));
     service.end(done)
 }
 

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use anyhow::{Context, ensure};
 
 use crate::archive::{Archive, Entry, Erase, Parties, PseudonymKey, Query, Slice};
+use crate::calendar;
 use crate::clock::Timestamp;
 use crate::config;
 use crate::engine::output;
 use crate::event::{Batch, CallEvent, Flags, Names, Party};
+use crate::printed::Printed;
 use crate::storage::Disk;
 
 /// List, export, verify and erase archived events
@@ -123,12 +125,6 @@ struct Chosen {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Printed {
-    Text,
-    Json,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Exported {
     Ndjson,
     Csv,
@@ -169,7 +165,8 @@ fn pseudonym(archive: &Path, number: &str) -> anyhow::Result<Option<String>> {
 
 /// A date in UTC, its end where `is_end`; or an RFC 3339 time.
 fn instant(text: &str, is_end: bool) -> anyhow::Result<Timestamp> {
-    crate::cli::instant(text, &jiff::tz::TimeZone::UTC, is_end)
+    calendar::instant(text, &jiff::tz::TimeZone::UTC, is_end)
+        .with_context(|| format!("`{text}` is neither a date (2026-02-28) nor an RFC 3339 time (2026-02-28T12:00:00Z)"))
 }
 
 /// The hours of a customer that are alike, as one line.

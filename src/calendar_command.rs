@@ -3,7 +3,7 @@
 //! Works offline, on the calendars that ship and those of a rule set. Only arguments and printing; what is reckoned
 //! stands in [`crate::calendar`] and [`crate::objective`].
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use crate::clock::{Clock, Timestamp, civil_from_days, days_from_civil};
 use crate::limits::ICAL_BYTES_MAX;
 use crate::objective::{Allowed, Deadline, Objective, Promise};
 use crate::policy::{LoadOptions, RuleSource, load};
+use crate::printed::{Printed, print};
 
 /// Business hours: list, show, explain a deadline, import closed dates
 #[derive(Debug, clap::Args)]
@@ -103,12 +104,6 @@ struct Which {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Printed {
-    Text,
-    Json,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Promised {
     Acknowledge,
     Complete,
@@ -145,10 +140,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             import(file, &wanted(time_zone, from.as_deref(), *years)?, *format)
         }
     }
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    io::stdout().write_all(text.as_bytes()).context("cannot print")
 }
 
 /// Those of the rule set and how many these are, then those that ship where it has none of their name.

@@ -5,7 +5,6 @@
 
 mod input;
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,17 +13,18 @@ use anyhow::{Context, bail, ensure};
 
 use self::input::{Files, violation};
 use crate::archive::Archive;
-use crate::cli::{dial_plan, instant, use_policy};
+use crate::cli::{dial_plan, load_rules, rules_of, span, use_policy};
 use crate::clock::Timestamp;
 use crate::engine::LaneOptions;
 use crate::event::Names;
 use crate::explain::history::History;
-use crate::explain::{About, Answer, Crossing, Failure, Ground, Question, answer, page};
+use crate::explain::{About, Answer, Crossing, Detail, Failure, Ground, Question, answer, page};
 use crate::incident_command::query;
-use crate::incident_command::service_args::{Printed, ServiceArgs, Stop, parsed, plain};
+use crate::incident_command::service_args::{ServiceArgs, Stop, parsed, plain};
 use crate::ingest::FeedContext;
 use crate::limits::{EXPLAIN_CALLS, EXPLAIN_CALLS_MAX};
-use crate::policy::{LoadOptions, Policy, RuleSource, load};
+use crate::policy::Policy;
+use crate::printed::{self, Printed};
 use crate::service;
 
 /// Why a call was let through or not, rule by rule, and what it counted towards
@@ -78,14 +78,14 @@ pub struct Args {
     #[arg(long, value_name = "ID")]
     customer: Option<String>,
     /// Look for the call from here on: a date or an RFC 3339 time
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", conflicts_with = "event")]
     from: Option<String>,
     /// Look for the call up to here: a date, itself included, or an RFC 3339 time, itself not
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", conflicts_with = "event")]
     to: Option<String>,
-    /// How many calls of a window to name
-    #[arg(long, value_name = "N", default_value_t = EXPLAIN_CALLS)]
-    calls: usize,
+    /// How many calls of a window to name; unless set, ten, and three where nothing is raised
+    #[arg(long, value_name = "N")]
+    calls: Option<usize>,
     /// Every test of every rule, not only what decides
     #[arg(long)]
     all: bool,
@@ -101,7 +101,8 @@ const NOT_FOUND: u8 = 1;
 
 /// Does what the arguments say.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    ensure!(args.calls <= EXPLAIN_CALLS_MAX, "--calls: {} is more than {EXPLAIN_CALLS_MAX}", args.calls);
+    let calls_max = args.calls.unwrap_or(EXPLAIN_CALLS);
+    ensure!(calls_max <= EXPLAIN_CALLS_MAX, "--calls: {calls_max} is more than {EXPLAIN_CALLS_MAX}");
     let is_here = args.archive.is_some() || !args.input.is_empty();
     let told = match (&args.event, args.call.is_some() || args.violation.is_some()) {
         (Some(event), _) => of_event(args, event)?,
@@ -127,18 +128,17 @@ type Told = Result<Answer, String>;
 fn print(args: &Args, answer: &Answer) -> anyhow::Result<()> {
     let text = match args.service.format {
         Printed::Json => format!("{:#}\n", serde_json::to_value(answer)?),
-        Printed::Text => plain(&page(answer, args.all)),
+        Printed::Text => plain(&page(answer, Detail { every_test: args.all, every_call: args.calls.is_some() })),
     };
-    io::stdout().write_all(text.as_bytes()).context("cannot print the answer")
+    printed::print(&text)
 }
 
 fn policy_of(args: &Args) -> anyhow::Result<Arc<Policy>> {
     let path = args.rules.as_ref().context("by which rules? `--rules DIR` says it")?;
-    ensure!(path.exists(), "cannot read rules `{}`: there is no such file or folder", path.display());
-    let mut loaded = load(&RuleSource::at(path), LoadOptions::default());
+    let mut loaded = load_rules(path)?;
     // Whoever asks about a call did not ask what might be better about the rules.
     loaded.problems.retain(|problem| problem.is_error);
-    Ok(Arc::new(use_policy(loaded, &format!("the rules of `{}`", path.display()))?))
+    Ok(Arc::new(use_policy(loaded, &rules_of(path))?))
 }
 
 fn context(args: &Args, policy: &Policy, names: &Arc<Names>) -> anyhow::Result<Arc<FeedContext>> {
@@ -199,14 +199,8 @@ fn of_past(args: &Args) -> anyhow::Result<Told> {
 }
 
 fn question(args: &Args, about: About, policy: &Policy) -> anyhow::Result<Question> {
-    let zone = &policy.time_zone;
-    Ok(Question {
-        about,
-        customer: args.customer.clone(),
-        from: args.from.as_deref().map(|t| instant(t, zone, false)).transpose().context("--from")?,
-        to: args.to.as_deref().map(|t| instant(t, zone, true)).transpose().context("--to")?,
-        calls_max: args.calls,
-    })
+    let (from, to) = span(args.from.as_deref(), args.to.as_deref(), &policy.time_zone)?;
+    Ok(Question { about, customer: args.customer.clone(), from, to, calls_max: args.calls.unwrap_or(EXPLAIN_CALLS) })
 }
 
 fn sentence(told: Result<Answer, Failure<anyhow::Error>>) -> anyhow::Result<Told> {
@@ -239,7 +233,7 @@ fn of_service(args: &Args) -> anyhow::Result<ExitCode> {
         ("customer", customer),
         ("from", args.from.clone()),
         ("to", args.to.clone()),
-        ("calls", Some(args.calls.to_string())),
+        ("calls", args.calls.map(|calls| calls.to_string())),
     ]);
     let service = args.service.connect()?;
     let told = || -> Result<(), Stop> {

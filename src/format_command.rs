@@ -1,7 +1,9 @@
 //! `ringfence fmt`: rule files in one form. Only arguments, files and printing; the form itself stands in
 //! [`crate::policy::format`].
 
+use std::fs::Metadata;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,7 +12,8 @@ use anyhow::Context;
 use crate::limits::RULE_FILE_BYTES_MAX;
 use crate::policy::RuleSource;
 use crate::policy::format::format;
-use crate::storage::Disk;
+use crate::printed::print;
+use crate::storage::{Disk, Staged};
 
 /// Bring rule files into one form: spacing, quotes and commas; comments and order stay
 #[derive(Debug, clap::Args)]
@@ -46,8 +49,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (mut n_files, mut n_changed, mut n_failed) = (0, 0, 0);
     for path in &args.paths {
         if path == Path::new("-") {
-            let mut text = String::new();
-            io::stdin().take(RULE_FILE_BYTES_MAX).read_to_string(&mut text).context("cannot read standard input")?;
+            let text = whole(io::stdin())?;
             let formatted = format(&text).map_err(|e| anyhow::anyhow!("standard input: {e}"))?;
             let out = if args.check { difference("standard input", &text, &formatted) } else { formatted.clone() };
             print(&out)?;
@@ -79,9 +81,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Nobody may be reading it.
-fn print(text: &str) -> anyhow::Result<()> {
-    io::stdout().write_all(text.as_bytes()).context("cannot print")
+/// Everything that comes in; what is too long to be a rule file is no half of one.
+fn whole(from: impl Read) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let read = from.take(RULE_FILE_BYTES_MAX + 1).read_to_string(&mut text).context("cannot read standard input")?;
+    anyhow::ensure!(read as u64 <= RULE_FILE_BYTES_MAX, "standard input: longer than {RULE_FILE_BYTES_MAX} bytes");
+    Ok(text)
 }
 
 fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -108,10 +113,28 @@ fn one(path: &Path, is_check: bool) -> anyhow::Result<Option<String>> {
     if is_check {
         return Ok(Some(difference(&shown, &text, &formatted)));
     }
-    let write = |file: &mut crate::storage::DiskFile| file.write_all(formatted.as_bytes());
-    Disk::from_environment().replace_file(&path_in, write).context("cannot write it")?;
-    std::fs::set_permissions(&path_in, meta.permissions()).context("cannot keep its permissions")?;
+    replace(&path_in, &formatted, &meta).context("cannot write it")?;
     Ok(Some(format!("{shown}\n")))
+}
+
+/// Puts a text in the place of a file, which stays its owner's and its group's and as open as it was; where that cannot be,
+/// the file stays as it is.
+fn replace(path: &Path, text: &str, was: &Metadata) -> anyhow::Result<()> {
+    let disk = Disk::from_environment();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // No reader of rules looks at files whose names begin with a dot.
+    let beside = folder.join(format!(".{name}.fmt"));
+    let mut file = Staged::create(&disk, &beside)?;
+    file.write_all(text.as_bytes())?;
+    let is = std::fs::metadata(&beside)?;
+    if (is.uid(), is.gid()) != (was.uid(), was.gid()) {
+        chown(&beside, Some(was.uid()), Some(was.gid())).context("its owner cannot be kept")?;
+    }
+    std::fs::set_permissions(&beside, was.permissions()).context("its permissions cannot be kept")?;
+    file.commit(path)?;
+    disk.sync_folder(folder)?;
+    Ok(())
 }
 
 /// Lines that go (`-`) and lines that come (`+`), each group with its first line's number.
@@ -165,6 +188,27 @@ mod tests {
         assert_eq!(one(&path, false).unwrap(), None);
         std::fs::write(&path, "a = = 1\n").unwrap();
         assert!(one(&path, false).unwrap_err().to_string().starts_with("line 1: "));
+    }
+
+    #[test]
+    fn a_file_stays_its_owners_and_nothing_is_left_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.toml");
+        std::fs::write(&path, "a=1\n").unwrap();
+        // Only root may give files away; anybody else still sees that nothing changes.
+        let is_root = chown(&path, Some(65_534), Some(65_534)).is_ok();
+        let before = std::fs::metadata(&path).unwrap();
+        assert!(one(&path, false).unwrap().is_some());
+        let after = std::fs::metadata(&path).unwrap();
+        assert_eq!((after.uid(), after.gid(), after.mode()), (before.uid(), before.gid(), before.mode()), "{is_root}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_whole() {
+        assert_eq!(whole("a=1\n".as_bytes()).unwrap(), "a=1\n");
+        let error = whole(io::repeat(b'#').take(RULE_FILE_BYTES_MAX + 5)).unwrap_err().to_string();
+        assert!(error.contains("longer than"), "{error}");
     }
 
     #[test]

@@ -1,14 +1,11 @@
 //! `ringfence keys`: what a rule of a running service holds of its keys, and taking some back.
 
-use std::fmt::Write as _;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anyhow::Context;
-
-use crate::incident_command::service_args::{Printed, Service, ServiceArgs, Stop, parsed, plain};
+use crate::incident_command::service_args::{Service, ServiceArgs, Stop, parsed, plain};
 use crate::incident_command::{escaped, query};
 use crate::portal::api::wire::keys::{KeyList, KeyReset, KeyResetDone};
+use crate::printed::{Printed, print, put};
 
 /// What a rule of the running service has counted, key by key
 #[derive(Debug, clap::Args)]
@@ -82,7 +79,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut is_found = true;
     let done = answer(&service, args).and_then(|(text, found)| {
         is_found = found;
-        io::stdout().write_all(text.as_bytes()).context("cannot print the answer").map_err(Stop::Could)
+        print(&text).map_err(Stop::Could)
     });
     let code = service.end(done)?;
     Ok(if is_found { code } else { ExitCode::from(1) })
@@ -172,10 +169,6 @@ fn list_text(list: &KeyList) -> String {
         put(&mut text, format_args!("  {:<width$}  {value:>10}  {level:<8}  last {newest}{since}\n", name(key)));
     }
     text
-}
-
-fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
-    text.write_fmt(what).unwrap_or_default();
 }
 
 #[cfg(test)]

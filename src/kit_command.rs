@@ -2,7 +2,7 @@
 //!
 //! Only arguments and printing; what is checked and made stands in [`crate::kit`].
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,6 +16,7 @@ use crate::limits::KIT_FILES_MAX;
 use crate::policy::check::{Checked, Report};
 use crate::policy::source::RULESET;
 use crate::policy::{RuleSource, render};
+use crate::printed::{Printed, counted, print};
 
 /// The texts of messages: list, show, check and try them
 #[derive(Debug, clap::Args)]
@@ -76,12 +77,6 @@ enum Command {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Printed {
-    Text,
-    Json,
-}
-
 const FINDINGS: u8 = 1;
 
 /// Does what the arguments say.
@@ -92,7 +87,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Lint { path, format } => lint(path.as_deref(), *format)?,
         Command::Preview { kind, kits, set, format } => preview(&load(kits.as_deref())?, kind, set, *format)?,
     };
-    io::stdout().write_all(out.as_bytes()).context("cannot print")?;
+    print(&out)?;
     Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) })
 }
 
@@ -162,10 +157,10 @@ fn look(path: Option<&Path>, colour: bool) -> anyhow::Result<(Report, String)> {
     let mut report = Report { checked: Checked { kits: n_kits, ..Checked::default() }, ..Report::default() };
     problems.iter().for_each(|problem| report.push(render::told(problem, &texts)));
     let mut out: String = problems.iter().map(|p| render::drawing(p, &texts, colour) + "\n").collect();
-    out += &format!("checked {}: ", plural(n_kits, "kit"));
+    out += &format!("checked {}: ", counted(n_kits, "kit"));
     out += &match (report.errors, report.warnings) {
         (0, 0) => "no problems\n".to_owned(),
-        (e, w) => format!("{}, {}\n", plural(e, "error"), plural(w, "warning")),
+        (e, w) => format!("{}, {}\n", counted(e, "error"), counted(w, "warning")),
     };
     Ok((report, out))
 }
@@ -191,10 +186,6 @@ pub(crate) fn is_kits(path: &Path) -> bool {
 /// What `ringfence check` says of kits.
 pub(crate) fn report(path: &Path, colour: bool) -> anyhow::Result<(Report, String)> {
     look(Some(path), colour)
-}
-
-fn plural(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// The message, and whether it could go out.
@@ -255,7 +246,7 @@ fn length(form: Form, text: &str) -> String {
     match form {
         Form::Sms => {
             let sms = SmsLength::of(text);
-            format!("{} of {} {}, {}", sms.n_units, sms.n_units_max(), sms.unit(), plural(sms.n_parts, "part"))
+            format!("{} of {} {}, {}", sms.n_units, sms.n_units_max(), sms.unit(), counted(sms.n_parts, "part"))
         }
         Form::Acd => format!("{} words, {:.1} s", speech::words(text), speech::seconds(text)),
         Form::MailSubject | Form::Mail | Form::Portal => format!("{} characters", text.chars().count()),

@@ -43,6 +43,7 @@ mod codec;
 pub mod current;
 pub mod limits;
 pub mod metrics;
+pub mod printed;
 pub mod storage;
 
 pub mod calendar;
@@ -103,6 +104,7 @@ pub mod keys_command;
 pub mod kit_command;
 pub mod oncall_command;
 pub mod reload_command;
+pub mod replay_command;
 pub mod rule_test;
 pub mod schema_command;
 pub mod user_command;

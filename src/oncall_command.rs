@@ -1,10 +1,8 @@
 //! `ringfence oncall`: who is called when something grave happens, who is being called now, and saying that one looks after
 //! it, over the service's API.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anyhow::Context;
 use jiff::tz::TimeZone;
 
 use crate::calendar::duration_text;
@@ -14,6 +12,7 @@ use crate::incident_command::service_args::{Service, ServiceArgs, Stop, parsed, 
 use crate::incident_command::{of_incident, ordered, printed, query};
 use crate::portal::api::wire::WhyOrder;
 use crate::portal::api::wire::deliveries::{CallingView, ChainView, OnCallPage};
+use crate::printed::print;
 
 /// On call: who is called when, who is being called now, and answering
 #[derive(Debug, clap::Args)]
@@ -57,9 +56,7 @@ enum Command {
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let service = args.service.connect()?;
-    let done = answer(&service, &args.command).and_then(|text| {
-        io::stdout().write_all(text.as_bytes()).context("cannot print the answer").map_err(Stop::Could)
-    });
+    let done = answer(&service, &args.command).and_then(|text| print(&text).map_err(Stop::Could));
     service.end(done)
 }
 

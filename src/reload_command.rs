@@ -1,12 +1,9 @@
 //! `ringfence reload`: has a running service read its rules again, and tells what became of them.
 
-use std::fmt::Write as _;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anyhow::Context;
-
-use crate::incident_command::service_args::{Printed, Service, ServiceArgs, Stop, parsed, plain};
+use crate::incident_command::service_args::{Service, ServiceArgs, Stop, parsed, plain};
+use crate::printed::{Printed, print, put};
 use crate::reload::{Outcome, Report, Standing};
 
 /// Exit code where the files were not put in force.
@@ -44,7 +41,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut is_in_force = true;
     let done = answer(&service, args.status).and_then(|(text, good)| {
         is_in_force = good;
-        io::stdout().write_all(text.as_bytes()).context("cannot print the answer").map_err(Stop::Could)
+        print(&text).map_err(Stop::Could)
     });
     let code = service.end(done)?;
     Ok(if is_in_force { code } else { ExitCode::from(NOT_IN_FORCE) })
@@ -117,10 +114,6 @@ fn named(rules: &[String]) -> String {
     let more = rules.len().saturating_sub(NAMED_MAX);
     let behind = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{behind}", shown.join(", "))
-}
-
-fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
-    text.write_fmt(what).unwrap_or_default();
 }
 
 #[cfg(test)]

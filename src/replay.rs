@@ -24,14 +24,11 @@ use std::sync::{Arc, Mutex};
 use anyhow::Context;
 
 pub use self::detection::{AttackFound, Detected, FoundBy, RuleFound};
-pub(crate) use self::difference::plural;
 pub use self::difference::{Change, Changed, Difference, Labelled, Sample, Set, Verdicts, Volume};
-
-pub(crate) use self::table::thousands;
 
 use self::compare::Comparison;
 use self::detection::Detection;
-use self::input::{Reader, Take, Told, longest_window_ms};
+use self::input::{Reader, Take, Told};
 use self::labels::Labels;
 use self::rules::Rules;
 use self::summary::Summary;
@@ -39,11 +36,14 @@ use crate::clock::{Clock, Timestamp};
 use crate::engine::{Emit, Engine, Judged, Settings, Watch, output};
 use crate::event::Names;
 use crate::ingest::FeedContext;
-use crate::limits::{BLOCK_BYTES, EMERGENCY_CALLBACK_MS};
+use crate::limits::{BLOCK_BYTES, CALL_AGE_MS_MAX, EMERGENCY_CALLBACK_MS};
 use crate::policy::{Mode, Policy, Severity};
 
 /// Spreads keys the same way in every replay.
 const HASH_SEED: u64 = 0;
+
+/// The field in which simulated traffic says what it belongs to.
+pub const LABEL: &str = "label";
 
 /// What is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -91,23 +91,22 @@ pub struct Recording {
 impl Recording {
     fn reader<'a>(self, options: &'a Options, policies: &[Arc<Policy>]) -> Reader<'a> {
         let Recording { context, format, paths } = self;
-        let warm_ms = policies.iter().map(|policy| longest_window_ms(policy)).max().unwrap_or(0);
+        let lookback = policies.iter().map(|policy| policy.lookback_ms(&policy.thresholds)).max().unwrap_or(0);
+        // What is merged hangs on what was told of the call before.
+        let warm_ms = if options.merge { lookback.max(CALL_AGE_MS_MAX) } else { lookback };
         Reader { context, format, paths, options, labels: None, warm_ms, has_lines: false }
     }
 }
 
-/// Judges the events of the files in their order and writes the results to `out`. `format` is what `--input-format`
-/// says; without it the name of each file tells.
+/// Judges the events of the files in their order and writes the results to `out`.
 pub fn replay(
     policy: Policy,
-    context: FeedContext,
-    format: Option<&str>,
-    paths: Vec<PathBuf>,
+    recording: Recording,
     options: &Options,
     out: impl Write + Send + 'static,
 ) -> anyhow::Result<Outcome> {
     let started = Clock.monotonic();
-    let names = Arc::clone(&context.names);
+    let names = Arc::clone(&recording.context.names);
     let policy = Arc::new(policy);
     let report = Arc::new(Mutex::new(Report {
         out: Box::new(io::BufWriter::with_capacity(BLOCK_BYTES, out)),
@@ -131,7 +130,7 @@ pub fn replay(
         }
     });
     let engine = engine(&policy, &names, options, emit, Watch::Nothing);
-    let reader = Recording { context, format: format.map(str::to_owned), paths }.reader(options, &[policy]);
+    let reader = recording.reader(options, &[policy]);
     tell_warming(options, reader.warm_ms);
     let has_lines = options.output != Output::Summary;
     Reader { has_lines, ..reader }.judge(&[engine], take)?;
@@ -168,7 +167,9 @@ pub fn detect(policy: Policy, recording: Recording, options: &Options, field: &s
     };
     let reader = recording.reader(options, &policies);
     tell_warming(options, reader.warm_ms);
+    let met = Arc::clone(&labels);
     Reader { labels: Some(labels), ..reader }.judge(&[engine], take)?;
+    ensure_met(&met)?;
     // Taken out, so that the engine, which tells it of ticks, is not held by what it holds.
     let found = lock(&detection).take().and_then(|detection| detection.finish(&rules).pop());
     found.context("there is nothing to tell")
@@ -210,7 +211,8 @@ pub fn compare(
     };
     let reader = recording.reader(options, &policies);
     let warmed_from = options.from.map(|from| from.minus_ms(reader.warm_ms));
-    Reader { labels, ..reader }.judge(&engines, take)?;
+    Reader { labels: labels.clone(), ..reader }.judge(&engines, take)?;
+    labels.iter().try_for_each(|labels| ensure_met(labels))?;
     let mut comparison = lock(&comparison).take().context("there is nothing to tell")?;
     Ok(Difference::of(&mut comparison, [path, other_path], warmed_from))
 }
@@ -229,12 +231,15 @@ pub(crate) fn observe<T: Send + 'static>(
     let take: Take = {
         let (state, engine) = (Arc::clone(&state), engine.clone());
         Box::new(move |told: &mut Told| {
-            if let (Some(state), Some(judged)) = (&mut *lock(&state), told.judged.last()) {
+            // What comes before the time that is asked about fills windows, and is no part of it.
+            if let (false, Some(state), Some(judged)) = (told.is_warm, &mut *lock(&state), told.judged.last()) {
                 each(state, judged, &engine);
             }
         })
     };
-    recording.reader(options, &[policy]).judge(&[engine], take)?;
+    let reader = recording.reader(options, &[policy]);
+    tell_warming(options, reader.warm_ms);
+    reader.judge(&[engine], take)?;
     let made = lock(&state).take();
     made.context("there is nothing to tell")
 }
@@ -250,6 +255,13 @@ fn tell_warming(options: &Options, warm_ms: i64) {
     if let Some(from) = options.from {
         eprintln!("windows warmed from {}", from.minus_ms(warm_ms));
     }
+}
+
+/// A record without the usual field is clean; one that somebody names is somewhere.
+fn ensure_met(labels: &Labels) -> anyhow::Result<()> {
+    let field = labels.field();
+    anyhow::ensure!(field == LABEL || labels.is_met(), "--label: no record says anything in a field `{field}`");
+    Ok(())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -1,12 +1,10 @@
 //! `ringfence schema`: what editors need to complete and check rule files as they are typed. Only arguments and printing.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
-
-use anyhow::Context;
 
 use crate::customer;
 use crate::policy::schema;
+use crate::printed::print;
 
 /// Print the JSON Schema of rule files, so that editors complete and check them
 #[derive(Debug, clap::Args)]
@@ -36,7 +34,7 @@ pub struct Args {
 enum Of {
     /// ruleset.toml, firewall/*.toml, ips/*.toml
     Rules,
-    /// customers/*.toml
+    /// customers/*.toml, those of `ringfence baseline --write` too
     Customer,
     /// tests/*.test.toml
     Test,
@@ -48,6 +46,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Of::Customer => customer::schema::file(),
         Of::Test => schema::tests(),
     };
-    writeln!(io::stdout(), "{schema:#}").context("cannot print the schema")?;
+    print(&format!("{schema:#}\n"))?;
     Ok(ExitCode::SUCCESS)
 }

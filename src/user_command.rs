@@ -1,16 +1,17 @@
 //! `ringfence user`: who may log in, what they may do, and the tokens of their programs, over the service's API.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-use crate::incident_command::service_args::{Printed, Service, ServiceArgs, Stop, parsed, plain, token_place};
+use crate::incident_command::service_args::{Service, ServiceArgs, Stop, parsed, plain, token_place};
 use crate::portal::api::wire::{
     Me, PasswordOrder, RolesOrder, TokenDone, TokenList, TokenOrder, UserDone, UserList, UserOrder, UserView,
 };
+use crate::printed::{Printed, print};
 use crate::storage::{Disk, create_secret};
 
 /// People: who may log in, and what they may do
@@ -103,9 +104,7 @@ enum TokenCommand {
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let service = args.service.connect()?;
-    let done = answer(&service, &args.command).and_then(|text| {
-        io::stdout().write_all(text.as_bytes()).context("cannot print the answer").map_err(Stop::Could)
-    });
+    let done = answer(&service, &args.command).and_then(|text| print(&text).map_err(Stop::Could));
     service.end(done)
 }
 

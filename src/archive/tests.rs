@@ -475,7 +475,8 @@ fn replayed(path: &Path, customer: Option<&str>, sort: bool, into: &Path) -> Str
     };
     let context = FeedContext::file(Arc::new(Names::new()), DialPlan::default());
     let out = std::fs::File::create(into).unwrap();
-    crate::replay::replay(policy.policy.unwrap(), context, None, vec![path.to_owned()], &options, out).unwrap();
+    let recording = crate::replay::Recording { context, format: None, paths: vec![path.to_owned()] };
+    crate::replay::replay(policy.policy.unwrap(), recording, &options, out).unwrap();
     std::fs::read_to_string(into).unwrap()
 }
 

@@ -5,40 +5,50 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use csv::StringRecord;
 
 use super::Baseline;
 use super::distribution::{Key, RuleBaseline, Suggestion};
-use super::text::put;
 use crate::clock::Timestamp;
-use crate::replay::{plural, thousands};
+use crate::printed::{plural, put, thousands};
 use crate::storage::Disk;
 
 /// How a file begins that this program wrote, and may write again.
 const HEAD: &str = "# Suggested by `ringfence baseline`";
 /// What is read of a file that is there, to see whose it is.
 const HEAD_BYTES_MAX: u64 = 16 << 20;
+/// Of what is usual of a rule: a thousand keys of each of some hundred customers, by the hour.
+const USUAL_BYTES_MAX: u64 = 1 << 30;
+const COLUMNS: [&str; 5] = ["rule", "customer", "key", "hour_of_week", "value"];
 
 /// Writes both, and says on standard error what was written.
 pub(super) fn write(baseline: &Baseline, path: &Path, disk: &Disk, now: Timestamp) -> anyhow::Result<()> {
     let cannot = |path: &Path| format!("cannot write `{}`", path.display());
     check(path, disk)?;
-    let text = overrides(baseline, now);
-    disk.replace_file(path, |file| file.write_all(text.as_bytes())).with_context(|| cannot(path))?;
     let folder = path.parent().unwrap_or(Path::new("")).join("baselines");
-    disk.create_folder(&folder).with_context(|| cannot(&folder))?;
     // A rule and its variants for customers are one rule to people, each for customers of its own.
     let mut by_id: BTreeMap<&str, Vec<&RuleBaseline>> = BTreeMap::new();
     for rule in baseline.rules.iter().filter(|rule| rule.peaks.is_some()) {
         by_id.entry(&rule.rule).or_default().push(rule);
     }
-    let n_files = by_id.len();
+    let mut files = Vec::new();
     for (id, rules) in by_id {
         // Ids are words of letters, digits, `-` and `_`; nothing else may become a path.
         let name: String = id.chars().map(|c| if c.is_alphanumeric() || "-_".contains(c) { c } else { '_' }).collect();
         let path = folder.join(format!("{name}.csv"));
-        let rows = usual(&rules)?;
-        disk.replace_file(&path, |file| file.write_all(&rows)).with_context(|| cannot(&path))?;
+        let others = match &baseline.customer {
+            Some(customer) if path.exists() => rows_of_others(&path, customer, disk)?,
+            _ => Vec::new(),
+        };
+        files.push((path, usual(&rules, others)?));
     }
+    let text = overrides(baseline, now);
+    disk.replace_file(path, |file| file.write_all(text.as_bytes())).with_context(|| cannot(path))?;
+    disk.create_folder(&folder).with_context(|| cannot(&folder))?;
+    for (path, rows) in &files {
+        disk.replace_file(path, |file| file.write_all(rows)).with_context(|| cannot(path))?;
+    }
+    let n_files = files.len();
     eprintln!(
         "wrote {} and {n_files} file{} in {}; nothing is active until committed and loaded",
         path.display(),
@@ -158,18 +168,36 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// What is usual of a rule: see `ringfence baseline --help`.
-pub(super) fn usual(rules: &[&RuleBaseline]) -> anyhow::Result<Vec<u8>> {
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    csv.write_record(["rule", "customer", "key", "hour_of_week", "value"])?;
+/// What stands in a file already of other customers than the one that is written for.
+fn rows_of_others(path: &Path, customer: &str, disk: &Disk) -> anyhow::Result<Vec<StringRecord>> {
+    let cannot = || format!("cannot add to `{}`", path.display());
+    let bytes = disk.read(path, USUAL_BYTES_MAX).with_context(cannot)?;
+    let mut csv = csv::Reader::from_reader(bytes.as_slice());
+    let head = csv.headers().with_context(cannot)?;
+    ensure!(head == COLUMNS.as_slice(), "`{}` was not written by this command: move it away", path.display());
+    let rows = csv.records().collect::<Result<Vec<_>, _>>().with_context(cannot)?;
+    Ok(rows.into_iter().filter(|row| row.get(1) != Some(customer)).collect())
+}
+
+/// What is usual of a rule: see `ringfence baseline --help`. `others`: rows that stay as they are.
+pub(super) fn usual(rules: &[&RuleBaseline], others: Vec<StringRecord>) -> anyhow::Result<Vec<u8>> {
+    let mut rows = others;
+    let is_alone = rows.is_empty();
     for rule in rules {
         for expected in &rule.expected {
             let key = expected.key.as_deref().unwrap_or("*");
             for (hour, value) in &expected.hours {
                 let (hour, value) = (hour.to_string(), format!("{value:.1}"));
-                csv.write_record([&rule.rule, &expected.customer, key, &hour, &value])?;
+                rows.push(StringRecord::from(vec![&rule.rule, expected.customer.as_str(), key, &hour, &value]));
             }
         }
     }
+    if !is_alone {
+        // Whoever is written last, the file is the same.
+        rows.sort_by(|a, b| a.get(1).cmp(&b.get(1)));
+    }
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    csv.write_record(COLUMNS)?;
+    rows.iter().try_for_each(|row| csv.write_record(row))?;
     csv.into_inner().context("cannot finish the csv")
 }

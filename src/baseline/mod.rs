@@ -12,25 +12,23 @@ mod scale;
 mod tests;
 mod text;
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use clap::ValueEnum;
 use serde::Serialize;
 
 use self::distribution::RuleBaseline;
 use self::peaks::{Days, Peaks, day_number, day_text};
-use crate::cli::{dial_plan, instant, load_policy};
+use crate::cli::load_policy;
 use crate::clock::Clock;
-use crate::event::Names;
-use crate::ingest::FeedContext;
 use crate::limits::BASELINE_KEY_HOURS_MAX;
 use crate::policy::{Level, Levels, Measure, Mode, Operator, Policy, Reaction, ThresholdRule};
+use crate::printed::{Printed, print_report};
 use crate::replay::{Options, Output, Recording, observe};
-use crate::service;
+use crate::replay_command::RecordingArgs;
 use crate::storage::Disk;
 
 /// No value comes near it, and sums of it still fit.
@@ -52,7 +50,8 @@ critical alarm. A key that reaches the suggested warning on most of its days sta
 Leave out days on which there was an attack, or they will be what is usual.
 
 --write FILE makes a file of [[override]] entries to be reviewed, with where its numbers come from, and beside it
-baselines/RULE.csv for levels such as `>= 3x`. Without --customer all entries are comments. Columns of the latter:
+baselines/RULE.csv: a level such as `>= 3x` reads it. Without --customer all entries are comments; with it, what stands
+in baselines/RULE.csv of other customers stays. Columns of the latter:
   rule          id of the rule
   customer      whose calls
   key           values of its `per` entries, joined by `|`: of the 1,000 keys with the largest peaks;
@@ -70,9 +69,6 @@ pub struct Args {
     /// Only this rule; may be given more than once
     #[arg(long, value_name = "ID")]
     rule: Vec<String>,
-    /// Only events of this customer
-    #[arg(long, value_name = "ID")]
-    customer: Option<String>,
     /// Only the last so many days of the recording
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     days: Option<u32>,
@@ -86,44 +82,16 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// How to print it
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-    /// What the files hold, as for `replay`
-    #[arg(long, value_name = "F")]
-    input_format: Option<String>,
-    /// Threads to work with; all cores unless set
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// Order the events by time first; for files that are not, at the cost of holding them in memory
-    #[arg(long)]
-    sort: bool,
-    /// Merge records of one call by customer and Call-ID
-    #[arg(long)]
-    merge: bool,
-    /// Leave out events that were there before
-    #[arg(long)]
-    dedup: bool,
-    /// Leave out what is earlier: a date or an RFC 3339 time; windows are warmed by what comes shortly before
-    #[arg(long, value_name = "TIME")]
-    from: Option<String>,
-    /// Leave out what is later: a date, itself included, or an RFC 3339 time, itself not
-    #[arg(long, value_name = "TIME")]
-    to: Option<String>,
-    /// Dial plan for national numbers: the country they are dialled in
-    #[arg(long, value_name = "CC")]
-    country: Option<String>,
+    #[arg(long, value_enum, default_value_t = Printed::Text)]
+    format: Printed,
+    #[command(flatten)]
+    recording: RecordingArgs,
     /// The folder of an archive
     #[arg(long, value_name = "DIR", conflicts_with = "files")]
     archive: Option<PathBuf>,
     /// Files of events, plain, .gz or .zst; `-` is standard input; a folder is an archive
     #[arg(required_unless_present = "archive", value_name = "FILE")]
     files: Vec<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 /// What came of it.
@@ -153,22 +121,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let policy = load_policy(&args.rules)?;
     let spans = args.leave_out.iter().map(|text| span(text)).collect::<anyhow::Result<Vec<_>>>()?;
     let paths: Vec<PathBuf> = args.archive.iter().cloned().chain(args.files.iter().cloned()).collect();
-    let chosen = Chosen { rules: &args.rule, customer: args.customer.as_deref(), days: args.days, left_out: &spans };
-    let zone = policy.time_zone.clone();
-    let options = Options {
-        output: Output::Summary,
-        n_threads: args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
-        merge: args.merge,
-        dedup: args.dedup,
-        sort: args.sort,
-        from: args.from.as_deref().map(|t| instant(t, &zone, false)).transpose().context("--from")?,
-        to: args.to.as_deref().map(|t| instant(t, &zone, true)).transpose().context("--to")?,
-        customer: args.customer.clone(),
-    };
-    let names = Arc::new(Names::new());
-    let admission = service::admission(&policy, &[], &names)?;
-    let context = FeedContext { admission, ..FeedContext::file(names, dial_plan(args.country.as_deref())?) };
-    let recording = Recording { context, format: args.input_format, paths };
+    let customer = args.recording.customer.clone();
+    let (recording, options) = args.recording.recording(&policy, paths, Output::Summary)?;
+    let chosen = Chosen { rules: &args.rule, customer: customer.as_deref(), days: args.days, left_out: &spans };
     let baseline = Baseline::of(policy, recording, &options, &chosen)?;
     if let Some(path) = &args.html {
         let page = baseline.page();
@@ -178,11 +133,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.write {
         files::write(&baseline, path, &disk, Clock.now())?;
     }
-    let text = match args.format {
-        Format::Json => format!("{}\n", serde_json::to_string_pretty(&baseline).context("cannot print the baseline")?),
-        Format::Text => baseline.text(),
-    };
-    io::stdout().write_all(text.as_bytes()).context("cannot print the baseline")?;
+    print_report(args.format, &baseline, || baseline.text())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -232,7 +183,7 @@ impl Baseline {
             sources,
             customer: chosen.customer.map(str::to_owned),
             time_zone: rules.time_zone.iana_name().unwrap_or("UTC").to_owned(),
-            calls: peaks.calls,
+            calls: peaks.calls(&days),
             first_day: day(days.kept.first()),
             last_day: day(days.kept.last()),
             days: days.kept.len(),

@@ -3,8 +3,7 @@
 use super::Baseline;
 use super::distribution::{Candidate, Key, Quantiles, RuleBaseline, Suggestion};
 use super::scale::decimals;
-use super::text::put;
-use crate::replay::{plural, thousands};
+use crate::printed::{plural, put, thousands};
 
 const WIDTH: f64 = 860.0;
 const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];

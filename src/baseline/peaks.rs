@@ -23,7 +23,8 @@ pub(crate) struct Peaks {
     n_key_hours: usize,
     /// There was more than there is room for.
     pub(crate) is_full: bool,
-    pub(crate) calls: u64,
+    /// By day of the local clock.
+    calls: BTreeMap<i64, u64>,
     pub(crate) first: Option<Timestamp>,
     pub(crate) last: Option<Timestamp>,
 }
@@ -54,7 +55,7 @@ impl Peaks {
             keys: Vec::new(),
             n_key_hours: 0,
             is_full: false,
-            calls: 0,
+            calls: BTreeMap::new(),
             first: None,
             last: None,
         }
@@ -66,7 +67,9 @@ impl Peaks {
         self.last = self.last.max(times().max());
         let seen = Flags(Flags::REPEATED.0 | Flags::DUPLICATE.0);
         let is_call = |kind| matches!(kind, Kind::Attempt | Kind::Cdr);
-        self.calls += judged.batch.events.iter().filter(|e| is_call(e.kind) && !e.flags.has(seen)).count() as u64;
+        for call in judged.batch.events.iter().filter(|e| is_call(e.kind) && !e.flags.has(seen)) {
+            *self.calls.entry(self.hours.of(call.time).div_euclid(24)).or_default() += 1;
+        }
         for counts in &judged.counts.rules {
             if let RuleRef::Threshold(rule) = counts.rule
                 && let Some(rule) = self.rules.get_mut(usize::from(rule))
@@ -117,6 +120,11 @@ impl Peaks {
         self.known.insert((rule, seen.key), key);
         self.rules[usize::from(rule)].keys.push(key);
         key
+    }
+
+    /// Calls of the days that count.
+    pub(crate) fn calls(&self, days: &Days) -> u64 {
+        self.calls.iter().filter(|(day, _)| days.has(**day)).map(|(_, calls)| calls).sum()
     }
 
     /// Days from the first event to the last, both included.

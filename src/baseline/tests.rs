@@ -9,7 +9,9 @@ use super::distribution::quantile;
 use super::peaks::{day_number, day_text, weekday};
 use super::*;
 use crate::clock::Timestamp;
+use crate::event::Names;
 use crate::event::dialplan::DialPlan;
+use crate::ingest::FeedContext;
 use crate::policy::{LoadOptions, RuleSource, load};
 
 /// 2026-03-02T10:00:00Z, a Monday.
@@ -101,6 +103,15 @@ fn file_of(folder: &Path, calls: &[Call]) -> PathBuf {
 }
 
 fn baseline_of(path: &Path, n_threads: usize, chosen: &Chosen<'_>) -> anyhow::Result<Baseline> {
+    baseline_from(path, n_threads, chosen, None)
+}
+
+fn baseline_from(
+    path: &Path,
+    n_threads: usize,
+    chosen: &Chosen<'_>,
+    from: Option<Timestamp>,
+) -> anyhow::Result<Baseline> {
     let loaded = load(&RuleSource::memory([("ruleset.toml", RULES)]), LoadOptions::default());
     let problems: Vec<String> = loaded.problems.iter().map(|p| p.message.clone()).collect();
     let policy = loaded.policy.unwrap_or_else(|| panic!("{problems:?}"));
@@ -112,9 +123,9 @@ fn baseline_of(path: &Path, n_threads: usize, chosen: &Chosen<'_>) -> anyhow::Re
         merge: false,
         dedup: false,
         sort: false,
-        from: None,
+        from,
         to: None,
-        customer: None,
+        customer: chosen.customer.map(str::to_owned),
     };
     Baseline::of(policy, recording, &options, chosen)
 }
@@ -203,9 +214,32 @@ fn quantiles_and_alarms_are_those_of_a_count_by_hand() {
             check(&some, rule, peaks, is_kept);
         }
         assert_eq!((some.days, some.left_out.len(), all.calls), (12, 2, calls.len() as u64));
+        let n_some = calls.iter().filter(|call| is_kept((call.time + 3_600_000).div_euclid(DAY_MS))).count();
+        assert_eq!(some.calls, n_some as u64, "calls of other days are none of these");
         assert_eq!(some.first_day, day_text(last - 13));
         assert!(all.rules.iter().find(|rule| rule.rule == "never").unwrap().peaks.is_none());
     }
+}
+
+#[test]
+fn what_comes_before_the_time_that_is_asked_about_fills_windows_and_is_not_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let call = |minute: i64| Call {
+        time: START_MS + minute * 60_000,
+        caller: "+46700000001".to_owned(),
+        trunk: "t".to_owned(),
+        seconds: 1,
+        answered: true,
+    };
+    // Five calls before, of which two are in the window of the first call behind.
+    let path = file_of(folder.path(), &[0, 1, 2, 9, 10, 12, 30].map(call));
+    let from = Timestamp(START_MS + 11 * 60_000 + 30_000);
+    let chosen = Chosen { rules: &["rate".to_owned()], ..ALL };
+    let told = baseline_from(&path, 2, &chosen, Some(from)).unwrap();
+    assert_eq!(told.calls, 2);
+    // Those of minutes 9 and 10, and itself: the one of minute 2 has left.
+    assert_eq!(told.rules[0].peaks.unwrap().max, 3.0);
+    assert_eq!(baseline_of(&path, 2, &chosen).unwrap().rules[0].peaks.unwrap().max, 4.0);
 }
 
 #[test]
@@ -223,7 +257,7 @@ fn what_is_usual_of_an_hour_is_the_mean_over_the_weeks_of_its_largest_value() {
         let days: Vec<i64> = days.iter().copied().filter(|day| weekday(*day) == at / 24).collect();
         days.iter().map(|day| of(day * 24 + at as i64 % 24)).sum::<f64>() / days.len() as f64
     };
-    let text = String::from_utf8(files::usual(&[&baseline.rules[0]]).unwrap()).unwrap();
+    let text = String::from_utf8(files::usual(&[&baseline.rules[0]], Vec::new()).unwrap()).unwrap();
     let mut told: BTreeMap<(String, usize), String> = BTreeMap::new();
     for line in text.lines().skip(1) {
         let cells: Vec<&str> = line.split(',').collect();
@@ -328,6 +362,34 @@ fn a_file_that_somebody_else_wrote_is_left_alone() {
     assert!(toml::from_str::<toml::Table>(&text).unwrap().is_empty(), "without a customer all of it is comments");
     assert!(folder.path().join("baselines/rate.csv").is_file());
     assert!(!folder.path().join("baselines/never.csv").exists());
+}
+
+#[test]
+fn what_is_usual_of_other_customers_stays_where_one_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file_of(folder.path(), &calls());
+    let text = std::fs::read_to_string(&path).unwrap();
+    let two = text.replace("\"acme\"", "\"zenith\"") + &text;
+    std::fs::write(&path, two).unwrap();
+    let (disk, usual) = (Disk::real(), folder.path().join("baselines/rate.csv"));
+    let write = |customer: &'static str| {
+        let chosen = Chosen { rules: &["rate".to_owned()], customer: Some(customer), ..ALL };
+        let baseline = baseline_of(&path, 1, &chosen).unwrap();
+        let file = folder.path().join(format!("{customer}.baseline.toml"));
+        files::write(&baseline, &file, &disk, Timestamp(START_MS))
+    };
+    let read = || std::fs::read_to_string(&usual).unwrap();
+    let rows = |customer: &str| read().lines().filter(|line| line.contains(customer)).count();
+    write("zenith").unwrap();
+    let n = rows("zenith");
+    write("acme").unwrap();
+    assert!(n > 0 && rows("zenith") == n && rows("acme") == n, "{n} {} {}", rows("zenith"), rows("acme"));
+    let both = read();
+    write("zenith").unwrap();
+    assert_eq!(read(), both, "written again it says the same");
+    std::fs::write(&usual, "when,what\n").unwrap();
+    let error = write("acme").unwrap_err().to_string();
+    assert!(error.contains("was not written by this command"), "{error}");
 }
 
 #[test]

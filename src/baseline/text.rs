@@ -1,10 +1,8 @@
 //! A baseline for people at a terminal.
 
-use std::fmt::Write as _;
-
 use super::Baseline;
 use super::distribution::{Candidate, Key, Quantiles, RuleBaseline};
-use crate::replay::{plural, thousands};
+use crate::printed::{plural, put, thousands};
 
 impl Baseline {
     pub(crate) fn text(&self) -> String {
@@ -110,9 +108,4 @@ fn remark(key: &Key) -> String {
         (false, true) => format!("  <- {share} % of all peaks above p99.9"),
         (false, false) => String::new(),
     }
-}
-
-pub(super) fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
-    let written = out.write_fmt(text);
-    debug_assert!(written.is_ok(), "writing to a String cannot fail");
 }

@@ -9,6 +9,7 @@
 
 mod dated;
 pub mod ical;
+mod instant;
 mod local_clock;
 mod shipped;
 mod text;
@@ -21,6 +22,7 @@ use crate::clock::{Timestamp, civil_from_days};
 use crate::limits::CALENDAR_ENTRIES_MAX;
 use dated::Dated;
 
+pub use instant::instant;
 pub use local_clock::LocalClock;
 pub use shipped::SHIPPED;
 pub use text::parse_date;

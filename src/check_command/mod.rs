@@ -7,11 +7,9 @@ mod example;
 mod explain;
 mod sarif;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-use anyhow::Context;
 
 use crate::cli::wants_colour;
 use crate::clock::Clock;
@@ -21,6 +19,7 @@ use crate::policy::check::{self, Report};
 use crate::policy::load::{LoadOptions, Loaded, load};
 use crate::policy::render::{Spot, Told};
 use crate::policy::{Policy, RuleSource, coverage};
+use crate::printed::print;
 
 /// Check rules, lists, settings and kits: every mistake at once, with its place and advice
 #[derive(Debug, clap::Args)]
@@ -79,6 +78,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         print(&explain::explain(code, colour)?)?;
         return Ok(ExitCode::SUCCESS);
     }
+    anyhow::ensure!(
+        !args.order || args.format == Format::Text,
+        "--order tells people in which order rules are asked: leave out --format"
+    );
     let mut checker = Checker { args, colour, report: Report::default() };
     for path in &args.paths {
         anyhow::ensure!(path.exists(), "cannot read `{}`: there is no such file or folder", path.display());
@@ -95,10 +98,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Format::Sarif => print(&format!("{:#}\n", sarif::log(&checker.report.problems, &explain::all())))?,
     }
     Ok(if checker.report.errors > 0 { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    io::stdout().write_all(text.as_bytes()).context("cannot print the report")
 }
 
 /// Looks at one path after the other: prints for people as it goes, and gathers for programs.

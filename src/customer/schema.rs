@@ -1,6 +1,6 @@
 //! The JSON Schema of a customer's file, made of the same keys that its reader takes.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::keys;
 use crate::policy::document::Key;
@@ -40,9 +40,13 @@ const WORDS: &[Words] = &[
 
 const FILE: &[&[Key]] = &[keys::FILE];
 
-/// Of `customers/<id>.toml`.
+/// Of `customers/<id>.toml`, and of what `ringfence baseline` writes beside it: overrides and exceptions, and nothing else.
 pub fn file() -> Value {
-    whole("A customer of Ringfence", FILE, &["name"], &[INNER, schema::RULES], &[WORDS, schema::RULE_WORDS])
+    let mut schema = whole("A customer of Ringfence", FILE, &[], &[INNER, schema::RULES], &[WORDS, schema::RULE_WORDS]);
+    let beside: serde_json::Map<String, Value> =
+        tables::BASELINE_TABLES.iter().map(|key| (key.name.to_owned(), json!({}))).collect();
+    schema["anyOf"] = json!([{ "required": ["name"] }, { "properties": beside, "additionalProperties": false }]);
+    schema
 }
 
 #[cfg(test)]
@@ -58,6 +62,9 @@ mod tests {
         assert_eq!(told("name = 'x'\nlanguages = ['sv']\n").len(), 1);
         assert_eq!(told("country = 'SE'\n").len(), 1, "no name");
         assert_eq!(told("name = 'x'\n[[contact]]\nid = 'a'\nrights = ['recieve']\n").len(), 1);
+        let baseline = "[[override]]\ncustomer = 'x'\nrule = 'a'\nreason = 'b'\nwarning = '>= 60'\n";
+        assert_eq!(told(baseline), Vec::<String>::new(), "a file that `baseline --write` makes");
+        assert_eq!(told(&format!("country = 'SE'\n{baseline}")).len(), 1, "neither of both");
         assert_eq!(told("name = 'x'\nown_numbers = { file = 'a.csv' }\ncalendars.service = 'office'\n").len(), 0);
         assert_eq!(told("name = 'x'\nown_numbers = 4684000000\n").len(), 1);
         assert_eq!(told("name = 'x'\n[[override]]\nrule = 'a'\nreason = 'b'\nwarning = '>= 60'\n").len(), 0);

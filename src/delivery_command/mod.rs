@@ -4,7 +4,6 @@
 
 mod page;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -17,6 +16,7 @@ use crate::incident_command::service_args::{Service, ServiceArgs, Stop, parsed};
 use crate::incident_command::{printed, query};
 use crate::portal::api::wire::WhyOrder;
 use crate::portal::api::wire::deliveries::{CallSheet, DeliveryDone, DeliveryList, DeliveryPage, TickOrder, ToldPage};
+use crate::printed::print;
 
 /// Deliveries: what went to whom, why something did not come, and whom to phone
 #[derive(Debug, clap::Args)]
@@ -114,9 +114,7 @@ enum Command {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let service = args.service.connect()?;
     let look = Look { zone: TimeZone::system(), now: Clock.now() };
-    let done = answer(&service, &args.command, &look).and_then(|text| {
-        io::stdout().write_all(text.as_bytes()).context("cannot print the answer").map_err(Stop::Could)
-    });
+    let done = answer(&service, &args.command, &look).and_then(|text| print(&text).map_err(Stop::Could));
     service.end(done)
 }
 

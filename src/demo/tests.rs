@@ -13,7 +13,7 @@ use crate::event::numbering::Numbering;
 use crate::ingest::FeedContext;
 use crate::policy::RuleSource;
 use crate::policy::load::{LoadOptions, load};
-use crate::replay::{Options, Output, replay};
+use crate::replay::{Options, Output, Recording, replay};
 use crate::simulate::Plan;
 
 /// 2026-03-02T09:00:00Z.
@@ -41,7 +41,8 @@ fn judge(path: &Path, format: Option<&str>, dial_plan: DialPlan, output: Output,
     let options =
         Options { output, n_threads: 2, merge: true, dedup: false, sort, from: None, to: None, customer: None };
     let out = Collected::default();
-    replay(policy, context, format, vec![path.to_owned()], &options, out.clone()).expect("it replays");
+    let recording = Recording { context, format: format.map(str::to_owned), paths: vec![path.to_owned()] };
+    replay(policy, recording, &options, out.clone()).expect("it replays");
     let bytes = out.0.lock().expect("nobody panicked").clone();
     let lines = bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty());
     lines.map(|l| serde_json::from_slice(l).expect("JSON")).collect()

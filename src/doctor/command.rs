@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::ValueEnum;
 
 use super::{Area, Report, Severity, examine};
 use crate::config::{self, Config};
+use crate::printed::Printed;
 use crate::storage::Disk;
 
 const FINDINGS: u8 = 1;
@@ -31,25 +31,19 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// How to print the findings
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = Printed::Text)]
+    format: Printed,
     /// Read every file of the archive too, which takes as long as reading it does
     #[arg(long)]
     deep: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 /// Looks, and tells.
 pub fn run(args: &Args, say: &mut dyn FnMut(&str)) -> anyhow::Result<ExitCode> {
     let report = diagnose(args)?;
     match args.format {
-        Format::Json => say(&serde_json::to_string(&report).context("cannot print the findings")?),
-        Format::Text => lines(&report).iter().for_each(|line| say(line)),
+        Printed::Json => say(&serde_json::to_string(&report).context("cannot print the findings")?),
+        Printed::Text => lines(&report).iter().for_each(|line| say(line)),
     }
     Ok(if report.has_findings() { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
 }

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::tz::TimeZone;
-
 use super::answer::{CallAnswer, CountAnswer, EventAnswer, RuleAnswer, TestAnswer};
 use super::follow::{Follower, Trail, why_not_counted};
 use super::value::{self, Sample};
@@ -133,8 +131,8 @@ impl Teller<'_> {
             let own = placed.time == view.event.time && placed.call_id.as_bytes() == call_id;
             let by = match (own, placed.call_id.as_str()) {
                 (true, _) => "for this very call".to_owned(),
-                (false, "") => format!("at {}", moment(placed.time, &view.policy.time_zone)),
-                (false, call) => format!("at {} for call {call}", moment(placed.time, &view.policy.time_zone)),
+                (false, "") => format!("at {}", trace::moment(placed.time, &view.policy.time_zone)),
+                (false, call) => format!("at {} for call {call}", trace::moment(placed.time, &view.policy.time_zone)),
             };
             format!("\"{}\" was put on ${list} by {} {by}", placed.text, placed.rule)
         });
@@ -280,12 +278,6 @@ impl Teller<'_> {
             .collect();
         told
     }
-}
-
-/// On the clock of the rules.
-fn moment(at: Timestamp, zone: &TimeZone) -> String {
-    let local = jiff::Timestamp::from_millisecond(at.0).map(|at| at.to_zoned(zone.clone()));
-    local.map_or_else(|_| at.to_string(), |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
 /// Every test, outermost first; past the bound the rest is left out.

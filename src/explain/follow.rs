@@ -7,16 +7,16 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::lists::Lists;
+use super::turns::{Before, turns};
 use super::value::Sample;
 use crate::clock::Timestamp;
-use crate::engine::{Judged, Put, RuleRef, Verdict, Violation, output};
-use crate::event::{Batch, CallEvent, CustomerId, Flags, Kind, Names, NumberPattern};
+use crate::engine::{Closed, Judged, Put, RuleRef, Verdict, Violation, output};
+use crate::event::{Batch, CallEvent, CustomerId, Flags, Kind, Names};
 use crate::limits::{CALL_AGE_MS_MAX, EXPLAIN_PLACED_MAX};
 use crate::policy::dynamic::Listed;
 use crate::policy::trace::{self, Key, Rule};
-use crate::policy::{
-    Action, DynamicKind, DynamicLists, ListContent, Measure, Policy, Predicate, Severity, ThresholdRule, View,
-};
+use crate::policy::{Action, DynamicLists, Measure, Policy, Predicate, Severity, ThresholdRule, View};
 
 /// A key of a threshold that is asked about.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,18 +73,10 @@ pub(super) struct Follower {
     pub(super) policy: Arc<Policy>,
     pub(super) names: Arc<Names>,
     pub(super) trails: Vec<Trail>,
-    pub(super) dynamic: DynamicLists,
-    /// What episodes put on dynamic lists, until they have closed.
-    holding: HashMap<EpisodeKey, Vec<Held>>,
+    lists: Lists,
     /// The newest of each value, whether or not it still holds.
     placed: Vec<Placed>,
 }
-
-/// Threshold, customer and key: one episode of these is open at a time.
-type EpisodeKey = (u16, CustomerId, Key);
-
-/// List, value, and how long that outlives its episode, ms.
-type Held = (usize, Listed, i64);
 
 /// A value that a threshold put on a dynamic list.
 #[derive(Clone, Debug)]
@@ -103,8 +95,7 @@ impl Follower {
             |watched| Trail { watched, window: VecDeque::new(), open: None, clock: i64::MIN, seen: HashMap::new() };
         Follower {
             trails: watched.into_iter().map(trail).collect(),
-            dynamic: DynamicLists::new(policy.lists.len()),
-            holding: HashMap::new(),
+            lists: Lists::new(Arc::clone(&policy)),
             placed: Vec::new(),
             policy,
             names,
@@ -113,42 +104,33 @@ impl Follower {
 
     /// Takes what was judged, event by event; `see` is shown each event once all it did is known here.
     pub(super) fn take(&mut self, judged: &Judged, mut see: impl FnMut(&Follower, &Judged, Seen<'_>)) {
-        let mut closed = judged.closed.iter().peekable();
-        let mut violations = judged.violations.iter().peekable();
-        let mut listed = judged.listed.iter().peekable();
-        for (i, event) in judged.batch.events.iter().enumerate() {
-            while let Some(one) = closed.next_if(|closed| closed.time <= event.time) {
-                self.close(one.rule, one.customer, &one.key, one.time);
-            }
-            let verdict = judged.verdicts.get(i).copied().unwrap_or_default();
-            self.count(&judged.batch, event, verdict);
-            while let Some(violation) = violations.next_if(|v| v.event as usize <= i) {
-                self.open(violation);
-                if violation.is_timed {
-                    see(self, judged, Seen::Timer(violation));
+        for turn in turns(judged) {
+            self.lists.before(&turn);
+            for before in &turn.before {
+                match before {
+                    Before::Closed(closed) => self.close(closed),
+                    Before::Timed(violation) => {
+                        self.open(violation);
+                        see(self, judged, Seen::Timer(violation));
+                    }
+                    Before::Listed(put) => self.place(put, &judged.batch, None),
                 }
             }
-            let mut own = listed.clone();
-            while let Some(put) = own.next_if(|put| put.event as usize <= i) {
-                self.place(put, &judged.batch, event);
-            }
-            see(self, judged, Seen::Event(i));
+            let Some((i, event)) = turn.event.and_then(|i| Some((i, judged.batch.events.get(i)?))) else {
+                self.lists.after(&turn);
+                continue;
+            };
+            self.count(&judged.batch, event, judged.verdicts.get(i).copied().unwrap_or_default());
+            turn.raised.iter().for_each(|violation| self.open(violation));
+            turn.listed.iter().for_each(|put| self.place(put, &judged.batch, Some(event)));
             // The event was judged by what stood on the lists before.
-            while let Some(put) = listed.next_if(|put| put.event as usize <= i) {
-                self.put(put);
-            }
-        }
-        for violation in violations {
-            self.open(violation);
-            see(self, judged, Seen::Timer(violation));
-        }
-        for one in closed {
-            self.close(one.rule, one.customer, &one.key, one.time);
+            see(self, judged, Seen::Event(i));
+            self.lists.after(&turn);
         }
     }
 
     pub(super) fn view<'v>(&'v self, batch: &'v Batch, event: &'v CallEvent) -> View<'v> {
-        View { event, batch, policy: &self.policy, names: &self.names, dynamic: &self.dynamic }
+        View { event, batch, policy: &self.policy, names: &self.names, dynamic: &self.lists.dynamic }
     }
 
     /// What is known of a key.
@@ -159,8 +141,8 @@ impl Follower {
     }
 
     fn count(&mut self, batch: &Batch, event: &CallEvent, verdict: Verdict) {
-        let Follower { policy, names, trails, dynamic, .. } = self;
-        let view = View { event, batch, policy, names, dynamic };
+        let Follower { policy, names, trails, lists, .. } = self;
+        let view = View { event, batch, policy, names, dynamic: &lists.dynamic };
         for trail in trails.iter_mut().filter(|trail| trail.watched.customer == event.customer) {
             let Some(rule) = policy.thresholds.get(trail.watched.threshold) else { continue };
             let call_id = || String::from_utf8_lossy(batch.text(event.call_id)).into_owned();
@@ -208,24 +190,21 @@ impl Follower {
         }
     }
 
-    fn close(&mut self, rule: RuleRef, customer: CustomerId, key: &[(String, String)], at: Timestamp) {
-        let RuleRef::Threshold(i) = rule else { return };
-        for trail in &mut self.trails {
-            let watched = &trail.watched;
-            if watched.threshold == usize::from(i) && watched.customer == customer && watched.key.as_slice() == key {
-                trail.open = None;
-            }
-        }
-        for (list, value, ttl_ms) in self.holding.remove(&(i, customer, key.to_vec())).unwrap_or_default() {
-            self.dynamic.set(list, &value, at.plus_ms(ttl_ms));
-        }
+    fn close(&mut self, closed: &Closed) {
+        let RuleRef::Threshold(i) = closed.rule else { return };
+        let fits = |t: &&mut Trail| {
+            t.watched.threshold == usize::from(i)
+                && t.watched.customer == closed.customer
+                && t.watched.key.as_slice() == &*closed.key
+        };
+        self.trails.iter_mut().filter(fits).for_each(|trail| trail.open = None);
     }
 
     /// The values on dynamic lists for which a condition holds for an event, each as if it stood there alone.
     pub(super) fn met_by(&self, condition: &Predicate, batch: &Batch, event: &CallEvent) -> Vec<&Placed> {
         let holds = |placed: &&Placed| {
             // What the event itself put there counts for it too (2-rules 2.9 point 17).
-            let is_there = self.dynamic.holds(placed.list, placed.value.probe(), event.time);
+            let is_there = self.lists.dynamic.holds(placed.list, placed.value.probe(), event.time);
             if !is_there && placed.time != event.time {
                 return false;
             }
@@ -237,33 +216,24 @@ impl Follower {
         self.placed.iter().filter(holds).collect()
     }
 
-    fn place(&mut self, put: &Put, batch: &Batch, event: &CallEvent) {
-        let Some((_, value)) = self.value_of(put) else { return };
+    /// `event`: what put it there; `None`: time did.
+    fn place(&mut self, put: &Put, batch: &Batch, event: Option<&CallEvent>) {
+        let Some((_, value)) = self.lists.value_of(put) else { return };
         self.placed.retain(|placed| placed.list != put.list || placed.value != value);
         if self.placed.len() >= EXPLAIN_PLACED_MAX {
             self.placed.remove(0);
         }
+        let call_id = event.map(|event| String::from_utf8_lossy(batch.text(event.call_id)).into_owned());
+        // What time put there was seen with the next event.
+        let at = event.or_else(|| batch.events.get(put.event as usize)).map_or(Timestamp::MIN, |event| event.time);
         self.placed.push(Placed {
             list: put.list,
             value,
             text: put.value.clone(),
             rule: output::rule_id(&self.policy, put.rule).to_owned(),
-            time: event.time,
-            call_id: String::from_utf8_lossy(batch.text(event.call_id)).into_owned(),
+            time: at,
+            call_id: call_id.unwrap_or_default(),
         });
-    }
-
-    fn value_of(&self, put: &Put) -> Option<(u16, Listed)> {
-        let RuleRef::Threshold(i) = put.rule else { return None };
-        let ListContent::Dynamic(kind) = &self.policy.lists.get(put.list)?.content else { return None };
-        Some((i, listed(*kind, &put.value)?))
-    }
-
-    fn put(&mut self, put: &Put) {
-        let Some((i, value)) = self.value_of(put) else { return };
-        self.dynamic.set(put.list, &value, Timestamp::MAX);
-        let episode = (i, put.customer, put.key.to_vec());
-        self.holding.entry(episode).or_default().push((put.list, value, put.ttl_ms));
     }
 }
 
@@ -309,17 +279,4 @@ pub(super) fn why_not_counted(rule: &ThresholdRule, view: &View<'_>, verdict: Ve
 
 fn party(view: &View<'_>, name: &str) -> String {
     trace::field(name, view).unwrap_or_default()
-}
-
-/// A value of a dynamic list, from the words it is told in.
-fn listed(kind: DynamicKind, text: &str) -> Option<Listed> {
-    Some(match kind {
-        DynamicKind::Addresses => Listed::Address(text.parse().ok()?),
-        DynamicKind::Texts => Listed::Text(text.as_bytes().into()),
-        DynamicKind::Numbers => match NumberPattern::parse(text.as_bytes()) {
-            Ok(NumberPattern::Exact(number)) => Listed::Number(number),
-            Ok(NumberPattern::Prefix(digits)) => Listed::Prefix(digits),
-            _ => Listed::Text(text.as_bytes().into()),
-        },
-    })
 }

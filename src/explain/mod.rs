@@ -8,7 +8,11 @@ mod account;
 mod answer;
 mod follow;
 pub mod history;
+pub(crate) mod lists;
+#[cfg(test)]
+mod tests;
 mod text;
+pub(crate) mod turns;
 mod value;
 
 use std::collections::BTreeMap;
@@ -16,7 +20,7 @@ use std::mem::take;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use answer::{Answer, CallAnswer, CountAnswer, EventAnswer, RuleAnswer, TestAnswer};
-pub use text::page;
+pub use text::{Detail, page};
 
 use self::account::Teller;
 use self::follow::{Follower, Seen, Watched};
@@ -25,7 +29,7 @@ use crate::engine::{Engine, Judged, LaneOptions, RuleRef, Settings, Verdict, Vio
 use crate::event::{Batch, CustomerId, Names};
 use crate::limits::{CALL_AGE_MS_MAX, EMERGENCY_CALLBACK_MS};
 use crate::policy::trace::{self, Rule};
-use crate::policy::{Action, DynamicLists, Measure, Policy, Severity, ThresholdRule, View};
+use crate::policy::{Action, DynamicLists, Policy, Severity, ThresholdRule, View};
 
 /// Spreads keys the same way in every explanation.
 const HASH_SEED: u64 = 0;
@@ -150,7 +154,7 @@ pub fn answer<E>(
     let has_history = question.about != About::Each;
     let mut stretch = Stretch::default();
     if ground.newest.is_some() && has_history {
-        stretch.from = found.first.map(|first| Timestamp(first.0.saturating_sub(reach_ms(&ground.policy, &found))));
+        stretch.from = found.first.map(|first| Timestamp(first.0.saturating_sub(lookback_ms(&ground.policy, &found))));
         stretch.to = found.last.map(|last| last.plus_ms(1));
         // What others put on a dynamic list may have blocked this one's call.
         let alone =
@@ -338,18 +342,12 @@ impl Found {
     }
 }
 
-/// How far back the windows and the episodes of what is watched may reach: where an archive is read, no further.
-fn reach_ms(policy: &Policy, found: &Found) -> i64 {
+/// How far back a past that can be read in part is read: as far as it decides what is watched, and somewhat more, since
+/// an episode may have gone on for a while.
+fn lookback_ms(policy: &Policy, found: &Found) -> i64 {
     const LEAST_MS: i64 = 3_600_000;
-    const MOST_MS: i64 = 31 * 86_400_000;
     let rules = found.watched.iter().filter_map(|watched| policy.thresholds.get(watched.threshold));
-    let memory_ms = |rule: &ThresholdRule| match rule.measure {
-        Measure::FirstSeen(_, memory_ms) => memory_ms,
-        _ => 0,
-    };
-    let of_rule = |rule: &ThresholdRule| rule.window_ms.saturating_add(rule.cooldown_ms).max(memory_ms(rule));
-    let longest = rules.map(of_rule).max().unwrap_or(0);
-    longest.saturating_mul(2).clamp(LEAST_MS, MOST_MS)
+    policy.lookback_ms(rules).max(LEAST_MS)
 }
 
 /// What the second reading has seen so far.

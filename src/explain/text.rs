@@ -1,11 +1,9 @@
 //! The page that people read, on a phone at night: the verdict first, then what counted, then the rest in a line each.
 
-use std::fmt::Write;
-
 use jiff::tz::TimeZone;
 
 use super::answer::{Answer, CallAnswer, CountAnswer, EventAnswer, RuleAnswer};
-use crate::limits::EXPLAIN_CALLS;
+use crate::printed::put;
 
 /// Columns that lines are kept within where that is possible.
 const WIDTH: usize = 100;
@@ -14,11 +12,20 @@ const ID_WIDTH_MAX: usize = 28;
 /// Calls that are named of a window that raised nothing.
 const QUIET_CALLS: usize = 3;
 
-/// The answer as a page; `all` tells every test of every rule.
-pub fn page(answer: &Answer, all: bool) -> String {
+/// How much a page tells.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Detail {
+    /// Every test of every rule, not only what decides.
+    pub every_test: bool,
+    /// Every call that the answer names; else a few, where nothing is raised.
+    pub every_call: bool,
+}
+
+/// The answer as a page.
+pub fn page(answer: &Answer, detail: Detail) -> String {
     let zone = TimeZone::get(&answer.time_zone).unwrap_or(TimeZone::UTC);
     let mut out = String::new();
-    let page = Page { zone, zone_name: &answer.time_zone, all, has_history: answer.has_history };
+    let page = Page { zone, zone_name: &answer.time_zone, detail, has_history: answer.has_history };
     for (i, event) in answer.events.iter().enumerate() {
         if i > 0 {
             out.push('\n');
@@ -49,13 +56,12 @@ pub fn page(answer: &Answer, all: bool) -> String {
 struct Page<'p> {
     zone: TimeZone,
     zone_name: &'p str,
-    all: bool,
+    detail: Detail,
     has_history: bool,
 }
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
-    let written = out.write_fmt(text);
-    debug_assert!(written.is_ok(), "writing to a String cannot fail");
+    put(out, text);
     out.push('\n');
 }
 
@@ -154,14 +160,14 @@ impl Page<'_> {
     }
 
     fn because(&self, out: &mut String, rule: &RuleAnswer) {
-        if !self.all || rule.tests.is_empty() {
+        if !self.detail.every_test || rule.tests.is_empty() {
             rule.because.iter().for_each(|test| line(out, format_args!("         {test}")));
         }
     }
 
     /// Every test, where they are wanted.
     fn tests(&self, out: &mut String, rule: &RuleAnswer) {
-        if !self.all {
+        if !self.detail.every_test {
             return;
         }
         for test in &rule.tests {
@@ -239,8 +245,8 @@ impl Page<'_> {
         if n <= 1 {
             return;
         }
-        // Where nothing is raised a few are enough, unless somebody asked for many.
-        let is_long = count.level.is_some() || count.calls.len() > EXPLAIN_CALLS;
+        // Where nothing is raised a few are enough, unless somebody said how many.
+        let is_long = count.level.is_some() || self.detail.every_call;
         let shown = count.calls.get(..if is_long { count.calls.len() } else { QUIET_CALLS }).unwrap_or(&count.calls);
         let more = n - shown.len() as u64;
         let newest = if more > 0 { format!(", the newest {}", shown.len()) } else { String::new() };

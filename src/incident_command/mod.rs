@@ -6,7 +6,7 @@ pub(crate) mod page;
 pub(crate) mod service_args;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::page::Look;
-use self::service_args::{Printed, Service, ServiceArgs, Stop, parsed, plain};
+use self::service_args::{Service, ServiceArgs, Stop, parsed, plain};
 use crate::clock::{Clock, Timestamp};
 use crate::incident::{Position, parse_name};
 use crate::portal::api::wire::{
@@ -23,6 +23,7 @@ use crate::portal::api::wire::{
     NoteOrder, OpenOrder, RedraftOrder, ReturnOrder, SeverityOrder, WhyOrder,
 };
 use crate::portal::client::Failure;
+use crate::printed::{Printed, print};
 use crate::storage::Disk;
 
 /// Incidents: look, decide, tell the customer
@@ -245,9 +246,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let (Err(Stop::Failed(Failure::Refused(422, _))), Command::Draft { kit, .. }) = (&done, &args.command) {
         eprintln!("`ringfence kit show {kit}` shows the names that `--set NAME=TEXT` gives values to.");
     }
-    let done = done.and_then(|text| {
-        io::stdout().write_all(text.as_bytes()).context("cannot print the answer").map_err(Stop::Could)
-    });
+    let done = done.and_then(|text| print(&text).map_err(Stop::Could));
     service.end(done)
 }
 

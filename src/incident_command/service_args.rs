@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use clap::ValueEnum;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::people::ADMIN_TOKEN;
 use crate::portal::client::{Client, Failure};
+use crate::printed::Printed;
 
 /// Understood and refused.
 const REFUSED: u8 = 1;
@@ -30,12 +30,6 @@ pub(crate) struct ServiceArgs {
     /// How to print the answer
     #[arg(long, global = true, value_enum, default_value_t = Printed::Text)]
     pub(crate) format: Printed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Printed {
-    Text,
-    Json,
 }
 
 /// What a command ended with, short of having been done.

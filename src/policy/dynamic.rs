@@ -112,6 +112,11 @@ impl DynamicLists {
             || prefixes.any(|n| number.prefix(n).is_some_and(|prefix| list.has(Probe::Prefix(prefix), at)))
     }
 
+    /// Until when the list holds just this value, or held it.
+    pub fn until(&self, list: usize, value: Probe<'_>) -> Option<Timestamp> {
+        self.lists.get(self.number(list))?.entries.get(&value).copied()
+    }
+
     /// Entries of a list, ended ones included until [`DynamicLists::retain`].
     pub(crate) fn len(&self, list: usize) -> usize {
         self.lists.get(list).map_or(0, |l| l.entries.len())

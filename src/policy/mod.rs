@@ -22,6 +22,7 @@ pub mod level;
 mod lists;
 pub(crate) mod literal;
 pub mod load;
+mod lookback;
 pub mod measure;
 mod membership;
 pub mod memory;

@@ -189,6 +189,15 @@ impl Predicate {
         }
     }
 
+    /// The list of `after` and what of an event is looked for there.
+    pub fn after(&self) -> Option<(usize, &[Operand])> {
+        match self {
+            Predicate::After { list, same } => Some((*list, same)),
+            Predicate::All(parts) => parts.iter().find_map(Predicate::after),
+            _ => None,
+        }
+    }
+
     /// The tests of membership in a list: what is looked up, and the list's index.
     pub fn list_tests<'p>(&'p self, found: &mut Vec<(&'p Operand, usize)>) {
         match self {
@@ -293,11 +302,16 @@ pub(crate) fn chained<'t>(customer: CustomerId, values: impl Iterator<Item = &'t
 }
 
 fn follows(list: usize, same: &[Operand], view: &View<'_>) -> bool {
+    let noted = sought(same, view);
+    noted.is_some_and(|noted| view.dynamic.holds(list, Probe::Text(&noted), view.event.time))
+}
+
+/// What of an event a rule with `after` looks for; `None` where a value is absent.
+pub(super) fn sought(same: &[Operand], view: &View<'_>) -> Option<Vec<u8>> {
     let mut noted = chained(view.event.customer, std::iter::empty());
     for operand in same {
-        let Some(value) = operand.value(view) else { return false };
-        write_value(&value, &mut noted);
+        write_value(&operand.value(view)?, &mut noted);
         noted.push(VALUE_END);
     }
-    view.dynamic.holds(list, Probe::Text(&noted), view.event.time)
+    Some(noted)
 }

@@ -7,6 +7,7 @@
 //! - [`step`] asks the tests of an expression; `found` says which entry of a list matched, `hours` what a calendar says.
 //! - [`explain_rule`] is all of it, [`why_not`] the one shortest reason.
 
+mod after;
 mod found;
 mod hours;
 mod step;
@@ -87,6 +88,12 @@ impl<'p> Rule<'p> {
     }
 }
 
+/// On the clock of the rules: `2026-03-02 22:41:07`.
+pub fn moment(at: Timestamp, zone: &TimeZone) -> String {
+    let local = jiff::Timestamp::from_millisecond(at.0).map(|at| at.to_zoned(zone.clone()));
+    local.map_or_else(|_| at.to_string(), |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string())
+}
+
 /// The last day of something, or the instant at which it ends.
 fn ended(until: Timestamp, zone: &TimeZone) -> String {
     let local = jiff::Timestamp::from_millisecond(until.0).map(|at| at.to_zoned(zone.clone()));
@@ -156,7 +163,7 @@ impl Explained {
 /// Asks every test of a rule about one event.
 pub fn explain_rule(policy: &Policy, rule: Rule<'_>, view: &View<'_>) -> Explained {
     let written = policy.written.rule(rule.id());
-    let condition = written.and_then(|written| condition(policy, written, view));
+    let condition = condition(policy, rule, written, view);
     let key = match rule {
         Rule::Firewall(_) => None,
         Rule::Threshold(rule) => policy.keys.get(rule.key).map(|spec| key_of(spec, view)),
@@ -178,14 +185,15 @@ pub fn why_not(policy: &Policy, rule: Rule<'_>, view: &View<'_>) -> Option<Strin
     explain_rule(policy, rule, view).why_not()
 }
 
-fn condition(policy: &Policy, written: &WrittenRule, view: &View<'_>) -> Option<Step> {
-    let mut tracer = Tracer::new(&policy.written, view)?;
-    let own = written.condition.as_deref().and_then(|text| tracer.condition(text));
-    let active = written.active.as_deref().and_then(|calendar| tracer.condition(&format!("during({calendar})")));
-    match (own, active) {
-        (Some(own), Some(active)) => Some(Step::both(own, active)),
-        (own, active) => own.or(active),
-    }
+fn condition(policy: &Policy, rule: Rule<'_>, written: Option<&WrittenRule>, view: &View<'_>) -> Option<Step> {
+    let traced = |text: &str| Tracer::new(&policy.written, view)?.condition(text);
+    let own = written.and_then(|written| traced(written.condition.as_deref()?));
+    let active = written.and_then(|written| traced(&format!("during({})", written.active.as_deref()?)));
+    let after = match rule {
+        Rule::Firewall(_) => None,
+        Rule::Threshold(rule) => after::step(policy, rule, view),
+    };
+    [own, active, after].into_iter().flatten().reduce(Step::both)
 }
 
 /// Is the rule asked about such an event, whoever its customer is?

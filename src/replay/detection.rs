@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::input::{Told, reach_ms};
+use super::input::Told;
 use super::labels::{Label, Labels};
 use super::rules::{Effect, Rules};
 use crate::clock::Timestamp;
@@ -107,7 +107,12 @@ impl Detection {
         let mut alarms: Vec<Vec<Alarm>> = Vec::new();
         for (set, policy) in policies.iter().enumerate() {
             self.note_subjects(told, set, rules, batch);
-            alarms.push(if told.is_warm { Vec::new() } else { self.alarms(told, set, rules, policy) });
+            if !told.is_warm {
+                alarms.push(self.alarms(told, set, rules, policy));
+            }
+        }
+        if told.is_warm {
+            return;
         }
         let mut at = vec![0; alarms.len()];
         for (i, event) in batch.events.iter().enumerate() {
@@ -153,7 +158,7 @@ impl Detection {
     /// out of the rule's reach.
     fn subject_label(&self, set: usize, line: usize, violation: &Violation, policy: &Policy) -> Label {
         let RuleRef::Threshold(i) = violation.rule else { return Label::CLEAN };
-        let reach = policy.thresholds.get(usize::from(i)).map_or(0, reach_ms);
+        let reach = policy.thresholds.get(usize::from(i)).map_or(0, ThresholdRule::tells_ms);
         let subject = (set, line, violation.customer, violation.key.to_vec());
         let last = self.last.get(&subject).filter(|(_, at)| violation.time.0 - at.0 <= reach);
         last.map_or(Label::CLEAN, |(label, _)| *label)
@@ -200,9 +205,11 @@ impl Detection {
             score.false_alarms += 1;
             return;
         }
+        // One that has come to nothing yet in the time that is reported is neither clean nor to be found.
         let attack = self.attacks.get(label.0 as usize).copied().unwrap_or_default();
-        let lead_ms = attack.first.map_or(0, |first| time.0 - first.0);
-        score.found.entry(label).or_insert(Found { calls: attack.calls, lead_ms });
+        if let Some(first) = attack.first {
+            score.found.entry(label).or_insert(Found { calls: attack.calls, lead_ms: time.0 - first.0 });
+        }
     }
 
     /// What came of each set.

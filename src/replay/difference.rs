@@ -1,17 +1,16 @@
 //! What a comparison of two rule sets came to, and how it is printed.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 
 use super::compare::{Comparison, Part, Row, Side};
 use super::detection::{Detected, median};
 use super::found;
 use super::rules::Effect;
-use super::table::{Table, signed, thousands};
+use super::table::{Table, signed};
 use crate::clock::Timestamp;
 use crate::engine::RuleRef;
 use crate::policy::{Action, Policy};
+use crate::printed::{plural, put, thousands};
 
 /// Everything that differs between two rule sets over the same calls.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -365,13 +364,4 @@ fn level(places: &[Option<RuleRef>], part: Part, before: &Policy, after: &Policy
         (Some(was), Some(is)) if was != is => format!("{is} (was {was})"),
         (was, is) => is.or(was).unwrap_or_default(),
     }
-}
-
-pub(crate) fn plural(n: usize) -> &'static str {
-    if n == 1 { "" } else { "s" }
-}
-
-pub(super) fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
-    let written = out.write_fmt(text);
-    debug_assert!(written.is_ok(), "writing to a String cannot fail");
 }

@@ -1,8 +1,8 @@
 //! What was found of labelled attacks, for people.
 
 use super::detection::{AttackFound, Detected, RuleFound};
-use super::difference::{plural, put};
-use super::table::{Table, thousands};
+use super::table::Table;
+use crate::printed::{plural, put, thousands};
 
 impl Detected {
     /// A table of the rules, and one of the attacks.

@@ -1,16 +1,17 @@
 //! The files of a replay, block by block, decoded once and judged by one engine or by several.
 //!
 //! Workers take the next block of the input in turn, decode it and submit it to the first engine; what that one is done
-//! with goes to the next. What all of them said of a block is handed on in the order of the input, whatever the number
-//! of workers.
+//! with any of them submits to the next, before more is read. What all of them said of a block is handed on in the order
+//! of the input, whatever the number of workers.
 
 use std::collections::VecDeque;
 use std::mem::discriminant;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::ScopedJoinHandle;
 
-use crossbeam::channel::{self, Receiver, Sender};
+use crossbeam::channel::{self, Receiver, Sender, TrySendError};
 
 use super::labels::{Label, Labels};
 use super::progress::Progress;
@@ -21,8 +22,6 @@ use crate::engine::{Engine, Judged, Lane, LaneOptions, Ticket};
 use crate::event::{Batch, CustomerId, Flags, Names};
 use crate::ingest::source::{Source, SourceError};
 use crate::ingest::{Decoder, FeedContext, Format};
-use crate::limits::CALL_AGE_MS_MAX;
-use crate::policy::{Measure, Policy, ThresholdRule};
 
 /// Blocks under way at once, per worker: enough that none waits for another's.
 const BLOCKS_PER_WORKER: usize = 6;
@@ -49,8 +48,19 @@ pub(super) type Take = Box<dyn Fn(&mut Told) + Send + Sync>;
 /// Where what was judged goes.
 struct After {
     take: Take,
+    /// What one engine is done with and another is not, for whichever worker is free; without it, whoever was done with
+    /// it goes on.
+    next: Option<Sender<Handed>>,
     /// Time of the latest event.
     latest: AtomicI64,
+}
+
+/// A block between two engines.
+struct Handed {
+    tickets: VecDeque<Ticket>,
+    batch: Batch,
+    told: Told,
+    after: Arc<After>,
 }
 
 /// To have one more block under way. Comes back when the block is told of, or lost to a panic.
@@ -80,21 +90,6 @@ pub(super) struct Reader<'a> {
     pub(super) has_lines: bool,
 }
 
-/// How far back events may count: the longest window there is.
-pub(super) fn longest_window_ms(policy: &Policy) -> i64 {
-    policy.thresholds.iter().map(reach_ms).max().unwrap_or(0)
-}
-
-/// How long after an event a rule may tell of it.
-pub(super) fn reach_ms(rule: &ThresholdRule) -> i64 {
-    let window = match rule.measure {
-        Measure::Concurrent | Measure::Longest => CALL_AGE_MS_MAX,
-        Measure::FirstSeen(_, memory_ms) => rule.window_ms.max(memory_ms),
-        _ => rule.window_ms,
-    };
-    window.saturating_add(rule.hold_ms)
-}
-
 impl Reader<'_> {
     /// Judges all of it; the engines' own ticks are at the end, at the time of the latest event.
     pub(super) fn judge(self, engines: &[Engine], take: Take) -> anyhow::Result<()> {
@@ -113,7 +108,10 @@ impl Reader<'_> {
             "an archive has no labels: give the files it was made of"
         );
         let paths = if archives.is_some() { Vec::new() } else { paths };
-        let after = Arc::new(After { take, latest: AtomicI64::new(i64::MIN) });
+        // A block may be two batches: what fills windows, and the rest.
+        let (next, handed) = channel::bounded(2 * n_threads * BLOCKS_PER_WORKER);
+        let (next, handed) = if options.sort { (None, channel::never()) } else { (Some(next), handed) };
+        let after = Arc::new(After { take, next, latest: AtomicI64::new(i64::MIN) });
         let mut input = Input {
             progress: Progress::new(&paths, has_lines),
             paths: paths.into_iter(),
@@ -127,7 +125,7 @@ impl Reader<'_> {
             n_opened: 0,
             held: VecDeque::new(),
         };
-        let desk = Desk { filter, from: options.from, labels, after: Arc::clone(&after) };
+        let desk = Desk { filter, from: options.from, labels, after: Arc::clone(&after), handed };
         match (archives, options.sort) {
             (Some(archives), true) => {
                 let read = archives.map(|batch| batch.map(|batch| (batch, Vec::new())));
@@ -314,6 +312,7 @@ struct Desk {
     from: Option<Timestamp>,
     labels: Option<Arc<Labels>>,
     after: Arc<After>,
+    handed: Receiver<Handed>,
 }
 
 impl Desk {
@@ -322,8 +321,7 @@ impl Desk {
         let (give, take) = permits(n_threads)?;
         let worker = || -> anyhow::Result<()> {
             let mut decoder: Option<(usize, Decoder)> = None;
-            // A batch is the permit to have one more block under way.
-            while let Ok(mut batch) = take.recv() {
+            while let Some(mut batch) = self.permit(&take) {
                 let mut labels = Vec::new();
                 let (places, apart) = {
                     let mut input = lock(&input);
@@ -350,7 +348,35 @@ impl Desk {
             }
             Ok(())
         };
-        on_threads(n_threads, worker)
+        self.on_threads(n_threads, worker)
+    }
+
+    /// The permit to have one more block under way, which is a batch to use again. What waits for its next engine goes
+    /// first: it makes room.
+    fn permit(&self, take: &Receiver<Batch>) -> Option<Batch> {
+        loop {
+            while let Ok(handed) = self.handed.try_recv() {
+                handed.submit();
+            }
+            channel::select! {
+                recv(self.handed) -> handed => handed.into_iter().for_each(Handed::submit),
+                recv(take) -> batch => return batch.ok(),
+            }
+        }
+    }
+
+    fn on_threads(&self, n_threads: usize, worker: impl Fn() -> anyhow::Result<()> + Sync) -> anyhow::Result<()> {
+        let done = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..n_threads).map(|_| scope.spawn(&worker)).collect();
+            let ended =
+                |w: ScopedJoinHandle<'_, _>| w.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker panicked")));
+            workers.into_iter().try_for_each(ended)
+        });
+        // The workers left as soon as nothing was left to read.
+        while let Ok(handed) = self.handed.try_recv() {
+            handed.submit();
+        }
+        done
     }
 
     /// All events at once, ordered by time. Costs the memory of the whole input.
@@ -403,8 +429,7 @@ impl Desk {
         let input = Mutex::new((archives, input));
         let (give, take) = permits(n_threads)?;
         let worker = || -> anyhow::Result<()> {
-            // As above: a batch that comes back is the permit for another.
-            while take.recv().is_ok() {
+            while self.permit(&take).is_some() {
                 let (batch, places) = {
                     let mut input = lock(&input);
                     let Some(batch) = input.0.next() else { break };
@@ -414,7 +439,7 @@ impl Desk {
             }
             Ok(())
         };
-        on_threads(n_threads, worker)
+        self.on_threads(n_threads, worker)
     }
 
     /// Whether the file can tell labels, where they are asked for.
@@ -486,9 +511,22 @@ fn pass(mut tickets: VecDeque<Ticket>, batch: Batch, mut told: Told, after: Arc<
         told.flags.push(batch.events.iter().map(|event| event.flags).collect());
         batch.events.iter_mut().for_each(|event| event.flags.0 &= DECODED);
         told.judged.push(judged);
-        pass(tickets, batch, told, after);
+        let next = after.next.clone();
+        let handed = Handed { tickets, batch, told, after };
+        // Whoever hands out an engine's results holds up those behind: others go on with them.
+        let left = match next {
+            Some(next) => next.try_send(handed).err().map(TrySendError::into_inner),
+            None => Some(handed),
+        };
+        left.into_iter().for_each(Handed::submit);
     };
     ticket.submit(batch, Some(Box::new(done)));
+}
+
+impl Handed {
+    fn submit(self) {
+        pass(self.tickets, self.batch, self.told, self.after);
+    }
 }
 
 /// Takes the events from before `from` out, with a copy of the bytes they stand in.
@@ -516,13 +554,6 @@ fn permits(n_threads: usize) -> anyhow::Result<(Sender<Batch>, Receiver<Batch>)>
         give.send(Batch::default())?;
     }
     Ok((give, take))
-}
-
-fn on_threads(n_threads: usize, worker: impl Fn() -> anyhow::Result<()> + Sync) -> anyhow::Result<()> {
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..n_threads).map(|_| scope.spawn(&worker)).collect();
-        workers.into_iter().try_for_each(|w| w.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker panicked"))))
-    })
 }
 
 /// The events of archives, one archive after the other, each in the order in which they came.

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::ensure;
 use memchr::memmem;
@@ -36,6 +37,8 @@ pub(super) struct Labels {
     /// The field as it stands in a line, with its quotes.
     quoted: String,
     known: Mutex<Known>,
+    /// A record said something in it.
+    is_met: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +52,7 @@ impl Labels {
     pub(super) fn new(field: &str) -> Labels {
         let known = Known { ids: HashMap::new(), names: vec![CLEAN.to_owned()] };
         let quoted = serde_json::Value::from(field).to_string();
-        Labels { field: field.to_owned(), quoted, known: Mutex::new(known) }
+        Labels { field: field.to_owned(), quoted, known: Mutex::new(known), is_met: AtomicBool::new(false) }
     }
 
     /// Whether the records of a file can tell labels.
@@ -62,6 +65,11 @@ impl Labels {
         Ok(())
     }
 
+    /// Whether any record had the field: one that none has is misspelt, most likely.
+    pub(super) fn is_met(&self) -> bool {
+        self.is_met.load(Ordering::Relaxed)
+    }
+
     pub(super) fn name(&self, label: Label) -> String {
         lock(&self.known).names.get(label.0 as usize).cloned().unwrap_or_default()
     }
@@ -71,10 +79,12 @@ impl Labels {
         let finder = memmem::Finder::new(&self.quoted);
         let mut last: Option<(String, Label)> = None;
         let mut labels = Vec::new();
+        let mut is_met = false;
         for line in block.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
             // A field that is spelt with escapes is nobody's label.
-            let value = finder.find(line).and_then(|_| self.value_in(line)).filter(|value| value != CLEAN);
-            let Some(value) = value else {
+            let value = finder.find(line).and_then(|_| self.value_in(line));
+            is_met |= value.is_some();
+            let Some(value) = value.filter(|value| value != CLEAN) else {
                 labels.push(Label::CLEAN);
                 continue;
             };
@@ -85,11 +95,13 @@ impl Labels {
             labels.push(label);
             last = Some((value, label));
         }
+        self.is_met.fetch_or(is_met, Ordering::Relaxed);
         labels
     }
 
     /// The labels that stand in cells, one an event.
     pub(super) fn of_cells(&self, cells: &[String]) -> Vec<Label> {
+        self.is_met.fetch_or(cells.iter().any(|cell| !cell.trim().is_empty()), Ordering::Relaxed);
         let is_clean = |cell: &str| cell.is_empty() || cell == CLEAN;
         cells.iter().map(|cell| if is_clean(cell.trim()) { Label::CLEAN } else { self.label(cell.trim()) }).collect()
     }

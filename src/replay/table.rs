@@ -1,5 +1,7 @@
 //! Columns for people: as wide as what stands in them.
 
+use crate::printed::thousands;
+
 /// A table that is printed once it is full.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -57,19 +59,6 @@ impl Table {
         }
         out
     }
-}
-
-/// `1,204`.
-pub(crate) fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// `+1,204`, `-3`, `=`.

@@ -61,10 +61,9 @@ pub(super) fn file_of(folder: &tempfile::TempDir, lines: &[Value]) -> PathBuf {
 
 /// What `replay` prints of a file, as JSON.
 fn replayed(rules: &str, path: &Path, output: Output, from: Option<Timestamp>) -> Vec<Value> {
-    let Recording { context, format, paths } = recording(path);
     let out = Collected::default();
     let options = Options { output, from, ..options(2) };
-    replay(policy(rules), context, format.as_deref(), paths, &options, out.clone()).unwrap();
+    replay(policy(rules), recording(path), &options, out.clone()).unwrap();
     let bytes = lock(&out.0).clone();
     bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect()
 }
@@ -341,6 +340,28 @@ fn labels_tell_what_was_found_after_how_many_calls_and_what_was_a_false_alarm() 
 }
 
 #[test]
+fn attacks_and_clean_calls_from_before_the_time_that_is_reported_are_not_counted() {
+    let (folder, one, two) = (tempfile::tempdir().unwrap(), "+46700000001", "+46700000002");
+    let rules = "[[threshold]]\nid = 'r'\non = 'attempt'\nmeasure = 'count'\nper = ['caller']\nwindow = '1m'\n\
+                 warning = '>= 3'\n";
+    let lines = [
+        call(0, "a", two, Some("early")),
+        call(1, "b", one, Some("long")),
+        call(2, "c", two, None),
+        call(20, "d", one, Some("long")),
+        call(30, "e", one, Some("long")),
+        call(31, "f", two, None),
+    ];
+    let path = file_of(&folder, &lines);
+    let options = Options { from: Some(Timestamp(START_MS + 10_000)), ..options(2) };
+    let found = detect(policy(rules), recording(&path), &options, "belongs").unwrap();
+    assert_eq!(found.clean_calls, 1);
+    let by = FoundBy { rule: "r".to_owned(), calls: 2, lead_seconds: 10.0 };
+    assert_eq!(found.attacks, [AttackFound { attack: "long".to_owned(), calls: 2, found_by: vec![by] }]);
+    assert_eq!((found.rules[0].alarms, found.rules[0].false_alarms), (2, 1), "the third of the other is a clean call");
+}
+
+#[test]
 fn labels_are_refused_where_records_cannot_tell_them() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("calls.sip");
@@ -348,6 +369,10 @@ fn labels_are_refused_where_records_cannot_tell_them() {
     std::fs::write(&path, "OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 0\r\n\r\n").unwrap();
     let error = detect(policy(BEFORE), recording(&path), &options(1), "label").unwrap_err().to_string();
     assert!(error.contains("labels are read from ndjson and csv"), "{error}");
+    let unlabelled = file_of(&folder, &[call(0, "a", "+46700000001", Some("x"))]);
+    let error = detect(policy(BEFORE), recording(&unlabelled), &options(1), "belong").unwrap_err().to_string();
+    assert_eq!(error, "--label: no record says anything in a field `belong`");
+    detect(policy(BEFORE), recording(&unlabelled), &options(1), LABEL).unwrap();
     let missing = recording(&folder.path().join("none.ndjson"));
     let error = detect(policy(BEFORE), missing, &options(1), "label").unwrap_err().to_string();
     assert!(error.contains("cannot open"), "{error}");

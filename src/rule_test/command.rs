@@ -16,15 +16,17 @@ use super::judge;
 use super::junit;
 use super::report::{Outcome, Outcomes, Style};
 use super::stage::Stage;
-use crate::cli::wants_colour;
+use crate::cli::{load_rules, rules_of, wants_colour};
 use crate::event::Names;
 use crate::event::dialplan::DialPlan;
 use crate::ingest::FeedContext;
 use crate::limits::{RULE_FILE_BYTES_MAX, TEST_FILES_MAX};
+use crate::policy::coverage::{Named, TEST_FOLDERS_MAX};
 use crate::policy::problem::Problem;
 use crate::policy::render::{self, Texts};
 use crate::policy::source::RULESET;
-use crate::policy::{LoadOptions, Mode, Policy, RuleSource, load};
+use crate::policy::{Mode, Policy, RuleSource};
+use crate::printed::{Printed, counted, print};
 use crate::service;
 use crate::storage::Disk;
 
@@ -54,7 +56,8 @@ A test says which calls come and every violation that must come of them:
 
 A call begins `at` and ends at `at` + `ring` + `talk`; without `talk` it is not answered. `kind` makes it something else: a
 register, options, message or cdr, or only one event of a call. Any field of an event may be said of it as ndjson spells
-it. {n} is its running number, from 1; {n:4} its last four digits. `verdict`, `by` and `flags` say what the firewall must answer.
+it. {n:4} is the last four digits of its running number, from 1; without `:4` it is the whole number. `verdict`, `by` and
+`flags` say what the firewall must answer.
 `delay` lets its events come in late, `until` ends the test at a time, so that time alone may bring something, and
 `events` plays recorded events, from `ringfence archive export`. `force_mode` sets the mode of all rules.
 
@@ -83,32 +86,30 @@ pub struct Args {
     junit: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Printed {
-    Text,
-    Json,
-}
-
 /// Findings are no failure to do the work.
 const FINDINGS: u8 = 1;
 const FAILURE: u8 = 2;
 /// How test files end.
 const ENDING: &str = ".test.toml";
-/// How deep folders of tests may lie in each other, and how far above a test its rules are looked for.
-const FOLDERS_MAX: usize = 4;
 
 /// Does what the arguments say.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let sets = rule_sets(args)?;
     let mut outcomes = Outcomes::default();
     for (root, files) in &sets {
+        // What cannot be used of one set takes nothing from the others.
         match play_set(root, files, args)? {
-            Some(more) => {
-                outcomes.tests.extend(more.tests);
-                outcomes.coverage.extend(more.coverage);
-                outcomes.n_left_out += more.n_left_out;
+            Ok(more) => outcomes.join(more),
+            Err(Unusable { what, why, problems }) => {
+                eprintln!("ringfence: {why}");
+                outcomes.problems.extend(problems);
+                outcomes.tests.push(Outcome {
+                    name: what.clone(),
+                    file: what,
+                    broken: Some(why),
+                    ..Outcome::default()
+                });
             }
-            None => return Ok(ExitCode::from(FAILURE)),
         }
     }
     if let Some(filter) = args.filter.as_ref().filter(|_| outcomes.tests.is_empty()) {
@@ -124,7 +125,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Printed::Text => outcomes.text(Style { colour, quiet: args.quiet, coverage: args.coverage }),
         Printed::Json => format!("{}\n", outcomes.json()),
     };
-    io::stdout().write_all(report.as_bytes()).context("cannot print the results")?;
+    print(&report)?;
     Ok(match outcomes.n_failed() {
         _ if outcomes.has_broken() => ExitCode::from(FAILURE),
         0 => ExitCode::SUCCESS,
@@ -171,7 +172,8 @@ fn tests_at(path: &Path) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
     let folder = if folder.join(RULESET).is_file() { folder.join("tests") } else { folder };
     let mut files = Vec::new();
     if folder.is_dir() {
-        collect(&folder, FOLDERS_MAX, &mut files).with_context(|| format!("cannot read `{}`", folder.display()))?;
+        collect(&folder, TEST_FOLDERS_MAX, &mut files)
+            .with_context(|| format!("cannot read `{}`", folder.display()))?;
     }
     files.sort();
     ensure!(
@@ -186,6 +188,9 @@ fn tests_at(path: &Path) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
 fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
+            continue;
+        }
         if path.is_dir() {
             if depth > 0 {
                 collect(&path, depth - 1, files)?;
@@ -201,7 +206,7 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<
 fn root_of(folder: &Path) -> Option<PathBuf> {
     let folder = if folder.is_dir() { folder } else { folder.parent()? };
     let mut at = folder.to_owned();
-    for _ in 0..=FOLDERS_MAX {
+    for _ in 0..=TEST_FOLDERS_MAX {
         if at.join(RULESET).is_file() {
             return Some(at);
         }
@@ -215,40 +220,40 @@ fn root_of(folder: &Path) -> Option<PathBuf> {
     None
 }
 
-/// Plays the tests of one rule set. `None`: rules or tests cannot be used, and it was said why.
-fn play_set(root: &Path, paths: &[PathBuf], args: &Args) -> anyhow::Result<Option<Outcomes>> {
-    ensure!(root.exists(), "cannot read rules `{}`: there is no such file or folder", root.display());
-    let colour = wants_colour(io::stderr().is_terminal());
-    let loaded = load(&RuleSource::at(root), LoadOptions::default());
+/// Rules or tests of which nothing can be played.
+struct Unusable {
+    what: String,
+    why: String,
+    /// For programs; people were told.
+    problems: Vec<Value>,
+}
+
+/// Plays the tests of one rule set.
+fn play_set(root: &Path, paths: &[PathBuf], args: &Args) -> anyhow::Result<Result<Outcomes, Unusable>> {
+    let mut loaded = load_rules(root)?;
+    loaded.problems.retain(|problem| problem.is_error);
     let Some(policy) = loaded.policy else {
-        let n_errors = loaded.problems.iter().filter(|problem| problem.is_error).count();
-        match args.format {
-            Printed::Text => say(&loaded.problems, &loaded.texts, colour),
-            Printed::Json => print(&problems_json(&loaded.problems, &loaded.texts))?,
-        }
-        let s = if n_errors == 1 { "" } else { "s" };
-        eprintln!("ringfence: the rules of `{}` cannot be used: {n_errors} error{s}", root.display());
-        return Ok(None);
+        let problems = told(&loaded.problems, &loaded.texts, args);
+        let why = format!("{} cannot be used: {}", rules_of(root), counted(loaded.problems.len(), "error"));
+        return Ok(Err(Unusable { what: root.display().to_string(), why, problems }));
     };
     let mut texts = Texts::default();
     let mut problems = Vec::new();
     let mut files = Vec::new();
+    let mut named = Named::of(&RuleSource::at(root)).unwrap_or_default();
     for path in paths {
         let shown = path.strip_prefix(".").unwrap_or(path).display().to_string();
         let text = read(path)?;
+        named.add(&text);
         files.push(file::parse(&shown, &text, &Rules::of(&policy), &mut problems));
         texts.insert(shown, text);
     }
     if !problems.is_empty() {
-        match args.format {
-            Printed::Text => say(&problems, &texts, colour),
-            Printed::Json => print(&problems_json(&problems, &texts))?,
-        }
-        let n = problems.len();
-        eprintln!("ringfence: no test was played: {n} mistake{} in test files", if n == 1 { "" } else { "s" });
-        return Ok(None);
+        let what = root.join("tests").display().to_string();
+        let why = format!("no test was played: {} in test files", counted(problems.len(), "mistake"));
+        return Ok(Err(Unusable { what, why, problems: told(&problems, &texts, args) }));
     }
-    Ok(Some(play(policy, &files, args.filter.as_deref())?))
+    play(policy, &files, &named, args.filter.as_deref()).map(Ok)
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
@@ -257,26 +262,28 @@ fn read(path: &Path) -> anyhow::Result<String> {
     String::from_utf8(bytes).map_err(|_| anyhow!("`{}` is not UTF-8", path.display()))
 }
 
-fn say(problems: &[Problem], texts: &Texts, colour: bool) {
-    for problem in problems {
-        eprintln!("{}", render::drawing(problem, texts, colour));
+/// Tells people of problems now; gives them to programs as values.
+fn told(problems: &[Problem], texts: &Texts, args: &Args) -> Vec<Value> {
+    if args.format == Printed::Json {
+        return problems.iter().map(|problem| json!(render::told(problem, texts))).collect();
     }
-}
-
-fn problems_json(problems: &[Problem], texts: &Texts) -> Value {
-    json!({ "problems": problems.iter().map(|problem| render::told(problem, texts)).collect::<Vec<_>>() })
-}
-
-fn print(value: &Value) -> anyhow::Result<()> {
-    writeln!(io::stdout(), "{value}").context("cannot print the results")
+    let colour = wants_colour(io::stderr().is_terminal());
+    problems.iter().for_each(|problem| eprintln!("{}", render::drawing(problem, texts, colour)));
+    Vec::new()
 }
 
 /// Plays the tests of the files that the filter lets through, on all cores, and puts the results in order.
-pub(super) fn play(policy: Policy, files: &[TestFile], filter: Option<&str>) -> anyhow::Result<Outcomes> {
+pub(super) fn play(
+    policy: Policy,
+    files: &[TestFile],
+    named: &Named,
+    filter: Option<&str>,
+) -> anyhow::Result<Outcomes> {
     let names = Arc::new(Names::new());
     let admission = service::admission(&policy, &[], &names)?;
     let context = FeedContext { admission, ..FeedContext::file(names, DialPlan::default()) };
     let mut coverage = Coverage::new(&policy);
+    coverage.tested(named);
     let mut stage = Stage { policy: Arc::new(policy), context: Arc::new(context) };
     let wanted = filter.map(str::to_lowercase).unwrap_or_default();
     let mut chosen: Vec<(&TestFile, &Test)> = Vec::new();
@@ -310,7 +317,8 @@ pub(super) fn play(policy: Policy, files: &[TestFile], filter: Option<&str>) -> 
             outcomes[i] = Some(outcome);
         }
     }
-    Ok(Outcomes { tests: outcomes.into_iter().flatten().collect(), coverage: vec![coverage], n_left_out })
+    let tests = outcomes.into_iter().flatten().collect();
+    Ok(Outcomes { tests, coverage: vec![coverage], n_left_out, ..Outcomes::default() })
 }
 
 /// One test, played and judged.

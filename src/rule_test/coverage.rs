@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::file::Test;
 use super::stage::{Found, Play};
 use crate::engine::RuleRef;
+use crate::policy::coverage::Named;
 use crate::policy::{Policy, Severity};
 
 /// One rule, over all tests of its set.
@@ -18,8 +19,10 @@ pub(super) struct Covered {
     has_critical: bool,
     /// What a firewall rule marks calls with.
     flag: Option<String>,
-    /// Tests that name it.
+    /// Tests that name it, of those that were read.
     pub(super) tests: u64,
+    /// Some test of the rule set names it, whether it was read here or not.
+    is_tested: bool,
     pub(super) met: Met,
 }
 
@@ -83,6 +86,13 @@ impl Coverage {
         }
     }
 
+    /// Which rules have a test at all.
+    pub(super) fn tested(&mut self, named: &Named) {
+        for rule in &mut self.rules {
+            rule.is_tested |= named.has(&rule.id, rule.flag.as_deref());
+        }
+    }
+
     /// Every test that is there counts as a test of the rules it names, whether it is played or not.
     pub(super) fn name(&mut self, tests: &[Test]) {
         for test in tests {
@@ -143,7 +153,7 @@ impl Coverage {
 
     /// Ids of the rules that no test names, in evaluation order.
     pub(super) fn untested(&self) -> Vec<&str> {
-        self.ordered().into_iter().filter(|rule| rule.tests == 0).map(|rule| rule.id.as_str()).collect()
+        self.ordered().into_iter().filter(|rule| !rule.is_tested).map(|rule| rule.id.as_str()).collect()
     }
 
     /// A table for people.
@@ -165,7 +175,7 @@ impl Coverage {
             out.push_str(line.trim_end());
             out.push('\n');
         }
-        let n_tested = rules.iter().filter(|rule| rule.tests > 0).count();
+        let n_tested = rules.iter().filter(|rule| rule.is_tested).count();
         out.push_str(&format!("{n_tested} of {} rules have a test\n", rules.len()));
         out
     }
@@ -188,10 +198,10 @@ impl Covered {
     /// What is not shown of it yet.
     fn remark(&self) -> String {
         if self.met.matched == 0 {
-            return if self.tests == 0 { "no test, never matched" } else { "never matched" }.to_owned();
+            return if !self.is_tested { "no test, never matched" } else { "never matched" }.to_owned();
         }
         let mut says = Vec::new();
-        if self.tests == 0 {
+        if !self.is_tested {
             says.push("no test");
         }
         if self.has_warning && self.met.warning == 0 {

@@ -1,8 +1,7 @@
 //! Results as JUnit writes them, which CI systems read.
 
-use std::fmt::Write;
-
 use super::report::{Outcome, Outcomes};
+use crate::printed::put;
 
 /// The whole document: a suite a file, in the order in which they were read.
 pub(super) fn document(outcomes: &Outcomes) -> String {
@@ -53,11 +52,6 @@ fn case(outcome: &Outcome, file: &str, out: &mut String) {
         out.push_str("</failure>\n");
     }
     out.push_str("    </testcase>\n");
-}
-
-fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
-    let written = out.write_fmt(text);
-    debug_assert!(written.is_ok(), "writing to a String cannot fail");
 }
 
 /// Text for an attribute or an element. XML 1.0 has no place for most control characters, escaped or not.

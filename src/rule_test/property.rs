@@ -2,6 +2,7 @@
 
 use super::command::play;
 use super::file::{self, Rules};
+use crate::policy::coverage::Named;
 use crate::policy::{LoadOptions, RuleSource, load};
 
 /// Events of a file that is played; reading must be total for longer ones too.
@@ -37,7 +38,7 @@ fn play_any(rules: &RuleSource, text: &str) {
     }
     let n_tests = file.tests.len();
     let files = [file];
-    let outcomes = play(policy, &files, None).map(|outcomes| outcomes.json());
+    let outcomes = play(policy, &files, &Named::default(), None).map(|outcomes| outcomes.json());
     let total = outcomes.ok().and_then(|value| value["total"].as_u64());
     assert_eq!(total, Some(n_tests as u64), "every test is told of");
 }

@@ -1,8 +1,9 @@
 //! What a rule made of each call of a test: counted under which key, or why not.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::ControlFlow;
 
-use super::call::Moment;
+use super::call;
 use super::stage::{Heard, Origin, Play, Stage};
 use crate::clock::Timestamp;
 use crate::engine::RuleRef;
@@ -58,7 +59,7 @@ struct Counting<'p> {
 impl Who {
     pub(super) fn of(origin: Origin, time: Timestamp, start: Timestamp) -> Who {
         match origin {
-            Origin::Call(Moment { call, .. }) => Who { number: call, is_call: true, at_ms: time.0 - start.0 },
+            Origin::Call(call::Moment { call, .. }) => Who { number: call, is_call: true, at_ms: time.0 - start.0 },
             Origin::Record(number) => Who { number, is_call: false, at_ms: time.0 - start.0 },
         }
     }
@@ -81,21 +82,22 @@ pub(super) fn counted(play: &Play, stage: &Stage, start: Timestamp, rule: RuleRe
     let mut others: Vec<Who> = Vec::new();
     let mut causes: HashMap<String, usize> = HashMap::new();
     let mut n_explained = 0;
-    for heard in play.events() {
+    play.walk(stage, |heard, lists| {
         let who = Who::of(heard.origin, heard.event.time, start);
         if !is_looked_at(counting.on, &heard) {
             others.push(who);
-            continue;
+            return ControlFlow::Continue(());
         }
         looked_at.insert((who.is_call, who.number));
-        match made(counting, &heard, stage, n_explained < EXPLAINED_MAX) {
+        match made(counting, &heard, &Moment { stage, lists }, n_explained < EXPLAINED_MAX) {
             Ok(key) => told.by_key.entry(key).or_default().push(who),
             Err((cause, why)) => {
                 n_explained += 1;
                 told.leave_out(&mut causes, cause, why, who);
             }
         }
-    }
+        ControlFlow::Continue(())
+    });
     // Of what happens to a call, a rule sees one thing; a call without that is not counted either.
     others.retain(|who| who.is_call && looked_at.insert((true, who.number)));
     for who in others {
@@ -167,27 +169,28 @@ fn without(on: On) -> &'static str {
     }
 }
 
-/// What the rule says of an event, test by test.
-pub(super) fn explained(rule: Rule<'_>, heard: &Heard<'_>, stage: &Stage) -> Explained {
-    let nothing = DynamicLists::default();
-    trace::explain_rule(&stage.policy, rule, &view(heard, stage, &nothing))
+/// The rules, and what stood on dynamic lists when an event was judged.
+#[derive(Clone, Copy)]
+pub(super) struct Moment<'m> {
+    pub(super) stage: &'m Stage,
+    pub(super) lists: &'m DynamicLists,
 }
 
-/// Does the condition of the rule hold?
-pub(super) fn holds(rule: Rule<'_>, heard: &Heard<'_>, stage: &Stage) -> bool {
-    let nothing = DynamicLists::default();
-    rule.holds(&view(heard, stage, &nothing))
-}
+impl Moment<'_> {
+    fn view<'a>(&'a self, heard: &Heard<'a>) -> View<'a> {
+        let (event, batch) = (heard.event, heard.batch);
+        View { event, batch, policy: &self.stage.policy, names: &self.stage.context.names, dynamic: self.lists }
+    }
 
-/// What was on dynamic lists at that moment is not known any more; they are taken as empty.
-fn view<'a>(heard: &Heard<'a>, stage: &'a Stage, nothing: &'a DynamicLists) -> View<'a> {
-    let (event, batch) = (heard.event, heard.batch);
-    View { event, batch, policy: &stage.policy, names: &stage.context.names, dynamic: nothing }
+    /// What the rule says of an event, test by test.
+    pub(super) fn explained(&self, rule: Rule<'_>, heard: &Heard<'_>) -> Explained {
+        trace::explain_rule(&self.stage.policy, rule, &self.view(heard))
+    }
 }
 
 /// Why a rule does not look at the event, or leaves it alone, whatever its condition says.
-pub(super) fn unconcerned(concern: &Concern, heard: &Heard<'_>, stage: &Stage) -> Option<String> {
-    let customer = stage.context.names.customer_text(heard.event.customer);
+pub(super) fn unconcerned(concern: &Concern, heard: &Heard<'_>, at: &Moment<'_>) -> Option<String> {
+    let customer = at.stage.context.names.customer_text(heard.event.customer);
     if !concern.is_of(customer, heard.event.time) {
         return Some(match (concern.variant_of(), concern.spared.contains_key(customer)) {
             (None, true) => format!("an override of customer {customer} stands in the rule's place"),
@@ -196,8 +199,7 @@ pub(super) fn unconcerned(concern: &Concern, heard: &Heard<'_>, stage: &Stage) -
             (None, false) => format!("the rule is not for customer {customer}"),
         });
     }
-    let nothing = DynamicLists::default();
-    let exception = concern.except.find(&view(heard, stage, &nothing))?;
+    let exception = concern.except.find(&at.view(heard))?;
     Some(format!("it is excepted: {}", exception.reason))
 }
 
@@ -205,12 +207,12 @@ pub(super) fn unconcerned(concern: &Concern, heard: &Heard<'_>, stage: &Stage) -
 fn made(
     counting: Counting<'_>,
     heard: &Heard<'_>,
-    stage: &Stage,
+    at: &Moment<'_>,
     is_explained: bool,
 ) -> Result<String, (String, String)> {
     let alike = |why: &str| Err((why.to_owned(), why.to_owned()));
     let event = heard.event;
-    if let Some(why) = unconcerned(counting.concern, heard, stage) {
+    if let Some(why) = unconcerned(counting.concern, heard, at) {
         return alike(&why);
     }
     let seen = match event.kind {
@@ -219,11 +221,11 @@ fn made(
         Kind::End => Flags::END_SEEN,
         _ => Flags(0),
     };
-    if event.flags.has(Flags(Flags::DUPLICATE.0 | seen.0)) || !holds(counting.rule, heard, stage) {
+    if event.flags.has(Flags(Flags::DUPLICATE.0 | seen.0)) || !counting.rule.holds(&at.view(heard)) {
         if !is_explained {
             return alike("its condition is false");
         }
-        let explained = explained(counting.rule, heard, stage);
+        let explained = at.explained(counting.rule, heard);
         let tests: Vec<&str> = explained.deciding().into_iter().map(|step| step.test.as_str()).collect();
         let why = explained.why_not().unwrap_or_else(|| "its condition is false".to_owned());
         let cause = if tests.is_empty() { why.clone() } else { tests.join("; ") };
@@ -236,8 +238,7 @@ fn made(
     if is_blocked && counting.on == On::Call {
         return alike("it was blocked, so it was never up");
     }
-    let nothing = DynamicLists::default();
-    let view = view(heard, stage, &nothing);
+    let view = at.view(heard);
     let Some(spec) = counting.key else {
         let caller = tracked_part(Field::Party(Which::Caller), "caller", &view);
         let address = || tracked_part(Field::SourceIp, "source_ip", &view);

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::coverage::Coverage;
 use super::failure::Failure;
+use crate::printed::counted;
 
 /// Longest name that other lines are aligned to.
 const NAME_CHARS_MAX: usize = 68;
@@ -36,6 +37,8 @@ pub(super) struct Outcomes {
     pub(super) coverage: Vec<Coverage>,
     /// Left out by `--filter`.
     pub(super) n_left_out: usize,
+    /// What is wrong with rules and test files that could not be used, for programs.
+    pub(super) problems: Vec<Value>,
 }
 
 /// How the report is made.
@@ -48,6 +51,14 @@ pub(super) struct Style {
 }
 
 impl Outcomes {
+    /// Adds those of another rule set.
+    pub(super) fn join(&mut self, more: Outcomes) {
+        self.tests.extend(more.tests);
+        self.coverage.extend(more.coverage);
+        self.n_left_out += more.n_left_out;
+        self.problems.extend(more.problems);
+    }
+
     pub(super) fn n_failed(&self) -> usize {
         self.tests.iter().filter(|outcome| !outcome.is_ok()).count()
     }
@@ -75,7 +86,10 @@ impl Outcomes {
                 out.push_str(&format!("{}    {name:column$}  {}\n", paint("32", "ok"), outcome.size()));
                 continue;
             }
-            let place = format!("{}:{}", outcome.file, outcome.line);
+            let place = match outcome.line {
+                0 => outcome.file.clone(),
+                line => format!("{}:{line}", outcome.file),
+            };
             out.push_str(&format!("{}  {name:column$}  {place}\n", paint("1;31", "FAIL")));
             if let Some(why) = &outcome.broken {
                 out.push_str(&format!("      {}  {}\n", paint("31", "unreadable"), plain(why)));
@@ -104,7 +118,7 @@ impl Outcomes {
     /// `2 tests, 1 failed; rules without a test: fw-attest-c, ips-asr-drop`
     fn summary(&self) -> String {
         let n = self.tests.len();
-        let mut out = format!("{n} test{}", if n == 1 { "" } else { "s" });
+        let mut out = counted(n, "test");
         out.push_str(&match self.n_failed() {
             0 if n > 0 => ", all as expected".to_owned(),
             0 => String::new(),
@@ -148,6 +162,7 @@ impl Outcomes {
             "failed": self.n_failed(),
             "left_out": self.n_left_out,
             "rules_without_a_test": self.untested(),
+            "problems": self.problems,
             "coverage": self.coverage.iter().map(Coverage::json).collect::<Vec<_>>(),
         })
     }
@@ -156,7 +171,7 @@ impl Outcomes {
 impl Outcome {
     /// `16 calls`, `2 calls and 112 events`
     fn size(&self) -> String {
-        let count = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let count = |n: u64, what: &str| counted(n as usize, what);
         match (self.calls, self.records) {
             (calls, 0) => count(calls, "call"),
             (0, records) => count(records, "event"),

@@ -1,6 +1,7 @@
 //! A test played through the engine: one thread, one lane whose calls are merged by their ids, in the time of the test.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -9,9 +10,11 @@ use super::file::Test;
 use crate::clock::Timestamp;
 use crate::engine::{Counts, Engine, Judged, LaneOptions, Put, RuleRef, Settings, Verdict, output};
 use crate::event::{Batch, CallEvent, Reject};
+use crate::explain::lists::Lists;
+use crate::explain::turns::turns;
 use crate::ingest::{Decoder, FeedContext, Format, Source};
 use crate::limits::{EMERGENCY_CALLBACK_MS, TEST_EVENTS_MAX};
-use crate::policy::{Mode, Policy, Severity};
+use crate::policy::{DynamicLists, Mode, Policy, Severity};
 
 /// As in `replay`: keys are spread the same way in every run.
 const SETTINGS: Settings = Settings { n_threads: 1, hash_seed: 0, emergency_callback_ms: EMERGENCY_CALLBACK_MS };
@@ -57,6 +60,11 @@ pub(super) struct Heard<'a> {
 }
 
 impl Heard<'_> {
+    /// Is it the very same event?
+    pub(super) fn is(&self, other: &Heard<'_>) -> bool {
+        std::ptr::eq(self.event, other.event)
+    }
+
     /// The firewall rules that marked it, by their indices.
     pub(super) fn flags(&self) -> impl Iterator<Item = usize> {
         let first = self.judged.flags.partition_point(|(event, _)| *event < self.index);
@@ -289,6 +297,22 @@ impl Play {
             verdict: judged.verdicts.get(index as usize).copied().unwrap_or_default(),
             origin: *origin,
         })
+    }
+
+    /// As [`Play::events`], with what stood on dynamic lists when each was judged, until `each` has seen enough.
+    pub(super) fn walk<'p>(&'p self, stage: &Stage, mut each: impl FnMut(Heard<'p>, &DynamicLists) -> ControlFlow<()>) {
+        let mut lists = Lists::new(Arc::clone(&stage.policy));
+        let mut events = self.events();
+        for judged in &self.batches {
+            for turn in turns(judged) {
+                lists.before(&turn);
+                let heard = turn.event.and_then(|_| events.next());
+                if heard.is_some_and(|heard| each(heard, &lists.dynamic).is_break()) {
+                    return;
+                }
+                lists.after(&turn);
+            }
+        }
     }
 
     pub(super) fn n_events(&self) -> usize {

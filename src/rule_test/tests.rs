@@ -8,6 +8,7 @@ use super::command::play;
 use super::file::{self, Rules, TestFile};
 use super::junit;
 use super::report::{Outcomes, Style};
+use crate::policy::coverage::Named;
 use crate::policy::render::{self, Texts};
 use crate::policy::{LoadOptions, Policy, RuleSource, load};
 
@@ -110,7 +111,9 @@ fn outcomes(text: &str) -> Outcomes {
     let policy = policy();
     let (file, problems) = read(&policy, text);
     assert_eq!(problems, [""; 0]);
-    play(policy, &[file], None).unwrap()
+    let mut named = Named::default();
+    named.add(text);
+    play(policy, &[file], &named, None).unwrap()
 }
 
 /// What is told of the tests; the line that sums up is left out.
@@ -445,7 +448,7 @@ expect = [ { at = "5s", rule = "ips-irsf-after-hours", key = ["a"], level = "war
         let mut problems = Vec::new();
         let file = file::parse(path.to_str().unwrap(), text, &Rules::of(&policy), &mut problems);
         assert!(problems.is_empty(), "{problems:?}");
-        play(policy, &[file], None).unwrap()
+        play(policy, &[file], &Named::default(), None).unwrap()
     };
     let played = policy();
     assert_eq!((played.n_failed(), played.tests[0].records, played.tests[0].calls), (0, 2, 1));
@@ -577,7 +580,7 @@ fn a_filter_leaves_tests_out_and_says_so() {
     let policy = policy();
     let text = one("", WANGIRI, "") + &one("", WANGIRI, "").replace("\"t\"", "\"Other\"");
     let (file, _) = read(&policy, &text);
-    let played = play(policy, &[file], Some("OTH")).unwrap();
+    let played = play(policy, &[file], &Named::default(), Some("OTH")).unwrap();
     assert_eq!((played.tests.len(), played.n_left_out), (1, 1));
     assert_eq!(played.tests[0].name, "Other");
 }
@@ -661,7 +664,7 @@ fn customers_with_files_have_their_own_calls() {
         let policy = policy();
         let (file, problems) = read(&policy, text);
         assert_eq!(problems, [""; 0]);
-        play(policy, &[file], None).unwrap()
+        play(policy, &[file], &Named::default(), None).unwrap()
     };
     let text = one("\"ips-wangiri\"", &calls, &expect);
     let by_trunk = played(&text);
@@ -708,7 +711,7 @@ expires = "2027-01-01"
     let rule = "\"ips-irsf-after-hours\"";
     let (acme, _) = read(&policy, &night(one(rule, &calls("acme"), expect)));
     let (other, _) = read(&policy, &night(one(rule, &calls("other"), expect)));
-    let played = play(policy, &[acme, other], None).unwrap().text(Style::default());
+    let played = play(policy, &[acme, other], &Named::default(), None).unwrap().text(Style::default());
     let lines: Vec<&str> = played.lines().collect();
     expect![[r#"
         FAIL  t  a.test.toml:1
@@ -728,7 +731,7 @@ fn what_must_hold_for_a_while_is_told_where_it_did_not() {
     let expect = r#"{ at = "2m29s", rule = "ips-tdos-callee", key = ["+4684000100"], level = "warning" },"#;
     let text = one("\"ips-tdos-callee\"", calls, expect).replace("rules", "until = \"10m\"\nrules");
     let (file, _) = read(&policy, &text);
-    let played = play(policy, &[file], None).unwrap();
+    let played = play(policy, &[file], &Named::default(), None).unwrap();
     expect![
         "ips-tdos-callee warning, callee=+4684000100, +2m29s (value reached 30 at +29s, but >= 30 must hold for 2m00s)"
     ]
@@ -746,7 +749,7 @@ fn what_else_must_hold_is_told_where_it_did_not() {
     let (first, _) = read(&policy, &text);
     let (other, _) = read(&policy, &text.replace("+46840000110", "+4684000011{n:1}"));
     let (again, _) = read(&policy, &text);
-    let played = play(policy, &[first, other, again], None).unwrap();
+    let played = play(policy, &[first, other, again], &Named::default(), None).unwrap();
     assert_eq!(played.tests[0].failures, played.tests[2].failures, "what was tried is taken back");
     expect!["ips-robocall warning, trunk=a, +3m09s (value reached 100%, which meets >= 70%, but `also` does not hold)"]
         .assert_eq(&played.tests[0].failures[0].text);
@@ -764,9 +767,39 @@ fn time_alone_brings_what_must_hold_for_a_while() {
     let text = one("\"ips-tdos-callee\"", calls, expect);
     let (short, _) = read(&policy, &text);
     let (long, _) = read(&policy, &text.replace("rules", "until = \"3m\"\nrules"));
-    let played = play(policy, &[short, long], None).unwrap();
+    let played = play(policy, &[short, long], &Named::default(), None).unwrap();
     let failed: Vec<bool> = played.tests.iter().map(|test| !test.is_ok()).collect();
     assert_eq!(failed, [true, false], "{}", played.text(Style::default()));
+}
+
+#[test]
+fn what_a_rule_follows_and_what_stood_on_lists_is_known_of_each_call() {
+    let rules = "lists = { bad = { type = 'number', dynamic = true } }\nthreshold = [\
+        { id = 'lead', on = 'attempt', where = 'trunk == \"a\"', measure = 'count', per = ['caller'], window = '1m', \
+          warning = '>= 2', on_warning = { do = ['alert'], block = { list = 'bad', ttl = '1h' } } }, \
+        { id = 'next', on = 'attempt', measure = 'count', per = ['caller'], window = '5m', warning = '>= 3', \
+          after = { rule = 'lead', within = '2m' } }, \
+        { id = 'listed', on = 'attempt', where = 'caller in $bad', measure = 'count', per = ['caller'], \
+          window = '5m', warning = '>= 9' }]";
+    let policy = load(&RuleSource::memory([("ruleset.toml", RULESET), ("all.toml", rules)]), LoadOptions::default());
+    let policy = policy.policy.unwrap_or_else(|| panic!("{:?}", policy.problems));
+    let calls = r#"{ at = "0s", every = "1s", times = 2, trunk = "a", caller = "+46701", callee = "+4684000001" },
+        { at = "1m", every = "50s", times = 3, trunk = "b", caller = "+46701", callee = "+4684000001" },"#;
+    let expect = r#"{ at = "2m40s", rule = "next", key = ["+46701"], level = "warning" },
+        { at = "2m40s", rule = "listed", key = ["+46701"], level = "warning" },"#;
+    let (file, problems) = read(&policy, &one("\"next\", \"listed\"", calls, expect));
+    assert_eq!(problems, [""; 0]);
+    let played = play(policy, &[file], &Named::default(), None).unwrap().text(Style::default());
+    let lines: Vec<&str> = played.lines().collect();
+    expect![[r#"
+        FAIL  t  a.test.toml:1
+              missing     next warning, caller=+46701, +2m40s (value reached 2 at +1m50s, needs >= 3)  (line 10)
+                counted 2: calls 3, 4 (+1m00s to +1m50s)
+                calls 1, 2, 5 (+0s to +2m40s) not counted: no violation of lead of caller=+46701 in the 2m before
+              missing     listed warning, caller=+46701, +2m40s (value reached 3, needs >= 9)  (line 11)
+                counted 3: calls 3 to 5 (+1m00s to +2m40s)
+                calls 1, 2 (+0s to +1s) not counted: caller +46701 is not in $bad"#]]
+    .assert_eq(&lines[..lines.len() - 1].join("\n"));
 }
 
 #[test]
@@ -783,6 +816,6 @@ fn tests_of_the_shipped_rules_pass() {
     let files: Vec<TestFile> = files.collect();
     assert!(problems.is_empty(), "{problems:#?}");
     assert!(!files.is_empty());
-    let played = play(policy, &files, None).unwrap();
+    let played = play(policy, &files, &Named::default(), None).unwrap();
     assert_eq!(played.n_failed(), 0, "{}", played.text(Style { quiet: true, ..Style::default() }));
 }

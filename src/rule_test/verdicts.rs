@@ -1,15 +1,16 @@
 //! What the firewall said of the calls of a test, against what the test says.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use super::call::Call;
 use super::failure::{Failure, What};
 use super::file::Test;
-use super::reason::{self, Who, after, named};
+use super::reason::{self, Moment, Who, after, named};
 use super::stage::{Heard, Origin, Play, Stage};
 use crate::engine::output;
 use crate::policy::trace::Rule;
-use crate::policy::{Action, FirewallRule, Mode};
+use crate::policy::{Action, DynamicLists, FirewallRule, Mode};
 
 /// What was said of one call.
 struct Said<'a> {
@@ -111,21 +112,31 @@ fn flags<'a>(call: &Call, said: &Said<'_>) -> Option<(String, Vec<&'a str>)> {
 fn why(id: &str, said: &Said<'_>, test: &Test, play: &Play, stage: &Stage) -> Option<String> {
     let rules = || stage.policy.firewall.iter().filter(|rule| rule.id == id);
     let first = said.events.first()?;
+    let empty = DynamicLists::default();
+    let without = Moment { stage, lists: &empty };
     // What overrides a rule for a customer has its id.
-    let concerned = rules().find(|rule| reason::unconcerned(&rule.concern, first, stage).is_none());
+    let concerned = rules().find(|rule| reason::unconcerned(&rule.concern, first, &without).is_none());
     let rule = concerned.or(rules().next())?;
     let Some(heard) = said.events.iter().find(|heard| reason::is_looked_at(rule.on, heard)) else {
         return Some(format!("{id} runs on nothing that happens to this call"));
     };
-    if let Some(why) = reason::unconcerned(&rule.concern, heard, stage) {
-        return Some(format!("{id} does not match: {why}"));
-    }
     let decided = said.events.last().map(|last| output::rule_id(&stage.policy, last.verdict.rule));
-    let explained = reason::explained(Rule::Firewall(rule), heard, stage);
-    if let Some(why_not) = explained.why_not() {
-        if decided == Some(id) {
-            return listed(rule, heard, play, stage, test);
+    if decided == Some(id) && without.explained(Rule::Firewall(rule), heard).why_not().is_some() {
+        return listed(rule, heard, play, stage, test);
+    }
+    let mut made = None;
+    play.walk(stage, |other, lists| {
+        if !other.is(heard) {
+            return ControlFlow::Continue(());
         }
+        let at = Moment { stage, lists };
+        let unconcerned = reason::unconcerned(&rule.concern, heard, &at);
+        let explained = at.explained(Rule::Firewall(rule), heard);
+        made = Some((unconcerned.or_else(|| explained.why_not()), explained));
+        ControlFlow::Break(())
+    });
+    let (why_not, explained) = made?;
+    if let Some(why_not) = why_not {
         return Some(format!("{id} does not match: {why_not}"));
     }
     let tests: Vec<String> = explained.deciding().into_iter().map(|step| step.told()).collect();

@@ -19,6 +19,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("logging", &[]),
     ("metrics", &["clock", "current", "limits"]),
     ("storage", &["limits"]),
+    ("printed", &[]),
     ("journal", &["storage", "engine", "policy", "event", "clock", "limits"]),
     ("store", &["limits", "clock", "storage"]),
     ("ingest", &["event", "clock", "limits", "metrics"]),
@@ -33,7 +34,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("kit", &["policy", "limits"]),
     ("incident", &["customer", "kit", "policy", "calendar", "objective", "clock", "limits"]),
     // The past through an engine of its own, for whoever asks why.
-    ("explain", &["archive", "journal", "engine", "policy", "calendar", "event", "storage", "clock", "limits"]),
+    (
+        "explain",
+        &["archive", "journal", "engine", "policy", "calendar", "event", "storage", "clock", "limits", "printed"],
+    ),
     (
         "findings",
         &[
@@ -103,7 +107,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // Asked for by signals and the API, done by the service.
     ("reload", &["clock", "limits"]),
     ("snapshot", &["storage", "limits"]),
-    ("replay", &["ingest", "event", "policy", "engine", "incident", "archive", "clock", "limits"]),
+    ("replay", &["ingest", "event", "policy", "engine", "incident", "archive", "clock", "limits", "printed"]),
 ];
 
 /// May stand above everything: the only places where parts meet, and the programs that stand beside the service.
@@ -126,6 +130,7 @@ const MEETING_PLACES: &[&str] = &[
     "kit_command",
     "oncall_command",
     "reload_command",
+    "replay_command",
     "rule_test",
     "schema_command",
     "demo",

@@ -337,11 +337,18 @@ fn no_affix(affix: Affix) -> &'static str {
     }
 }
 
+/// As people write it in rules: `2.4s`, `5h12m`.
+pub(super) fn lasting(ms: i64) -> String {
+    match ms {
+        ..60_000 => format!("{}s", ms as f64 / 1000.0),
+        _ => duration_text(ms).replace(' ', "").replace("min", "m"),
+    }
+}
+
 /// The value as people write it in rules; `None` where the event does not say.
 pub(super) fn shown(operand: &Operand, view: &View<'_>) -> Option<String> {
     let value = match (operand.value(view)?, operand) {
-        (Value::Duration(ms @ ..60_000), _) => return Some(format!("{}s", ms as f64 / 1000.0)),
-        (Value::Duration(ms), _) => return Some(duration_text(ms).replace(' ', "").replace("min", "m")),
+        (Value::Duration(ms), _) => return Some(lasting(ms)),
         (Value::Text(text) | Value::Lower(text), _) => {
             let text = String::from_utf8_lossy(text);
             let short: String = text.chars().take(TEXT_CHARS_MAX).collect();

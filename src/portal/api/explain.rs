@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::call::{Call, Reply, short, wrong};
-use super::catalogue::instant;
 use super::operation::Operation;
 use super::problem::Problem;
+use crate::calendar;
 use crate::clock::Timestamp;
 use crate::engine::LaneOptions;
 use crate::explain::history::History;
@@ -27,8 +27,8 @@ pub(super) fn operations() -> Vec<Operation> {
             ("call", "Its Call-ID"),
             ("violation", "In its place, the id of a violation: `4711/ips-wangiri/warning`"),
             ("customer", "Only a call of this customer"),
-            ("from", "Look for the call from here on, RFC 3339"),
-            ("to", "Look for the call before this, RFC 3339"),
+            ("from", "Look for the call from here on: RFC 3339, or a date in the time zone of the rules"),
+            ("to", "Look for the call before this: RFC 3339, or a date in the time zone of the rules, itself included"),
             ("calls", "How many calls of each window are named"),
         ]),
     ]
@@ -116,11 +116,17 @@ fn question(call: &Call<'_>) -> Result<Question, Problem> {
             .filter(|n| *n <= EXPLAIN_CALLS_MAX)
             .ok_or_else(|| wrong("calls", &short(text), &format!("is no number up to {EXPLAIN_CALLS_MAX}")))?,
     };
-    Ok(Question {
-        about,
-        customer: call.query("customer").map(str::to_owned),
-        from: instant(call, "from")?,
-        to: instant(call, "to")?,
-        calls_max,
-    })
+    let policy = call.office.drafter.policy.get();
+    let instant = |name: &str, is_end: bool| {
+        let Some(text) = call.query(name) else { return Ok(None) };
+        let found = calendar::instant(text, &policy.time_zone, is_end);
+        found
+            .map(Some)
+            .ok_or_else(|| wrong(name, &short(text), "is neither a date nor a time such as 2026-03-02T10:00:00Z"))
+    };
+    let (from, to) = (instant("from", false)?, instant("to", true)?);
+    if from.zip(to).is_some_and(|(from, to)| from >= to) {
+        return Err(Problem::Invalid(vec!["to: is not behind `from`: there is no time between them".to_owned()]));
+    }
+    Ok(Question { about, customer: call.query("customer").map(str::to_owned), from, to, calls_max })
 }
