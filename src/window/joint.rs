@@ -200,8 +200,10 @@ impl Joint {
 
     fn shown(part: Option<(&Part, &PartWidth)>) -> Reading {
         let nothing = Reading { known: false, ..Reading::whole(0) };
-        part.and_then(|(part, of)| each_part!(part, alone => alone.read(|meter, pool| meter.reading(pool, &of.width))))
-            .unwrap_or(nothing)
+        let Some((part, of)) = part else { return nothing };
+        let read = each_part!(part, alone => alone.read(|meter, pool| meter.reading(pool, &of.width)));
+        // Of events without a value there is none of anything, and nothing to divide.
+        read.unwrap_or(if matches!(part, Part::Ratio(_)) { nothing } else { Reading::whole(0) })
     }
 }
 

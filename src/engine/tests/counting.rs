@@ -165,9 +165,9 @@ fn shares_below_min_count_neither_fire_nor_clear() {
         t=0 end trunk=a status=busy
         t=1 end trunk=a status=busy
         t=2 end trunk=a status=answered
-        # At 10 two are left, too few to clear; at 12 none, and that is clear.
-        tick t=11.999
+        # At 10 two are left, too few to clear; at 12 none, and that is clear when nothing else comes at 12.
         tick t=12
+        tick t=12.001
         ",
         expect![[r#"
             t=2 warning s trunk=a 66.67
