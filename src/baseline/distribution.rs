@@ -41,6 +41,9 @@ pub(crate) struct RuleBaseline {
     pub(crate) suggested: Option<Suggestion>,
     /// Keys that gave way to others for want of room: values may be too small.
     pub(crate) evicted: u64,
+    /// Its levels are held against what is usual: there is nothing to suggest.
+    #[serde(skip)]
+    pub(crate) is_of_usual: bool,
     #[serde(skip)]
     pub(crate) scale: Scale,
     #[serde(skip)]
@@ -136,7 +139,9 @@ impl RuleBaseline {
             .collect();
         let mut all: Vec<u64> = found.iter().flat_map(|(_, by_day)| by_day.values().copied()).collect();
         all.sort_unstable();
-        let suggested = quantile(&all, 0.999).and_then(|value| scale.suggest(value));
+        // Levels of what is usual have their numbers in the file of it.
+        let largest = if was.has_usual() { None } else { quantile(&all, 0.999) };
+        let suggested = largest.and_then(|value| scale.suggest(value));
         let expected = expected(&found, days, &scale, names);
         RuleBaseline {
             rule: rule.id.clone(),
@@ -157,6 +162,7 @@ impl RuleBaseline {
             suggested: suggested
                 .map(|levels| Suggestion { clear: scale.clear(was, levels.0), ..scale.suggestion(levels) }),
             evicted: of_rule.evicted,
+            is_of_usual: was.has_usual(),
             scale,
             expected,
         }

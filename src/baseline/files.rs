@@ -116,6 +116,10 @@ fn put_rule(out: &mut String, baseline: &Baseline, rule: &RuleBaseline) {
         let n = thousands(rule.evicted);
         put(out, format_args!("# {n} keys gave way to others: values may be too small\n"));
     }
+    if rule.is_of_usual {
+        put(out, format_args!("# its levels are held against what is usual: baselines/{}.csv\n", rule.rule));
+        return;
+    }
     let Some(Suggestion { warning, critical, clear }) = &rule.suggested else {
         out.push_str("# nothing to suggest: the largest values leave no room above them\n");
         return;

@@ -334,26 +334,18 @@ impl Shard {
             }
         }
         for (crossing, violation) in found.crossings.drain(..).zip(violations) {
-            if let Some(block) = reaction_block(&plan, rule, crossing.level)
-                && rule.mode == Mode::Enforce
-                && !crossing.is_reminder
-            {
-                match self.block(counter, block, &crossing, work) {
-                    Ok(value) => {
-                        added = true;
-                        let Violation { event, rule, customer, ref key, .. } = violation;
-                        let found_at = work.batch.events.get(event as usize).filter(|_| crossing.timed.is_none());
-                        let time = found_at.map_or(violation.time, |event| event.time);
-                        let (key, list, ttl_ms) = (Arc::clone(key), block.list, block.ttl_ms);
-                        out.listed.push(Put { event, time, rule, customer, key, list, value, ttl_ms });
-                        // One that time opened may be over already.
-                        if let Some((_, closed_at)) = found.closed.iter().find(|(id, _)| *id == crossing.episode) {
-                            let origin = Origin { rule: number, episode: crossing.episode, slot: crossing.slot };
-                            self.blocks.closed(&origin, *closed_at);
-                        }
+            match self.react(counter, &crossing, &violation, work) {
+                Ok(None) => {}
+                Ok(Some(put)) => {
+                    added = true;
+                    out.listed.push(put);
+                    // One that time opened may be over already.
+                    if let Some((_, closed_at)) = found.closed.iter().find(|(id, _)| *id == crossing.episode) {
+                        let origin = Origin { rule: number, episode: crossing.episode, slot: crossing.slot };
+                        self.blocks.closed(&origin, *closed_at);
                     }
-                    Err(Refused) => tally.refused += 1,
                 }
+                Err(Refused) => tally.refused += 1,
             }
             tally.refused += self.note_for_followers(&violation);
             out.violations.push((rule.position, violation));
@@ -376,6 +368,28 @@ impl Shard {
             out.tallies.push((counter, tally));
         }
         added
+    }
+
+    /// What the rule puts on a list for a crossing.
+    fn react(
+        &mut self,
+        counter: u16,
+        crossing: &Crossing,
+        violation: &Violation,
+        work: &Work,
+    ) -> Result<Option<Put>, Refused> {
+        let plan = Arc::clone(&self.plan);
+        let rule = &plan.counters[counter as usize];
+        let block = reaction_block(&plan, rule, crossing.level);
+        let Some(block) = block.filter(|_| rule.mode == Mode::Enforce && !crossing.is_reminder) else {
+            return Ok(None);
+        };
+        let value = self.block(counter, block, crossing, work)?;
+        let Violation { event, rule, customer, ref key, .. } = *violation;
+        let found_at = work.batch.events.get(event as usize).filter(|_| crossing.timed.is_none());
+        let time = found_at.map_or(violation.time, |event| event.time);
+        let (key, list, ttl_ms) = (Arc::clone(key), block.list, block.ttl_ms);
+        Ok(Some(Put { event, time, rule, customer, key, list, value, ttl_ms }))
     }
 
     /// Rules that follow this one look for what its violations note; how often there was no room for it.

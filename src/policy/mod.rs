@@ -58,7 +58,6 @@ pub use dynamic::DynamicLists;
 pub use load::{Counts, LoadOptions, Loaded, load};
 pub use measure::{Also, Level, Levels, Measure, Operator};
 pub use predicate::{Operand, Predicate, View};
-pub(crate) use problem::Place;
 pub use problem::Problem;
 pub use source::RuleSource;
 pub use usual::Usual;
@@ -329,8 +328,6 @@ pub struct ThresholdRule {
     /// As written; `0s` for `concurrent` and `longest`.
     pub window_text: String,
     pub levels: Levels,
-    /// Where they stand, for what is found of them later.
-    pub(crate) levels_place: Option<Place>,
     /// What levels such as `>= 3x` are held against, where there is a file of it.
     pub usual: Option<Arc<Usual>>,
     /// `min_value`: no level of what is usual holds where it, or what is usual of one to fall below, is smaller.

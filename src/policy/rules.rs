@@ -30,6 +30,8 @@ pub(crate) struct Rules {
     pub(crate) n_thresholds: usize,
     /// Lists that `block` of some rule writes to.
     pub(crate) block_lists: Vec<usize>,
+    /// Where levels stand that are held against what is usual, by id of the rule.
+    pub(crate) usual_at: HashMap<String, Place>,
     /// Behind those that are written down: what rules note for those that follow them.
     pub(crate) hidden_lists: Vec<List>,
 }

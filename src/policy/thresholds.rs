@@ -67,10 +67,6 @@ pub(crate) fn compile(
     let remind = compiler.bounded(section, &tables::REMIND, REMIND_MS_MIN, SPAN_MS_MAX, "3660d");
     let min_count = compiler.min_count(of(&tables::MIN_COUNT), measure.as_ref(), &also);
     let least = compiler.min_value(section, measure.as_ref(), levels.as_ref());
-    let levels_place = [&tables::WARNING, &tables::CRITICAL].into_iter().find_map(|key| {
-        let section = of(key);
-        section.has(key.name).then(|| Place::new(section.document.path, value_span(section, key.name)))
-    });
     let mode = compiler.mode(of(&tables::MODE));
     let concern = compiler.concern(section, on);
     let texts = compiler.texts_of(section);
@@ -87,6 +83,13 @@ pub(crate) fn compile(
     let id = section.value(tables::ID.name)?.get_ref().as_str()?.to_owned();
     let (on, condition, measure, levels, key) = (on?, condition.ok()?, measure?, levels?, key?);
     let (window_ms, window_text) = window?;
+    if levels.has_usual() {
+        let place = [&tables::WARNING, &tables::CRITICAL].into_iter().find_map(|key| {
+            let section = of(key);
+            section.has(key.name).then(|| Place::new(section.document.path, value_span(section, key.name)))
+        });
+        rules.usual_at.extend(place.map(|place| (id.clone(), place)));
+    }
     let default_cooldown = if measure.is_of_calls() { CALLS_COOLDOWN_MS } else { window_ms };
     Some(ThresholdRule {
         group: group.unwrap_or_else(|| id.clone()),
@@ -106,7 +109,6 @@ pub(crate) fn compile(
         window_ms,
         window_text,
         levels,
-        levels_place,
         usual: None,
         least: least.unwrap_or(0),
         cooldown_ms: cooldown.unwrap_or(default_cooldown),

@@ -86,14 +86,15 @@ struct Row {
 /// Reads the files of the rules that ask for them.
 pub(super) fn read(rules: &mut Rules, zone: &TimeZone, reads: &mut ListReads<'_>, problems: &mut Vec<Problem>) {
     let mut known: HashMap<String, Option<std::sync::Arc<Usual>>> = HashMap::new();
-    for rule in rules.thresholds.iter_mut().filter(|rule| rule.levels.has_usual()) {
-        let usual = known.entry(rule.id.clone()).or_insert_with(|| {
-            let place = rule.levels_place.as_ref();
-            one(&rule.id, &rule.measure, place, zone, reads, problems).map(Into::into)
-        });
+    let Rules { thresholds, usual_at, .. } = rules;
+    for rule in thresholds.iter_mut().filter(|rule| rule.levels.has_usual()) {
+        let place = usual_at.get(&rule.id);
+        let usual = known
+            .entry(rule.id.clone())
+            .or_insert_with(|| one(&rule.id, &rule.measure, place, zone, reads, problems).map(Into::into));
         rule.usual.clone_from(usual);
         if let Some(usual) = usual {
-            check_reach(&rule.id, &rule.measure, rule.levels.all(), usual, rule.levels_place.as_ref(), problems);
+            check_reach(&rule.id, &rule.measure, rule.levels.all(), usual, place, problems);
         }
     }
 }
