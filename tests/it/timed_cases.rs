@@ -399,7 +399,9 @@ fn shrink(mut case: Case, fails: impl Fn(&Case) -> bool) -> Case {
     while case.inputs.len() < last {
         last = case.inputs.len();
         for at in (0..case.inputs.len()).rev() {
-            attempt(&mut case, &|c| drop(c.inputs.remove(at)));
+            attempt(&mut case, &|c| {
+                c.inputs.remove(at);
+            });
         }
     }
     case
