@@ -10,6 +10,8 @@ use csv::StringRecord;
 use super::Baseline;
 use super::distribution::{Key, RuleBaseline, Suggestion};
 use crate::clock::Timestamp;
+use crate::limits::USUAL_FILE_BYTES_MAX;
+use crate::policy::source::RULESET;
 use crate::printed::{plural, put, thousands};
 use crate::storage::Disk;
 
@@ -17,15 +19,13 @@ use crate::storage::Disk;
 const HEAD: &str = "# Suggested by `ringfence baseline`";
 /// What is read of a file that is there, to see whose it is.
 const HEAD_BYTES_MAX: u64 = 16 << 20;
-/// Of what is usual of a rule: a thousand keys of each of some hundred customers, by the hour.
-const USUAL_BYTES_MAX: u64 = 1 << 30;
 const COLUMNS: [&str; 5] = ["rule", "customer", "key", "hour_of_week", "value"];
 
 /// Writes both, and says on standard error what was written.
 pub(super) fn write(baseline: &Baseline, path: &Path, disk: &Disk, now: Timestamp) -> anyhow::Result<()> {
     let cannot = |path: &Path| format!("cannot write `{}`", path.display());
     check(path, disk)?;
-    let folder = path.parent().unwrap_or(Path::new("")).join("baselines");
+    let folder = beside_rules(path).join("baselines");
     // A rule and its variants for customers are one rule to people, each for customers of its own.
     let mut by_id: BTreeMap<&str, Vec<&RuleBaseline>> = BTreeMap::new();
     for rule in baseline.rules.iter().filter(|rule| rule.peaks.is_some()) {
@@ -56,6 +56,13 @@ pub(super) fn write(baseline: &Baseline, path: &Path, disk: &Disk, now: Timestam
         folder.display()
     );
     Ok(())
+}
+
+/// The folder of the rules that a file is among, where levels look for what is usual; else its own.
+fn beside_rules(path: &Path) -> &Path {
+    let own = path.parent().unwrap_or(Path::new(""));
+    let has_rules = |folder: &&Path| folder.join(RULESET).is_file();
+    [Some(own), own.parent()].into_iter().flatten().find(has_rules).unwrap_or(own)
 }
 
 /// Whether the file may be written: asked before hours of calls are read for it.
@@ -171,7 +178,7 @@ fn plain(text: &str) -> String {
 /// What stands in a file already of other customers than the one that is written for.
 fn rows_of_others(path: &Path, customer: &str, disk: &Disk) -> anyhow::Result<Vec<StringRecord>> {
     let cannot = || format!("cannot add to `{}`", path.display());
-    let bytes = disk.read(path, USUAL_BYTES_MAX).with_context(cannot)?;
+    let bytes = disk.read(path, USUAL_FILE_BYTES_MAX).with_context(cannot)?;
     let mut csv = csv::Reader::from_reader(bytes.as_slice());
     let head = csv.headers().with_context(cannot)?;
     ensure!(head == COLUMNS.as_slice(), "`{}` was not written by this command: move it away", path.display());

@@ -49,9 +49,9 @@ that so many of a hundred peaks are no greater than. Suggested are p99.9 x 1.25 
 critical alarm. A key that reaches the suggested warning on most of its days stands out: it gets a suggestion of its own.
 Leave out days on which there was an attack, or they will be what is usual.
 
---write FILE makes a file of [[override]] entries to be reviewed, with where its numbers come from, and beside it
-baselines/RULE.csv: a level such as `>= 3x` reads it. Without --customer all entries are comments; with it, what stands
-in baselines/RULE.csv of other customers stays. Columns of the latter:
+--write FILE makes a file of [[override]] entries to be reviewed, with where its numbers come from, and baselines/RULE.csv
+beside it, or beside ruleset.toml where FILE is among rules: a level such as `>= 3x` reads it there. Without --customer all
+entries are comments; with it, what stands in baselines/RULE.csv of other customers stays. Its columns:
   rule          id of the rule
   customer      whose calls
   key           values of its `per` entries, joined by `|`: of the 1,000 keys with the largest peaks;
@@ -75,7 +75,7 @@ pub struct Args {
     /// Days that are not usual: a date, or two as FROM..TO, both included
     #[arg(long, value_name = "DATE[..DATE]")]
     leave_out: Vec<String>,
-    /// Write suggestions to this file, and what is usual to baselines/ beside it
+    /// Write suggestions to this file, and what is usual to baselines/ beside it or beside the rules
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
     /// Write a page with pictures to this file

@@ -372,10 +372,12 @@ fn what_is_usual_of_other_customers_stays_where_one_is_written() {
     let two = text.replace("\"acme\"", "\"zenith\"") + &text;
     std::fs::write(&path, two).unwrap();
     let (disk, usual) = (Disk::real(), folder.path().join("baselines/rate.csv"));
+    std::fs::create_dir(folder.path().join("customers")).unwrap();
+    std::fs::write(folder.path().join("ruleset.toml"), "").unwrap();
     let write = |customer: &'static str| {
         let chosen = Chosen { rules: &["rate".to_owned()], customer: Some(customer), ..ALL };
         let baseline = baseline_of(&path, 1, &chosen).unwrap();
-        let file = folder.path().join(format!("{customer}.baseline.toml"));
+        let file = folder.path().join(format!("customers/{customer}.baseline.toml"));
         files::write(&baseline, &file, &disk, Timestamp(START_MS))
     };
     let read = || std::fs::read_to_string(&usual).unwrap();

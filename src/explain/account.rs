@@ -240,8 +240,10 @@ impl Teller<'_> {
             ..CountAnswer::default()
         };
         let Some(trail) = trail else { return told };
+        // What has held for a while held up to that instant, also where something leaves at it.
+        let until = now.map_or(trail.clock, |now| now.0 - i64::from(rule.hold_ms > 0));
         let now = now.map_or(trail.clock, |now| now.0);
-        let edge = if rule.measure.is_of_calls() { i64::MIN } else { now.saturating_sub(rule.window_ms) };
+        let edge = if rule.measure.is_of_calls() { i64::MIN } else { until.saturating_sub(rule.window_ms) };
         let window = || trail.window.iter().filter(|counted| counted.time.0 > edge);
         let longest_ms = window().next().map_or(0, |oldest| now.saturating_sub(oldest.time.0));
         let shown = value::shown(&rule.measure, window().map(|counted| &counted.sample), longest_ms);

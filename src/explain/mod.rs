@@ -266,7 +266,10 @@ fn look<E>(
     read(stretch, &mut |piece| {
         found.n_read += piece.batch.events.len() as u64;
         for (i, event) in piece.batch.events.iter().enumerate() {
-            if !question.is_about(&piece, i) || wanted.is_some_and(|wanted| wanted != event.customer) {
+            if !question.is_about(&piece, i)
+                || !question.spans(event.time)
+                || wanted.is_some_and(|wanted| wanted != event.customer)
+            {
                 continue;
             }
             if found.customer.is_some_and(|customer| customer != event.customer) {
@@ -301,6 +304,11 @@ impl Question {
             }
             _ => vec![of(self.from, self.to)],
         }
+    }
+
+    /// Is the call looked for at that time?
+    fn spans(&self, time: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= time) && self.to.is_none_or(|to| time < to)
     }
 
     /// Is the event one of those that are asked about?
@@ -462,7 +470,7 @@ impl Again {
         let is_call = || call_id == self.call_id.as_bytes() && self.customer.is_none_or(|c| c == event.customer);
         let is_asked = match &self.question.about {
             About::Each => true,
-            About::Call(_) => is_call(),
+            About::Call(_) => is_call() && self.question.spans(event.time),
             About::Position { position, .. } => self.positions.get(i) == Some(position),
             About::Crossing(crossing) if self.found_n > 0 => is_call() && event.time == crossing.time,
             About::Crossing(crossing) => raised.iter().any(|violation| crossing.is_it(&follower.policy, violation)),

@@ -121,7 +121,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         written.with_context(|| format!("cannot write `{}`", path.display()))?;
     }
     let colour = wants_colour(io::stdout().is_terminal());
+    // Where nothing was played, all there is to say was said.
+    let is_told = args.format == Printed::Text && outcomes.coverage.is_empty();
     let report = match args.format {
+        _ if is_told => String::new(),
         Printed::Text => outcomes.text(Style { colour, quiet: args.quiet, coverage: args.coverage }),
         Printed::Json => format!("{}\n", outcomes.json()),
     };

@@ -410,6 +410,13 @@ fn what_is_not_there_and_what_cannot_be_read_is_told_plainly() {
     refused(&["nosuch.json"], 2, "there is no file `nosuch.json`");
     refused(&["--call", "c1@sbc1"], 2, "`--input FILE` or `--archive DIR`");
     refused(&[], 2, "what is to be explained?");
+    refused(
+        &["--input", input, "--call", "c1@sbc1", "--from", "2026-03-02", "--to", "2026-03-01"],
+        2,
+        "is not before --to",
+    );
+    refused(&["--from", "2026-03-02", "{}"], 2, "cannot be used with");
+    refused(&["--input", input, "--call", "c1@sbc1", "--from", "2026-03-03"], 1, "is not among");
     refused(&["--input", input, "--violation", "x"], 2, "neither a violation's line of JSON nor its id");
     refused(&["--input", input, "--violation", "1/ips-wangiri/warning"], 2, "`--archive DIR`");
     refused(&["--input", input, "--violation", "{\"rule\":\"x\"}"], 2, "it has no `time`");

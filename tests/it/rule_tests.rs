@@ -1,6 +1,7 @@
 //! `ringfence test` as a pipeline calls it: where it looks, what it prints where, and how it exits.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -70,6 +71,32 @@ fn a_failure_is_1_and_its_reason_stands_on_standard_output() {
     assert!(out.contains("missing     flood warning, callee=+4684000001, +20s (value reached 2 at +10s, needs >= 3)"));
     assert!(out.starts_with("FAIL  three calls are a flood  ") && out.contains("1 test, 1 failed"), "{out}");
     assert!(!out.contains('\u{1b}'), "no colours where nobody looks");
+}
+
+#[test]
+fn what_cannot_be_used_of_one_set_takes_nothing_from_another() {
+    let (good, bad) = (set(GOOD), set(GOOD));
+    std::fs::write(bad.path().join("ruleset.toml"), RULES.replace("measure", "mesure")).expect("a file");
+    let report = good.path().join("report.xml");
+    let both = [good.path(), bad.path()].map(|path| path.to_str().expect("UTF-8").to_owned());
+    let out = ringfence(&["test", &both[0], &both[1], "--junit", report.to_str().expect("UTF-8")]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&out.stdout).contains("ok    three calls are a flood"));
+    let report = std::fs::read_to_string(report).expect("a report");
+    assert!(report.contains("name=\"three calls are a flood\"") && report.contains("<error message="), "{report}");
+}
+
+#[test]
+fn a_reader_that_goes_away_does_not_make_a_failure_a_success() {
+    let folder = set(&GOOD.replace("times = 3", "times = 2"));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ringfence"))
+        .arg("test")
+        .arg(folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop(child.stdout.take());
+    assert_eq!(child.wait().expect("it ends").code(), Some(1));
 }
 
 #[test]
