@@ -116,6 +116,8 @@ pub(crate) struct Rule {
     pub hold_ms: i64,
     pub remind_ms: Option<i64>,
     pub min_count: usize,
+    /// Only what follows a violation of that rule counts, for so long.
+    pub after: Option<(String, i64)>,
 }
 
 impl Rule {
@@ -172,6 +174,9 @@ impl Rule {
         if let Some(remind_ms) = self.remind_ms {
             out += &format!("remind = \"{remind_ms}ms\"\n");
         }
+        if let Some((rule, within_ms)) = &self.after {
+            out += &format!("after = {{ rule = \"{rule}\", within = \"{within_ms}ms\" }}\n");
+        }
         if !self.also.is_empty() {
             let also: Vec<String> =
                 self.also.iter().map(|(m, level)| format!("\"{} {}\"", m.text(), level.text(m))).collect();
@@ -212,21 +217,31 @@ pub(crate) struct Said {
 /// What is said at each input, in no order.
 pub(crate) fn judge(rules: &[Rule], inputs: &[Input]) -> Vec<Vec<Said>> {
     let mut keys: Vec<BTreeMap<String, Key>> = rules.iter().map(|_| BTreeMap::new()).collect();
-    let mut said = Vec::new();
+    let mut said: Vec<Vec<Said>> = Vec::new();
     for input in inputs {
         let mut now = Vec::new();
         for (rule, keys) in rules.iter().zip(&mut keys) {
             match input {
                 Input::Tick(at) => {
-                    keys.iter_mut().for_each(|(name, key)| key.tick(*at, &mut Teller { rule, name, out: &mut now }))
+                    keys.iter_mut().for_each(|(name, key)| key.tick(*at, &mut Teller { rule, name, out: &mut now }));
                 }
-                Input::Event(event) => meet(rule, keys, event, &mut now),
+                Input::Event(event) if follows(rule, event, &said) => meet(rule, keys, event, &mut now),
+                Input::Event(_) => {}
             }
         }
         now.sort();
         said.push(now);
     }
     said
+}
+
+/// Was the rule that this one comes after violated by what the event is of, as was said before it came?
+fn follows(rule: &Rule, event: &Event, said: &[Vec<Said>]) -> bool {
+    let Some((leader, within_ms)) = &rule.after else { return true };
+    let key = rule.key(event);
+    said.iter().flatten().any(|s| {
+        s.rule == *leader && s.what != "closed" && Some(&s.key) == key.as_ref() && event.at_ms < s.time + within_ms
+    })
 }
 
 fn meet(rule: &Rule, keys: &mut BTreeMap<String, Key>, event: &Event, out: &mut Vec<Said>) {
