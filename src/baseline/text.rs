@@ -83,7 +83,9 @@ impl RuleBaseline {
                 }
                 out.push('\n');
             }
-            None if self.is_of_usual => out.push_str("  nothing to suggest: its levels are held against what is usual\n"),
+            None if self.is_of_usual => {
+                out.push_str("  nothing to suggest: its levels are held against what is usual\n")
+            }
             None => out.push_str("  nothing to suggest: the largest values leave no room above them\n"),
         }
         for key in self.top_keys.iter().filter(|key| key.stands_out) {

@@ -544,6 +544,9 @@ impl<M: Meter> Partition<M> {
         if late && now <= clock - terms.width.window_ms {
             out.too_late += 1;
             meter.remember(&mut self.pool, &terms.width, now, values);
+            if terms.is_timed {
+                self.forget_held(slot, terms);
+            }
             return;
         }
         out.late += u64::from(late);

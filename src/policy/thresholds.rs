@@ -90,6 +90,14 @@ pub(crate) fn compile(
         });
         rules.usual_at.extend(place.map(|place| (id.clone(), place)));
     }
+    let is_dynamic = |list: usize| compiler.declared.lists.get(list).is_some_and(|list| list.is_dynamic);
+    if on == On::Call && (after.is_some() || condition.as_ref().is_some_and(|c| c.uses_dynamic(&is_dynamic))) {
+        let message = "rules on the life of calls look at no list that changes while calls are up";
+        let help = "count attempts instead (on = \"attempt\"), or leave the list or `after` out";
+        let problem = section.problem("E008", message, value_span(section, tables::ON.name));
+        compiler.problems.push(problem.help(help));
+        return None;
+    }
     let default_cooldown = if measure.is_of_calls() { CALLS_COOLDOWN_MS } else { window_ms };
     Some(ThresholdRule {
         group: group.unwrap_or_else(|| id.clone()),

@@ -27,7 +27,7 @@ pub struct Usual {
     /// By customer, then by key, its values joined with `|`.
     weeks: HashMap<String, HashMap<String, u32>>,
     /// From Monday midnight.
-    hours: Vec<Box<[u64; HOURS]>>,
+    hours: Vec<[u64; HOURS]>,
 }
 
 impl Usual {
@@ -57,7 +57,7 @@ impl Usual {
     fn add(&mut self, customer: String, key: String, hour: usize, value: u64) {
         let of_customer = self.weeks.entry(customer).or_default();
         let week = *of_customer.entry(key).or_insert_with(|| {
-            self.hours.push(Box::new([0; HOURS]));
+            self.hours.push([0; HOURS]);
             (self.hours.len() - 1) as u32
         });
         if let Some(place) = self.hours.get_mut(week as usize).and_then(|hours| hours.get_mut(hour)) {

@@ -140,6 +140,13 @@ impl<M: Meter> Partition<M> {
         }
     }
 
+    /// A value turned out to have been known: what held by it holds no longer.
+    pub(super) fn forget_held(&mut self, slot: u32, terms: &Terms) {
+        let meter = &self.slots[slot as usize].meter;
+        let reading = terms.reading(meter, &self.pool, meter.head().clock());
+        self.break_off(slot, terms, &reading, None);
+    }
+
     /// Since when levels hold that must hold for a while, where they are of the age of calls.
     pub(super) fn holding(&self, slot: u32, terms: &Terms) -> [Option<i64>; 2] {
         let timers = self.timers.get(&slot).copied().unwrap_or_default();
