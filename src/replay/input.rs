@@ -1,17 +1,16 @@
 //! The files of a replay, block by block, decoded once and judged by one engine or by several.
 //!
 //! Workers take the next block of the input in turn, decode it and submit it to the first engine; what that one is done
-//! with any of them submits to the next, before more is read. What all of them said of a block is handed on in the order
-//! of the input, whatever the number of workers.
+//! with goes to the next. What all of them said of a block is handed on in the order of the input, whatever the number
+//! of workers.
 
 use std::collections::VecDeque;
 use std::mem::discriminant;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::ScopedJoinHandle;
 
-use crossbeam::channel::{self, Receiver, Sender, TrySendError};
+use crossbeam::channel::{self, Receiver, Sender};
 
 use super::labels::{Label, Labels};
 use super::progress::Progress;
@@ -48,19 +47,8 @@ pub(super) type Take = Box<dyn Fn(&mut Told) + Send + Sync>;
 /// Where what was judged goes.
 struct After {
     take: Take,
-    /// What one engine is done with and another is not, for whichever worker is free; without it, whoever was done with
-    /// it goes on.
-    next: Option<Sender<Handed>>,
     /// Time of the latest event.
     latest: AtomicI64,
-}
-
-/// A block between two engines.
-struct Handed {
-    tickets: VecDeque<Ticket>,
-    batch: Batch,
-    told: Told,
-    after: Arc<After>,
 }
 
 /// To have one more block under way. Comes back when the block is told of, or lost to a panic.
@@ -108,10 +96,7 @@ impl Reader<'_> {
             "an archive has no labels: give the files it was made of"
         );
         let paths = if archives.is_some() { Vec::new() } else { paths };
-        // A block may be two batches: what fills windows, and the rest.
-        let (next, handed) = channel::bounded(2 * n_threads * BLOCKS_PER_WORKER);
-        let (next, handed) = if options.sort { (None, channel::never()) } else { (Some(next), handed) };
-        let after = Arc::new(After { take, next, latest: AtomicI64::new(i64::MIN) });
+        let after = Arc::new(After { take, latest: AtomicI64::new(i64::MIN) });
         let mut input = Input {
             progress: Progress::new(&paths, has_lines),
             paths: paths.into_iter(),
@@ -125,7 +110,7 @@ impl Reader<'_> {
             n_opened: 0,
             held: VecDeque::new(),
         };
-        let desk = Desk { filter, from: options.from, labels, after: Arc::clone(&after), handed };
+        let desk = Desk { filter, from: options.from, labels, after: Arc::clone(&after) };
         match (archives, options.sort) {
             (Some(archives), true) => {
                 let read = archives.map(|batch| batch.map(|batch| (batch, Vec::new())));
@@ -312,7 +297,6 @@ struct Desk {
     from: Option<Timestamp>,
     labels: Option<Arc<Labels>>,
     after: Arc<After>,
-    handed: Receiver<Handed>,
 }
 
 impl Desk {
@@ -321,7 +305,8 @@ impl Desk {
         let (give, take) = permits(n_threads)?;
         let worker = || -> anyhow::Result<()> {
             let mut decoder: Option<(usize, Decoder)> = None;
-            while let Some(mut batch) = self.permit(&take) {
+            // A batch is the permit to have one more block under way.
+            while let Ok(mut batch) = take.recv() {
                 let mut labels = Vec::new();
                 let (places, apart) = {
                     let mut input = lock(&input);
@@ -348,35 +333,7 @@ impl Desk {
             }
             Ok(())
         };
-        self.on_threads(n_threads, worker)
-    }
-
-    /// The permit to have one more block under way, which is a batch to use again. What waits for its next engine goes
-    /// first: it makes room.
-    fn permit(&self, take: &Receiver<Batch>) -> Option<Batch> {
-        loop {
-            while let Ok(handed) = self.handed.try_recv() {
-                handed.submit();
-            }
-            channel::select! {
-                recv(self.handed) -> handed => handed.into_iter().for_each(Handed::submit),
-                recv(take) -> batch => return batch.ok(),
-            }
-        }
-    }
-
-    fn on_threads(&self, n_threads: usize, worker: impl Fn() -> anyhow::Result<()> + Sync) -> anyhow::Result<()> {
-        let done = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..n_threads).map(|_| scope.spawn(&worker)).collect();
-            let ended =
-                |w: ScopedJoinHandle<'_, _>| w.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker panicked")));
-            workers.into_iter().try_for_each(ended)
-        });
-        // The workers left as soon as nothing was left to read.
-        while let Ok(handed) = self.handed.try_recv() {
-            handed.submit();
-        }
-        done
+        on_threads(n_threads, worker)
     }
 
     /// All events at once, ordered by time. Costs the memory of the whole input.
@@ -429,7 +386,8 @@ impl Desk {
         let input = Mutex::new((archives, input));
         let (give, take) = permits(n_threads)?;
         let worker = || -> anyhow::Result<()> {
-            while self.permit(&take).is_some() {
+            // As above: a batch that comes back is the permit for another.
+            while take.recv().is_ok() {
                 let (batch, places) = {
                     let mut input = lock(&input);
                     let Some(batch) = input.0.next() else { break };
@@ -439,7 +397,7 @@ impl Desk {
             }
             Ok(())
         };
-        self.on_threads(n_threads, worker)
+        on_threads(n_threads, worker)
     }
 
     /// Whether the file can tell labels, where they are asked for.
@@ -511,22 +469,9 @@ fn pass(mut tickets: VecDeque<Ticket>, batch: Batch, mut told: Told, after: Arc<
         told.flags.push(batch.events.iter().map(|event| event.flags).collect());
         batch.events.iter_mut().for_each(|event| event.flags.0 &= DECODED);
         told.judged.push(judged);
-        let next = after.next.clone();
-        let handed = Handed { tickets, batch, told, after };
-        // Whoever hands out an engine's results holds up those behind: others go on with them.
-        let left = match next {
-            Some(next) => next.try_send(handed).err().map(TrySendError::into_inner),
-            None => Some(handed),
-        };
-        left.into_iter().for_each(Handed::submit);
+        pass(tickets, batch, told, after);
     };
     ticket.submit(batch, Some(Box::new(done)));
-}
-
-impl Handed {
-    fn submit(self) {
-        pass(self.tickets, self.batch, self.told, self.after);
-    }
 }
 
 /// Takes the events from before `from` out, with a copy of the bytes they stand in.
@@ -554,6 +499,13 @@ fn permits(n_threads: usize) -> anyhow::Result<(Sender<Batch>, Receiver<Batch>)>
         give.send(Batch::default())?;
     }
     Ok((give, take))
+}
+
+fn on_threads(n_threads: usize, worker: impl Fn() -> anyhow::Result<()> + Sync) -> anyhow::Result<()> {
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..n_threads).map(|_| scope.spawn(&worker)).collect();
+        workers.into_iter().try_for_each(|w| w.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker panicked"))))
+    })
 }
 
 /// The events of archives, one archive after the other, each in the order in which they came.
