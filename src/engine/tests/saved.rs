@@ -92,7 +92,7 @@ pub(super) fn rules_of(draw: &mut Draw) -> String {
         rules += &timers_of(draw);
         if n == 0 {
             first_per = per;
-        } else if draw.is(20) && (first_per.contains(per) || per.contains(first_per)) {
+        } else if on != "call" && draw.is(20) && (first_per.contains(per) || per.contains(first_per)) {
             rules += &format!("after = {{ rule = 'r0', within = '{}' }}; ", draw.one(&["1s", "20s", "5m"]));
         }
         rules += draw.one(&["", "", "", "customers = ['other']; ", "customers = ['default', 'else']; "]);
