@@ -246,6 +246,9 @@ fn candidates(
     let mut values: Vec<(u64, String)> = Vec::new();
     let levels = [("now warning", &was.warning), ("now critical", &was.critical)];
     for (what, level) in levels.into_iter().filter_map(|(what, level)| Some((what, level.as_ref()?))) {
+        if level.is_of_usual {
+            continue;
+        }
         let least = u64::try_from(level.smallest()).unwrap_or(u64::MAX);
         values.push((least, format!("{what} {}", level.text)));
     }
