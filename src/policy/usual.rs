@@ -113,7 +113,7 @@ fn one(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let message = format!("rule `{id}` is held against what is usual, and there is no `{path}`");
             let help = format!(
-                "until there is, it never fires; make it from your calls: ringfence baseline --rule {id} --write"
+                "until there is, it never fires; `ringfence baseline --rule {id} --write FILE` makes it from your calls"
             );
             problems.push(located(Problem::warning("W112", message).help(help), place));
             return None;
