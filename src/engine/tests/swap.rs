@@ -253,6 +253,20 @@ fn a_level_that_is_raised_is_warming_and_a_window_that_changes_begins_anew() {
 }
 
 #[test]
+fn an_override_that_comes_ends_what_the_rule_held_of_its_customer() {
+    let rule = format!("{COUNT}warning = '>= 2'; ");
+    let mut play = Play::new(&rule, [PLAIN, PLAIN], 2);
+    let calls = |customer: &str| format!("t=0 +46700001 customer={customer}\nt=1 +46700001 customer={customer}");
+    play.lines(&format!("{}\n{}", calls("acme"), calls("globex")));
+    let customers = |play: &Play| -> Vec<String> {
+        play.engine.open_episodes().iter().map(|o| play.engine.names().customer_name(o.customer)).collect()
+    };
+    assert_eq!(sorted(&customers(&play)), ["acme", "globex"]);
+    play.swap(&format!("{rule}[[override]]; customer = 'acme'; rule = 'a'; reason = 'r'; warning = '>= 5'; "));
+    assert_eq!(customers(&play), ["globex"]);
+}
+
+#[test]
 fn a_save_and_a_swap_wait_for_each_other() {
     let play = Play::new(&format!("{COUNT}warning = '>= 2'"), [PLAIN, PLAIN], 1);
     let prepared = play.engine.prepare(play.engine.policy());

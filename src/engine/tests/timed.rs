@@ -222,3 +222,13 @@ fn calls_that_end_break_off_what_held_with_them() {
             t=35 closed r trunk=t"#]],
     );
 }
+
+#[test]
+fn what_time_found_is_muted_as_the_last_event_of_its_key_was() {
+    // By what the key does not say.
+    let rule = HELD.replace("for =", "mute = [{ where = 'callee == +46811', reason = 'drill' }], for =");
+    let calls =
+        |last: &str| format!("t=0 +46700001 -> +46811\nt=1 +46700001 -> +46811\nt=2 +46700001 -> {last}\ntick t=30");
+    assert_eq!(said(&rule, &calls("+46811"), PLAIN).violations, ["t=12 warning r caller=+46700001 3 muted"]);
+    assert_eq!(said(&rule, &calls("+46812"), PLAIN).violations, ["t=12 warning r caller=+46700001 3"]);
+}
